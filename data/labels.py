@@ -1,0 +1,63 @@
+"""The ordered label set that every artefact carries."""
+
+import difflib
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from data.config import LabelsConfig
+from run.errors import UserError
+from run.files import Json, json_digest
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Label names in the order of the model's outputs; ordinal sets ascend in severity."""
+
+    names: tuple[str, ...]
+    kind: Literal["nominal", "ordinal"]
+
+    @classmethod
+    def of(cls, config: LabelsConfig) -> "LabelSet":
+        """The set a config describes."""
+        return cls(tuple(config.names), config.kind)
+
+    @property
+    def digest(self) -> str:
+        """Names the set: equal digests mean equal names, order and kind."""
+        return json_digest(self.to_json())
+
+    def to_json(self) -> dict[str, Json]:
+        """``names`` and ``kind``."""
+        return asdict(self)
+
+    def index(self, name: str, where: str) -> int:
+        """Position of ``name``.
+
+        Raises:
+            UserError: no such label; the message names ``where`` and the nearest label.
+        """
+        try:
+            return self.names.index(name)
+        except ValueError:
+            folded = {known.casefold(): known for known in self.names}
+            near = difflib.get_close_matches(name.strip().casefold(), folded, n=1)
+            hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
+            raise UserError(
+                f"{where}: label {name!r} is not in labels.names ({', '.join(self.names)}){hint} "
+                "Correct the row, or add the label to labels.names."
+            ) from None
+
+    def require_equal(self, other: "LabelSet", what: str) -> None:
+        """Refuse an artefact made for another label set.
+
+        Raises:
+            UserError: the sets differ in names, order or kind.
+        """
+        if self != other:
+            raise UserError(
+                f"{what} was made for the labels {list(other.names)} ({other.kind}), this run has {list(self.names)} "
+                f"({self.kind}); labels are never reindexed. Use the config it was made with, or make it again."
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)

@@ -1,0 +1,149 @@
+"""Images as batches: decoded once, rendered in worker processes, in an order that a seed and the epoch decide."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from data.decode import DecodeError, decode
+from data.manifest import Manifest
+from data.views import View, ViewSpec
+from run.errors import UserError
+
+Render = Callable[[Image.Image, View], NDArray[np.uint8]]
+"""Pixels [S, S, 3] of a view; ``models.spec.InputSpec.render`` is one."""
+
+Item = tuple[int, int]
+"""A row of the manifest and a view index."""
+
+
+class ViewDataset(Dataset[dict[str, Any]]):
+    """Renders of (row, view) items, with the row's target.
+
+    An example holds ``image`` (uint8 [3, S, S]), ``target`` (float32 [C]), ``labelled`` (1.0 or 0.0), ``image_id``, and
+    ``teacher`` (float32 [C], the teacher's logits for that very view) where ``teacher`` is given.
+
+    Args:
+        manifest: the rows.
+        render: turns an image and a view into pixels.
+        spec: draws the views.
+        teacher: logits [rows, views, C]; an item's view indexes into it.
+    """
+
+    def __init__(
+        self, manifest: Manifest, render: Render, spec: ViewSpec, teacher: NDArray[np.floating] | None = None
+    ) -> None:
+        self._uris = manifest.column("uri")
+        self._ids = manifest.column("image_id")
+        self._targets = manifest.targets()
+        self._render = render
+        self._spec = spec
+        self._teacher = teacher
+
+    def __getitem__(self, item: Item) -> dict[str, Any]:
+        row, index = item
+        image = load(Path(self._uris[row]))
+        view = self._spec.draw(self._ids[row], index, *image.size)
+        target = self._targets[row]
+        example = {
+            "image": to_chw(self._render(image, view)),
+            "target": target,
+            "labelled": np.float32(target.any()),
+            "image_id": self._ids[row],
+        }
+        if self._teacher is not None:
+            example["teacher"] = self._teacher[row, index].astype(np.float32)
+        return example
+
+
+class EpochSampler(Sampler[Item]):
+    """Every row once an epoch, in an order drawn from the seed and the epoch, each with that epoch's view.
+
+    Args:
+        rows: how many.
+        views: the views to go through; the image in row r gets view (epoch + r) mod ``views``. Null gives view
+            ``epoch + 1``, a fresh one each epoch.
+        seed: of the order.
+    """
+
+    def __init__(self, rows: int, views: int | None, seed: int) -> None:
+        self._rows = rows
+        self._views = views
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch, a resumed one too."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[Item]:
+        order = np.random.default_rng((self._seed, self._epoch)).permutation(self._rows)
+        for row in order.tolist():
+            yield row, self._epoch + 1 if self._views is None else (self._epoch + row) % self._views
+
+    def __len__(self) -> int:
+        return self._rows
+
+
+def train_loader(
+    dataset: Dataset[dict[str, Any]], sampler: EpochSampler, *, batch_size: int, workers: int
+) -> DataLoader[dict[str, Any]]:
+    """Shuffled batches; a last one that is not full is left out, unless it is the only one."""
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        drop_last=len(sampler) >= batch_size,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def whole_image_loader(
+    dataset: Dataset[dict[str, Any]], rows: int, *, batch_size: int, workers: int
+) -> DataLoader[dict[str, Any]]:
+    """View 0 of every row, in order."""
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=FixedItems([(row, 0) for row in range(rows)]),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+class FixedItems(Sampler[Item]):
+    """These items, in this order."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self._items = items
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+def load(path: Path) -> Image.Image:
+    """Decode one image file.
+
+    Raises:
+        UserError: it is gone or has changed into something that does not decode since ``prepare`` read it.
+    """
+    try:
+        return decode(path.read_bytes())
+    except (OSError, DecodeError) as error:
+        raise UserError(f"{path}: {error}; it was readable before: run `pocketeva prepare` again") from error
+
+
+def to_chw(pixels: NDArray[np.uint8]) -> torch.Tensor:
+    """[H, W, 3] pixels as a tensor [3, H, W]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

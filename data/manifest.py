@@ -1,0 +1,91 @@
+"""The manifest: one Parquet row per image that was read, with its target, split and group."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from data.labels import LabelSet
+from run.errors import UserError
+from run.files import atomic_path
+
+SPLITS = ("train", "val", "calibration", "test", "unlabeled")
+
+SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("uri", pa.string()),
+        ("target", pa.list_(pa.float32())),
+        ("votes", pa.list_(pa.float32())),
+        ("split", pa.string()),
+        ("group", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("status", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Rows of a manifest, all of them or those of some splits.
+
+    ``image_id`` is the SHA-256 of the file's bytes, ``uri`` where they lie, ``target`` a distribution over the labels
+    (null when unlabelled), ``group`` is shared by images whose pixels are equal, ``status`` is ``ok`` or why the row
+    takes no part.
+    """
+
+    labels: LabelSet
+    table: pa.Table
+
+    @classmethod
+    def of(cls, labels: LabelSet, rows: Sequence[Mapping[str, Any]]) -> "Manifest":
+        """A manifest of these rows, ordered by uri so that the order of reading does not matter."""
+        ordered = sorted(rows, key=lambda row: str(row["uri"]))
+        return cls(labels, pa.Table.from_pylist([dict(row) for row in ordered], schema=SCHEMA))
+
+    @classmethod
+    def read(cls, path: Path, labels: LabelSet) -> "Manifest":
+        """Read a manifest written for the same label set.
+
+        Raises:
+            UserError: there is none, or it was made for other labels.
+        """
+        if not path.is_file():
+            raise UserError(f"{path} is not there: run `pocketeva prepare` first")
+        table = pq.read_table(path)
+        stored = json.loads(table.schema.metadata[b"labels"])
+        labels.require_equal(LabelSet(tuple(stored["names"]), stored["kind"]), str(path))
+        return cls(labels, table)
+
+    def write(self, path: Path) -> None:
+        """Write atomically; equal manifests give equal bytes."""
+        metadata = {"labels": json.dumps(self.labels.to_json(), ensure_ascii=False)}
+        with atomic_path(path) as partial:
+            pq.write_table(self.table.replace_schema_metadata(metadata), partial)
+
+    def usable(self, *splits: str) -> "Manifest":
+        """The rows with status ``ok`` in these splits."""
+        keep = [
+            status == "ok" and split in splits
+            for status, split in zip(self.column("status"), self.column("split"), strict=True)
+        ]
+        return Manifest(self.labels, self.table.filter(pa.array(keep, pa.bool_())))
+
+    def column(self, name: str) -> list[Any]:
+        """One column as Python values."""
+        return list(self.table.column(name).to_pylist())
+
+    def targets(self) -> NDArray[np.float32]:
+        """Targets [rows, labels]; rows without a label are all zero."""
+        zeros = [0.0] * len(self.labels)
+        return np.array([target or zeros for target in self.column("target")], np.float32).reshape(-1, len(zeros))
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)

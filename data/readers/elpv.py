@@ -1,0 +1,28 @@
+"""The photographs of the installed elpv-dataset package: solar cells with four ordered defect likelihoods."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from data.config import DataConfig
+from data.labels import LabelSet
+from data.readers.record import Record, one_hot
+from run.errors import UserError
+
+
+def read(config: DataConfig, labels: LabelSet, store: Path) -> list[Record]:
+    """All 2,624 images; the likelihoods 0, 1/3, 2/3 and 1 take the run's four labels in their order.
+
+    Raises:
+        UserError: the package is not installed, or the run has not four labels.
+    """
+    package = find_spec("elpv_dataset")
+    if package is None or package.origin is None:
+        raise UserError("data.format elpv needs the package elpv-dataset: pip install 'pocketeva[demo]'")
+    if len(labels) != 4:
+        raise UserError(f"data.format elpv has four ordered defect likelihoods; labels.names has {len(labels)} labels")
+    root = Path(package.origin).parent / "data"
+    records = []
+    for line in (root / "labels.csv").read_text(encoding="utf-8").splitlines():
+        name, likelihood, _cell_type = line.split()
+        records.append(Record(path=root / name, target=one_hot(round(float(likelihood) * 3), 4)))
+    return records

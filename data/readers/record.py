@@ -1,0 +1,48 @@
+"""What every reader gives: one record per image, before any byte of it is read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.manifest import SPLITS
+from run.errors import UserError
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
+"""File name endings taken for images when a folder is walked; decoding goes by content."""
+
+_SPLIT_NAMES: Mapping[str, str] = {"valid": "val", "validation": "val", **{split: split for split in SPLITS}}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image and what the source says of it."""
+
+    path: Path
+    target: tuple[float, ...]
+    """A distribution over the labels."""
+    votes: tuple[float, ...] | None = None
+    """The annotators' votes per label, where the source has them."""
+    split: str | None = None
+    """The split the source gives, if it gives one."""
+
+
+def one_hot(index: int, size: int) -> tuple[float, ...]:
+    """All mass on one label."""
+    return tuple(float(i == index) for i in range(size))
+
+
+def split_named(name: str, where: str) -> str:
+    """A source's split name in this project's words.
+
+    Raises:
+        UserError: the name is none of train, val (valid, validation), calibration, test, unlabeled.
+    """
+    try:
+        return _SPLIT_NAMES[name]
+    except KeyError:
+        raise UserError(f"{where}: split {name!r} is none of {', '.join(_SPLIT_NAMES)}") from None
+
+
+def is_split(name: str) -> bool:
+    """Whether a folder's name says that it holds a split."""
+    return name in _SPLIT_NAMES

@@ -1,0 +1,34 @@
+"""Config section of a student. Nothing here imports torch."""
+
+import re
+from dataclasses import dataclass
+
+from run.config import FitConfig, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentConfig:
+    """A small model to distil the teacher into."""
+
+    name: str
+    """Names its folders and repositories: letters, digits, dots, dashes and underscores."""
+    model: str = "mobilenetv4_conv_small"
+    """A timm name, a Hub id, or a folder; see ``teacher.model``."""
+    pretrained: bool = True
+    """Start from the model's weights; false starts from random ones."""
+    image_size: int = 224
+    """Pixels a side. The student always sees the whole image, squashed into a square."""
+    temperature: float = 1.0
+    """Softens teacher and student alike in the distillation loss."""
+    label_weight: float = 0.2
+    """Weight of the labels' cross-entropy beside the distillation loss, on labelled images."""
+    fit: FitConfig = FitConfig(epochs=50, batch_size=128, lr=1e-3, ema_decay=0.999)
+    """How it is trained."""
+
+    def __post_init__(self) -> None:
+        plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name) is not None and self.name != "teacher"
+        require(plain, "students[].name", self.name, "letters, digits, dots, dashes and underscores, and not 'teacher'")
+        require(not self.name.endswith("-onnx"), "students[].name", self.name, "without -onnx at its end")
+        require(self.temperature > 0, "students[].temperature", self.temperature, "above 0")
+        require(self.label_weight >= 0, "students[].label_weight", self.label_weight, "0 or more")
+        require(self.image_size > 0, "students[].image_size", self.image_size, "above 0")

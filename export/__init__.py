@@ -1,0 +1,1 @@
+"""Stage 3: ONNX files, the release folders, and the runtime that reads them."""

@@ -1,0 +1,1 @@
+"""Stage 5: cards, pushing, publishing checkpoints."""

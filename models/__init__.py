@@ -1,0 +1,1 @@
+"""timm models with their input contract: build, save, run once, calibrate."""

@@ -1,0 +1,84 @@
+"""The checkpoint folder: ``model.safetensors`` and a ``config.json`` that timm and transformers both load."""
+
+from pathlib import Path
+from typing import Any
+
+import timm
+from safetensors.torch import load_file, save_file
+
+from data.labels import LabelSet
+from models.classifier import Classifier, read_config, size_args
+from models.spec import InputSpec
+from run.errors import UserError
+from run.files import Json, atomic_path, write_json
+
+
+def save(classifier: Classifier, folder: Path, facts: dict[str, Json]) -> None:
+    """Write the folder atomically.
+
+    Args:
+        classifier: the model, on any device.
+        folder: replaced if it is there.
+        facts: what else is known of the model (its temperature, what it was made from), kept under ``pocketeva``.
+    """
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.model.state_dict().items()}
+    config = config_json(classifier, facts)
+    with atomic_path(folder) as partial:
+        partial.mkdir()
+        save_file(state, partial / "model.safetensors", {"format": "pt"})
+        write_json(partial / "config.json", config)
+
+
+def config_json(classifier: Classifier, facts: dict[str, Json]) -> dict[str, Json]:
+    """Timm's ``config.json``, with the label names in the keys that timm, transformers and transformers.js read.
+
+    ``num_classes`` is left out of ``model_args``: transformers passes it itself and refuses it twice.
+    """
+    names = classifier.labels.names
+    own: Any = classifier.model.pretrained_cfg
+    return {
+        "architecture": classifier.architecture,
+        "num_classes": len(names),
+        "num_features": classifier.feature_width,
+        "label_names": list(names),
+        "id2label": {str(index): name for index, name in enumerate(names)},
+        "label2id": {name: index for index, name in enumerate(names)},
+        "model_args": dict(size_args(classifier.architecture, classifier.spec.size)),
+        "pretrained_cfg": {
+            **classifier.spec.to_pretrained_cfg(),
+            "num_classes": len(names),
+            "first_conv": own["first_conv"],
+            "classifier": own["classifier"],
+            "fixed_input_size": bool(own.get("fixed_input_size", False)),
+            "custom_load": False,
+        },
+        "pocketeva": {"labels": classifier.labels.to_json(), "labels_digest": classifier.labels.digest, **facts},
+    }
+
+
+def load(folder: Path, labels: LabelSet) -> Classifier:
+    """Read a folder written by ``save``; the model is in eval mode.
+
+    Raises:
+        UserError: it is missing, damaged, or was made for another label set.
+    """
+    config = read_config(folder)
+    facts = config.get("pocketeva")
+    if facts is None:
+        raise UserError(f"{folder} was not written by PocketEVA")
+    labels.require_equal(LabelSet(tuple(facts["labels"]["names"]), facts["labels"]["kind"]), str(folder))
+    architecture = config["architecture"]
+    args = config["model_args"]
+    cfg = {**config["pretrained_cfg"], "architecture": architecture}
+    model = timm.create_model(architecture, pretrained_cfg=cfg, num_classes=len(labels), **args)
+    try:
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{folder}/model.safetensors cannot be read: {error}") from error
+    model.requires_grad_(False)
+    return Classifier(model.eval(), architecture, labels, InputSpec.from_pretrained_cfg(cfg))
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """What ``save`` was told besides the model."""
+    return dict(read_config(folder)["pocketeva"])

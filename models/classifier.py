@@ -1,0 +1,228 @@
+"""A timm model with its label set and input contract: build it, split it into backbone and head, name its weights."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from data.labels import LabelSet
+from models.spec import InputSpec
+from run.console import log
+from run.errors import UserError
+
+WRAPPER_PREFIX = "timm_model."
+"""Before every weight of a checkpoint that transformers wrote for a timm model."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model, what its outputs mean and what it takes."""
+
+    model: nn.Module
+    architecture: str
+    labels: LabelSet
+    spec: InputSpec
+
+    @property
+    def head(self) -> nn.Linear:
+        """The last layer, from features to logits."""
+        head = self.model.get_classifier()  # type: ignore[operator]
+        if not isinstance(head, nn.Linear):
+            raise UserError(f"{self.architecture} does not end in one linear layer; choose a model that does")
+        return head
+
+    @property
+    def feature_width(self) -> int:
+        """Length of the feature vector that the head takes."""
+        return self.head.in_features
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the head takes [B, D], for normalised images [B, 3, S, S]."""
+        model: Any = self.model
+        features: Tensor = model.forward_head(model.forward_features(images), pre_logits=True)
+        return features
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """``InputSpec.normalise`` for uint8 tensors [B, 3, S, S], on their device."""
+        return normalise(images, self.spec)
+
+    def weights_digest(self, *, backbone_only: bool = False) -> str:
+        """SHA-256 over the names and bytes of all weights, or of those before the head."""
+        head = {id(parameter) for parameter in self.head.parameters()} if backbone_only else set()
+        named = self.model.state_dict(keep_vars=True)
+        total = hashlib.sha256(self.architecture.encode())
+        for name in sorted(name for name, tensor in named.items() if id(tensor) not in head):
+            total.update(name.encode())
+            total.update(named[name].detach().cpu().contiguous().numpy().tobytes())
+        return total.hexdigest()
+
+
+def normalise(images: Tensor, spec: InputSpec) -> Tensor:
+    """``InputSpec.normalise`` for uint8 tensors [B, 3, S, S], on their device."""
+    mean = images.new_tensor(spec.mean, dtype=torch.float32).view(3, 1, 1)
+    std = images.new_tensor(spec.std, dtype=torch.float32).view(3, 1, 1)
+    return (images.float() / 255 - mean) / std
+
+
+def build(
+    name: str,
+    labels: LabelSet,
+    *,
+    key: str,
+    pretrained: bool,
+    image_size: int | None = None,
+    drop_path: float = 0.0,
+) -> Classifier:
+    """A classifier for ``labels``.
+
+    A new head is made, unless the checkpoint was trained on the very same label names in the same order.
+
+    Args:
+        name: a timm name, a Hub id (``org/name``), or a folder that timm or transformers (``timm_wrapper``) wrote.
+        labels: the run's label set.
+        key: the config section, for messages.
+        pretrained: load weights; without, they are random and ``name`` is a timm name.
+        image_size: in pixels; null keeps the model's own.
+        drop_path: rate of stochastic depth while training.
+
+    Raises:
+        UserError: no such model, or its weights cannot be had.
+    """
+    folder = find_checkpoint(name, key) if pretrained else None
+    if folder is None:
+        found = _from_timm(name, key, pretrained, image_size, drop_path, len(labels))
+        return Classifier(found, architecture_of(name), labels, spec_of(found).with_size(image_size))
+    config = read_config(folder)
+    names = label_names(config)
+    model = _from_checkpoint(folder, config, key, image_size, drop_path)
+    if names != labels.names:
+        log.print(f"{key}.model: a new head for the labels {', '.join(labels.names)}")
+        model.reset_classifier(len(labels))  # type: ignore[operator]
+    spec = InputSpec.from_pretrained_cfg(model.pretrained_cfg)  # type: ignore[arg-type]
+    return Classifier(model, config["architecture"], labels, spec.with_size(image_size))
+
+
+def spec_of(model: nn.Module) -> InputSpec:
+    """The input contract of a timm model."""
+    return InputSpec.from_pretrained_cfg(model.pretrained_cfg)  # type: ignore[arg-type]
+
+
+def find_checkpoint(name: str, key: str) -> Path | None:
+    """The folder of a checkpoint, fetched from the Hub if need be; null for a plain timm name.
+
+    Raises:
+        UserError: the Hub has no such repository, or cannot be reached.
+    """
+    local = Path(name.removeprefix("local-dir:"))
+    if local.is_dir() or name.startswith("local-dir:"):
+        return local
+    repo = name.removeprefix("hf-hub:")
+    if "/" not in repo:
+        return None
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(snapshot_download(repo, allow_patterns=["config.json", "model.safetensors"]))
+    except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
+        raise UserError(
+            f"{key}.model: {repo} is no folder here, and its weights cannot be had from the Hub: {error}\n"
+            f"Check the name and the connection (private models need `hf auth login`), or give {key}.model the path "
+            "of a downloaded folder. Random weights are never taken instead."
+        ) from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """``config.json`` of a timm or timm_wrapper folder.
+
+    Raises:
+        UserError: it is missing, is no JSON, or is not about a timm model.
+    """
+    path = folder / "config.json"
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there: a checkpoint folder has config.json and model.safetensors") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}") from None
+    if "architecture" not in config or "pretrained_cfg" not in config:
+        raise UserError(f"{path} is not about a timm model: it has no architecture and pretrained_cfg")
+    return config
+
+
+def label_names(config: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The label names in a checkpoint's config, in the order of its outputs; null where it has none."""
+    if "label_names" in config:
+        return tuple(config["label_names"])
+    by_id = config.get("id2label")
+    return None if by_id is None else tuple(by_id[key] for key in sorted(by_id, key=int))
+
+
+def architecture_of(name: str) -> str:
+    """A timm name without its weight tag."""
+    return name.split("/")[-1].split(".")[0]
+
+
+def size_args(architecture: str, size: int) -> dict[str, int]:
+    """What ``timm.create_model`` needs to be told of the image size: only models that are built for one size are."""
+    cfg = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
+    return {"img_size": size} if cfg is not None and cfg.fixed_input_size else {}
+
+
+def _from_timm(
+    name: str, key: str, pretrained: bool, image_size: int | None, drop_path: float, num_classes: int
+) -> nn.Module:
+    plain = name.split("/")[-1]
+    architecture = architecture_of(name)
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
+        raise UserError(f"{key}.model: timm has no {architecture!r}" + (f"; near: {', '.join(near)}" if near else ""))
+    sized = size_args(architecture, image_size) if image_size else {}
+    args: dict[str, Any] = {"num_classes": num_classes, "drop_path_rate": drop_path, **sized}
+    try:
+        model: nn.Module = timm.create_model(plain, pretrained=pretrained, **args)
+        return model
+    except (OSError, RuntimeError, ValueError) as error:
+        if not pretrained:
+            raise UserError(f"{key}.model: {plain} cannot be built with {args}: {error}") from error
+        raise UserError(
+            f"{key}.model: the pretrained weights of {plain} cannot be had: {error}\n"
+            f"Check the connection, give {key}.model the path of a downloaded folder, or, to train from random "
+            f"weights, set {key}.pretrained to false."
+        ) from error
+
+
+def _from_checkpoint(
+    folder: Path, config: Mapping[str, Any], key: str, image_size: int | None, drop_path: float
+) -> nn.Module:
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise UserError(f"{key}.model: {weights} is not there; only safetensors are loaded, never pickles")
+    state = {name.removeprefix(WRAPPER_PREFIX): tensor for name, tensor in load_file(weights).items()}
+    architecture = config["architecture"]
+    cfg = dict(config["pretrained_cfg"])
+    size = image_size or int(cfg["input_size"][-1])
+    args = {**(config.get("model_args") or {}), **size_args(architecture, size)}
+    names = label_names(config)
+    count = len(names) if names else config.get("num_classes", cfg.get("num_classes"))
+    try:
+        model: nn.Module = timm.create_model(
+            architecture,
+            pretrained=True,
+            pretrained_cfg={**cfg, "num_classes": count, "custom_load": False, "state_dict": state},
+            num_classes=count,
+            drop_path_rate=drop_path,
+            **args,
+        )
+        return model
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise UserError(f"{key}.model: {folder} does not hold the weights of {architecture}: {error}") from error

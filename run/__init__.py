@@ -1,0 +1,1 @@
+"""What every stage shares: config, the run directory, the trainer, errors."""

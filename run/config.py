@@ -1,0 +1,78 @@
+"""Config sections that every stage shares. Nothing here imports torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig:
+    """Where the models run; handed to Lightning's ``Trainer``."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
+    """Hardware to run on; ``auto`` takes a GPU where there is one."""
+    devices: int | list[int] | Literal["auto"] = "auto"
+    """How many devices, or which."""
+    num_nodes: int = 1
+    """How many machines take part."""
+    strategy: str = "auto"
+    """Lightning's strategy name, for example ``ddp``."""
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    """``auto`` is bf16 where the hardware multiplies it faster, else float32."""
+    num_workers: int = 2
+    """Processes that read and render images while the model runs; 0 does it in the main process."""
+
+    def __post_init__(self) -> None:
+        require(self.num_workers >= 0, "trainer.num_workers", self.num_workers, "0 or more")
+        require(self.num_nodes >= 1, "trainer.num_nodes", self.num_nodes, "1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingConfig:
+    """Where metrics go. A CSV file is always written; no image, path or sample ever is."""
+
+    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    """Weights & Biases mode."""
+    project: str = "pocketeva"
+    """Weights & Biases project."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """One optimisation: AdamW, linear warm-up, then a cosine to zero."""
+
+    epochs: int
+    """Passes over the training images; each pass sees one view of every image."""
+    batch_size: int
+    """Images per optimiser step and device."""
+    lr: float
+    """Peak learning rate."""
+    weight_decay: float = 0.02
+    """AdamW weight decay; biases and norms are left out."""
+    warmup: float = 0.1
+    """Share of all steps that the learning rate rises linearly."""
+    ema_decay: float | None = None
+    """Decay per step of the averaged weights that are validated and kept; null keeps the raw weights."""
+    patience: int | None = None
+    """Stop after this many epochs without a better validation loss; null never stops early."""
+    clip_norm: float | None = 1.0
+    """Largest gradient norm; null does not clip."""
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
+        require(self.lr > 0, "lr", self.lr, "above 0")
+        require(0 <= self.warmup < 1, "warmup", self.warmup, "at least 0 and below 1")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        require(self.ema_decay is None or 0 < self.ema_decay < 1, "ema_decay", self.ema_decay, "between 0 and 1")
+        require(self.patience is None or self.patience >= 1, "patience", self.patience, "1 or more, or null")
+        require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", self.clip_norm, "above 0, or null")
+
+
+def require(condition: bool, key: str, value: object, allowed: str) -> None:
+    """Refuse a config value that its type cannot rule out.
+
+    Raises:
+        ValueError: ``condition`` is false; the message gives the key, the value and what is allowed.
+    """
+    if not condition:
+        raise ValueError(f"{key} is {value!r}; it must be {allowed}")

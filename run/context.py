@@ -1,0 +1,23 @@
+"""What every stage is handed besides its own config section."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from run.config import TrackingConfig, TrainerConfig
+from run.files import Json
+from run.folder import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunContext:
+    """One run: where it lies, where its models run, what is tracked."""
+
+    folder: RunFolder
+    trainer: TrainerConfig
+    tracking: TrackingConfig
+    seed: int
+    config: Json
+    """The whole resolved config, for the tracker."""
+    publish: Callable[[str, Path, str], None] | None = None
+    """Called while training with the model's name, the folder of its best checkpoint so far, and what to say of it."""

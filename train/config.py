@@ -1,0 +1,38 @@
+"""Config section of the teacher. Nothing here imports torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from run.config import FitConfig, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherConfig:
+    """The model to fine-tune."""
+
+    model: str
+    """A timm name, a Hub id (``org/name``), or a folder that timm or transformers (``timm_wrapper``) wrote."""
+    pretrained: bool = True
+    """Start from the model's weights; false starts from random ones."""
+    image_size: int | None = None
+    """Pixels a side; null keeps the model's own."""
+    resize: Literal["model", "squash"] = "model"
+    """``model`` keeps the model's own way of fitting an image into a square; ``squash`` always shows all of it."""
+    mode: Literal["head", "full", "probe_then_full"] = "head"
+    """``head`` trains the last layer on features that the frozen backbone computes once; ``full`` trains every layer;
+    ``probe_then_full`` does one after the other."""
+    class_weighting: Literal["none", "sqrt", "balanced"] = "none"
+    """Weigh the loss by the inverse frequency of the labels, or by its square root."""
+    head: FitConfig = FitConfig(epochs=50, batch_size=512, lr=1e-3, patience=10)
+    """How the last layer is trained."""
+    full: FitConfig = FitConfig(epochs=10, batch_size=32, lr=1e-4, weight_decay=0.05, ema_decay=0.999)
+    """How all layers are trained."""
+    layer_decay: float = 0.75
+    """In ``full``, each layer's learning rate is this times that of the layer after it."""
+    drop_path: float = 0.1
+    """In ``full``, rate of stochastic depth."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.layer_decay <= 1, "teacher.layer_decay", self.layer_decay, "above 0, at most 1")
+        require(0 <= self.drop_path < 1, "teacher.drop_path", self.drop_path, "at least 0 and below 1")
+        require(self.image_size is None or self.image_size > 0, "teacher.image_size", self.image_size, "above 0")

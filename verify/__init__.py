@@ -1,0 +1,1 @@
+"""Stage 4: metrics, agreement and the certificate, on the test split and nothing else."""
