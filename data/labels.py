@@ -41,7 +41,7 @@ class LabelSet:
         except ValueError:
             folded = {known.casefold(): known for known in self.names}
             near = difflib.get_close_matches(name.strip().casefold(), folded, n=1)
-            hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
+            hint = f"; did you mean {folded[near[0]]!r}?" if near else "."
             raise UserError(
                 f"{where}: label {name!r} is not in labels.names ({', '.join(self.names)}){hint} "
                 "Correct the row, or add the label to labels.names."

@@ -32,7 +32,7 @@ def prepare(run: RunFolder, labels: LabelSet, config: DataConfig) -> Manifest:
     """
     records = READERS[config.format](config, labels, run.data / "images")
     inputs: dict[str, Json] = {"data": asdict(config), "labels": labels.to_json(), "files": _listing(records)}
-    if run.is_done("prepare", inputs):
+    if run.skips("prepare", inputs):
         return Manifest.read(run.manifest, labels)
     rows = _read_all(records)
     refused = [f"{row['uri']}: {row['status']}" for row in rows if row["status"] != "ok"]

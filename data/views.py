@@ -79,7 +79,7 @@ class ViewSpec:
             return View(box=(0, 0, width, height))
         key = hashlib.sha256(f"{image_id}/{index}/{self.digest}".encode()).digest()
         generator = np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little")))
-        area, ratio, x, y, mirror, flip, brightness, contrast, saturation = generator.random(9)
+        area, ratio, x, y, mirror, flip, brightness, contrast, saturation = generator.random(9).tolist()
         return View(
             box=self._box(width, height, area, ratio, x, y),
             mirror=self.horizontal_flip and mirror < 0.5,

@@ -42,7 +42,7 @@ def distill(
         "precision": context.trainer.precision,
     }
     folder = run.student(name) / "model"
-    if run.is_done(f"distill-{name}", inputs):
+    if run.skips(f"distill-{name}", inputs):
         return checkpoint.load(folder, manifest.labels)
     work = resumable(run.student(name) / "fit", inputs)
     pl.seed_everything(context.seed, verbose=False)

@@ -127,13 +127,12 @@ def find_checkpoint(name: str, key: str) -> Path | None:
     repo = name.removeprefix("hf-hub:")
     if "/" not in repo:
         return None
-    import httpx
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
 
     try:
         return Path(snapshot_download(repo, allow_patterns=["config.json", "model.safetensors"]))
-    except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
+    except (HfHubHTTPError, HTTPError, OSError, ValueError) as error:
         raise UserError(
             f"{key}.model: {repo} is no folder here, and its weights cannot be had from the Hub: {error}\n"
             f"Check the name and the connection (private models need `hf auth login`), or give {key}.model the path "

@@ -190,8 +190,9 @@ def outputs_over_views(
     trainer: TrainerConfig,
     precision: str,
 ) -> NDArray[np.float16]:
-    """What a frozen model gives for views 0 to ``views`` of these rows [rows, views, width], from the cache below
-    ``root``; whatever is missing there is computed first.
+    """A frozen model's outputs for views 0 to ``views`` of these rows [rows, views, width].
+
+    They come from the cache below ``root``; whatever is missing there is computed first.
     """
     key = CacheKey(
         output=output,

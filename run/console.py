@@ -16,10 +16,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False, emoji=False)
 """Standard output: tables and results."""
 
-log = Console(stderr=True, highlight=False)
+log = Console(stderr=True, highlight=False, markup=False, emoji=False)
 """Standard error: progress and notices, so that output can be piped."""
 
 

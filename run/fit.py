@@ -7,7 +7,8 @@ import signal
 import sys
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from run.config import FitConfig, TrainerConfig
+from run.config import FitConfig, TrackingConfig, TrainerConfig
 from run.console import log
 from run.context import RunContext
 from run.errors import UserError, listed
-from run.files import write_json
+from run.files import Json, write_json
 
 Batch = dict[str, Any]
 """What a loader yields: tensors by name, and ``image_id`` (a list of str)."""
@@ -142,7 +143,9 @@ def _run(
     _quiet()
     folder.mkdir(parents=True, exist_ok=True)
     trainer = context.trainer
-    checkpoint = ModelCheckpoint(dirpath=folder, filename="best", monitor="val_loss", save_last=True)
+    checkpoint = ModelCheckpoint(
+        dirpath=folder, filename="best", monitor="val_loss", save_last=True, enable_version_counter=False
+    )
     best = BestMetrics()
     extra: list[Callback] = [checkpoint, best, FitProgress(name), *callbacks]
     if config.patience is not None:
@@ -168,7 +171,8 @@ def _run(
     last = folder / "last.ckpt"
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
-        loop.fit(module, *loaders, ckpt_path=last if last.is_file() else None, weights_only=True)
+        with _finishing(context.tracking):
+            loop.fit(module, *loaders, ckpt_path=last if last.is_file() else None, weights_only=True)
     except SystemExit:
         signal.signal(signal.SIGINT, on_interrupt)
         if loop.interrupted:  # Lightning turns Ctrl-C into exit(1)
@@ -267,6 +271,7 @@ def _loggers(name: str, folder: Path, context: RunContext) -> list[Logger]:
             x_disable_stats=True,
             x_save_requirements=False,
             silent=True,
+            host="",
         )
         tracker = WandbLogger(
             name=name,
@@ -275,10 +280,38 @@ def _loggers(name: str, folder: Path, context: RunContext) -> list[Logger]:
             mode=tracking.wandb,
             log_model=False,
             settings=quiet,
-            config=context.config,
+            config=_without_paths(context.config),
         )
         loggers.append(tracker)
     return loggers
+
+
+@contextmanager
+def _finishing(tracking: TrackingConfig) -> Iterator[None]:
+    """End the tracker's run with the block: Lightning would log the next fit into the same one."""
+    if tracking.wandb == "disabled":
+        yield
+        return
+    import wandb
+
+    try:
+        yield
+    except wandb.Error as error:
+        raise UserError(f"tracking.wandb is {tracking.wandb}: {error} Or set it to offline or disabled.") from error
+    finally:
+        wandb.finish()
+
+
+def _without_paths(config: Json, key: str = "") -> Any:
+    """The config, fit to be shown to others: where images and models lie on this machine is left out."""
+    if isinstance(config, Mapping):
+        return {name: _without_paths(value, name) for name, value in config.items()}
+    if isinstance(config, Sequence) and not isinstance(config, str):
+        return [_without_paths(value) for value in config]
+    if key in ("path", "model") and isinstance(config, str) and config:
+        path = Path(config.removeprefix("local-dir:"))
+        return "a local path" if path.is_absolute() or path.exists() else config
+    return config
 
 
 def _quiet() -> None:

@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
-from run.errors import UserError
+from run.console import log
+from run.errors import UserError, listed
 from run.files import Json, file_digest, remove, write_json
 
 
@@ -77,6 +78,16 @@ class RunFolder:
         return all(
             (self.root / path).is_file() and file_digest(self.root / path) == digest for path, digest in outputs.items()
         )
+
+    def skips(self, stage: str, inputs: Mapping[str, Json]) -> bool:
+        """``is_done``, and say so; where the stage has to run again, say what changed."""
+        if self.is_done(stage, inputs):
+            log.print(f"{stage}: done already")
+            return True
+        changes = self.changes(stage, inputs)
+        if changes:
+            log.print(f"{stage}: again, because\n{listed(changes)}", markup=False, soft_wrap=True)
+        return False
 
     def changes(self, stage: str, inputs: Mapping[str, Json]) -> list[str]:
         """What differs from the last finished ``stage``, as ``key: old → new`` lines; empty where it never ran."""

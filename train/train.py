@@ -36,7 +36,7 @@ def train(context: RunContext, manifest: Manifest, config: TeacherConfig, views:
     run = context.folder
     inputs = _inputs(context, config, views)
     folder = run.teacher / "model"
-    if run.is_done("train", inputs):
+    if run.skips("train", inputs):
         return checkpoint.load(folder, manifest.labels)
     work = resumable(run.teacher / "fit", inputs)
     pl.seed_everything(context.seed, verbose=False)

@@ -27,13 +27,17 @@ def read(config: DataConfig, labels: LabelSet, store: Path) -> list[Record]:
         missing = [name for name in (config.image_column, config.label_column) if name not in part.column_names]
         if missing:
             raise UserError(f"{where}: no column {', '.join(missing)}; it has {', '.join(part.column_names)}")
-        feature = part.features[config.label_column]
+        image, feature = part.features[config.image_column], part.features[config.label_column]
+        if not (isinstance(image, datasets.Image) or getattr(image, "dtype", None) == "string"):
+            raise UserError(f"{where}: column {config.image_column} holds no images but {image}")
         name_of = feature.int2str if isinstance(feature, datasets.ClassLabel) else str
         rows = part.select_columns([config.image_column, config.label_column])
         for number, row in enumerate(rows.cast_column(config.image_column, datasets.Image(decode=False))):
             label = row[config.label_column]
             if label is None or label == -1:
                 raise UserError(f"{where}, row {number}: no label")
+            if row[config.image_column] is None:
+                raise UserError(f"{where}, row {number}: no image")
             target = one_hot(labels.index(name_of(label), f"{where}, row {number}"), len(labels))
             path = _file(row[config.image_column], store)
             records.append(Record(path=path, target=target, split=split_named(split, where) if split else None))

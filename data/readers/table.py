@@ -15,20 +15,28 @@ def read(config: DataConfig, labels: LabelSet, store: Path) -> list[Record]:
     """Every row of ``config.path``; image paths are relative to the file.
 
     Raises:
-        UserError: the file, a column, an image or a label is missing, or votes are no distribution; rows are named.
+        UserError: the file, a column, an image or a label is missing, or votes are no distribution; lines are named.
     """
     path = Path(config.path)
     if not path.is_file():
         raise UserError(f"data.path: {path} is not a file")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-            header = list(rows[0]) if rows else []
+            reader = csv.DictReader(file)
+            rows = {f"line {reader.line_num}": row for row in reader}
+            header = list(reader.fieldnames or [])
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+    except csv.Error as error:
+        raise UserError(f"{path} is not a CSV file: {error}") from None
     _require_columns(path, header, config, labels)
-    records = [_record(f"{path}, row {number}", path.parent, row, config, labels) for number, row in enumerate(rows, 2)]
-    absent = [f"row {number}: {record.path}" for number, record in enumerate(records, 2) if not record.path.is_file()]
+    if not rows:
+        raise UserError(f"{path} has no rows below its header")
+    for line, row in rows.items():
+        if None in row or None in row.values():
+            raise UserError(f"{path}, {line}: not as many cells as the header has columns ({len(header)})")
+    records = [_record(f"{path}, {line}", path.parent, row, config, labels) for line, row in rows.items()]
+    absent = [f"{line}: {record.path}" for line, record in zip(rows, records, strict=True) if not record.path.is_file()]
     if absent:
         raise UserError(f"{path}: {len(absent)} of {len(records)} images are not there:\n{listed(absent)}")
     return records
@@ -41,7 +49,7 @@ def _require_columns(path: Path, header: list[str], config: DataConfig, labels: 
     wanted += [config.split_column] if config.split_column else []
     missing = [column for column in wanted if column not in header]
     if missing:
-        raise UserError(f"{path}: no column {', '.join(missing)}; it has {', '.join(header) or 'no rows'}")
+        raise UserError(f"{path}: no column {', '.join(missing)}; it has {', '.join(header) or 'none'}")
 
 
 def _record(where: str, root: Path, row: Mapping[str, str], config: DataConfig, labels: LabelSet) -> Record:

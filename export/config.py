@@ -1,0 +1,19 @@
+"""Config section of the export. Nothing here imports torch."""
+
+from dataclasses import dataclass
+
+from run.config import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """How ONNX files are made and checked."""
+
+    opset: int = 18
+    """ONNX operator set, 18 to 20; 18 runs in most places."""
+    parity: float = 1e-4
+    """Largest difference allowed between a probability from PyTorch and from the exported file."""
+
+    def __post_init__(self) -> None:
+        require(18 <= self.opset <= 20, "export.opset", self.opset, "18, 19 or 20")
+        require(0 < self.parity < 1, "export.parity", self.parity, "between 0 and 1")

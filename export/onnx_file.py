@@ -1,0 +1,107 @@
+"""A classifier as one self-contained ONNX file."""
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+
+from models.classifier import Classifier
+from models.spec import InputSpec
+from run.errors import UserError
+from run.files import Json, atomic_path
+
+
+def write_onnx(classifier: Classifier, path: Path, *, opset: int, facts: dict[str, Json]) -> None:
+    """Export to ``pixel_values`` float32 [batch, 3, S, S] → ``logits`` [batch, C], with any batch size.
+
+    Labels, input contract, digests and ``facts`` go into the file's metadata, each value as JSON. What the exporter
+    notes about the machine it ran on is taken out.
+
+    Raises:
+        UserError: ONNX cannot express the model.
+    """
+    with atomic_path(path) as partial:
+        _export(classifier, partial, opset)
+        model = onnx.load(partial, load_external_data=False)
+        _forget_origin(model)
+        metadata = {**describe(classifier), **facts}
+        onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in sorted(metadata.items())})
+        onnx.checker.check_model(model, full_check=True)
+        data = model.SerializeToString(deterministic=True)
+        _require_no_paths(data)
+        partial.write_bytes(data)
+
+
+def describe(classifier: Classifier) -> dict[str, Json]:
+    """What a runtime needs to know: ``labels``, ``input``, and the digests of labels and weights."""
+    return {
+        "labels": classifier.labels.to_json(),
+        "labels_digest": classifier.labels.digest,
+        "input": input_json(classifier.spec),
+        "architecture": classifier.architecture,
+        "weights_digest": classifier.weights_digest(),
+    }
+
+
+def input_json(spec: InputSpec) -> dict[str, Json]:
+    """The input contract, from decoded pixels on."""
+    return {
+        **spec.to_pretrained_cfg(),
+        "color": "RGB",
+        "resize": "bicubic, antialiased, in two passes, width first, each rounded to 8 bits",
+        "scale": 1 / 255,
+    }
+
+
+def _export(classifier: Classifier, path: Path, opset: int) -> None:
+    size = classifier.spec.size
+    example = torch.zeros(2, 3, size, size)
+    model = classifier.model.cpu().eval()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                model,
+                (example,),
+                path,
+                input_names=["pixel_values"],
+                output_names=["logits"],
+                dynamic_shapes=({0: "batch"},),
+                opset_version=opset,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise UserError(f"{classifier.architecture} cannot be expressed in ONNX opset {opset}: {reason}") from error
+
+
+def _forget_origin(model: onnx.ModelProto) -> None:
+    """Remove stack traces and source paths, which the exporter keeps on every element."""
+    for element in _elements(model):
+        if "metadata_props" in element.DESCRIPTOR.fields_by_name:
+            element.ClearField("metadata_props")
+        if "doc_string" in element.DESCRIPTOR.fields_by_name:
+            element.ClearField("doc_string")
+
+
+def _elements(message: Any) -> Iterable[Any]:
+    """A protobuf message and all messages inside it."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for child in value if isinstance(value, Iterable) else [value]:
+                yield from _elements(child)
+
+
+def _require_no_paths(data: bytes) -> None:
+    for place in {str(Path.cwd()), str(Path.home()), sys.prefix, sys.base_prefix}:
+        assert f"{place}/".encode() not in data, f"the ONNX file mentions {place}"

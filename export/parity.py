@@ -1,0 +1,76 @@
+"""Parity: the same weights in two runtimes, PyTorch and ONNX Runtime, on real images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from export.runtime import OnnxClassifier, probabilities
+from models.classifier import Classifier
+from run.errors import UserError
+from run.files import Json, file_digest
+
+BATCHES = (1, 3, 16)
+"""Batch sizes that are tried: a file with a baked-in batch fails on one of them."""
+
+ROUNDS = 2
+"""Batches of each size."""
+
+
+def check_parity(
+    classifier: Classifier, path: Path, images: Sequence[Image.Image], tolerance: float
+) -> dict[str, Json]:
+    """Compare probabilities of an exported file with the model it was made from, both in float32.
+
+    Args:
+        classifier: the PyTorch model.
+        path: its ONNX file.
+        images: decoded, real ones; taken in turn, again from the start where there are few.
+        tolerance: largest difference of a probability.
+
+    Returns:
+        ``n`` (images compared), ``batches``, ``largest`` (difference of a probability), ``largest_logit``, ``target``,
+        and the file's ``sha256``.
+
+    Raises:
+        UserError: a difference is above the tolerance, or not a number.
+    """
+    assert images, "parity needs images"
+    exported = OnnxClassifier(path)
+    largest = largest_logit = 0.0
+    seen = 0
+    for size in BATCHES:
+        for turn in range(ROUNDS):
+            batch = [images[(turn * size + i) % len(images)] for i in range(size)]
+            ours, theirs = _torch_logits(classifier, batch), exported.logits(exported.prepare(batch))
+            largest_logit = max(largest_logit, _largest(ours - theirs))
+            largest = max(largest, _largest(probabilities(ours) - probabilities(theirs)))
+            seen += size
+    if not largest <= tolerance:
+        raise UserError(
+            f"{path.name} differs from PyTorch by {largest:.2g} in a probability, more than export.parity "
+            f"({tolerance:g}); it was not written. Another export.opset may help."
+        )
+    return {
+        "n": seen,
+        "batches": list(BATCHES),
+        "largest": largest,
+        "largest_logit": largest_logit,
+        "target": tolerance,
+        "sha256": file_digest(path),
+    }
+
+
+@torch.inference_mode()
+def _torch_logits(classifier: Classifier, batch: Sequence[Image.Image]) -> NDArray[np.float32]:
+    pixels = classifier.spec.normalise(np.stack([classifier.spec.render(image) for image in batch]))
+    logits: torch.Tensor = classifier.model.cpu().eval()(torch.from_numpy(pixels))
+    return logits.float().numpy()
+
+
+def _largest(difference: NDArray[np.float32]) -> float:
+    """The largest absolute value; NaN if there is one."""
+    return float(np.abs(difference).max())

@@ -1,0 +1,64 @@
+"""Exported files in ONNX Runtime: image to probabilities without torch."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.special import softmax
+
+from data.labels import LabelSet
+from models.spec import InputSpec
+from run.errors import UserError
+
+
+class OnnxClassifier:
+    """A ``model.onnx`` written by this project, with its labels and input contract from its own metadata.
+
+    Args:
+        path: the file.
+        threads: of ONNX Runtime; null takes every core.
+
+    Raises:
+        UserError: it is missing, damaged, or does not carry the metadata.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        if not path.is_file():
+            raise UserError(f"{path} is not there: run `pocketeva export` first, or check the name")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        options.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's own errors share no other base
+            raise UserError(f"{path} cannot be run: {error}") from error
+        metadata: dict[str, Any] = self._session.get_modelmeta().custom_metadata_map
+        if "labels" not in metadata or "input" not in metadata:
+            raise UserError(f"{path} does not carry labels and input contract: it was not exported by PocketEVA")
+        labels = json.loads(metadata["labels"])
+        self.labels = LabelSet(tuple(labels["names"]), labels["kind"])
+        self.spec = InputSpec.from_pretrained_cfg(json.loads(metadata["input"]))
+
+    def prepare(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Decoded images as ``pixel_values`` [B, 3, S, S]."""
+        return self.spec.normalise(np.stack([self.spec.render(image) for image in images]))
+
+    def logits(self, pixel_values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits [B, C] of prepared images [B, 3, S, S]."""
+        (values,) = self._session.run(["logits"], {"pixel_values": pixel_values})
+        return np.asarray(values, np.float32)
+
+    def probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Probabilities [B, C] of decoded images."""
+        return probabilities(self.logits(self.prepare(images)))
+
+
+def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Softmax over the labels; the temperature is already in the head's weights."""
+    result: NDArray[np.float32] = softmax(logits, axis=-1)
+    return result

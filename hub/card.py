@@ -1,0 +1,155 @@
+"""Model cards: what the Hub reads (YAML), and what people read (``hub.sections``)."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from hub import sections
+from hub.config import REPOSITORY, HubConfig
+from hub.subject import Subject
+from run.errors import UserError
+from run.files import write_text
+
+TASK = "image-classification"
+
+
+def write_cards(
+    release: Path, certificate: Mapping[str, Any] | None, config: HubConfig, differences: Sequence[str] = ()
+) -> list[Path]:
+    """Write ``README.md`` into every folder of a release.
+
+    Args:
+        release: the folders.
+        certificate: what was measured; null where nothing was.
+        config: where they go, and what the author says of them. Without ``repo``, ``ORG/NAME`` stands in its place.
+        differences: in what the files are not those that were judged. If there are any, no results are given,
+            because they would be those of other files.
+
+    Returns:
+        The paths written, sorted.
+
+    Raises:
+        UserError: there is no release, or a folder of it is not as ``pocketeva export`` writes it.
+    """
+    named = config if config.repo else replace(config, repo="ORG/NAME")
+    judged = None if differences else certificate
+    paths = []
+    for folder in release_folders(release):
+        own = judged if judged is not None and folder.name.removesuffix("-onnx") in judged["models"] else None
+        subject = Subject(folder.name, named, read_config(release, folder.name), own)
+        body = _body(subject, differences)
+        header = _metadata(subject, published=config.repo is not None).to_yaml()
+        card = ModelCard(f"---\n{header}\n---\n\n{body}\n")
+        paths.append(folder / "README.md")
+        write_text(paths[-1], str(card))
+    return paths
+
+
+def release_folders(release: Path) -> list[Path]:
+    """The folders of a release, sorted; each goes to a repository of its own.
+
+    Raises:
+        UserError: there are none.
+    """
+    found = release.iterdir() if release.is_dir() else ()
+    folders = sorted(path for path in found if path.is_dir() and not path.name.startswith("."))
+    if not folders:
+        raise UserError(f"{release} holds no models: run `pocketeva export` first")
+    return folders
+
+
+def read_config(release: Path, folder: str) -> dict[str, Any]:
+    """``config.json`` of the checkpoint that a folder holds, or was exported from."""
+    path = release / folder.removesuffix("-onnx") / "config.json"
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}): run `pocketeva export` again") from None
+    if "pocketeva" not in config:
+        raise UserError(f"{path} was not written by PocketEVA: a release holds nothing else")
+    return config
+
+
+def hub_id(base_model: str) -> str | None:
+    """The Hub's name for what a model was started from; null for a folder on this machine, whose path is private."""
+    name = base_model.removeprefix("hf-hub:").split("@")[0]
+    if base_model.startswith("local-dir:") or Path(base_model).is_dir():
+        return None
+    if "/" in name:
+        return name if REPOSITORY.fullmatch(name) else None
+    import timm  # takes seconds, and torch
+
+    cfg = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return cfg.hf_hub_id if cfg is not None and REPOSITORY.fullmatch(cfg.hf_hub_id or "") else None
+
+
+def _body(subject: Subject, differences: Sequence[str]) -> str:
+    parts = [
+        f"# {subject.repo.split('/')[1]}",
+        sections.banner(subject, differences),
+        sections.introduction(subject),
+        sections.labels(subject),
+        sections.use(subject),
+        sections.results(subject),
+        sections.certificate(subject),
+        sections.calibration(subject),
+        sections.limits(subject),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _metadata(subject: Subject, *, published: bool) -> ModelCardData:
+    config = subject.hub
+    base, relation = _base(subject, published=published)
+    tags = ["pocketeva", *(("onnx", "transformers.js") if subject.is_onnx else ()), *config.tags]
+    results = _eval_results(subject)
+    return ModelCardData(
+        license=config.license,
+        library_name="onnx" if subject.is_onnx else "timm",
+        pipeline_tag=TASK,
+        base_model=base,
+        base_model_relation=relation,
+        datasets=list(config.datasets) or None,
+        metrics=["accuracy", "f1"] if results else None,
+        tags=tags,
+        model_name=subject.repo.split("/")[1] if results else None,
+        eval_results=results or None,
+    )
+
+
+def _base(subject: Subject, *, published: bool) -> tuple[str | None, str | None]:
+    """``base_model`` and ``base_model_relation``; the Hub has no relation for a plain conversion."""
+    if subject.is_onnx:
+        return (subject.checkpoint_repo, None) if published else (None, None)
+    base = hub_id(subject.facts["base_model"]) if subject.facts["pretrained"] else None
+    return base, "finetune" if base else None
+
+
+def _eval_results(subject: Subject) -> list[EvalResult]:
+    """The model index: what was measured of the exported file on the test split."""
+    if subject.certificate is None:
+        return []
+    measured = subject.measured
+    values = [("accuracy", "Accuracy", measured["accuracy"]["rate"]), ("f1", "Macro F1", measured["macro_f1"])]
+    found = subject.criterion("agreement")
+    if found is not None:
+        values.append(("agreement", "Agreement with the teacher", found["rate"]))
+    run = subject.certificate["name"]
+    datasets = subject.hub.datasets
+    return [
+        EvalResult(
+            task_type=TASK,
+            dataset_type=datasets[0] if len(datasets) == 1 else re.sub(r"[^\w.-]", "-", run),
+            dataset_name=f"{run}, test split",
+            dataset_split="test",
+            metric_type=kind,
+            metric_name=name,
+            metric_value=round(value, 4),
+        )
+        for kind, name, value in values
+    ]

@@ -1,0 +1,34 @@
+"""Publishing the best checkpoint so far while a fit goes on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from huggingface_hub import HfApi
+
+from hub.config import HubConfig
+from hub.remote import hub_errors, mirror, open_repository
+from run.console import log
+from run.errors import UserError
+
+
+def publisher(config: HubConfig) -> Callable[[str, Path, str], None] | None:
+    """What ``RunContext.publish`` calls with a model's name, its checkpoint folder and a message; null if not wanted.
+
+    The folder becomes all there is on the checkpoint branch; ``main`` is not touched. Where the Hub refuses or cannot
+    be reached, training goes on and a warning says so.
+    """
+    if not config.push_checkpoints:
+        return None
+    api = HfApi()
+
+    def publish(name: str, folder: Path, message: str) -> None:
+        repo, branch = config.repository(name), config.checkpoint_branch
+        try:
+            with hub_errors(repo):
+                open_repository(api, repo, private=config.private)
+                api.create_branch(repo, branch=branch, exist_ok=True)
+                mirror(api, repo, folder, message, branch=branch)
+        except UserError as error:
+            log.print(f"Warning: this checkpoint was not published; training goes on. {error}", markup=False)
+
+    return publish

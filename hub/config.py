@@ -1,0 +1,56 @@
+"""Config section of publishing. Nothing here imports torch."""
+
+import re
+from dataclasses import dataclass
+
+from run.config import require
+from run.errors import UserError
+
+REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+"""``org/name``, as the Hub allows it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubConfig:
+    """Where the release goes on the Hugging Face Hub, and what its cards say."""
+
+    repo: str | None = None
+    """``org/name``, the beginning of each repository's name: ``org/name-teacher``, ``org/name-teacher-ONNX``,
+    ``org/name-STUDENT`` and ``org/name-STUDENT-ONNX``; null publishes nothing."""
+    private: bool = True
+    """Only you, or your organisation, can see the repositories."""
+    license: str = "other"
+    """The Hub's identifier of the licence of the weights, for example ``apache-2.0``."""
+    datasets: tuple[str, ...] = ()
+    """Hub ids of the data sets trained on, for the cards."""
+    tags: tuple[str, ...] = ()
+    """More tags for the cards."""
+    description: str = ""
+    """What the models are for, in Markdown, for the cards."""
+    limits: str = ""
+    """What the models are not for and where they fail, in Markdown, for the cards."""
+    push_checkpoints: bool = False
+    """While training, push the best checkpoint so far to a branch of the model's repository."""
+    checkpoint_branch: str = "checkpoints"
+    """That branch."""
+
+    def __post_init__(self) -> None:
+        valid = self.repo is None or (REPOSITORY.fullmatch(self.repo) and not re.search(r"--|\.\.", self.repo))
+        require(bool(valid), "hub.repo", self.repo, "org/name (letters, digits, dots, dashes, underscores), or null")
+        require(self.license != "", "hub.license", self.license, "a licence identifier of the Hub, or 'other'")
+        need = "org/name where hub.push_checkpoints is true"
+        require(self.repo is not None or not self.push_checkpoints, "hub.repo", self.repo, need)
+        branch = self.checkpoint_branch
+        plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", branch) is not None and branch != "main"
+        require(plain, "hub.checkpoint_branch", branch, "letters, digits, dots, dashes, underscores, and not 'main'")
+
+    def repository(self, folder: str) -> str:
+        """The repository that a release folder goes to.
+
+        Raises:
+            UserError: ``repo`` is null.
+        """
+        if self.repo is None:
+            raise UserError("hub.repo is null: set it to org/name, where the release is to be published")
+        model = folder.removesuffix("-onnx")
+        return f"{self.repo}-{model}" + ("-ONNX" if model != folder else "")

@@ -1,0 +1,108 @@
+"""Stage 5: publish the release, if its certificate allows it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi
+
+from hub.card import release_folders, write_cards
+from hub.config import HubConfig
+from hub.remote import Pushed, files_of, hub_errors, mirror, open_repository
+from run.console import console
+from run.errors import UserError, listed
+from run.files import file_digest
+from run.folder import RunFolder
+
+MODEL_SUFFIXES = (".onnx", ".safetensors")
+
+
+def push(run: RunFolder, config: HubConfig, *, dry_run: bool, allow_unverified: bool) -> list[Pushed]:
+    """Write the cards and push every release folder to its repository, each as one commit.
+
+    Args:
+        run: holds the release and its certificate.
+        config: where to, and what the cards say.
+        dry_run: write the cards, print what would be pushed, and do not touch the network.
+        allow_unverified: push what the certificate does not vouch for; the cards then say so at their top.
+
+    Returns:
+        One entry per release folder.
+
+    Raises:
+        UserError: nothing to push, nowhere to push it, the certificate does not cover it, or the Hub refuses.
+    """
+    folders = release_folders(run.release)
+    repos = {folder: config.repository(folder.name) for folder in folders}
+    certificate = read_certificate(run)
+    differences = [] if certificate is None else file_differences(run.release, certificate)
+    doubts = _doubts(run, certificate, differences)
+    if doubts and not allow_unverified:
+        raise UserError(
+            "the release is not verified:\n" + listed(doubts) + "\nRun `pocketeva verify` (after `pocketeva export` if "
+            "files were changed), or push with --allow-unverified; the cards will then say so at their top."
+        )
+    cards = write_cards(run.release, certificate, config, differences)
+    if dry_run:
+        for folder, card in zip(folders, cards, strict=True):
+            _describe(folder, repos[folder], card)
+        return [Pushed(folder.name, repo, None, changed=False) for folder, repo in repos.items()]
+    verdict = "not verified" if certificate is None or differences else certificate["verdict"]
+    return _send(repos, config, f"PocketEVA release {run.root.name}: {verdict}")
+
+
+def read_certificate(run: RunFolder) -> dict[str, Any] | None:
+    """``verify/certificate.json``; null where nothing was verified."""
+    path = run.verify / "certificate.json"
+    if not path.is_file():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}): run `pocketeva verify` again") from None
+
+
+def file_differences(release: Path, certificate: Mapping[str, Any]) -> list[str]:
+    """In what the release is not, byte for byte, what the certificate judged; empty if it is."""
+    judged: Mapping[str, str] = certificate["files"]
+    found = []
+    for name, digest in judged.items():
+        path = release / name
+        if not path.is_file():
+            found.append(f"release/{name} was judged and is no longer there")
+        elif file_digest(path) != digest:
+            found.append(f"release/{name} has changed since it was judged")
+    models = [path.relative_to(release).as_posix() for path in files_of(release) if path.suffix in MODEL_SUFFIXES]
+    return found + [f"release/{name} was never judged" for name in models if name not in judged]
+
+
+def _doubts(run: RunFolder, certificate: Mapping[str, Any] | None, differences: Sequence[str]) -> list[str]:
+    path = run.verify / "certificate.json"
+    if certificate is None:
+        return [f"{path} is not there"]
+    verdict = certificate["verdict"]
+    return ([] if verdict == "PASS" else [f"{path} says {verdict}"]) + list(differences)
+
+
+def _describe(folder: Path, repo: str, card: Path) -> None:
+    """Print the files that would go to a repository, and its card."""
+    console.print(f"\n{repo}", style="bold", markup=False)
+    for path in files_of(folder):
+        size = path.stat().st_size
+        console.print(f"  {size:>13,} bytes  {path.relative_to(folder).as_posix()}", markup=False, soft_wrap=True)
+    console.print("\n" + card.read_text(encoding="utf-8"), markup=False, soft_wrap=True)
+
+
+def _send(repos: Mapping[Path, str], config: HubConfig, message: str) -> list[Pushed]:
+    """Open every repository before the first commit, so that a refusal leaves all of them as they were."""
+    api = HfApi()
+    for repo in repos.values():
+        with hub_errors(repo):
+            open_repository(api, repo, private=config.private)
+    pushed = []
+    for folder, repo in repos.items():
+        with hub_errors(repo):
+            pushed.append(mirror(api, repo, folder, message))
+        console.print(f"{repo}: " + ("pushed" if pushed[-1].changed else "unchanged"), markup=False, soft_wrap=True)
+    return pushed

@@ -1,0 +1,93 @@
+"""Code for the cards; the tests run it."""
+
+from models.spec import InputSpec
+
+
+def timm_snippet(repo: str) -> str:
+    """Load a checkpoint with timm."""
+    return f"""```python
+import timm
+import torch
+from PIL import Image, ImageOps
+
+model = timm.create_model("hf-hub:{repo}", pretrained=True).eval()
+data = timm.data.resolve_model_data_config(model)
+transform = timm.data.create_transform(**data, is_training=False)
+image = ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB")
+with torch.inference_mode():
+    probabilities = model(transform(image)[None])[0].softmax(-1)
+scores = dict(zip(model.pretrained_cfg["label_names"], probabilities.tolist()))
+print(scores)
+```"""
+
+
+def transformers_snippet(repo: str) -> str:
+    """Load a checkpoint with transformers."""
+    return f"""```python
+from transformers import pipeline
+
+classify = pipeline("image-classification", model="{repo}")
+print(classify("image.jpg"))
+```"""
+
+
+def predict_snippet(repo: str) -> str:
+    """Predict on the command line."""
+    folder = repo.split("/")[1]
+    return f"""```sh
+hf download {repo} --local-dir {folder}
+pocketeva predict {folder} image.jpg
+```"""
+
+
+def onnx_snippet(repo: str, spec: InputSpec) -> str:
+    """Follow the input contract with nothing but Pillow, NumPy and ONNX Runtime."""
+    return f"""```python
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from huggingface_hub import hf_hub_download
+from PIL import Image, ImageOps
+
+repo = "{repo}"
+mean = np.array({list(spec.mean)}, np.float32)
+std = np.array({list(spec.std)}, np.float32)
+
+
+def resize(image, width, height):  # two passes, width first
+    bicubic = Image.Resampling.BICUBIC
+    return image.resize((width, image.height), bicubic).resize((width, height), bicubic)
+
+
+image = ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB")
+{_fit(spec)}
+pixels = (np.asarray(image, np.float32) / 255 - mean) / std
+session = onnxruntime.InferenceSession(hf_hub_download(repo, "onnx/model.onnx"))
+(logits,) = session.run(["logits"], {{"pixel_values": pixels.transpose(2, 0, 1)[None]}})
+exponentials = np.exp(logits[0] - logits[0].max())
+probabilities = exponentials / exponentials.sum()
+labels = json.loads(Path(hf_hub_download(repo, "labels.json")).read_text(encoding="utf-8"))["names"]
+scores = dict(zip(labels, probabilities.tolist()))
+print(scores)
+```"""
+
+
+def _fit(spec: InputSpec) -> str:
+    """Lines that fit ``image`` into the model's square, as ``InputSpec.render`` does."""
+    if spec.mode == "squash":
+        return f"image = resize(image, {spec.size}, {spec.size})"
+    return f"""width, height = ({int(spec.size / spec.crop_pct)} * side // min(image.size) for side in image.size)
+left, top = round((width - {spec.size}) / 2), round((height - {spec.size}) / 2)
+image = resize(image, width, height).crop((left, top, left + {spec.size}, top + {spec.size}))"""
+
+
+def transformers_js_snippet(repo: str) -> str:
+    """Load the exported model with transformers.js."""
+    return f"""```js
+import {{ pipeline }} from "@huggingface/transformers";
+
+const classify = await pipeline("image-classification", "{repo}", {{ dtype: "fp32" }});
+console.log(await classify("image.jpg"));
+```"""

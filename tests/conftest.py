@@ -1,0 +1,26 @@
+"""Fixtures that several rooms' tests share."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before huggingface_hub is imported: no test needs the network
+os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+
+from pathlib import Path
+
+import pytest
+
+from data.manifest import Manifest
+from run.folder import RunFolder
+from tests import support
+
+
+@pytest.fixture(scope="session")
+def elpv_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Manifest]:
+    """A prepared run over 64 real photographs; tests copy it or leave it as it is."""
+    return support.prepared_elpv(tmp_path_factory.mktemp("elpv"), 64)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder with eight real photographs in each of two label folders."""
+    return support.label_folders(tmp_path / "images", {"sound": 8, "broken": 8})

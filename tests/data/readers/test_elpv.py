@@ -1,0 +1,21 @@
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from data.config import DataConfig
+from data.readers.elpv import read
+from run.errors import UserError
+from tests.support import FOUR, TWO
+
+
+def test_read__all_images_of_all_four_classes(tmp_path: Path) -> None:
+    records = read(DataConfig(format="elpv"), FOUR, tmp_path)
+    assert len(records) == len({record.path for record in records}) == 2624
+    assert Counter(record.target.index(1.0) for record in records) == {0: 1508, 1: 295, 2: 106, 3: 715}
+    assert all(record.path.is_file() for record in records)
+
+
+def test_read__needs_four_labels(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="labels.names has 2 labels"):
+        read(DataConfig(format="elpv"), TWO, tmp_path)

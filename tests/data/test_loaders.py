@@ -1,0 +1,123 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from data.config import ViewsConfig
+from data.loaders import EpochSampler, ViewDataset, load, to_chw, train_loader, whole_image_loader
+from data.manifest import Manifest
+from data.views import View, ViewSpec
+from run.errors import UserError
+from run.folder import RunFolder
+from tests.support import TWO, elpv_rows, rows_of
+
+SPEC = ViewSpec.of(ViewsConfig(crop_scale=(0.3, 0.6)))
+Prepared = tuple[RunFolder, Manifest]
+
+
+def render(image: Image.Image, view: View) -> NDArray[np.uint8]:
+    return np.asarray(view.finish(image.crop(view.box).resize((16, 16))))
+
+
+def dataset(rows: int = 10, teacher: NDArray[np.floating] | None = None) -> ViewDataset:
+    manifest = Manifest.of(TWO, rows_of([path for path, _ in elpv_rows()[:rows]], TWO))
+    return ViewDataset(manifest, render, SPEC, teacher)
+
+
+def items(sampler: EpochSampler, epoch: int) -> list[tuple[int, int]]:
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
+def test_epoch_sampler__every_row_once_in_an_order_of_seed_and_epoch() -> None:
+    sampler = EpochSampler(50, 4, seed=1)
+    orders = [[row for row, _ in items(sampler, epoch)] for epoch in range(3)]
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 3
+    assert [row for row, _ in items(EpochSampler(50, 4, seed=1), 2)] == orders[2]
+    assert [row for row, _ in items(EpochSampler(50, 4, seed=2), 2)] != orders[2]
+    assert len(sampler) == 50
+
+
+def test_epoch_sampler__goes_through_all_views_of_each_row() -> None:
+    sampler = EpochSampler(10, 4, seed=0)
+    seen = [dict(items(sampler, epoch)) for epoch in range(8)]
+    for row in range(10):
+        assert sorted(views[row] for views in seen[:4]) == [0, 1, 2, 3]
+        assert [views[row] for views in seen[4:]] == [views[row] for views in seen[:4]]
+    assert len(set(seen[0].values())) == 4, "an epoch mixes views"
+
+
+def test_epoch_sampler__without_a_count_each_epoch_has_fresh_views() -> None:
+    sampler = EpochSampler(10, None, seed=0)
+    for epoch in range(3):
+        assert {view for _, view in items(sampler, epoch)} == {epoch + 1}
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(4, [4, 4]), (5, [5, 5]), (10, [10]), (11, [10]), (64, [10])])
+def test_train_loader__drops_a_last_batch_unless_it_is_the_only_one(batch_size: int, sizes: list[int]) -> None:
+    loader = train_loader(dataset(), EpochSampler(10, 2, seed=0), batch_size=batch_size, workers=0)
+    assert [len(batch["image_id"]) for batch in loader] == sizes
+    assert len(loader) == len(sizes)
+
+
+def test_whole_image_loader__view_zero_of_every_row_in_order() -> None:
+    data = dataset()
+    batches = list(whole_image_loader(data, 10, batch_size=4, workers=0))
+    assert [len(batch["image"]) for batch in batches] == [4, 4, 2]
+    images = torch.cat([batch["image"] for batch in batches])
+    assert all(torch.equal(images[row], data[row, 0]["image"]) for row in range(10))
+
+
+def test_train_loader__workers_change_nothing() -> None:
+    batches: list[list[dict[str, Any]]] = []
+    for workers in (0, 2):
+        sampler = EpochSampler(10, 3, seed=0)
+        sampler.set_epoch(1)
+        batches.append(list(train_loader(dataset(), sampler, batch_size=5, workers=workers)))
+    for first, second in zip(*batches, strict=True):
+        assert first["image_id"] == second["image_id"]
+        assert torch.equal(first["image"], second["image"])
+
+
+def test_view_dataset__examples() -> None:
+    teacher = np.random.default_rng(0).standard_normal((10, 3, 2)).astype(np.float16)
+    data = dataset(teacher=teacher)
+    example = data[3, 2]
+    assert example.keys() == {"image", "target", "labelled", "image_id", "teacher"}
+    assert example["image"].shape == (3, 16, 16)
+    assert example["image"].dtype == torch.uint8
+    assert example["target"].tolist() == [0.0, 1.0]
+    assert (example["target"].dtype, example["teacher"].dtype) == (np.float32, np.float32)
+    assert example["labelled"] == np.float32(1)
+    assert np.array_equal(example["teacher"], teacher[3, 2].astype(np.float32))
+    assert "teacher" not in dataset()[3, 2]
+
+
+def test_view_dataset__image_is_the_render_of_the_drawn_view() -> None:
+    path = sorted(path for path, _ in elpv_rows()[:10])[4]
+    image = load(path)
+    view = SPEC.draw(path.stem, 2, *image.size)
+    assert torch.equal(dataset()[4, 2]["image"], to_chw(render(image, view)))
+    assert not torch.equal(dataset()[4, 2]["image"], dataset()[4, 1]["image"])
+
+
+def test_view_dataset__rows_without_a_label_are_marked() -> None:
+    rows = rows_of([elpv_rows()[0][0]], TWO)
+    rows[0]["target"] = None
+    example = ViewDataset(Manifest.of(TWO, rows), render, SPEC)[0, 0]
+    assert example["labelled"] == np.float32(0)
+    assert example["target"].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"<html>"])
+def test_load__an_image_that_has_gone_bad_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "a.png"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.png: .*run `pocketeva prepare` again"):
+        load(path)

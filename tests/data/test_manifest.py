@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.labels import LabelSet
+from data.manifest import Manifest
+from run.errors import UserError
+from tests.support import TWO, rows_of
+
+PATHS = [Path(f"/images/{name}.png") for name in "abcdef"]
+
+
+def test_of__the_order_of_reading_does_not_matter(tmp_path: Path) -> None:
+    rows = rows_of(PATHS, TWO)
+    for name, given in (("a", rows), ("b", rows[::-1])):
+        Manifest.of(TWO, given).write(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_read__gives_back_what_was_written(tmp_path: Path) -> None:
+    manifest = Manifest.of(TWO, rows_of(PATHS, TWO))
+    manifest.write(tmp_path / "manifest.parquet")
+    assert Manifest.read(tmp_path / "manifest.parquet", TWO).table.equals(manifest.table)
+
+
+@pytest.mark.parametrize("labels", [LabelSet(TWO.names[::-1], TWO.kind), LabelSet(TWO.names, "ordinal")])
+def test_read__another_label_set_is_refused(tmp_path: Path, labels: LabelSet) -> None:
+    Manifest.of(TWO, rows_of(PATHS, TWO)).write(tmp_path / "manifest.parquet")
+    with pytest.raises(UserError, match="was made for the labels"):
+        Manifest.read(tmp_path / "manifest.parquet", labels)
+
+
+def test_read__missing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="run `pocketeva prepare` first"):
+        Manifest.read(tmp_path / "manifest.parquet", TWO)
+
+
+def test_usable__only_rows_that_are_ok_in_these_splits() -> None:
+    rows = rows_of(PATHS, TWO)
+    for row, split, status in zip(
+        rows, ("train", "train", "val", "test", "test", "unlabeled"), ("ok", "bad", "ok", "ok", "ok", "ok"), strict=True
+    ):
+        row.update(split=split, status=status)
+    manifest = Manifest.of(TWO, rows)
+    assert manifest.usable("train").column("image_id") == ["a"]
+    assert manifest.usable("train", "unlabeled").column("image_id") == ["a", "f"]
+    assert len(manifest.usable("calibration")) == 0
+    assert manifest.usable("calibration").targets().shape == (0, 2)
+
+
+def test_targets__unlabelled_rows_are_zero() -> None:
+    rows = rows_of(PATHS[:3], TWO)
+    rows[1]["target"] = None
+    targets = Manifest.of(TWO, rows).targets()
+    assert targets.dtype == np.float32
+    assert targets.tolist() == [[1, 0], [0, 0], [1, 0]]

@@ -1,0 +1,238 @@
+import csv
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from data.config import DataConfig, SplitsConfig
+from data.labels import LabelSet
+from data.manifest import Manifest
+from data.prepare import prepare
+from run.errors import UserError
+from run.folder import RunFolder
+from tests.support import SPLITS, TWO, encoded, files_below, label_folders, picture
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Enough photographs for every split to have some."""
+    return label_folders(tmp_path / "images", {"sound": 20, "broken": 20})
+
+
+def config(path: Path, format_: Any = "folder", **settings: Any) -> DataConfig:
+    return DataConfig(format=format_, path=str(path), **{"splits": SPLITS, **settings})
+
+
+def rows(manifest: Manifest) -> dict[str, dict[str, Any]]:
+    return {Path(row["uri"]).name: row for row in manifest.table.to_pylist()}
+
+
+def audit(run: RunFolder) -> dict[str, Any]:
+    return dict(json.loads((run.data / "audit.json").read_text()))
+
+
+def test_prepare__one_row_per_image(images: Path, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    manifest = prepare(run, TWO, config(images))
+    found = rows(Manifest.read(run.manifest, TWO))
+    assert found == rows(manifest)
+    assert set(found) == {path.name for path in images.rglob("*.png")}
+    for path in images.rglob("*.png"):
+        row = found[path.name]
+        assert row["image_id"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert row["uri"] == str(path)
+        assert row["target"] == ([1.0, 0.0] if path.parent.name == "sound" else [0.0, 1.0])
+        assert (row["width"], row["height"], row["status"]) == (300, 300, "ok")
+    facts = audit(run)
+    assert facts["rows"] == 40
+    assert facts["left_out"] == []
+    counts = Counter((row["split"], "sound" if row["target"][0] else "broken") for row in found.values())
+    assert all(facts["images"][split][name] == count for (split, name), count in counts.items())
+
+
+def test_prepare__second_call_reads_no_image_and_writes_nothing(images: Path, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    first = prepare(run, TWO, config(images))
+    before = files_below(run.root)
+    stamps = {path: path.stat().st_mtime_ns for path in run.root.rglob("*")}
+    for path in images.rglob("*.png"):  # of equal size and time, so it can only be told by reading
+        stat = path.stat()
+        path.write_bytes(b"x" * stat.st_size)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert prepare(run, TWO, config(images)).table.equals(first.table)
+    assert files_below(run.root) == before
+    assert {path: path.stat().st_mtime_ns for path in run.root.rglob("*")} == stamps
+    os.utime(path)
+    with pytest.raises(UserError, match="40 of 40 images cannot be read"):
+        prepare(run, TWO, config(images))
+
+
+def test_prepare__another_folder_gives_the_same_bytes(images: Path, tmp_path: Path) -> None:
+    runs = [RunFolder(tmp_path / name) for name in ("a", "b")]
+    for run in runs:
+        prepare(run, TWO, config(images))
+    assert runs[0].manifest.read_bytes() == runs[1].manifest.read_bytes()
+    assert (runs[0].data / "audit.json").read_bytes() == (runs[1].data / "audit.json").read_bytes()
+
+
+def test_prepare__new_images_move_none(images: Path, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    before = rows(prepare(run, TWO, config(images)))
+    for number in range(10):
+        picture(seed=number).save(images / "broken" / f"new{number}.png")
+    after = rows(prepare(run, TWO, config(images)))
+    assert len(after) == 50
+    assert {name: after[name]["split"] for name in before} == {name: row["split"] for name, row in before.items()}
+
+
+def test_prepare__same_bytes_take_part_once(images: Path, tmp_path: Path) -> None:
+    original = min((images / "sound").iterdir())
+    shutil.copyfile(original, images / "sound" / "zz-copy.png")
+    run = RunFolder(tmp_path / "run")
+    manifest = prepare(run, TWO, config(images))
+    found = rows(manifest)
+    assert found[original.name]["status"] == "ok"
+    assert found["zz-copy.png"]["status"] == f"duplicate of {original}"
+    assert len(manifest.usable("train", "val", "calibration", "test")) == 40
+    assert audit(run)["left_out"] == [
+        {"uri": str(images / "sound" / "zz-copy.png"), "reason": f"duplicate of {original}"}
+    ]
+
+
+def test_prepare__same_pixels_share_a_group_and_a_split(images: Path, tmp_path: Path) -> None:
+    for number in range(12):
+        image = picture(seed=number)
+        image.save(images / "sound" / f"{number}.png")
+        image.save(images / "sound" / f"{number}.bmp")
+    found = rows(prepare(RunFolder(tmp_path / "run"), TWO, config(images)))
+    for number in range(12):
+        a, b = found[f"{number}.png"], found[f"{number}.bmp"]
+        assert a["image_id"] != b["image_id"]
+        assert (a["group"], a["split"], a["status"], b["status"]) == (b["group"], b["split"], "ok", "ok")
+
+
+def test_prepare__same_bytes_with_two_labels_take_no_part(images: Path, tmp_path: Path) -> None:
+    original = min((images / "sound").iterdir())
+    shutil.copyfile(original, images / "broken" / "zz.png")
+    run = RunFolder(tmp_path / "run")
+    found = rows(prepare(run, TWO, config(images)))
+    reason = "the same file has different labels"
+    assert found[original.name]["status"] == found["zz.png"]["status"] == reason
+    assert [row["reason"] for row in audit(run)["left_out"]] == [reason, reason]
+
+
+def test_prepare__same_bytes_in_two_given_splits(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "splits").mkdir()
+    for split in ("train", "test"):
+        shutil.copytree(images, tmp_path / "splits" / split)
+    with pytest.raises(UserError, match=r"(?s)different splits.*\(test\).*\(train\)"):
+        prepare(RunFolder(tmp_path / "run"), TWO, config(tmp_path / "splits"))
+
+
+def test_prepare__unreadable_images_are_listed_or_left_out(images: Path, tmp_path: Path) -> None:
+    (images / "sound" / "page.jpg").write_text("<html>404</html>")
+    (images / "sound" / "empty.png").touch()
+    (images / "broken" / "cut.jpg").write_bytes(encoded(picture(200, 200), "JPEG")[:900])
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(UserError) as error:
+        prepare(run, TWO, config(images))
+    assert str(error.value).startswith("3 of 43 images cannot be read:")
+    for text in ("page.jpg: not an image", "empty.png: empty file", "cut.jpg: ", "data.skip_unreadable"):
+        assert text in str(error.value)
+    assert not run.manifest.exists()
+
+    found = rows(prepare(run, TWO, config(images, skip_unreadable=True)))
+    assert len(found) == 43
+    assert {name for name, row in found.items() if row["status"] != "ok"} == {"page.jpg", "empty.png", "cut.jpg"}
+    assert len(audit(run)["left_out"]) == 3
+
+
+def test_prepare__a_renamed_extension_is_no_matter(images: Path, tmp_path: Path) -> None:
+    (images / "sound" / "really-a.jpg").write_bytes(encoded(picture(), "PNG"))
+    assert rows(prepare(RunFolder(tmp_path / "run"), TWO, config(images)))["really-a.jpg"]["status"] == "ok"
+
+
+def test_prepare__odd_names_are_shown_as_they_are(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (images / "sound" / "cat [red] [bold].png").touch()
+    labels = LabelSet(("sound", "[/broken]"), "nominal")
+    table = tmp_path / "labels.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("image", "label"))
+        for folder, label in (("sound", "sound"), ("broken", "[/broken]")):
+            writer.writerows((str(path), label) for path in sorted((images / folder).iterdir()))
+    prepare(RunFolder(tmp_path / "run"), labels, config(table, "csv", skip_unreadable=True))
+    shown = capsys.readouterr()
+    assert "[/broken]" in shown.out
+    assert "cat[red][bold].png:emptyfile" in "".join(shown.err.split())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "labels", "splits", "message"),
+    [
+        ("", ("sound", "broken", "odd"), SPLITS, "no training images for odd"),
+        ("", ("sound", "broken"), SplitsConfig(val=0.2, calibration=0.2, test=0.0001), "the test split has no images"),
+        ("sound", ("sound", "broken"), SPLITS, "no training images for sound"),
+    ],
+)
+def test_prepare__empty_labels_and_splits(
+    images: Path, tmp_path: Path, spoil: str, labels: tuple[str, ...], splits: SplitsConfig, message: str
+) -> None:
+    if spoil:
+        shutil.rmtree(images / spoil)
+    with pytest.raises(UserError, match=message):
+        prepare(RunFolder(tmp_path / "run"), LabelSet(labels, "nominal"), config(images, splits=splits))
+
+
+def test_prepare__given_splits_stay_and_missing_ones_are_drawn_from_training_images(
+    images: Path, tmp_path: Path
+) -> None:
+    paths = sorted(images.rglob("*.png"))
+    given = {path.name: "test" if number % 4 == 0 else "train" for number, path in enumerate(paths)}
+    table = tmp_path / "labels.csv"
+    lines = [f"{path},{path.parent.name},{given[path.name]}" for path in paths]
+    table.write_text("\n".join(["image,label,split", *lines]))
+    found = rows(prepare(RunFolder(tmp_path / "run"), TWO, config(table, "csv", split_column="split")))
+    assert {name for name, row in found.items() if row["split"] == "test"} == {
+        name for name, split in given.items() if split == "test"
+    }
+    assert {row["split"] for row in found.values()} == {"train", "val", "calibration", "test"}
+
+
+def test_prepare__folder_csv_and_huggingface_agree(images: Path, tmp_path: Path) -> None:
+    paths = sorted(images.rglob("*.png"))
+    labels = [path.parent.name for path in paths]
+    table = images.parent / "labels.csv"
+    lines = [f"{path.relative_to(images.parent)},{label}" for path, label in zip(paths, labels, strict=True)]
+    table.write_text("\n".join(["image,label", *lines]))
+    feature = datasets.ClassLabel(names=sorted(TWO.names))
+    rows_ = {
+        "image": [{"bytes": path.read_bytes(), "path": path.name} for path in paths],
+        "label": [feature.str2int(label) for label in labels],
+    }
+    features = datasets.Features({"image": datasets.Image(), "label": feature})
+    datasets.Dataset.from_dict(rows_, features=features).save_to_disk(tmp_path / "hf")
+
+    sources = {"folder": images, "csv": table, "huggingface": tmp_path / "hf"}
+    found = {}
+    for format_, path in sources.items():
+        manifest = prepare(RunFolder(tmp_path / "run" / format_), TWO, config(path, format_))
+        columns = ("image_id", "target", "split", "group", "width", "height", "status")
+        found[format_] = sorted(tuple(map(str, row)) for row in zip(*map(manifest.column, columns), strict=True))
+    assert found["folder"] == found["csv"] == found["huggingface"]
+
+
+def test_prepare__a_changed_config_is_read_again(images: Path, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    before = rows(prepare(run, TWO, config(images)))
+    after = rows(prepare(run, TWO, config(images, splits=replace(SPLITS, seed=5))))
+    assert any(after[name]["split"] != row["split"] for name, row in before.items())

@@ -1,0 +1,224 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from hub.config import HubConfig
+from hub.push import push
+from run.errors import UserError
+from run.folder import RunFolder
+from tests import support
+from tests.hub import releases
+from tests.hub.fake_hub import FakeHub, Repo
+from tests.hub.releases import LABELS, STUDENT, last_json, python_blocks, run_python
+
+CONFIG = HubConfig(repo="acme/panels")
+REPOS = {
+    "teacher": "acme/panels-teacher",
+    "teacher-onnx": "acme/panels-teacher-ONNX",
+    STUDENT: f"acme/panels-{STUDENT}",
+    f"{STUDENT}-onnx": f"acme/panels-{STUDENT}-ONNX",
+}
+PUSH = """
+import json
+from dataclasses import asdict
+from pathlib import Path
+from hub.config import HubConfig
+from hub.push import push
+from run.folder import RunFolder
+pushed = push(RunFolder(Path({root!r})), HubConfig(repo="acme/panels"), dry_run={dry_run}, allow_unverified=False)
+print(json.dumps([asdict(one) for one in pushed]))
+"""
+
+
+def push_code(run: RunFolder, *, dry_run: bool = False) -> str:
+    return PUSH.format(root=str(run.root), dry_run=dry_run)
+
+
+def test_push__one_private_commit_a_folder(fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path) -> None:
+    (release_run.release / STUDENT / ".partial-model.safetensors").write_bytes(b"left over")
+    pushed = last_json(run_python(push_code(release_run), fake_hub, tmp_path))
+    assert {one["folder"]: one["repo"] for one in pushed} == REPOS
+    assert set(fake_hub.repos) == set(REPOS.values())
+    for folder, repo in REPOS.items():
+        assert fake_hub.repos[repo].private
+        (commit,) = fake_hub.commits(repo)
+        assert commit.parent_asked == fake_hub.repos[repo].branches["main"][0].oid
+        sent = {path: file.content for path, file in commit.files.items() if path != ".gitattributes"}
+        local = (path for path in (release_run.release / folder).rglob("*") if path.is_file())
+        assert sent == {
+            path.relative_to(release_run.release / folder).as_posix(): path.read_bytes()
+            for path in local
+            if not path.name.startswith(".partial-")
+        }
+        assert "README.md" in sent
+
+
+def test_push__again_changes_nothing_and_removed_files_go(
+    fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path
+) -> None:
+    old = release_run.release / "teacher-onnx" / "old.html"
+    old.write_text("old", encoding="utf-8")
+    first = last_json(run_python(push_code(release_run), fake_hub, tmp_path))
+    assert all(one["changed"] for one in first)
+    old.unlink()
+    second = last_json(run_python(push_code(release_run), fake_hub, tmp_path))
+    assert [one["folder"] for one in second if one["changed"]] == ["teacher-onnx"]
+    assert fake_hub.commits(REPOS["teacher-onnx"])[-1].operations == ("deletedFile old.html",)
+    assert all(len(fake_hub.commits(repo)) == 1 for folder, repo in REPOS.items() if folder != "teacher-onnx")
+
+
+@pytest.mark.slow
+def test_push__the_code_in_the_cards_gives_our_scores(
+    fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path
+) -> None:
+    run_python(push_code(release_run), fake_hub, tmp_path).check_returncode()
+    image = support.picture(97, 53)
+    image.save(tmp_path / "image.jpg", quality=95)
+    code = ["import json", "found = {}"]
+    for folder, repo in REPOS.items():
+        card = fake_hub.commits(repo)[-1].files["README.md"].content.decode()
+        blocks = python_blocks(card)
+        assert len(blocks) == (1 if folder.endswith("-onnx") else 2)
+        code += [blocks[0], f"found[{folder!r}] = scores"]
+        if len(blocks) == 2:
+            code += [
+                blocks[1],
+                f"found[{folder!r} + '/pipeline'] = {{p['label']: p['score'] for p in classify('image.jpg')}}",
+            ]
+    found = last_json(run_python("\n".join([*code, "print(json.dumps(found))"]), fake_hub, tmp_path))
+    assert len(found) == 6
+    for source, scores in found.items():
+        expected = our_scores(release_run, source.split("/")[0].removesuffix("-onnx"), tmp_path / "image.jpg")
+        assert set(scores) == set(LABELS.names)
+        for label, score in expected.items():
+            assert math.isclose(scores[label], score, abs_tol=2e-4), source
+    assert found["teacher"] != pytest.approx(found[STUDENT], abs=1e-2)  # else the resize modes would not be tested
+
+
+def our_scores(run: RunFolder, name: str, path: Path) -> dict[str, float]:
+    import torch
+
+    from data.decode import decode
+    from models import checkpoint
+
+    classifier = checkpoint.load(run.release / name, LABELS)
+    pixels = classifier.spec.normalise(classifier.spec.render(decode(path.read_bytes())))
+    with torch.inference_mode():
+        values = classifier.model(torch.from_numpy(pixels)[None])[0].softmax(-1)
+    return dict(zip(LABELS.names, values.tolist(), strict=True))
+
+
+def test_push__dry_run_touches_no_network(fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path) -> None:
+    result = run_python(push_code(release_run, dry_run=True), fake_hub, tmp_path)
+    assert [one["url"] for one in last_json(result)] == [None] * 4
+    assert fake_hub.requests == []
+    size = (release_run.release / STUDENT / "model.safetensors").stat().st_size
+    assert f"{size:,} bytes  model.safetensors" in result.stdout
+    assert all(repo in result.stdout for repo in REPOS.values())
+    assert "pipeline_tag: image-classification" in result.stdout
+
+
+def test_push__a_public_repository_is_refused(fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path) -> None:
+    fake_hub.repos[REPOS["teacher"]] = Repo.new("public", private=False)
+    result = run_python(push_code(release_run), fake_hub, tmp_path)
+    assert "UserError: acme/panels-teacher is public on the Hub and hub.private is true" in result.stderr
+    assert not any(fake_hub.commits(repo) for repo in fake_hub.repos)
+
+
+def test_push__another_ones_commit_is_not_overwritten(
+    fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path
+) -> None:
+    fake_hub.intruder = True
+    result = run_python(push_code(release_run), fake_hub, tmp_path)
+    assert "the branch has moved on" in result.stderr
+    assert [commit.summary for commit in fake_hub.commits(REPOS[STUDENT])] == ["someone else's"]
+
+
+def test_push__a_wrong_token_is_the_users_to_put_right(
+    fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path
+) -> None:
+    result = run_python(push_code(release_run), fake_hub, tmp_path, token="hf_wrong")
+    assert "run.errors.UserError: acme/panels-mini cannot be written on the Hub" in result.stderr
+    assert "`hf auth login`" in result.stderr
+    assert "hf_wrong" not in result.stdout + result.stderr
+
+
+def test_push__no_network_is_the_users_to_put_right(fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path) -> None:
+    fake_hub.stop()
+    result = run_python(push_code(release_run), fake_hub, tmp_path)
+    assert "run.errors.UserError: acme/panels-" in result.stderr
+    assert "cannot be written on the Hub" in result.stderr
+
+
+def refused(run: RunFolder) -> str:
+    with pytest.raises(UserError) as caught:
+        push(run, CONFIG, dry_run=True, allow_unverified=False)
+    return str(caught.value)
+
+
+def allowed(run: RunFolder) -> str:
+    """The student's card when pushed all the same."""
+    push(run, CONFIG, dry_run=True, allow_unverified=True)
+    return (run.release / STUDENT / "README.md").read_text(encoding="utf-8")
+
+
+def test_push__without_certificate(release_run: RunFolder) -> None:
+    (release_run.verify / "certificate.json").unlink()
+    message = refused(release_run)
+    assert "certificate.json is not there" in message
+    assert "pocketeva verify" in message
+    card = allowed(release_run)
+    assert "**Not verified.** Nothing was measured" in card
+    assert "## Results" not in card
+
+
+@pytest.mark.parametrize("verdict", ["FAIL", "INCONCLUSIVE"])
+def test_push__with_another_verdict_than_pass(release_run: RunFolder, verdict: str) -> None:
+    releases.write_certificate(release_run, releases.certificate(release_run, verdict))
+    assert f"certificate.json says {verdict}" in refused(release_run)
+    card = allowed(release_run)
+    assert card.split("---\n", 2)[2].strip().splitlines()[2].startswith(f"> **Not verified: the verdict is {verdict}**")
+    assert ("About 1,234 more test images" in card) == (verdict == "INCONCLUSIVE")
+    assert "## Results" in card
+
+
+def test_push__with_a_changed_file(release_run: RunFolder) -> None:
+    name = f"{STUDENT}-onnx/onnx/model.onnx"
+    with (release_run.release / name).open("ab") as file:
+        file.write(b"\0")
+    assert f"release/{name} has changed since it was judged" in refused(release_run)
+    card = allowed(release_run)
+    assert f"> * release/{name} has changed" in card
+    assert "## Results" not in card
+    assert "model-index" not in card
+
+
+def test_push__with_a_missing_file(release_run: RunFolder) -> None:
+    (release_run.release / "teacher" / "model.safetensors").unlink()
+    assert "release/teacher/model.safetensors was judged and is no longer there" in refused(release_run)
+
+
+def test_push__with_a_file_never_judged(release_run: RunFolder) -> None:
+    (release_run.release / f"{STUDENT}-onnx" / "onnx" / "model_fp16.onnx").write_bytes(b"new")
+    assert f"release/{STUDENT}-onnx/onnx/model_fp16.onnx was never judged" in refused(release_run)
+
+
+def test_push__with_a_damaged_certificate(release_run: RunFolder) -> None:
+    (release_run.verify / "certificate.json").write_text("{", encoding="utf-8")
+    assert "certificate.json is not JSON" in refused(release_run)
+
+
+def test_push__nowhere_and_nothing(release_run: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"hub\.repo is null"):
+        push(release_run, HubConfig(), dry_run=True, allow_unverified=False)
+    with pytest.raises(UserError, match="run `pocketeva export` first"):
+        push(RunFolder(tmp_path / "empty"), CONFIG, dry_run=True, allow_unverified=True)
+
+
+def test_push__certificate_is_left_alone(release_run: RunFolder) -> None:
+    path = release_run.verify / "certificate.json"
+    before = json.loads(path.read_text(encoding="utf-8"))
+    push(release_run, CONFIG, dry_run=True, allow_unverified=False)
+    assert json.loads(path.read_text(encoding="utf-8")) == before

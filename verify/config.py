@@ -1,0 +1,20 @@
+"""Config section of the verification. Nothing here imports torch."""
+
+from dataclasses import dataclass
+
+from run.config import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyConfig:
+    """What a release must show on the test split."""
+
+    agreement: float = 0.95
+    """Share of images on which each exported student's first choice must be the exported teacher's: the lower bound
+    has to reach it."""
+    confidence: float = 0.95
+    """Of the one-sided bounds, and of the intervals in the report."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.agreement < 1, "verify.agreement", self.agreement, "between 0 and 1")
+        require(0.5 < self.confidence < 1, "verify.confidence", self.confidence, "above 0.5 and below 1")

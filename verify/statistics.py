@@ -1,0 +1,66 @@
+"""Exact bounds on proportions, and the verdict they allow. Pure functions."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from scipy.stats import beta
+
+Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+
+MOST_IMAGES = 10_000_000
+"""Where the search for how many more images would decide gives up."""
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """``count`` of ``n`` independent draws."""
+
+    count: int
+    n: int
+
+    @property
+    def rate(self) -> float:
+        """The share observed."""
+        return self.count / self.n
+
+    def lower(self, confidence: float) -> float:
+        """One-sided lower bound (Clopper and Pearson 1934): the true share is below it with at most 1 - confidence."""
+        return float(beta.ppf(1 - confidence, self.count, self.n - self.count + 1)) if self.count else 0.0
+
+    def upper(self, confidence: float) -> float:
+        """One-sided upper bound (Clopper and Pearson 1934)."""
+        return float(beta.ppf(confidence, self.count + 1, self.n - self.count)) if self.count < self.n else 1.0
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Two-sided interval: both one-sided bounds at half the risk each."""
+        one_sided = (1 + confidence) / 2
+        return self.lower(one_sided), self.upper(one_sided)
+
+
+def judge(found: Proportion, target: float, confidence: float) -> Verdict:
+    """PASS if the lower bound reaches the target, FAIL if the upper bound stays below it, else INCONCLUSIVE."""
+    if found.lower(confidence) >= target:
+        return "PASS"
+    return "FAIL" if found.upper(confidence) < target else "INCONCLUSIVE"
+
+
+def more_images(found: Proportion, target: float, confidence: float) -> int | None:
+    """How many more images would decide, if the rate stayed as it is; null where no number of them would.
+
+    Zero where the verdict is already PASS or FAIL.
+    """
+
+    def undecided(n: int) -> bool:
+        return judge(Proportion(round(found.rate * n), n), target, confidence) == "INCONCLUSIVE"
+
+    if judge(found, target, confidence) != "INCONCLUSIVE":
+        return 0
+    low = high = found.n
+    while undecided(high):
+        low, high = high, high * 2
+        if high > MOST_IMAGES:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if undecided(middle) else (low, middle)
+    return high - found.n

@@ -1,0 +1,188 @@
+"""Stage 4: judge the exported files on the test split. From image bytes on, nothing here imports torch."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.decode import decode
+from data.labels import LabelSet
+from data.manifest import Manifest
+from export.release import ONNX_FILE, onnx_folder
+from export.runtime import OnnxClassifier
+from run.console import progress
+from run.errors import UserError
+from run.files import Json, file_digest, write_json
+from run.folder import RunFolder
+from verify.config import VerifyConfig
+from verify.latency import latency
+from verify.metrics import agreement, confusion, macro_f1, majority, per_class, proportion_json
+from verify.statistics import Proportion, Verdict, judge, more_images
+
+BATCH_SIZE = 16
+
+
+def verify(
+    run: RunFolder, name: str, labels: LabelSet, config: VerifyConfig, students: Sequence[str]
+) -> dict[str, Any]:
+    """Run every exported file over the test split and write ``verify/certificate.json`` and its copies.
+
+    Args:
+        run: holds the manifest and the release.
+        name: of the run.
+        labels: the run's label set.
+        config: the targets.
+        students: names of the students in the release.
+
+    Returns:
+        The certificate.
+
+    Raises:
+        UserError: the release or the test split is not there, or an exported file carries other labels.
+    """
+    models = ["teacher", *students]
+    files = _model_files(run.release, models)
+    inputs: dict[str, Json] = {
+        "manifest": file_digest(run.manifest),
+        "verify": asdict(config),
+        "files": cast("Json", files),
+        "parity": [file_digest(run.release / onnx_folder(model) / "parity.json") for model in models],
+    }
+    path = run.verify / "certificate.json"
+    if not run.skips("verify", inputs):
+        certificate = _certificate(run, name, labels, config, models, files)
+        write_json(path, certificate)
+        copies = [run.release / onnx_folder(model) / path.name for model in models]
+        for copy in copies:
+            shutil.copyfile(path, copy)
+        run.mark_done("verify", inputs, [path, *copies])
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _model_files(release: Path, models: Sequence[str]) -> dict[str, str]:
+    """Digest of every model file in the release, by its path there."""
+    wanted = [release / model / "model.safetensors" for model in models]
+    wanted += [release / onnx_folder(model) / ONNX_FILE for model in models]
+    missing = [str(path) for path in wanted if not path.is_file()]
+    if missing:
+        raise UserError(f"{', '.join(missing)} not there: run `pocketeva export` first")
+    return {path.relative_to(release).as_posix(): file_digest(path) for path in wanted}
+
+
+def _certificate(
+    run: RunFolder, name: str, labels: LabelSet, config: VerifyConfig, models: Sequence[str], files: dict[str, str]
+) -> dict[str, Json]:
+    everything = Manifest.read(run.manifest, labels).usable("test")
+    test = _one_per_group(everything)
+    if not len(test):
+        raise UserError("the test split has no images: nothing can be verified; raise data.splits.test")
+    truth = test.targets().argmax(1)
+    exported = {model: OnnxClassifier(run.release / onnx_folder(model) / ONNX_FILE) for model in models}
+    for model, classifier in exported.items():
+        labels.require_equal(classifier.labels, f"release/{onnx_folder(model)}")
+    predicted = _predict(test, exported)
+    criteria = [
+        *(_agreement(model, agreement(predicted["teacher"], predicted[model]), config) for model in models[1:]),
+        *(_parity(run.release, model) for model in models),
+    ]
+    return {
+        "format": 1,
+        "verdict": overall([cast("Verdict", criterion["verdict"]) for criterion in criteria]),
+        "name": name,
+        "labels": labels.to_json(),
+        "labels_digest": labels.digest,
+        "test": {"images": len(everything), "groups": len(test), "majority": majority(truth, labels)},
+        "criteria": cast("Json", criteria),
+        "models": {model: _facts(run, model, truth, predicted[model], labels, config) for model in models},
+        "files": cast("Json", files),
+    }
+
+
+def overall(verdicts: Sequence[Verdict]) -> Verdict:
+    """FAIL if anything fails, PASS if everything passes, else INCONCLUSIVE.
+
+    Every criterion has to pass on its own, so no correction for their number is needed (an intersection-union test).
+    """
+    if "FAIL" in verdicts:
+        return "FAIL"
+    return "PASS" if all(verdict == "PASS" for verdict in verdicts) else "INCONCLUSIVE"
+
+
+def _one_per_group(part: Manifest) -> Manifest:
+    """The first image of every group of duplicates: exact bounds need independent draws."""
+    first_of = {group: row for row, group in reversed(list(enumerate(part.column("group"))))}
+    return Manifest(part.labels, part.table.take(sorted(first_of.values())))
+
+
+def _predict(test: Manifest, exported: dict[str, OnnxClassifier]) -> dict[str, NDArray[np.intp]]:
+    """Each model's first choice [N] for every image, from its bytes; each image is decoded once."""
+    paths = [Path(uri) for uri in test.column("uri")]
+    choices: dict[str, list[NDArray[np.intp]]] = {model: [] for model in exported}
+    with progress("test images", len(paths)) as advance:
+        for start in range(0, len(paths), BATCH_SIZE):
+            images = [decode(path.read_bytes()) for path in paths[start : start + BATCH_SIZE]]
+            for model, classifier in exported.items():
+                choices[model].append(classifier.probabilities(images).argmax(1))
+            advance(len(images))
+    return {model: np.concatenate(parts) for model, parts in choices.items()}
+
+
+def _agreement(student: str, found: Proportion, config: VerifyConfig) -> dict[str, Json]:
+    return {
+        "name": "agreement",
+        "model": student,
+        "statement": "the exported student's first choice is the exported teacher's",
+        "n": found.n,
+        "count": found.count,
+        "rate": found.rate,
+        "lower": found.lower(config.confidence),
+        "upper": found.upper(config.confidence),
+        "confidence": config.confidence,
+        "target": config.agreement,
+        "verdict": judge(found, config.agreement, config.confidence),
+        "more_images": more_images(found, config.agreement, config.confidence),
+    }
+
+
+def _parity(release: Path, model: str) -> dict[str, Json]:
+    """What export measured, if it measured this very file."""
+    folder = release / onnx_folder(model)
+    measured = json.loads((folder / "parity.json").read_text(encoding="utf-8"))
+    same_file = measured["sha256"] == file_digest(folder / ONNX_FILE)
+    return {
+        "name": "parity",
+        "model": model,
+        "statement": "largest difference of a probability between PyTorch and the exported file, on calibration images",
+        "n": measured["n"],
+        "largest": measured["largest"],
+        "target": measured["target"],
+        "verdict": "PASS" if same_file and measured["largest"] <= measured["target"] else "FAIL",
+    }
+
+
+def _facts(
+    run: RunFolder,
+    model: str,
+    truth: NDArray[np.intp],
+    predicted: NDArray[np.intp],
+    labels: LabelSet,
+    config: VerifyConfig,
+) -> dict[str, Json]:
+    path = run.release / onnx_folder(model) / ONNX_FILE
+    facts = json.loads((run.release / model / "config.json").read_text(encoding="utf-8"))["pocketeva"]
+    return {
+        "role": "teacher" if model == "teacher" else "student",
+        "file": path.relative_to(run.release).as_posix(),
+        "bytes": path.stat().st_size,
+        "accuracy": proportion_json(agreement(truth, predicted), config.confidence),
+        "macro_f1": macro_f1(truth, predicted),
+        "per_class": per_class(truth, predicted, labels),
+        "confusion": confusion(truth, predicted, labels),
+        "latency_ms": latency(path),
+        "temperature": facts["temperature"],
+    }
