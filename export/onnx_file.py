@@ -63,7 +63,8 @@ def _export(classifier: Classifier, path: Path, opset: int) -> None:
     size = classifier.spec.size
     example = torch.zeros(2, 3, size, size)
     model = classifier.model.cpu().eval()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for chatty in ("torch.onnx", "onnxscript", "onnx_ir"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from data.decode import DecodeError, decode
@@ -30,7 +31,7 @@ def predict(release: Path, paths: Sequence[Path], *, as_json: bool) -> None:
     model = OnnxClassifier(find_onnx(release))
     files = _images(paths)
     rows = (_predict_one(model, path) for path in files)
-    failed = list(_print_json(rows) if as_json else _print_table(rows, model.labels.names))
+    failed = list(_print_json(rows) if as_json else _print_table(rows))
     if failed:
         raise UserError(f"{len(failed)} of {len(files)} images cannot be read:\n{listed(failed)}")
 
@@ -75,14 +76,15 @@ def _print_json(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
             yield f"{row['path']}: {row['error']}"
 
 
-def _print_table(rows: Iterator[dict[str, Any]], names: Sequence[str]) -> Iterator[str]:
+def _print_table(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
     """Print one table of all rows; yield what could not be read."""
-    table = Table("image", "label", *names, "ms")
+    table = Table("image", "label", "scores", "ms", box=box.SIMPLE_HEAD)
+    table.columns[0].overflow = "fold"
     with log.status("predicting"):
         for row in rows:
             if "error" in row:
                 yield f"{row['path']}: {row['error']}"
             else:
-                scores = [f"{score:.3f}" for score in row["scores"].values()]
-                table.add_row(row["path"], row["label"], *scores, f"{row['ms']:.1f}")
+                scores = ", ".join(f"{name} {score:.3f}" for name, score in row["scores"].items())
+                table.add_row(row["path"], row["label"], scores, f"{row['ms']:.1f}")
     console.print(table)

@@ -11,7 +11,6 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
@@ -37,11 +36,9 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show a bar on standard error with a rate and the time left; yields a function that advances it."""
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         RateColumn(),
-        TimeElapsedColumn(),
-        TextColumn("elapsed,"),
         TimeRemainingColumn(),
         TextColumn("left"),
     )

@@ -1,0 +1,47 @@
+# Everything needs only Python 3.11, 3.12 or 3.13, git and make. uv is used where it is there: it is faster and its
+# environments share files; without it, venv and pip do the same.
+
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
+UV := $(shell command -v uv 2>/dev/null)
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: help demo test check lock
+
+help:
+	@echo "make demo   run the whole job on 2,624 real photographs (a few minutes on two cores)"
+	@echo "make test   run the tests"
+	@echo "make check  check format, lint, types and which room imports which"
+	@echo "make lock   compile requirements.lock again (needs uv)"
+
+demo: $(READY)
+	$(BIN)/pocketeva run configs/demo.yaml
+
+test: $(READY)
+	$(BIN)/pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock:
+	uv pip compile pyproject.toml --universal --all-extras --generate-hashes --python-version 3.11 --upgrade \
+		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --output-file requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+ifeq ($(PYTHON),)
+	$(error Python 3.11, 3.12 or 3.13 is needed; give its path as PYTHON=...)
+endif
+ifneq ($(UV),)
+	uv venv --quiet --clear --python $(PYTHON) .venv
+	uv pip install --python .venv --require-hashes -r requirements.lock
+	uv pip install --python .venv --no-deps --editable .
+else
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --progress-bar off --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --no-deps --editable .
+endif
+	touch $(READY)

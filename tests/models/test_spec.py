@@ -1,0 +1,117 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+
+from data.decode import decode
+from data.views import View
+from models.classifier import normalise
+from models.spec import InputSpec, resize
+from tests.support import elpv_rows, picture, pixels, uint8_batch
+
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+def spec(**changes: Any) -> InputSpec:
+    return InputSpec(**{"size": 24, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.3), **changes})
+
+
+def test_from_pretrained_cfg__eva02_at_448() -> None:
+    cfg = timm.get_pretrained_cfg("eva02_base_patch14_448.mim_in22k_ft_in22k_in1k").to_dict()
+    assert cfg["interpolation"] == "bicubic"
+    assert InputSpec.from_pretrained_cfg(cfg) == InputSpec(448, CLIP_MEAN, CLIP_STD, "squash", 1.0)
+
+
+def test_from_pretrained_cfg__a_convolutional_one() -> None:
+    cfg = timm.get_pretrained_cfg("mobilenetv4_conv_small.e2400_r224_in1k").to_dict()
+    found = InputSpec.from_pretrained_cfg(cfg)
+    assert (found.size, found.mode, found.crop_pct) == (224, "center", cfg["crop_pct"])
+    assert (found.mean, found.std) == (cfg["mean"], cfg["std"])
+
+
+@pytest.mark.parametrize("given", [spec(), spec(mode="center", crop_pct=0.875), spec(size=448)])
+def test_to_pretrained_cfg__round_trip(given: InputSpec) -> None:
+    assert InputSpec.from_pretrained_cfg(given.to_pretrained_cfg()) == given
+
+
+def test_digest__names_every_part() -> None:
+    others = [spec(size=32), spec(mean=(0.5, 0.4, 0.2)), spec(std=(0.2, 0.2, 0.3)), spec(mode="center", crop_pct=0.9)]
+    assert len({given.digest for given in [spec(), *others]}) == 5
+    assert spec().digest == spec(crop_pct=1.0).digest
+
+
+def test_with_size_and_squashed() -> None:
+    center = spec(mode="center", crop_pct=0.9)
+    assert center.with_size(None) is center
+    assert center.with_size(99) == spec(mode="center", crop_pct=0.9, size=99)
+    assert center.squashed() == spec()
+
+
+@pytest.mark.parametrize("size", [(300, 200), (200, 300), (7, 5), (24, 24), (1, 90)])
+def test_render__squash_is_two_passes_width_first(size: tuple[int, int]) -> None:
+    image = picture(*size)
+    first = image.resize((24, size[1]), Image.Resampling.BICUBIC)
+    expected = first.resize((24, 24), Image.Resampling.BICUBIC)
+    rendered = spec().render(image)
+    assert rendered.shape == (24, 24, 3)
+    assert rendered.dtype == np.uint8
+    assert np.array_equal(rendered, pixels(expected))
+    assert np.array_equal(rendered, spec().render(image, View((0, 0, *size))))
+
+
+def test_render__a_view_is_cropped_resized_then_finished() -> None:
+    image = picture(90, 60)
+    view = View((10, 20, 70, 55), mirror=True, brightness=0.9)
+    expected = view.finish(resize(image.crop(view.box), 24, 24))
+    assert np.array_equal(spec().render(image, view), pixels(expected))
+    center = spec(mode="center", crop_pct=0.9)
+    assert np.array_equal(center.render(image, view), pixels(expected))
+
+
+@pytest.mark.parametrize("crop_pct", [0.875, 0.95, 1.0])
+@pytest.mark.parametrize("size", [(300, 300), (301, 200), (640, 201), (160, 160), (97, 96)])
+def test_render__center_is_timms_own_evaluation_transform(size: tuple[int, int], crop_pct: float) -> None:
+    """Wide images only: for tall ones Pillow takes the passes of one call in another order."""
+    given = InputSpec(160, *IMAGENET.values(), "center", crop_pct)
+    image = decode(elpv_rows()[0][0].read_bytes()).resize(size)
+    transform = timm.data.create_transform(
+        input_size=(3, 160, 160), interpolation="bicubic", crop_pct=crop_pct, crop_mode="center", **IMAGENET
+    )
+    ours = torch.from_numpy(given.normalise(given.render(image)))
+    difference = (ours - transform(image)).abs() * 255 * 0.225
+    assert float(difference.max()) <= 1.5, "at most one step of eight bits"
+    assert float(difference.mean()) < 0.05
+
+
+def test_render__squash_is_timms_own_too() -> None:
+    given = InputSpec(160, *IMAGENET.values())
+    image = decode(elpv_rows()[1][0].read_bytes()).resize((400, 250))
+    transform = timm.data.create_transform(
+        input_size=(3, 160, 160), interpolation="bicubic", crop_pct=1.0, crop_mode="squash", **IMAGENET
+    )
+    difference = (torch.from_numpy(given.normalise(given.render(image))) - transform(image)).abs() * 255 * 0.225
+    assert float(difference.max()) <= 1.5
+
+
+def test_normalise__numpy_and_torch_agree() -> None:
+    batch = uint8_batch(3, 24)
+    ours = spec().normalise(batch.permute(0, 2, 3, 1).numpy())
+    theirs = normalise(batch, spec())
+    assert ours.shape == (3, 3, 24, 24)
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=1e-6)
+    expected = (batch[0, 1].double() / 255 - 0.4) / 0.25
+    np.testing.assert_allclose(ours[0, 1], expected.numpy(), atol=1e-6)
+
+
+def test_module__needs_no_torch() -> None:
+    import subprocess
+    import sys
+
+    script = "import sys, models.spec, data.decode, data.views; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=False).returncode == 0
