@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -9,8 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+# Before any library loads OpenMP: threads that wait for each other sleep. Spinning, they keep the processes that read
+# images off the cores, and a training step on two busy cores takes up to ten times as long (docs/log.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
 
 from data.config import DataConfig, LabelsConfig, ViewsConfig
 from data.labels import LabelSet
@@ -22,6 +26,7 @@ from run.console import log
 from run.errors import UserError
 from run.files import write_text
 from run.folder import RunFolder
+from run.parse import parse
 from train.config import TeacherConfig
 from verify.config import VerifyConfig
 
@@ -76,18 +81,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         UserError: the file is missing or wrong; the message names the key.
     """
-    if not path.is_file():
-        raise UserError(f"{path} is not there: give the path of a config file, such as configs/demo.yaml")
-    parser = ArgumentParser(prog="pocketeva VERB CONFIG", exit_on_error=False)
-    parser.add_argument("--config", action="config", help=argparse.SUPPRESS)
-    parser.add_class_arguments(Config)
-    try:
-        parsed = parser.parse_args([f"--config={path}", *overrides])
-        values = parser.instantiate_classes(parsed).as_dict()
-        values.pop("config")
-        return Config(**values)
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: {error}") from error
+    return parse(Config, path, overrides)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from export.int8_config import Int8Config
 from run.config import require
 
 
@@ -13,6 +14,10 @@ class ExportConfig:
     """ONNX operator set, 18 to 20; 18 runs in most places."""
     parity: float = 1e-4
     """Largest difference allowed between a probability from PyTorch and from the exported file."""
+    fp16: bool = True
+    """Write an fp16 copy too: half the bytes, for runtimes that compute in fp16."""
+    int8: Int8Config = Int8Config()
+    """How an INT8 copy is looked for."""
 
     def __post_init__(self) -> None:
         require(18 <= self.opset <= 20, "export.opset", self.opset, "18, 19 or 20")

@@ -5,13 +5,30 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from data.loaders import load
 from data.manifest import Manifest
 from export.config import ExportConfig
+from export.fp16 import write_fp16
+from export.golden import write_golden
+from export.int8 import quantize
 from export.onnx_file import write_onnx
-from export.parity import BATCHES, ROUNDS, check_parity
-from export.release import ONNX_FILE, javascript_config, onnx_folder, preprocessor_config
+from export.parity import BATCHES, ROUNDS, check_parity, check_rgb
+from export.release import (
+    FP16_FILE,
+    INT8_FILE,
+    ONNX_FILE,
+    RGB_FILE,
+    javascript_config,
+    onnx_folder,
+    preprocessor_config,
+)
+from export.reparameterize import fuse
+from export.rgb import write_rgb
 from models import checkpoint
+from models.calibrate import fit_temperature
 from models.classifier import Classifier
 from run.console import log
 from run.context import RunContext
@@ -53,19 +70,52 @@ def _export_one(
     }
     if run.skips(f"export-{name}", inputs):
         return
+    part = manifest.usable("calibration")
+    if not len(part):
+        raise UserError("the calibration split has no images: files are checked on it; raise data.splits.calibration")
     log.print(f"exporting {name}")
-    images = [load(Path(uri)) for uri in manifest.usable("calibration").column("uri")[: BATCHES[-1] * ROUNDS]]
-    if not images:
-        raise UserError("the calibration split has no images: parity is checked on it; raise data.splits.calibration")
     plain, with_onnx = run.release / name, run.release / onnx_folder(name)
     with atomic_path(plain) as partial:
         shutil.copytree(source, partial)
     with atomic_path(with_onnx) as partial:
-        facts = checkpoint.facts_of(source)
-        write_onnx(classifier, partial / ONNX_FILE, opset=config.opset, facts={"temperature": facts["temperature"]})
-        write_json(partial / "parity.json", check_parity(classifier, partial / ONNX_FILE, images, config.parity))
-        write_json(partial / "config.json", javascript_config(classifier.architecture, classifier.labels))
-        write_json(partial / "preprocessor_config.json", preprocessor_config(classifier.spec))
-        write_json(partial / "labels.json", classifier.labels.to_json())
+        _write_onnx_folder(partial, classifier, part, config, checkpoint.facts_of(source)["temperature"])
     written = [path for folder in (plain, with_onnx) for path in folder.rglob("*") if path.is_file()]
     run.mark_done(f"export-{name}", inputs, written)
+
+
+def _write_onnx_folder(
+    folder: Path, classifier: Classifier, part: Manifest, config: ExportConfig, temperature: float
+) -> None:
+    classifier = fuse(classifier)
+    model = folder / ONNX_FILE
+    images = [load(Path(uri)) for uri in part.column("uri")[: BATCHES[-1] * ROUNDS]]
+    write_onnx(classifier, model, opset=config.opset, facts={"temperature": temperature})
+    facts: dict[str, Json] = {ONNX_FILE.as_posix(): check_parity(classifier, model, images, config.parity)}
+    count = min(len(part), 2 * config.int8.images)
+    pixels = np.stack(
+        [classifier.spec.normalise(classifier.spec.render(load(Path(uri)))) for uri in part.column("uri")[:count]]
+    )
+    if config.fp16:
+        facts[FP16_FILE.as_posix()] = _try_fp16(model, folder / FP16_FILE, pixels)
+    if config.int8.mode != "none" and count >= 2:
+        tried = quantize(model, folder / INT8_FILE, pixels, part.targets()[:count], config.int8, fit_temperature)
+        log.print(f"  {tried.reason}")
+        write_json(folder / "int8.json", tried.to_json())
+    write_rgb(model, folder / RGB_FILE)
+    facts[RGB_FILE.as_posix()] = check_rgb(model, folder / RGB_FILE, images, config.parity)
+    if (folder / INT8_FILE).is_file():  # the same preprocessing, now proven, before the smaller body
+        write_rgb(folder / INT8_FILE, folder / RGB_FILE)
+    write_golden(folder / "golden", folder / RGB_FILE, model)
+    write_json(folder / "parity.json", facts)
+    write_json(folder / "config.json", javascript_config(classifier.architecture, classifier.labels))
+    write_json(folder / "preprocessor_config.json", preprocessor_config(classifier.spec))
+    write_json(folder / "labels.json", classifier.labels.to_json())
+
+
+def _try_fp16(model: Path, path: Path, pixels: NDArray[np.float32]) -> Json:
+    """What was measured of the fp16 file, or why there is none."""
+    try:
+        return write_fp16(model, path, pixels)
+    except UserError as error:
+        log.print(f"  no fp16 file: {error}", markup=False)
+        return {"why_not": str(error)}

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from export.rgb import RgbClassifier
 from export.runtime import OnnxClassifier, probabilities
 from models.classifier import Classifier
 from run.errors import UserError
@@ -40,15 +41,15 @@ def check_parity(
     """
     assert images, "parity needs images"
     exported = OnnxClassifier(path)
-    largest = largest_logit = 0.0
+    differences: list[tuple[float, float]] = []
     seen = 0
     for size in BATCHES:
         for turn in range(ROUNDS):
             batch = [images[(turn * size + i) % len(images)] for i in range(size)]
             ours, theirs = _torch_logits(classifier, batch), exported.logits(exported.prepare(batch))
-            largest_logit = max(largest_logit, _largest(ours - theirs))
-            largest = max(largest, _largest(probabilities(ours) - probabilities(theirs)))
+            differences.append((_largest(probabilities(ours) - probabilities(theirs)), _largest(ours - theirs)))
             seen += size
+    largest, largest_logit = map(float, np.max(differences, axis=0))  # Python's max() would pass over NaN
     if not largest <= tolerance:
         raise UserError(
             f"{path.name} differs from PyTorch by {largest:.2g} in a probability, more than export.parity "
@@ -62,6 +63,24 @@ def check_parity(
         "target": tolerance,
         "sha256": file_digest(path),
     }
+
+
+def check_rgb(body: Path, path: Path, images: Sequence[Image.Image], tolerance: float) -> dict[str, Json]:
+    """Compare an ``rgb.onnx`` with its float32 body fed by Python's preprocessing.
+
+    Returns:
+        ``n`` images and the ``largest`` difference of a probability, with its ``target``.
+
+    Raises:
+        UserError: a probability differs by more than the tolerance.
+    """
+    model, whole = OnnxClassifier(body), RgbClassifier(path)
+    largest = max(_largest(model.probabilities([image]) - whole.probabilities([image])) for image in images)
+    if not largest <= tolerance:
+        raise UserError(
+            f"{path.name} differs from Python's preprocessing by {largest:.2g}, above export.parity {tolerance:g}"
+        )
+    return {"n": len(images), "largest": largest, "target": tolerance}
 
 
 @torch.inference_mode()

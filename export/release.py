@@ -7,12 +7,22 @@ from models.spec import InputSpec
 from run.files import Json
 
 ONNX_FILE = Path("onnx/model.onnx")
-"""The float32 model inside a ``NAME-onnx`` folder."""
+"""The float32 model inside a ``NAME-onnx`` folder: the reference for the files made from it."""
+
+FP16_FILE = Path("onnx/model_fp16.onnx")
+INT8_FILE = Path("onnx/model_quantized.onnx")
+RGB_FILE = Path("rgb.onnx")
+"""Preprocessing, the INT8 model or, where there is none, the float32 one, and softmax, in one graph."""
 
 
 def onnx_folder(name: str) -> str:
     """The release folder with a model's ONNX files; timm and transformers need one without them."""
     return f"{name}-onnx"
+
+
+def shipped(folder: Path) -> list[Path]:
+    """The model files of a ``NAME-onnx`` folder, the reference first, as paths inside it."""
+    return [path for path in (ONNX_FILE, FP16_FILE, INT8_FILE, RGB_FILE) if (folder / path).is_file()]
 
 
 def find_onnx(release: Path) -> Path:

@@ -28,6 +28,7 @@ class OnnxClassifier:
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
+        self.threads = threads
         if not path.is_file():
             raise UserError(f"{path} is not there: run `pocketeva export` first, or check the name")
         options = ort.SessionOptions()
@@ -38,11 +39,14 @@ class OnnxClassifier:
         except Exception as error:  # ONNX Runtime's own errors share no other base
             raise UserError(f"{path} cannot be run: {error}") from error
         metadata: dict[str, Any] = self._session.get_modelmeta().custom_metadata_map
-        if "labels" not in metadata or "input" not in metadata:
-            raise UserError(f"{path} does not carry labels and input contract: it was not exported by PocketEVA")
-        labels = json.loads(metadata["labels"])
-        self.labels = LabelSet(tuple(labels["names"]), labels["kind"])
-        self.spec = InputSpec.from_pretrained_cfg(json.loads(metadata["input"]))
+        try:
+            labels = json.loads(metadata["labels"])
+            self.labels = LabelSet(tuple(labels["names"]), labels["kind"])
+            self.spec = InputSpec.from_pretrained_cfg(json.loads(metadata["input"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path} does not carry labels and input contract: it was not exported by PocketEVA"
+            ) from error
 
     def prepare(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Decoded images as ``pixel_values`` [B, 3, S, S]."""

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from data.labels import LabelSet
@@ -73,7 +74,7 @@ def load(folder: Path, labels: LabelSet) -> Classifier:
     model = timm.create_model(architecture, pretrained_cfg=cfg, num_classes=len(labels), **args)
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{folder}/model.safetensors cannot be read: {error}") from error
     model.requires_grad_(False)
     return Classifier(model.eval(), architecture, labels, InputSpec.from_pretrained_cfg(cfg))

@@ -10,6 +10,7 @@ from typing import Any
 
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -206,11 +207,16 @@ def _from_checkpoint(
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise UserError(f"{key}.model: {weights} is not there; only safetensors are loaded, never pickles")
-    state = {name.removeprefix(WRAPPER_PREFIX): tensor for name, tensor in load_file(weights).items()}
+    try:
+        state = {name.removeprefix(WRAPPER_PREFIX): tensor for name, tensor in load_file(weights).items()}
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{key}.model: {weights} cannot be read: {error}") from error
     architecture = config["architecture"]
     cfg = dict(config["pretrained_cfg"])
     size = image_size or int(cfg["input_size"][-1])
     args = {**(config.get("model_args") or {}), **size_args(architecture, size)}
+    for name in ("num_classes", "drop_path_rate"):  # timm writes what a model was made with; these are set here
+        args.pop(name, None)
     names = label_names(config)
     count = len(names) if names else config.get("num_classes", cfg.get("num_classes"))
     try:
@@ -223,5 +229,5 @@ def _from_checkpoint(
             **args,
         )
         return model
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{key}.model: {folder} does not hold the weights of {architecture}: {error}") from error

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
@@ -33,6 +34,14 @@ class PublishBest(Callback):
             checkpoint.save(self._classifier, self._folder, {"epoch": trainer.current_epoch, "val_loss": loss})
             message = f"{self._name}: epoch {trainer.current_epoch}, validation loss {loss:.4f}"
             self._publish(self._name, self._folder, message)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best loss, for the checkpoint: a resumed fit publishes only what is better still."""
+        return {"best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The best loss, from the checkpoint."""
+        self._best = state_dict["best"]
 
 
 def publishing(context: RunContext, name: str, classifier: Classifier, folder: Path) -> list[Callback]:

@@ -71,7 +71,9 @@ class ViewCache:
         self.folder = root / f"{key.output}-{json_digest(asdict(key))[:12]}"
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "key.json", asdict(key))
-        self._shards = [shard for path in sorted(self.folder.glob("*-*.json")) if (shard := _open(path)) is not None]
+        self._shards = [
+            shard for path in sorted(self.folder.glob("[0-9]*-*.json")) if (shard := _open(path)) is not None
+        ]
 
     def read(self, image_ids: Sequence[str], views: int) -> NDArray[np.float16]:
         """Values [images, views, width] of views 0 to ``views``; all must be there."""
@@ -170,10 +172,13 @@ class _RenderDataset(Dataset[Tensor]):
 
 
 def _open(path: Path) -> Shard | None:
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     values = path.with_suffix(".npy")
-    if values.is_file() and file_digest(values) == record["sha256"]:
-        return Shard(values, tuple(record["images"]), record["start"], record["stop"])
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if file_digest(values) == record["sha256"]:
+            return Shard(values, tuple(record["images"]), record["start"], record["stop"])
+    except (FileNotFoundError, ValueError):
+        pass  # the values are gone, or the record is cut short
     log.print(f"{values} is damaged and will be made again")
     path.unlink()
     return None

@@ -4,6 +4,8 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before huggingface_hub is imported: no test needs the network
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: more threads only wait for each other
 
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from data.manifest import Manifest
 from run.folder import RunFolder
-from tests import support
+from tests import finished, support
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +26,11 @@ def elpv_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Manif
 def images(tmp_path: Path) -> Path:
     """A folder with eight real photographs in each of two label folders."""
     return support.label_folders(tmp_path / "images", {"sound": 8, "broken": 8})
+
+
+@pytest.fixture(scope="session")
+def finished_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder in which a run of the smallest models has finished; tests copy it or leave it as it is."""
+    root = tmp_path_factory.mktemp("finished") / "work"
+    finished.finish(root, finished.settings())
+    return root

@@ -15,7 +15,7 @@ MOST_IMAGES = 10_000_000
 class Proportion:
     """``count`` of ``n`` independent draws."""
 
-    count: int
+    count: float
     n: int
 
     @property
@@ -51,7 +51,8 @@ def more_images(found: Proportion, target: float, confidence: float) -> int | No
     """
 
     def undecided(n: int) -> bool:
-        return judge(Proportion(round(found.rate * n), n), target, confidence) == "INCONCLUSIVE"
+        # Not rounded to whole images: with rounding, the verdict would come and go as n grows.
+        return judge(Proportion(found.rate * n, n), target, confidence) == "INCONCLUSIVE"
 
     if judge(found, target, confidence) != "INCONCLUSIVE":
         return 0

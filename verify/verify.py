@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from data.decode import decode
 from data.labels import LabelSet
 from data.manifest import Manifest
-from export.release import ONNX_FILE, onnx_folder
+from export.release import ONNX_FILE, RGB_FILE, onnx_folder, shipped
+from export.rgb import RgbClassifier
 from export.runtime import OnnxClassifier
 from run.console import progress
 from run.errors import UserError
@@ -66,28 +67,39 @@ def verify(
 
 def _model_files(release: Path, models: Sequence[str]) -> dict[str, str]:
     """Digest of every model file in the release, by its path there."""
-    wanted = [release / model / "model.safetensors" for model in models]
-    wanted += [release / onnx_folder(model) / ONNX_FILE for model in models]
-    missing = [str(path) for path in wanted if not path.is_file()]
+    needed = [release / model / "model.safetensors" for model in models]
+    needed += [release / onnx_folder(model) / ONNX_FILE for model in models]
+    missing = [str(path) for path in needed if not path.is_file()]
     if missing:
         raise UserError(f"{', '.join(missing)} not there: run `pocketeva export` first")
-    return {path.relative_to(release).as_posix(): file_digest(path) for path in wanted}
+    weights = [f"{model}/model.safetensors" for model in models]
+    return {file: file_digest(release / file) for file in [*weights, *_exported_files(release, models)]}
+
+
+def _exported_files(release: Path, models: Sequence[str]) -> list[str]:
+    """Every ONNX file of these models, each model's reference first, as paths below the release."""
+    folders = [onnx_folder(model) for model in models]
+    return [(Path(folder) / path).as_posix() for folder in folders for path in shipped(release / folder)]
 
 
 def _certificate(
     run: RunFolder, name: str, labels: LabelSet, config: VerifyConfig, models: Sequence[str], files: dict[str, str]
 ) -> dict[str, Json]:
     everything = Manifest.read(run.manifest, labels).usable("test")
-    test = _one_per_group(everything)
-    if not len(test):
+    if not len(everything):
         raise UserError("the test split has no images: nothing can be verified; raise data.splits.test")
+    test = _one_per_group(everything)
     truth = test.targets().argmax(1)
-    exported = {model: OnnxClassifier(run.release / onnx_folder(model) / ONNX_FILE) for model in models}
-    for model, classifier in exported.items():
-        labels.require_equal(classifier.labels, f"release/{onnx_folder(model)}")
+    exported = {file: _open(run.release / file) for file in _exported_files(run.release, models)}
+    for file, classifier in exported.items():
+        labels.require_equal(classifier.labels, f"release/{file}")
     predicted = _predict(test, exported)
+    reference = next(iter(exported))
+    facts = {
+        file: _file_facts(run.release / file, truth, predicted[file], predicted[reference], config) for file in exported
+    }
     criteria = [
-        *(_agreement(model, agreement(predicted["teacher"], predicted[model]), config) for model in models[1:]),
+        *(_agreement(file, agreement(predicted[reference], predicted[file]), config) for file in list(exported)[1:]),
         *(_parity(run.release, model) for model in models),
     ]
     return {
@@ -98,7 +110,7 @@ def _certificate(
         "labels_digest": labels.digest,
         "test": {"images": len(everything), "groups": len(test), "majority": majority(truth, labels)},
         "criteria": cast("Json", criteria),
-        "models": {model: _facts(run, model, truth, predicted[model], labels, config) for model in models},
+        "models": {model: _model_facts(run.release, model, truth, predicted, facts, labels) for model in models},
         "files": cast("Json", files),
     }
 
@@ -119,24 +131,29 @@ def _one_per_group(part: Manifest) -> Manifest:
     return Manifest(part.labels, part.table.take(sorted(first_of.values())))
 
 
+def _open(path: Path, threads: int | None = None) -> OnnxClassifier:
+    return (RgbClassifier if path.name == RGB_FILE.name else OnnxClassifier)(path, threads)
+
+
 def _predict(test: Manifest, exported: dict[str, OnnxClassifier]) -> dict[str, NDArray[np.intp]]:
-    """Each model's first choice [N] for every image, from its bytes; each image is decoded once."""
+    """Each file's first choice [N] for every image, from its bytes; each image is decoded once."""
     paths = [Path(uri) for uri in test.column("uri")]
-    choices: dict[str, list[NDArray[np.intp]]] = {model: [] for model in exported}
+    choices: dict[str, list[NDArray[np.intp]]] = {file: [] for file in exported}
     with progress("test images", len(paths)) as advance:
         for start in range(0, len(paths), BATCH_SIZE):
             images = [decode(path.read_bytes()) for path in paths[start : start + BATCH_SIZE]]
-            for model, classifier in exported.items():
-                choices[model].append(classifier.probabilities(images).argmax(1))
+            for file, classifier in exported.items():
+                choices[file].append(classifier.probabilities(images).argmax(1))
             advance(len(images))
-    return {model: np.concatenate(parts) for model, parts in choices.items()}
+    return {file: np.concatenate(parts) for file, parts in choices.items()}
 
 
-def _agreement(student: str, found: Proportion, config: VerifyConfig) -> dict[str, Json]:
+def _agreement(file: str, found: Proportion, config: VerifyConfig) -> dict[str, Json]:
     return {
         "name": "agreement",
-        "model": student,
-        "statement": "the exported student's first choice is the exported teacher's",
+        "model": file.split("/")[0].removesuffix("-onnx"),
+        "file": file,
+        "statement": "this file's first choice is that of the exported teacher in float32",
         "n": found.n,
         "count": found.count,
         "rate": found.rate,
@@ -152,11 +169,12 @@ def _agreement(student: str, found: Proportion, config: VerifyConfig) -> dict[st
 def _parity(release: Path, model: str) -> dict[str, Json]:
     """What export measured, if it measured this very file."""
     folder = release / onnx_folder(model)
-    measured = json.loads((folder / "parity.json").read_text(encoding="utf-8"))
+    measured = json.loads((folder / "parity.json").read_text(encoding="utf-8"))[ONNX_FILE.as_posix()]
     same_file = measured["sha256"] == file_digest(folder / ONNX_FILE)
     return {
         "name": "parity",
         "model": model,
+        "file": (Path(folder.name) / ONNX_FILE).as_posix(),
         "statement": "largest difference of a probability between PyTorch and the exported file, on calibration images",
         "n": measured["n"],
         "largest": measured["largest"],
@@ -165,24 +183,39 @@ def _parity(release: Path, model: str) -> dict[str, Json]:
     }
 
 
-def _facts(
-    run: RunFolder,
-    model: str,
+def _file_facts(
+    path: Path,
     truth: NDArray[np.intp],
     predicted: NDArray[np.intp],
-    labels: LabelSet,
+    reference: NDArray[np.intp],
     config: VerifyConfig,
 ) -> dict[str, Json]:
-    path = run.release / onnx_folder(model) / ONNX_FILE
-    facts = json.loads((run.release / model / "config.json").read_text(encoding="utf-8"))["pocketeva"]
     return {
-        "role": "teacher" if model == "teacher" else "student",
-        "file": path.relative_to(run.release).as_posix(),
         "bytes": path.stat().st_size,
         "accuracy": proportion_json(agreement(truth, predicted), config.confidence),
         "macro_f1": macro_f1(truth, predicted),
-        "per_class": per_class(truth, predicted, labels),
-        "confusion": confusion(truth, predicted, labels),
-        "latency_ms": latency(path),
-        "temperature": facts["temperature"],
+        "agreement": proportion_json(agreement(reference, predicted), config.confidence),
+        "latency_ms": latency(_open(path, threads=1)),
+    }
+
+
+def _model_facts(
+    release: Path,
+    model: str,
+    truth: NDArray[np.intp],
+    predicted: dict[str, NDArray[np.intp]],
+    facts: dict[str, dict[str, Json]],
+    labels: LabelSet,
+) -> dict[str, Json]:
+    """What is known of a model: of its reference file first, then of each of its files."""
+    file = (Path(onnx_folder(model)) / ONNX_FILE).as_posix()
+    saved = json.loads((release / model / "config.json").read_text(encoding="utf-8"))["pocketeva"]
+    return {
+        "role": "teacher" if model == "teacher" else "student",
+        "file": file,
+        **facts[file],
+        "per_class": per_class(truth, predicted[file], labels),
+        "confusion": confusion(truth, predicted[file], labels),
+        "temperature": saved["temperature"],
+        "files": {path: found for path, found in facts.items() if path.startswith(f"{onnx_folder(model)}/")},
     }

@@ -160,7 +160,7 @@ def test_decode__damaged_png_is_refused() -> None:
 
 
 def test_decode__empty() -> None:
-    with pytest.raises(DecodeError, match="^empty file$"):
+    with pytest.raises(DecodeError, match=r"^empty file$"):
         decode(b"")
 
 
@@ -189,7 +189,7 @@ def test_decode__too_many_pixels_are_refused_before_they_take_memory(size: tuple
     assert size[0] * size[1] > MAX_PIXELS
     tracemalloc.start()
     try:
-        with pytest.raises(DecodeError, match="pixels|size|exceeds"):
+        with pytest.raises(DecodeError, match=r"pixels|size|exceeds"):
             decode(png_header(*size))
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def test_finish__flips_and_colours() -> None:
 
 def test_digest__names_the_distribution_and_not_the_count() -> None:
     assert ViewSpec.of(replace(CONFIG, count=99)).digest == SPEC.digest
-    changed = {
+    changed: dict[str, Any] = {
         "crop_scale": (0.4, 1.0),
         "crop_ratio": (0.5, 2.0),
         "horizontal_flip": False,

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from models.classifier import normalise
 from models.spec import InputSpec, resize
 from tests.support import elpv_rows, picture, pixels, uint8_batch
 
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
@@ -77,7 +79,7 @@ def test_render__a_view_is_cropped_resized_then_finished() -> None:
 @pytest.mark.parametrize("size", [(300, 300), (301, 200), (640, 201), (160, 160), (97, 96)])
 def test_render__center_is_timms_own_evaluation_transform(size: tuple[int, int], crop_pct: float) -> None:
     """Wide images only: for tall ones Pillow takes the passes of one call in another order."""
-    given = InputSpec(160, *IMAGENET.values(), "center", crop_pct)
+    given = InputSpec(160, **IMAGENET, mode="center", crop_pct=crop_pct)
     image = decode(elpv_rows()[0][0].read_bytes()).resize(size)
     transform = timm.data.create_transform(
         input_size=(3, 160, 160), interpolation="bicubic", crop_pct=crop_pct, crop_mode="center", **IMAGENET
@@ -89,7 +91,7 @@ def test_render__center_is_timms_own_evaluation_transform(size: tuple[int, int],
 
 
 def test_render__squash_is_timms_own_too() -> None:
-    given = InputSpec(160, *IMAGENET.values())
+    given = InputSpec(160, **IMAGENET)
     image = decode(elpv_rows()[1][0].read_bytes()).resize((400, 250))
     transform = timm.data.create_transform(
         input_size=(3, 160, 160), interpolation="bicubic", crop_pct=1.0, crop_mode="squash", **IMAGENET
@@ -110,8 +112,5 @@ def test_normalise__numpy_and_torch_agree() -> None:
 
 
 def test_module__needs_no_torch() -> None:
-    import subprocess
-    import sys
-
     script = "import sys, models.spec, data.decode, data.views; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=False).returncode == 0

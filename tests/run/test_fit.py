@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -259,7 +260,7 @@ def test_fit__ctrl_c_reaches_the_caller_and_the_next_call_resumes(tmp_path: Path
 
 def wandb_records(path: Path) -> list[Any]:
     """The records of a .wandb file: a LevelDB log of protocol buffers behind a header of seven bytes."""
-    from wandb.proto import wandb_internal_pb2
+    wandb_internal_pb2: Any = import_module("wandb.proto.wandb_internal_pb2")
 
     data, offset, parts, records = path.read_bytes(), 7, b"", []
     while offset + 7 <= len(data):

@@ -1,4 +1,4 @@
-"""A fit small enough to be run many times; ``python -m tests.run.toy FOLDER`` runs it slowly in a process of its own."""
+"""A fit small enough to be run many times; ``python -m tests.run.toy FOLDER`` runs it in a process of its own."""
 
 import sys
 import time

@@ -17,5 +17,5 @@ def test_read__all_images_of_all_four_classes(tmp_path: Path) -> None:
 
 
 def test_read__needs_four_labels(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="labels.names has 2 labels"):
+    with pytest.raises(UserError, match=r"labels\.names has 2 labels"):
         read(DataConfig(format="elpv"), TWO, tmp_path)

@@ -1,0 +1,91 @@
+"""fp16 files: half the bytes, float32 in and out, refused where a number does not fit."""
+
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnxruntime.transformers.float16 import convert_float_to_float16
+from scipy.special import softmax
+
+from export.int8_judge import run, session
+from export.onnx_graph import seal
+from run.errors import UserError
+from run.files import Json, atomic_path, file_digest
+
+LARGEST = float(np.finfo(np.float16).max)
+"""The largest number that fp16 can hold, 65504."""
+
+INSIDE = 32
+"""Images for which every inner tensor is looked at."""
+
+
+def write_fp16(source: Path, path: Path, pixels: NDArray[np.float32]) -> dict[str, Json]:
+    """Write an fp16 copy of an fp32 file, which takes and gives float32.
+
+    A CPU may compute in float32 and so hide an overflow that a phone would have: that is why all weights and, for some
+    images, all inner tensors of the fp32 file are looked at too.
+
+    Args:
+        source: the fp32 ``model.onnx``.
+        path: the fp16 file.
+        pixels: calibration images as the model takes them [N, 3, S, S].
+
+    Returns:
+        ``n`` images compared, the ``largest`` difference of a probability, ``flips`` of the first choice,
+        ``largest_inside`` (the largest inner number, which must stay below 65504), ``bytes`` and ``sha256``.
+
+    Raises:
+        UserError: a number does not fit into fp16, or a logit is not finite; no file is left behind.
+    """
+    assert len(pixels), "fp16 is checked on images"
+    model = onnx.load(source)
+    largest = float(np.max([_largest_weight(model), _largest_inside(model, pixels[:INSIDE])]))
+    if not largest <= LARGEST:
+        raise UserError(
+            f"{path.name} was not written: a number inside reaches {largest:.3g}, and fp16 ends at {LARGEST:g}"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # weights that are rounded to zero; their effect is measured below
+        half = convert_float_to_float16(onnx.load(source), keep_io_types=True)
+    with atomic_path(path) as partial:
+        partial.write_bytes(seal(half, model, {"quantization": {"method": "fp16"}}))
+        ours, theirs = run(session(partial), pixels), run(session(source), pixels)
+        if not np.isfinite(ours).all():
+            raise UserError(f"{path.name} was not written: some of its logits are not finite in fp16")
+    return {
+        "n": len(pixels),
+        "largest": float(np.abs(softmax(ours, axis=1) - softmax(theirs, axis=1)).max()),
+        "flips": int((ours.argmax(1) != theirs.argmax(1)).sum()),
+        "largest_inside": largest,
+        "bytes": path.stat().st_size,
+        "sha256": file_digest(path),
+    }
+
+
+def _largest_weight(model: onnx.ModelProto) -> float:
+    floats = [tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
+    return max(_magnitude(onnx.numpy_helper.to_array(tensor)) for tensor in floats)
+
+
+def _largest_inside(model: onnx.ModelProto, pixels: NDArray[np.float32]) -> float:
+    """The largest magnitude of any float tensor between two nodes, NaN if there is one; images [n, 3, S, S]."""
+    shown = onnx.shape_inference.infer_shapes(model)
+    known = {value.name for value in shown.graph.output}
+    inside = [value for value in shown.graph.value_info if value.name not in known]
+    shown.graph.output.extend(v for v in inside if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "shown.onnx"
+        onnx.save(shown, path)
+        every = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        found = [_magnitude(value) for image in pixels for value in every.run(None, {"pixel_values": image[None]})]
+    return float(np.max(found))
+
+
+def _magnitude(values: NDArray[np.float32]) -> float:
+    return float(np.abs(values).max(initial=0.0))

@@ -1,0 +1,154 @@
+"""What an INT8 file is worth: how far it is from its own fp32 on images its quantiser has not seen, and how fast."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+
+from export.int8_config import Int8Config
+from run.files import Json
+
+Fit = Callable[[NDArray[np.floating], NDArray[np.floating]], float]
+"""Logits [N, C] and targets [N, C] to a temperature; ``models.calibrate.fit_temperature`` is one."""
+
+BATCH = 16
+WARM_UP = 3
+ROUNDS = 100
+SECONDS = 8.0
+"""A race ends after ``ROUNDS`` rounds or this long, whichever is first, but not before five rounds."""
+
+
+class Judge:
+    """Compares files with the fp32 file they were made from.
+
+    Args:
+        source: the fp32 file.
+        pixels: calibration images [N, 3, S, S].
+        targets: their distributions over labels [N, C]; a row of zeros is an image without a label.
+        config: the gate.
+        fit: finds a file's own temperature from every labelled image, as that of fp32 was found.
+    """
+
+    def __init__(
+        self, source: Path, pixels: NDArray[np.float32], targets: NDArray[np.floating], config: Int8Config, fit: Fit
+    ) -> None:
+        assert len(pixels) == len(targets) >= 2, "images are needed for the quantiser and for judging"
+        order = np.random.default_rng(0).permutation(len(pixels))
+        cut = min(config.images, len(pixels) // 2)
+        self.pixels = pixels
+        self.for_ranges, self.for_judging = order[:cut], np.sort(order[cut:])
+        self.logits = run(session(source), pixels)
+        self._targets = targets
+        self._labelled = np.flatnonzero(targets.sum(1) > 0)
+        self._source, self._config, self._fit = source, config, fit
+
+    def measure(self, path: Path) -> dict[str, Json]:
+        """A row of facts about a file, and ``why_not``: null if it passes the gate.
+
+        ``flips`` of ``n`` judged images, ``flip_rate``, ``largest`` (difference of a probability), ``kl`` (mean
+        divergence from fp32 in nats), ``accuracy`` and ``nll`` on the labelled ones among them, the fitted
+        ``temperature``, ``ms`` and ``fp32_ms`` (medians of one race), ``bytes``. Times are measured only where the
+        rest passes.
+        """
+        logits = run(session(path), self.pixels)
+        if not np.isfinite(logits).all():
+            return {"why_not": "some logits are not finite"}
+        temperature = self._temperature(logits)
+        ours, theirs = logits[self.for_judging] / np.float32(temperature), self.logits[self.for_judging]
+        facts: dict[str, Json] = {
+            **divergence(ours, theirs),
+            **self._quality(ours),
+            "temperature": temperature,
+            "bytes": path.stat().st_size,
+            "fp32_ms": None,
+            "ms": None,
+        }
+        flips, n = int((ours.argmax(1) != theirs.argmax(1)).sum()), len(ours)
+        if flips > self._config.max_flip_rate * n:
+            allowed = f"max_flip_rate {self._config.max_flip_rate:g}"
+            return {**facts, "why_not": f"{flips} of {n} images change their first choice, more than {allowed}"}
+        fp32_ms, ms = race([once(path, self.pixels[:1]) for path in (self._source, path)])
+        facts |= {"fp32_ms": fp32_ms, "ms": ms}
+        if ms * self._config.min_speedup >= fp32_ms:
+            return {**facts, "why_not": f"{ms:.2f} ms an image against {fp32_ms:.2f} ms in fp32: not fast enough"}
+        return {**facts, "why_not": None}
+
+    def fp32(self) -> dict[str, Json]:
+        """``accuracy``, ``nll`` and ``bytes`` of the fp32 file, on the judged images."""
+        return {**self._quality(self.logits[self.for_judging]), "bytes": self._source.stat().st_size}
+
+    def _temperature(self, logits: NDArray[np.float32]) -> float:
+        """One over all labelled images; 1 where there are none."""
+        if not len(self._labelled):
+            return 1.0
+        return self._fit(logits[self._labelled], self._targets[self._labelled])
+
+    def _quality(self, judged: NDArray[np.float32]) -> dict[str, Json]:
+        """Of logits [n, C] on the judged images: accuracy against the likeliest label, and cross-entropy in nats."""
+        targets = self._targets[self.for_judging]
+        labelled = targets.sum(1) > 0
+        if not labelled.any():
+            return {"labelled": 0, "accuracy": None, "nll": None}
+        logits, targets = judged[labelled], targets[labelled]
+        return {
+            "labelled": len(logits),
+            "accuracy": float((logits.argmax(1) == targets.argmax(1)).mean()),
+            "nll": float(-(targets * log_softmax(logits, axis=1)).sum(1).mean()),
+        }
+
+
+def divergence(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> dict[str, Json]:
+    """How far logits [n, C] are from those of fp32: ``n``, ``flips``, ``flip_rate``, ``largest`` and ``kl``."""
+    flips = int((ours.argmax(1) != theirs.argmax(1)).sum())
+    return {
+        "n": len(ours),
+        "flips": flips,
+        "flip_rate": flips / len(ours),
+        "largest": float(np.abs(np.exp(log_softmax(ours, axis=1)) - np.exp(log_softmax(theirs, axis=1))).max()),
+        "kl": mean_kl(ours, theirs),
+    }
+
+
+def mean_kl(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
+    """Mean Kullback-Leibler divergence in nats of softmax(ours) from softmax(theirs), both [n, C]."""
+    ours, theirs = log_softmax(ours, axis=1), log_softmax(theirs, axis=1)
+    return float((np.exp(theirs) * (theirs - ours)).sum(1).mean())
+
+
+def session(path: Path, threads: int = 0) -> ort.InferenceSession:
+    """A session on the CPU; 0 threads takes every core."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def run(model: ort.InferenceSession, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits [N, C] of images [N, 3, S, S]."""
+    batches = range(0, len(pixels), BATCH)
+    return np.concatenate([model.run(["logits"], {"pixel_values": pixels[i : i + BATCH]})[0] for i in batches])
+
+
+def once(path: Path, image: NDArray[np.float32], threads: int = 1) -> Callable[[], object]:
+    """One inference of one image [1, 3, S, S], to be timed."""
+    model = session(path, threads)
+    return lambda: model.run(["logits"], {"pixel_values": image})
+
+
+def race(runners: Sequence[Callable[[], object]], rounds: int = ROUNDS, seconds: float = SECONDS) -> list[float]:
+    """Median milliseconds of each runner; they take turns, so that what slows the machine slows all of them alike."""
+    times: list[list[float]] = [[] for _ in runners]
+    for runner in runners:
+        for _ in range(WARM_UP):
+            runner()
+    started = time.perf_counter()
+    while len(times[0]) < 5 or (len(times[0]) < rounds and time.perf_counter() - started < seconds):
+        for runner, taken in zip(runners, times, strict=True):
+            before = time.perf_counter()
+            runner()
+            taken.append(1000 * (time.perf_counter() - before))
+    return [float(np.median(taken)) for taken in times]

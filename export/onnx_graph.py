@@ -1,0 +1,77 @@
+"""What every ONNX file that is made from another keeps: metadata, one opset, no trace of the machine, stable bytes."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnxruntime.transformers.onnx_model import OnnxModel
+
+from run.files import Json
+
+STANDARD = ("", "ai.onnx")
+"""Names of the operator set that every runtime has."""
+
+
+def seal(model: onnx.ModelProto, source: onnx.ModelProto, facts: Mapping[str, Json]) -> bytes:
+    """The bytes to ship of a model that was made from another: checked, and the same each time.
+
+    Args:
+        model: changed in place. Shapes of inner tensors are left out: the checker infers them, and so do runtimes.
+        source: what it was made from; metadata, opset and producer are carried over.
+        facts: added to the metadata, each as JSON.
+    """
+    used = {node.domain for node in _messages(model, onnx.NodeProto)}
+    opsets = [entry for entry in source.opset_import if entry.domain in STANDARD]
+    opsets += [entry for entry in model.opset_import if entry.domain in used - set(STANDARD)]
+    metadata = metadata_of(source) | {key: json.dumps(value) for key, value in facts.items()}
+    forget_origin(model)
+    OnnxModel.graph_topological_sort(model.graph, is_deterministic=True)
+    model.producer_name, model.producer_version = source.producer_name, source.producer_version
+    model.ir_version = source.ir_version
+    replace(model.opset_import, sorted(opsets, key=lambda entry: entry.domain))
+    replace(model.graph.initializer, sorted(model.graph.initializer, key=lambda tensor: tensor.name))
+    model.graph.ClearField("value_info")
+    onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
+    onnx.checker.check_model(model, full_check=True)
+    data: bytes = model.SerializeToString(deterministic=True)
+    require_no_paths(data)
+    return data
+
+
+def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
+    """A model's metadata, each value as JSON."""
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def replace(field: Any, items: Iterable[Any]) -> None:
+    """Put other messages into a repeated field."""
+    kept = list(items)
+    del field[:]
+    field.extend(kept)
+
+
+def forget_origin(model: onnx.ModelProto) -> None:
+    """Remove stack traces and source paths, which exporters keep on every element."""
+    for element in _messages(model):
+        for field in ("metadata_props", "doc_string"):
+            if field in element.DESCRIPTOR.fields_by_name:
+                element.ClearField(field)
+
+
+def require_no_paths(data: bytes) -> None:
+    """State that a file does not say where it was made."""
+    for place in {str(Path.cwd()), str(Path.home()), sys.prefix, sys.base_prefix}:
+        assert f"{place}/".encode() not in data, f"the ONNX file mentions {place}"
+
+
+def _messages(message: Any, kind: type | None = None) -> Iterable[Any]:
+    """A protobuf message and all messages inside it, or those of one kind."""
+    if kind is None or isinstance(message, kind):
+        yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for child in value if isinstance(value, Iterable) else [value]:
+                yield from _messages(child, kind)

@@ -1,0 +1,129 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.config import ViewsConfig
+from data.manifest import Manifest
+from data.views import ViewSpec
+from distill.config import StudentConfig
+from distill.distill import distill, teacher_logits
+from distill.module import StudentModule
+from models import checkpoint
+from models.forward import whole_image_logits
+from run.config import FitConfig
+from run.context import RunContext
+from run.folder import RunFolder
+from tests.support import FOUR, TRAINER, context, copied, files_below
+from train.config import TeacherConfig
+from train.train import train
+
+Prepared = tuple[RunFolder, Manifest]
+VIEWS = ViewsConfig(count=2)
+TEACHER = TeacherConfig(
+    model="test_resnet",
+    pretrained=False,
+    image_size=32,
+    drop_path=0.0,
+    head=FitConfig(epochs=2, batch_size=16, lr=0.01),
+    full=FitConfig(epochs=1, batch_size=16, lr=0.002),
+)
+STUDENT = StudentConfig(
+    name="phone",
+    model="test_efficientnet",
+    pretrained=False,
+    image_size=32,
+    fit=FitConfig(epochs=2, batch_size=16, lr=0.01, ema_decay=0.9),
+)
+
+
+@pytest.fixture(scope="module", params=["head", "full"])
+def taught(
+    request: pytest.FixtureRequest, elpv_run: Prepared, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RunContext, Manifest]:
+    """A run with a finished teacher."""
+    run = context(copied(elpv_run[0], tmp_path_factory.mktemp("taught") / "run"))
+    train(run, elpv_run[1], replace(TEACHER, mode=request.param), VIEWS)
+    return run, elpv_run[1]
+
+
+def mine(taught: tuple[RunContext, Manifest], folder: Path) -> RunContext:
+    return context(copied(taught[0].folder, folder))
+
+
+def times(root: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+
+
+def test_distill__writes_a_calibrated_student(taught: tuple[RunContext, Manifest], tmp_path: Path) -> None:
+    run, manifest = mine(taught, tmp_path / "run"), taught[1]
+    teacher = checkpoint.load(run.folder.teacher / "model", FOUR)
+    taught_files = files_below(run.folder.teacher)
+    student = distill(run, manifest, STUDENT, VIEWS, teacher)
+    folder = run.folder.student("phone")
+    assert student.architecture == "test_efficientnet"
+    assert (student.spec.size, student.spec.mode) == (32, "squash")
+    assert checkpoint.load(folder / "model", FOUR).weights_digest() == student.weights_digest()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["fit"].keys() >= {"val_loss", "val_kl", "val_labels", "val_agreement", "epoch", "epochs"}
+    assert metrics["calibration"]["n"] == len(manifest.usable("calibration"))
+    assert checkpoint.facts_of(folder / "model")["teacher"] == teacher.weights_digest()
+    assert not list(folder.rglob("*.ckpt"))
+    assert files_below(run.folder.teacher) == taught_files
+
+    before = times(run.folder.root)
+    assert distill(run, manifest, STUDENT, VIEWS, teacher).weights_digest() == student.weights_digest()
+    assert times(run.folder.root) == before, "a second call does nothing"
+    other = distill(run, manifest, replace(STUDENT, label_weight=0.9), VIEWS, teacher)
+    assert other.weights_digest() != student.weights_digest()
+    changed = {path for path, time in times(run.folder.root).items() if before.get(path) != time}
+    assert all("students" in path.parts or "stamps" in path.parts or path.name == "key.json" for path in changed)
+
+
+def test_distill__another_teacher_needs_another_student(taught: tuple[RunContext, Manifest], tmp_path: Path) -> None:
+    run, manifest = mine(taught, tmp_path / "run"), taught[1]
+    teacher = checkpoint.load(run.folder.teacher / "model", FOUR)
+    student = distill(run, manifest, STUDENT, VIEWS, teacher)
+    mode = checkpoint.facts_of(run.folder.teacher / "model")["mode"]
+    other = train(replace(run, seed=1), manifest, replace(TEACHER, mode=mode), VIEWS)
+    assert distill(run, manifest, STUDENT, VIEWS, other).weights_digest() != student.weights_digest()
+
+
+def test_distill__resumes_to_the_same_student(
+    taught: tuple[RunContext, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = taught[1]
+    whole, cut = mine(taught, tmp_path / "whole"), mine(taught, tmp_path / "cut")
+    teacher = checkpoint.load(whole.folder.teacher / "model", FOUR)
+    expected = distill(whole, manifest, STUDENT, VIEWS, teacher)
+
+    def interrupt(module: StudentModule) -> None:
+        if module.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StudentModule, "on_train_epoch_start", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            distill(cut, manifest, STUDENT, VIEWS, teacher)
+    assert (cut.folder.student("phone") / "fit" / "last.ckpt").is_file()
+    assert distill(cut, manifest, STUDENT, VIEWS, teacher).weights_digest() == expected.weights_digest()
+
+
+def test_teacher_logits__are_what_the_teacher_says_of_each_view(
+    taught: tuple[RunContext, Manifest], tmp_path: Path
+) -> None:
+    run, manifest = mine(taught, tmp_path / "run"), taught[1]
+    teacher = checkpoint.load(run.folder.teacher / "model", FOUR)
+    part = manifest.usable("val")
+    mode = checkpoint.facts_of(run.folder.teacher / "model")["mode"]
+    kept = files_below(run.folder.cache) if run.folder.cache.exists() else {}
+    logits = teacher_logits(run, part, VIEWS, 1, teacher)
+    assert logits.shape == (len(part), 1, 4)
+    direct = whole_image_logits(teacher, part, ViewSpec.of(VIEWS), TRAINER, "32-true", "test")
+    np.testing.assert_allclose(logits[:, 0], direct, rtol=1e-2, atol=1e-2)
+    if mode == "head":
+        assert files_below(run.folder.cache) == kept, "the features its head was trained on serve again"
+    else:
+        assert any(path.name.startswith("logits-") for path in run.folder.cache.iterdir())

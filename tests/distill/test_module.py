@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from distill.config import StudentConfig
+from distill.module import StudentModule
+from run.config import FitConfig
+from tests.support import TWO, tiny, uint8_batch
+
+FIT = FitConfig(epochs=1, batch_size=4, lr=0.1)
+
+
+def module(**settings: float) -> StudentModule:
+    classifier = tiny("test_efficientnet", TWO, 32)
+    return StudentModule(classifier, StudentConfig(name="phone", fit=FIT, **settings))  # type: ignore[arg-type]
+
+
+def batch(student: StudentModule) -> dict[str, torch.Tensor]:
+    images = uint8_batch(4, 32)
+    return {
+        "image": images,
+        "teacher": torch.tensor([[2.0, -1.0], [0.0, 1.0], [1.0, 0.0], [3.0, 3.5]]),
+        "target": torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.5, 0.5]]),
+        "labelled": torch.tensor([1.0, 1.0, 0.0, 1.0]),
+    }
+
+
+def test_student_module__its_state_is_the_students_and_nothing_else() -> None:
+    student = module()
+    assert {name.removeprefix("model.") for name in student.state_dict()} == set(student.model.state_dict())
+    assert all(name.startswith("model.") for name in student.state_dict())
+
+
+def test_losses__are_weighted_and_agree_with_themselves() -> None:
+    student = module(label_weight=0.3, temperature=2.0)
+    student.model.eval()
+    values = student.losses(batch(student))
+    assert values.keys() == {"loss", "kl", "labels", "agreement"}
+    torch.testing.assert_close(values["loss"], values["kl"] + 0.3 * values["labels"])
+    given = batch(student)
+    spec = student._spec
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
+    with torch.no_grad():
+        logits = student.model((given["image"] / 255 - mean) / std)
+    hits = (logits.argmax(1) == given["teacher"].argmax(1)).float().mean()
+    assert values["agreement"].item() == hits.item()
+    given["teacher"] = logits
+    same = student.losses(given)
+    assert same["kl"].item() == pytest.approx(0, abs=1e-6)
+    assert same["agreement"].item() == 1
+
+
+def test_student_module__biases_and_norms_are_not_decayed() -> None:
+    student = module()
+    decays = {id(p): group["weight_decay"] for group in student._groups for p in group["params"]}
+    parameters = dict(student.model.named_parameters())
+    assert decays.keys() == {id(parameter) for parameter in parameters.values()}
+    for parameter in parameters.values():
+        assert decays[id(parameter)] == (0.0 if parameter.ndim <= 1 else FIT.weight_decay)

@@ -1,0 +1,21 @@
+"""An exported file that several modules read."""
+
+from pathlib import Path
+
+import pytest
+
+from export.onnx_file import write_onnx
+from models.classifier import Classifier
+from tests import support
+
+Exported = tuple[Classifier, Path]
+"""A model and its ONNX file."""
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A small convolutional model of four labels."""
+    classifier = support.tiny("test_efficientnet", support.FOUR, 64)
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    write_onnx(classifier, path, opset=18, facts={"temperature": 1.0})
+    return classifier, path

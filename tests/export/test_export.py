@@ -1,0 +1,192 @@
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import timm
+import torch
+import transformers
+from PIL import Image
+
+from data.manifest import Manifest
+from export.config import ExportConfig
+from export.export import export
+from export.runtime import OnnxClassifier
+from models import checkpoint
+from models.classifier import Classifier
+from run.errors import UserError
+from run.files import file_digest
+from run.folder import RunFolder
+from tests import finished, support
+
+MODELS = ("teacher", "mini")
+LAYOUT = {
+    *(f"{model}/{file}" for model in MODELS for file in ("config.json", "model.safetensors")),
+    *(
+        f"{model}-onnx/{file}"
+        for model in MODELS
+        for file in ("config.json", "labels.json", "onnx/model.onnx", "parity.json", "preprocessor_config.json")
+    ),
+}
+WRITTEN_LATER = {"README.md", "certificate.json"}
+
+
+@pytest.fixture
+def run(finished_root: Path, tmp_path: Path) -> RunFolder:
+    return RunFolder(finished.copied(finished_root, tmp_path / "work") / "outputs" / "quick")
+
+
+@pytest.fixture(scope="module")
+def release(finished_root: Path) -> Path:
+    return RunFolder(finished_root / "outputs" / "quick").release
+
+
+def models_of(run: RunFolder, *names: str) -> dict[str, Classifier]:
+    folders = {name: run.teacher if name == "teacher" else run.student(name) for name in names}
+    return {name: checkpoint.load(folder / "model", support.FOUR) for name, folder in folders.items()}
+
+
+def export_again(run: RunFolder, models: dict[str, Classifier], **config: Any) -> None:
+    export(support.context(run), Manifest.read(run.manifest, support.FOUR), ExportConfig(**config), models)
+
+
+def json_of(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_export__layout(release: Path) -> None:
+    files = set(support.files_below(release))
+    assert files - {file for file in files if file.split("/")[-1] in WRITTEN_LATER} == LAYOUT
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_export__files_beside_the_model(release: Path, model: str) -> None:
+    folder = release / f"{model}-onnx"
+    loaded = OnnxClassifier(folder / "onnx" / "model.onnx")
+    assert loaded.labels == support.FOUR
+    assert json_of(folder / "labels.json") == {"names": list(support.FOUR.names), "kind": "ordinal"}
+
+    config = json_of(folder / "config.json")
+    assert config["id2label"] == {str(index): name for index, name in enumerate(support.FOUR.names)}
+    assert config["label2id"] == {name: index for index, name in enumerate(support.FOUR.names)}
+
+    parity = json_of(folder / "parity.json")
+    assert parity["sha256"] == file_digest(folder / "onnx" / "model.onnx")
+    assert 0 <= parity["largest"] <= parity["target"] == ExportConfig().parity
+
+    processor = json_of(folder / "preprocessor_config.json")
+    size = {"height": loaded.spec.size, "width": loaded.spec.size}
+    assert (processor["size"], processor["do_center_crop"], processor["resample"]) == (size, False, 3)
+    assert (tuple(processor["image_mean"]), tuple(processor["image_std"])) == (loaded.spec.mean, loaded.spec.std)
+    assert math.isclose(processor["rescale_factor"], 1 / 255)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_export__the_file_is_the_checkpoint_with_its_temperature(release: Path, model: str) -> None:
+    props = onnx.load(release / f"{model}-onnx" / "onnx" / "model.onnx").metadata_props
+    metadata = {entry.key: json.loads(entry.value) for entry in props}
+    classifier = checkpoint.load(release / model, support.FOUR)
+    assert metadata["weights_digest"] == classifier.weights_digest()
+    assert metadata["temperature"] == checkpoint.facts_of(release / model)["temperature"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_export__timm_and_transformers_give_the_scores_of_the_runtime(release: Path, model: str) -> None:
+    exported = OnnxClassifier(release / f"{model}-onnx" / "onnx" / "model.onnx")
+    size = exported.spec.size
+    images = [square(path, size) for path, _ in support.elpv_rows()[:4]]
+    expected = exported.probabilities(images)
+
+    loaded: Any = timm.create_model(f"local-dir:{release / model}", pretrained=True).eval()
+    assert list(loaded.pretrained_cfg["label_names"]) == list(support.FOUR.names)
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(loaded))
+    with torch.inference_mode():
+        scores = loaded(torch.stack([transform(image) for image in images])).softmax(1).numpy()
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
+
+    classify = transformers.pipeline("image-classification", model=str(release / model), device="cpu")
+    names = classify.model.config.id2label
+    assert [names[index] for index in range(4)] == list(support.FOUR.names)
+    for image, row in zip(images, expected, strict=True):
+        answer = {entry["label"]: entry["score"] for entry in classify(image, top_k=4)}
+        assert answer == pytest.approx(dict(zip(support.FOUR.names, row.tolist(), strict=True)), abs=1e-4)
+
+
+def square(path: Path, size: int) -> Image.Image:
+    """A photograph in the model's own size, which every library leaves as it is."""
+    with Image.open(path) as image:
+        return image.convert("RGB").resize((size, size))
+
+
+def test_export__done_and_unchanged_writes_nothing(run: RunFolder) -> None:
+    before = {path: path.stat().st_mtime_ns for path in sorted(run.root.rglob("*"))}
+    export_again(run, models_of(run, *MODELS))
+    assert {path: path.stat().st_mtime_ns for path in sorted(run.root.rglob("*"))} == before
+
+
+def test_export__one_model_changed(run: RunFolder) -> None:
+    before = support.files_below(run.release / "teacher-onnx")
+    models = models_of(run, *MODELS)
+    with torch.no_grad():
+        models["mini"].head.bias.add_(1)
+    checkpoint.save(models["mini"], run.student("mini") / "model", {"temperature": 2.0})
+    stamp = run.release / "teacher-onnx" / "onnx" / "model.onnx"
+    written = stamp.stat().st_mtime_ns
+    export_again(run, models)
+    assert stamp.stat().st_mtime_ns == written
+    assert support.files_below(run.release / "teacher-onnx") == before
+    assert checkpoint.facts_of(run.release / "mini")["temperature"] == 2.0
+    pixels = np.zeros((1, 3, 64, 64), np.float32)
+    with torch.inference_mode():
+        expected = models["mini"].model(torch.from_numpy(pixels)).numpy()
+    given = OnnxClassifier(run.release / "mini-onnx" / "onnx" / "model.onnx").logits(pixels)
+    np.testing.assert_allclose(given, expected, atol=1e-4)
+
+
+def test_export__folders_of_students_long_gone_are_removed(run: RunFolder) -> None:
+    kept = {name: data for name, data in support.files_below(run.release).items() if name.startswith("teacher")}
+    export_again(run, models_of(run, "teacher"))
+    assert sorted(path.name for path in run.release.iterdir()) == ["teacher", "teacher-onnx"]
+    assert support.files_below(run.release) == kept
+
+
+def test_export__a_file_that_was_tampered_with_is_made_again(run: RunFolder) -> None:
+    path = run.release / "mini-onnx" / "onnx" / "model.onnx"
+    right = path.read_bytes()
+    path.write_bytes(right[:-1] + bytes([right[-1] ^ 1]))
+    export_again(run, models_of(run, *MODELS))
+    assert path.read_bytes() == right
+
+
+def test_export__not_the_same_as_torch(run: RunFolder) -> None:
+    before = support.files_below(run.root)
+    with pytest.raises(UserError, match=r"more than export\.parity \(1e-12\); it was not written"):
+        export_again(run, models_of(run, *MODELS), parity=1e-12)
+    after = support.files_below(run.root)
+    assert {name: data for name, data in after.items() if "release/teacher/" not in name} == {
+        name: data for name, data in before.items() if "release/teacher/" not in name
+    }
+
+
+def test_export__no_calibration_images(run: RunFolder) -> None:
+    manifest = Manifest.read(run.manifest, support.FOUR)
+    without = Manifest(support.FOUR, manifest.usable("train", "val", "test").table)
+    without.write(run.manifest)
+    with pytest.raises(UserError, match=r"the calibration split has no images.* raise data\.splits\.calibration"):
+        export(support.context(run), without, ExportConfig(), models_of(run, *MODELS))
+
+
+def test_export__a_centre_crop_is_told_to_javascript(run: RunFolder) -> None:
+    models = models_of(run, "teacher")
+    spec = replace(models["teacher"].spec, mode="center", crop_pct=0.8)
+    models["teacher"] = replace(models["teacher"], spec=spec)
+    checkpoint.save(models["teacher"], run.teacher / "model", {"temperature": 1.0})
+    export_again(run, models)
+    processor = json_of(run.release / "teacher-onnx" / "preprocessor_config.json")
+    assert (processor["size"], processor["do_center_crop"]) == ({"shortest_edge": 40}, True)
+    assert processor["crop_size"] == {"height": 32, "width": 32}
+    assert OnnxClassifier(run.release / "teacher-onnx" / "onnx" / "model.onnx").spec == spec

@@ -1,0 +1,326 @@
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import timm
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from export import int8, int8_judge
+from export.int8 import Int8Result, quantize_convolutional, quantize_transformer
+from export.int8_candidate import Candidate
+from export.int8_config import Int8Config
+from export.int8_judge import Judge, race
+from export.int8_static import StaticQuantiser
+from export.onnx_file import write_onnx
+from export.onnx_graph import metadata_of
+from export.runtime import OnnxClassifier
+from models.calibrate import fit_temperature
+from models.classifier import Classifier, spec_of
+from tests import support
+
+Exported = tuple[Path, NDArray[np.float32], NDArray[np.float32]]
+"""An fp32 file, pixels of real images and their targets."""
+
+ANY_SPEED = Int8Config(mode="quick", max_flip_rate=0.25, min_speedup=1e-3)
+"""A gate that does not depend on how busy this machine is."""
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A small MobileNetV4, trained until it is sure of what it says about 48 photographs."""
+    classifier = support.tiny("mobilenetv4_conv_small_050", size=64)
+    pixels, targets = photographs(classifier, 48)
+    for parameter in classifier.head.parameters():
+        torch.nn.init.normal_(parameter, std=0.01)
+    optimizer = torch.optim.AdamW(classifier.model.parameters(), lr=1e-3)
+    for module in classifier.model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 0.3
+    classifier.model.train()
+    for _ in range(20):
+        logits = classifier.model(torch.from_numpy(pixels))
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(logits, torch.from_numpy(targets)).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return exported(classifier, tmp_path_factory.mktemp("student"), pixels, targets)
+
+
+@pytest.fixture(scope="module")
+def transformer(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Two blocks of an EVA-02 with random weights."""
+    torch.manual_seed(0)
+    model = timm.create_model("eva02_tiny_patch14_224", num_classes=2, img_size=56, depth=2).eval()
+    torch.nn.init.normal_(model.get_classifier().weight)
+    classifier = Classifier(model, "eva02_tiny_patch14_224", support.TWO, spec_of(model).with_size(56))
+    return exported(classifier, tmp_path_factory.mktemp("teacher"), *photographs(classifier, 12))
+
+
+def photographs(classifier: Classifier, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    sound = [path for path, index in support.elpv_rows() if index == 0][: count // 2]
+    broken = [path for path, index in support.elpv_rows() if index == 3][: count // 2]
+    images = [Image.open(path).convert("RGB") for path in (*sound, *broken)]
+    pixels = classifier.spec.normalise(np.stack([classifier.spec.render(image) for image in images]))
+    return pixels, np.repeat(np.eye(2, dtype=np.float32), count // 2, axis=0)
+
+
+def exported(
+    classifier: Classifier, folder: Path, pixels: NDArray[np.float32], targets: NDArray[np.float32]
+) -> Exported:
+    write_onnx(classifier, folder / "model.onnx", opset=18, facts={"licence": "apache-2.0"})
+    return folder / "model.onnx", pixels, targets
+
+
+def quantized(student: Exported, path: Path, config: Int8Config = ANY_SPEED, temperature: float = 1.0) -> Int8Result:
+    return quantize_convolutional(*student[:1], path, *student[1:], config, lambda logits, targets: temperature)
+
+
+@pytest.fixture(scope="module")
+def winner(student: Exported, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Int8Result]:
+    path = tmp_path_factory.mktemp("winner") / "model_quantized.onnx"
+    return path, quantized(student, path)
+
+
+def logits_of(path: Path, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    return OnnxClassifier(path).logits(pixels)
+
+
+def operators(path: Path) -> set[str]:
+    return {node.op_type for node in onnx.load(path).graph.node}
+
+
+def test_quantize_convolutional__winner_is_what_its_row_says(
+    student: Exported, winner: tuple[Path, Int8Result]
+) -> None:
+    source, pixels, targets = student
+    path, result = winner
+    judged = Judge(source, pixels, targets, ANY_SPEED, fit_temperature).for_judging
+    ours, theirs = (logits_of(file, pixels[judged]).argmax(1) for file in (path, source))
+    assert result.winner is not None
+    assert result.winner["n"] == len(judged) == 24
+    assert result.winner["flips"] == (ours != theirs).sum() <= 0.25 * 24
+    assert result.winner["accuracy"] == pytest.approx((ours == targets[judged].argmax(1)).mean())
+    assert result.winner["bytes"] == path.stat().st_size < 0.5 * source.stat().st_size
+
+
+def test_quantize_convolutional__winner_is_one_valid_int8_file(winner: tuple[Path, Int8Result]) -> None:
+    model = onnx.load(winner[0])
+    onnx.checker.check_model(model, full_check=True)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
+    assert "QuantizeLinear" in operators(winner[0])
+    assert not any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_quantize_convolutional__winner_runs_at_any_batch(
+    student: Exported, winner: tuple[Path, Int8Result], batch: int
+) -> None:
+    assert logits_of(winner[0], student[1][:batch]).shape == (batch, 2)
+
+
+def test_quantize_convolutional__winner_carries_metadata_and_how_it_was_made(
+    student: Exported, winner: tuple[Path, Int8Result]
+) -> None:
+    path, result = winner
+    metadata = metadata_of(onnx.load(path))
+    assert metadata_of(onnx.load(student[0])).items() <= metadata.items()
+    facts = json.loads(metadata["quantization"])
+    assert result.winner is not None
+    assert facts.items() <= result.winner.items()
+    assert set(facts) == {"method", "per_channel", "activation", "excluded", "temperature"}
+
+
+def test_quantize_convolutional__winner_names_no_place(
+    student: Exported, winner: tuple[Path, Int8Result], tmp_path: Path
+) -> None:
+    data = winner[0].read_bytes()
+    for place in ("/tmp/", str(Path.home()) + "/", str(Path.cwd()), socket.gethostname()):
+        assert place.encode() not in data
+
+
+def test_quantize_convolutional__own_temperature_divides_the_logits(student: Exported, tmp_path: Path) -> None:
+    quantized(student, tmp_path / "one.onnx")
+    result = quantized(student, tmp_path / "two.onnx", temperature=2.0)
+    one, two = (logits_of(tmp_path / name, student[1]) for name in ("one.onnx", "two.onnx"))
+    assert result.winner is not None
+    assert result.winner["temperature"] == 2.0
+    np.testing.assert_allclose(two, one / 2, rtol=1e-5)
+
+
+def test_quantize_convolutional__fit_gets_every_labelled_image(student: Exported, tmp_path: Path) -> None:
+    source, pixels, targets = student
+    partly = targets.copy()
+    partly[5:] = 0
+    seen: list[Any] = []
+
+    def fit(logits: NDArray[np.floating], given: NDArray[np.floating]) -> float:
+        seen.append(given)
+        return 1.5
+
+    result = quantize_convolutional(source, tmp_path / "q.onnx", pixels, partly, ANY_SPEED, fit)
+    np.testing.assert_array_equal(seen[0], targets[:5])
+    assert all(row["temperature"] == 1.5 for row in result.rows)
+
+
+def test_quantize_convolutional__without_labels_nothing_is_said_of_accuracy(student: Exported, tmp_path: Path) -> None:
+    source, pixels, targets = student
+    path = tmp_path / "q.onnx"
+    result = quantize_convolutional(source, path, pixels, np.zeros_like(targets), ANY_SPEED, fit_temperature)
+    assert [(row["accuracy"], row["nll"], row["temperature"]) for row in result.rows] == [(None, None, 1.0)] * 2
+    assert path.is_file()
+
+
+@pytest.mark.slow
+def test_quantize_convolutional__impossible_budget_writes_nothing_and_says_why(
+    student: Exported, tmp_path: Path
+) -> None:
+    config = Int8Config(mode="full", max_flip_rate=0.25, min_speedup=1e6, exclude_layers=2)
+    result = quantized(student, tmp_path / "out" / "q.onnx", config)
+    assert not (tmp_path / "out").exists()
+    assert result.winner is None
+    assert result.reason.startswith("no INT8 file: none of 14 candidates passed the gate")
+    assert all("fast enough" in str(row["why_not"]) or "first choice" in str(row["why_not"]) for row in result.rows)
+    settings = {(row["method"], row["per_channel"], row["activation"]) for row in result.rows[:12]}
+    assert len(settings) == 12
+    costs = [row["kl"] for row in result.layer_costs]
+    assert costs == sorted(costs, key=lambda cost: -float(str(cost)))
+    costliest, next_one = (row["nodes"] for row in result.layer_costs[:2])
+    assert result.rows[12]["excluded"] == costliest
+    assert result.rows[13]["excluded"] == [*costliest, *next_one]  # type: ignore[misc]
+    json.dumps(result.to_json(), allow_nan=False)
+
+
+def test_static_quantiser__excluded_layers_stay_float(student: Exported, tmp_path: Path) -> None:
+    source, pixels, _ = student
+    quantiser = StaticQuantiser(int8._prepare(source, tmp_path), pixels[:4])
+    first = quantiser.layers()[0]
+    excluded = Candidate("MinMax", False, "QUInt8", first)
+    quantiser.write(tmp_path / "all.onnx", Candidate("MinMax", False, "QUInt8"))
+    quantiser.write(tmp_path / "without.onnx", excluded)
+    whole, without = (len(onnx.load(tmp_path / name).graph.node) for name in ("all.onnx", "without.onnx"))
+    weights = {t.name: t.data_type for t in onnx.load(tmp_path / "without.onnx").graph.initializer}
+    stem = next(node for node in onnx.load(tmp_path / "without.onnx").graph.node if node.name == first[0])
+    assert weights[stem.input[1]] == onnx.TensorProto.FLOAT
+    assert without < whole
+
+
+def test_quantize_convolutional__candidate_that_cannot_be_made_is_a_row(
+    student: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = StaticQuantiser.write
+
+    def write(self: StaticQuantiser, path: Path, candidate: Candidate, only: tuple[str, ...] = ()) -> None:
+        if not candidate.per_channel:
+            raise RuntimeError("no such kernel\nand more")
+        original(self, path, candidate, only)
+
+    monkeypatch.setattr(StaticQuantiser, "write", write)
+    result = quantized(student, tmp_path / "q.onnx")
+    assert result.rows[0]["why_not"] == "ONNX Runtime cannot make or run it: no such kernel"
+    assert result.winner is not None
+    assert result.winner["per_channel"] is True
+
+
+def test_quantize_convolutional__interrupted_leaves_nothing(
+    student: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(int8, "seal", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        quantized(student, tmp_path / "q.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+SCRIPT = """
+import math, sys
+from pathlib import Path
+import numpy as np
+from export import int8
+from export.int8_config import Int8Config
+assert "torch" not in sys.modules
+int8.SLOWER = math.inf
+source, arrays, path = map(Path, sys.argv[1:])
+given = np.load(arrays)
+config = Int8Config(mode="quick", max_flip_rate=0.25, min_speedup=1e-3)
+int8.quantize_convolutional(source, path, given["pixels"], given["targets"], config, lambda *_: 1.0)
+"""
+
+
+@pytest.mark.slow
+def test_quantize_convolutional__another_process_makes_the_same_bytes_without_torch(
+    student: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, pixels, targets = student
+    monkeypatch.setattr(int8, "SLOWER", math.inf)
+    quantized(student, tmp_path / "here.onnx")
+    np.savez(tmp_path / "given.npz", pixels=pixels, targets=targets)
+    arguments = [str(source), str(tmp_path / "given.npz"), str(tmp_path / "there.onnx")]
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    subprocess.run([sys.executable, "-c", SCRIPT, *arguments], check=True, env=environment)
+    assert (tmp_path / "here.onnx").read_bytes() == (tmp_path / "there.onnx").read_bytes()
+
+
+def test_quantize_transformer__only_matrix_products_are_quantised(transformer: Exported, tmp_path: Path) -> None:
+    source, pixels, targets = transformer
+    config = Int8Config(mode="full", max_flip_rate=0.5, min_speedup=1e-3)
+    path = tmp_path / "q.onnx"
+    result = quantize_transformer(source, path, pixels, targets, config, lambda logits, _: 2.0)
+    assert result.winner is not None
+    assert [row["why_not"] for row in result.rows] == [None] * 4
+    assert {row["method"] for row in result.rows} == {"dynamic", "weight-only"}
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    assert operators(path) & {"MatMulInteger", "MatMulNBits"}
+    assert not operators(path) & {"ConvInteger", "QLinearConv", "QuantizeLinear"}
+    assert path.stat().st_size < 0.6 * source.stat().st_size
+    ours, theirs = logits_of(path, pixels) * 2, logits_of(source, pixels)
+    assert np.abs(ours - theirs).max() < 0.1 * np.abs(theirs).max()
+    for batch in (1, 3, 16):
+        assert logits_of(path, np.resize(pixels, (batch, *pixels.shape[1:]))).shape == (batch, 2)
+
+
+def test_judge__another_model_is_refused_for_its_flips(student: Exported, tmp_path: Path) -> None:
+    source, pixels, targets = student
+    other = onnx.load(source)
+    for tensor in other.graph.initializer:
+        if tensor.name == "classifier.weight":
+            negated = -onnx.numpy_helper.to_array(tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(negated, tensor.name))
+    onnx.save(other, tmp_path / "other.onnx")
+    row = Judge(source, pixels, targets, ANY_SPEED, fit_temperature).measure(tmp_path / "other.onnx")
+    assert "images change their first choice, more than max_flip_rate 0.25" in str(row["why_not"])
+    assert row["ms"] is None
+
+
+def test_judge__ranges_and_judging_share_no_image(student: Exported) -> None:
+    source, pixels, targets = student
+    judge = Judge(source, pixels, targets, Int8Config(images=10), fit_temperature)
+    assert len(judge.for_ranges) == 10
+    assert sorted([*judge.for_ranges, *judge.for_judging]) == list(range(48))
+
+
+def test_race__runners_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[str] = []
+    monkeypatch.setattr(int8_judge, "WARM_UP", 0)
+    medians = race([lambda: turns.append("a"), lambda: turns.append("b")], rounds=6)
+    assert turns == ["a", "b"] * 6
+    assert len(medians) == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"max_flip_rate": 1.0}, {"max_flip_rate": -0.1}, {"min_speedup": 0.0}, {"images": 0}, {"exclude_layers": -1}],
+)
+def test_int8_config__refuses_what_types_cannot(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Int8Config(**wrong)

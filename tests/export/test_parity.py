@@ -1,0 +1,65 @@
+import copy
+import json
+import math
+
+import pytest
+import torch
+from PIL import Image
+
+from data.loaders import load
+from export.parity import BATCHES, ROUNDS, check_parity
+from run.errors import UserError
+from run.files import file_digest
+from tests import support
+from tests.export.conftest import Exported
+
+
+def photographs(count: int) -> list[Image.Image]:
+    return [load(path) for path, _ in support.elpv_rows()[:count]]
+
+
+@pytest.mark.parametrize("count", [1, 5, 40])
+def test_check_parity__the_right_file(exported: Exported, count: int) -> None:
+    classifier, path = exported
+    found = check_parity(classifier, path, photographs(count), 1e-5)
+    assert found["n"] == ROUNDS * sum(BATCHES)
+    assert found["batches"] == [1, 3, 16]
+    assert 0 <= float(str(found["largest"])) <= 1e-5
+    assert float(str(found["largest_logit"])) > 0
+    assert found["target"] == 1e-5
+    assert found["sha256"] == file_digest(path)
+    json.dumps(found, allow_nan=False)
+
+
+def test_check_parity__other_weights(exported: Exported) -> None:
+    _, path = exported
+    other = support.tiny("test_efficientnet", support.FOUR, 64, seed=1)
+    with pytest.raises(UserError, match=r"model\.onnx differs from PyTorch by [\d.]+ .*export\.parity \(0\.0001\)"):
+        check_parity(other, path, photographs(3), 1e-4)
+
+
+def test_check_parity__reports_the_largest_difference(exported: Exported) -> None:
+    classifier, path = exported
+    shifted = copy.deepcopy(classifier)
+    with torch.inference_mode():
+        shifted.head.bias.add_(torch.tensor([0.01, 0, 0, 0]))
+    image = photographs(1)
+    found = check_parity(shifted, path, image, 0.5)
+
+    pixels = torch.from_numpy(classifier.spec.normalise(classifier.spec.render(image[0])[None]))
+    with torch.inference_mode():
+        difference = classifier.model(pixels).softmax(1) - shifted.model(pixels).softmax(1)
+    expected = float(difference.abs().max())
+    assert float(str(found["largest"])) == pytest.approx(expected, rel=0.01)
+    assert float(str(found["largest_logit"])) == pytest.approx(0.01, rel=0.01)
+    with pytest.raises(UserError, match="differs from PyTorch"):
+        check_parity(shifted, path, image, 0.9 * expected)
+
+
+def test_check_parity__not_a_number(exported: Exported) -> None:
+    _, path = exported
+    broken = support.tiny("test_efficientnet", support.FOUR, 64)
+    with torch.no_grad():
+        broken.head.weight.fill_(math.nan)
+    with pytest.raises(UserError, match="differs from PyTorch by nan"):
+        check_parity(broken, path, photographs(1), 0.5)

@@ -1,0 +1,117 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pocketeva
+from data.loaders import load
+from export.runtime import OnnxClassifier
+from tests import support
+from tests.export.conftest import Exported
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def release(exported: Exported, tmp_path: Path) -> Path:
+    folder = tmp_path / "mini-onnx"
+    (folder / "onnx").mkdir(parents=True)
+    shutil.copyfile(exported[1], folder / "onnx" / "model.onnx")
+    return folder
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    folder = tmp_path / "photographs"
+    (folder / "deep").mkdir(parents=True)
+    sources = [path for path, _ in support.elpv_rows()[:3]]
+    for name, source in zip(("b.png", "a.PNG", "deep/c.png"), sources, strict=True):
+        shutil.copyfile(source, folder / name)
+    (folder / "notes.txt").write_text("no image", encoding="utf-8")
+    return folder
+
+
+def predict(*arguments: Path | str) -> int:
+    return pocketeva.main(["predict", *map(str, arguments)])
+
+
+def test_predict__json_lines(release: Path, photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict(release, photographs, photographs / "b.png", "--json") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [Path(row["path"]).name for row in rows] == ["a.PNG", "b.png", "c.png", "b.png"]
+    model = OnnxClassifier(release / "onnx" / "model.onnx")
+    for row in rows:
+        expected = model.probabilities([load(Path(row["path"]))])[0]
+        assert list(row["scores"]) == list(support.FOUR.names)
+        np.testing.assert_allclose(list(row["scores"].values()), expected, atol=1e-5)
+        assert row["label"] == support.FOUR.names[int(expected.argmax())]
+        assert row["ms"] > 0
+
+
+def test_predict__table(release: Path, photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict(release / "onnx" / "model.onnx", photographs / "b.png") == 0
+    printed = capsys.readouterr().out
+    score = OnnxClassifier(release / "onnx" / "model.onnx").probabilities([load(photographs / "b.png")])[0].max()
+    assert f"{score:.3f}" in printed
+    assert "sound" in printed
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_predict__an_unreadable_image(
+    release: Path, photographs: Path, capsys: pytest.CaptureFixture[str], flags: list[str]
+) -> None:
+    bad = photographs / "aa.jpg"
+    bad.write_bytes(b"\xff\xd8 not a photograph")
+    assert predict(release, photographs, *flags) == 2
+    printed = capsys.readouterr()
+    assert "1 of 4 images cannot be read" in printed.err
+    assert "aa.jpg: " in printed.err
+    assert "Traceback" not in printed.err
+    if flags:
+        rows = {Path(row["path"]).name: row for row in map(json.loads, printed.out.splitlines())}
+        assert set(rows) == {"a.PNG", "aa.jpg", "b.png", "c.png"}
+        assert "error" in rows["aa.jpg"]
+        assert all("label" in row for name, row in rows.items() if name != "aa.jpg")
+    else:
+        assert printed.out.count(".png") + printed.out.count(".PNG") == 3 or "…" in printed.out
+
+
+@pytest.mark.parametrize(
+    ("release_name", "image", "message"),
+    [
+        ("nothing-onnx", "b.png", "model.onnx is not there: run `pocketeva export` first"),
+        ("nothing.onnx", "b.png", "nothing.onnx is not there"),
+        ("mini-onnx", "nothing.png", "nothing.png is neither a file nor a folder"),
+        ("mini-onnx", "empty", "no image files in"),
+    ],
+)
+def test_predict__not_there(
+    release: Path, photographs: Path, capsys: pytest.CaptureFixture[str], release_name: str, image: str, message: str
+) -> None:
+    (photographs / "empty").mkdir()
+    assert predict(release.parent / release_name, photographs / image) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("pocketeva predict: ")
+    assert message in printed.err
+    assert printed.out == ""
+
+
+def test_predict__unknown_option(release: Path, photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict(release, photographs, "--treshold", "3") == 2
+    assert "predict does not know --treshold" in capsys.readouterr().err
+
+
+def test_predict__does_without_torch(release: Path, photographs: Path, tmp_path: Path) -> None:
+    code = f"""
+import sys, pocketeva
+assert pocketeva.main(["predict", {str(release)!r}, {str(photographs)!r}, "--json"]) == 0
+heavy = {{"torch", "timm", "pytorch_lightning", "transformers", "datasets"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 3

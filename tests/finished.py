@@ -1,0 +1,97 @@
+"""Small runs through the command line: the config, the images, and a finished one to copy."""
+
+import contextlib
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+from PIL import Image
+
+import pocketeva
+from tests import support
+
+SPLIT_SIZES = {"train": 15, "val": 4, "calibration": 4, "test": 7}
+"""Images of each label in each split."""
+
+DUPLICATES = 1
+"""Test images whose pixels another test image has too."""
+
+
+def write_images(root: Path, sizes: dict[str, int] = SPLIT_SIZES, labels: int = 4) -> None:
+    """``images.csv`` and real photographs shrunk to 64 pixels; the last row is a test image encoded anew."""
+    by_class: list[list[Path]] = [
+        [path for path, index in support.elpv_rows() if index == wanted] for wanted in range(labels)
+    ]
+    rows: list[dict[str, str]] = []
+    (root / "images").mkdir(parents=True)
+    for name, paths in zip(support.FOUR.names, by_class, strict=False):
+        splits = [split for split, count in sizes.items() for _ in range(count)]
+        for path, split in zip(paths, splits, strict=False):
+            with Image.open(path) as image:
+                image.resize((64, 64)).save(root / "images" / path.name)
+            rows.append({"image": f"images/{path.name}", "label": name, "split": split})
+    last = rows[-1]
+    with Image.open(root / last["image"]) as image:
+        image.save(root / "images" / "again.png", compress_level=0)
+    rows.append({**last, "image": "images/again.png"})
+    write_rows(root / "images.csv", rows)
+
+
+def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
+    """A CSV file of these rows."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def settings(name: str = "quick") -> dict[str, Any]:
+    """A config over ``images.csv`` of the current folder, with the smallest models that timm has."""
+    fit = {"epochs": 1, "batch_size": 30, "lr": 1e-3, "ema_decay": 0.9}
+    return {
+        "name": name,
+        "labels": {"names": list(support.FOUR.names), "kind": "ordinal"},
+        "data": {"format": "csv", "path": "images.csv", "split_column": "split"},
+        "teacher": {
+            "model": "test_vit",
+            "pretrained": False,
+            "image_size": 32,
+            "resize": "squash",
+            "mode": "head",
+            "head": {"epochs": 2, "batch_size": 60, "lr": 1e-3},
+        },
+        "views": {"count": 2},
+        "students": [{"name": "mini", "model": "test_efficientnet", "pretrained": False, "image_size": 64, "fit": fit}],
+        "verify": {"agreement": 0.01},
+        "trainer": {"accelerator": "cpu", "devices": 1, "precision": "32-true", "num_workers": 0},
+    }
+
+
+def write_config(root: Path, config: dict[str, Any]) -> Path:
+    """``config.yaml`` in ``root``."""
+    path = root / "config.yaml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return path
+
+
+def finish(root: Path, config: dict[str, Any]) -> Path:
+    """Run it to its end; the folder ``outputs/NAME`` inside ``root``."""
+    write_images(root)
+    write_config(root, config)
+    with contextlib.chdir(root):
+        assert pocketeva.main(["run", "config.yaml"]) == pocketeva.DONE
+    return root / "outputs" / str(config["name"])
+
+
+def copied(root: Path, to: Path) -> Path:
+    """A copy of a run's whole working folder, times included, so that what is done there is done here."""
+    shutil.copytree(root, to)
+    return to

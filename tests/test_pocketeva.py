@@ -1,0 +1,433 @@
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import pocketeva
+from models import checkpoint
+from tests import finished, support
+
+Change = Callable[[dict[str, Any]], object]
+STAGES = ("prepare", "train", "distill-mini", "export-teacher", "export-mini", "verify")
+
+
+def set_key(dotted: str, value: object) -> Change:
+    """A change of one key of a config; ``students.0.fit.lr`` reaches into the list."""
+
+    def change(config: dict[str, Any]) -> None:
+        *sections, last = dotted.split(".")
+        place: Any = config
+        for section in sections:
+            place = place[int(section)] if isinstance(place, list) else place.setdefault(section, {})
+        place[last] = value
+
+    return change
+
+
+def main(root: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str, change: Change | None = None) -> int:
+    """Run in ``root``, with a config of its own if a change is given."""
+    monkeypatch.chdir(root)
+    if change is not None:
+        config = finished.settings()
+        change(config)
+        finished.write_config(root, config)
+    return pocketeva.main(arguments)
+
+
+def one_message(capsys: pytest.CaptureFixture[str]) -> str:
+    """What a refused command said: nothing on standard output, one message, no traceback."""
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "Traceback" not in printed.err
+    (start,) = re.finditer(r"^pocketeva \w+: ", printed.err, re.MULTILINE)
+    return printed.err[start.start() :]
+
+
+def stages(said: str, ending: str) -> list[str]:
+    return [stage for stage in STAGES if f"{stage}: {ending}" in said]
+
+
+def leftovers(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*") if ".partial-" in path.name]
+
+
+@pytest.fixture
+def root(finished_root: Path, tmp_path: Path) -> Path:
+    return finished.copied(finished_root, tmp_path / "work")
+
+
+@pytest.fixture
+def fresh(finished_root: Path, tmp_path: Path) -> Path:
+    """Images and config, nothing done."""
+    root = finished.copied(finished_root, tmp_path / "work")
+    (root / "outputs").rename(tmp_path / "elsewhere")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (set_key("nope", 1), "there is no key nope"),
+        (set_key("teacher.full.lrr", 1e-3), "there is no key teacher.full.lrr; did you mean teacher.full.lr?"),
+        (
+            set_key("students.0.fit.epoch", 1),
+            "there is no key students[0].fit.epoch; did you mean students[0].fit.epochs?",
+        ),
+        (set_key("teacher.full.lr", "fast"), "teacher.full.lr is fast; it must be float"),
+        (set_key("students.0.fit.epochs", "few"), "students[].fit.epochs is few; it must be int"),
+        (set_key("data.format", "zip"), "data.format is zip; it must be one of 'folder', 'csv'"),
+        (set_key("students", {"name": "a"}), "students is {'name': 'a'}; it must be list"),
+        (set_key("teacher.full.lr", -1.0), "teacher.full.lr is -1.0; it must be above 0"),
+        (set_key("teacher.head.epochs", 0), "teacher.head.epochs is 0; it must be 1 or more"),
+        (set_key("students.0.fit.warmup", 1.5), "students[0].fit.warmup is 1.5; it must be at least 0 and below 1"),
+        (set_key("students.0.image_size", 0), "students[0].image_size is 0; it must be above 0"),
+        (set_key("data.splits", {"val": 0.5, "test": 0.6}), "data.splits is 1.2; it must be below 1 in total"),
+        (set_key("views.crop_scale", [0.9, 0.5]), "views.crop_scale is (0.9, 0.5); it must be two positive numbers"),
+        (set_key("name", "../up"), "name is '../up'; it must be letters"),
+        (set_key("students", []), "students is []; it must be a list with one student or more"),
+        (lambda config: config.pop("labels"), "labels.names is missing"),
+        (lambda config: config["students"][0].pop("name"), "students[].name is missing"),
+    ],
+)
+def test_read_config__wrong_keys_are_named_by_their_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], change: Change, message: str
+) -> None:
+    assert main(tmp_path, monkeypatch, "run", "config.yaml", change=change) == 2
+    said = one_message(capsys)
+    assert said.startswith(f"pocketeva run: config.yaml: {message}")
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--teacher.full.lrr", "1"], "there is no key teacher.full.lrr; did you mean teacher.full.lr?"),
+        (["--teacher.epochs=3"], "there is no key teacher.epochs"),
+        (["--students.fit.lrs=3"], "there is no key students.fit.lrs; did you mean students.fit.lr?"),
+        (["--nope"], "there is no key nope"),
+        (["--teacher.full.lr", "fast"], "teacher.full.lr is fast; it must be float"),
+        (["--teacher.full.lr", "-1"], "teacher.full.lr is -1.0; it must be above 0"),
+        (["--students.fit.lr", "-1"], "students[0].fit.lr is -1.0; it must be above 0"),
+        (["stray"], "unrecognized arguments: stray"),
+    ],
+)
+def test_read_config__wrong_overrides(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    assert main(tmp_path, monkeypatch, "train", "config.yaml", *arguments, change=lambda _: None) == 2
+    assert one_message(capsys).startswith(f"pocketeva train: config.yaml: {message}")
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"name: [a\n b: c", "config.yaml is not YAML"),
+        (b"", "config.yaml: it must hold keys and values; the keys are name"),
+        (b"- a\n- b", "config.yaml: it must hold keys and values"),
+        (b"\xff\xfe\x00name", "config.yaml is not UTF-8"),
+    ],
+)
+def test_read_config__no_config_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: bytes, message: str
+) -> None:
+    (tmp_path / "config.yaml").write_bytes(text)
+    assert main(tmp_path, monkeypatch, "run", "config.yaml") == 2
+    assert message in one_message(capsys)
+
+
+def test_read_config__missing_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(tmp_path, monkeypatch, "run", "config.yaml") == 2
+    assert "config.yaml is not there: give the path of a config file" in one_message(capsys)
+
+
+def test_read_config__overrides_and_numbers_as_people_write_them(tmp_path: Path) -> None:
+    path = finished.write_config(tmp_path, finished.settings())
+    path.write_text(path.read_text(encoding="utf-8").replace("lr: 0.001", "lr: 1e-3"), encoding="utf-8")
+    config = pocketeva.read_config(
+        path, ["--teacher.full.lr=3e-5", "--seed", "7", "--students.fit.epochs", "4", "--teacher.image_size=null"]
+    )
+    assert config.teacher.head.lr == config.students[0].fit.lr == 1e-3
+    assert (config.teacher.full.lr, config.seed, config.students[0].fit.epochs) == (3e-5, 7, 4)
+    assert config.teacher.image_size is None
+    assert config.teacher.full.epochs == 10  # the default beside a key that was given
+    assert config.views.crop_scale == (0.5, 1.0)
+
+
+def test_run__the_resolved_config_reads_back(finished_root: Path) -> None:
+    given = pocketeva.read_config(finished_root / "config.yaml")
+    assert pocketeva.read_config(finished_root / "outputs" / "quick" / "run.yaml") == given
+
+
+def bad_label(root: Path) -> None:
+    rows = finished.read_rows(root / "images.csv")
+    finished.write_rows(root / "images.csv", [{**rows[0], "label": "sond"}, *rows[1:]])
+
+
+def empty_class(root: Path) -> None:
+    rows = finished.read_rows(root / "images.csv")
+    kept = [row for row in rows if (row["label"], row["split"]) != ("likely", "train")]
+    finished.write_rows(root / "images.csv", kept)
+
+
+def without_test(root: Path) -> None:
+    config = finished.settings()
+    config["data"] = {"format": "folder", "path": "small", "splits": {"test": 0.0001}}
+    config["labels"] = {"names": ["sound", "broken"]}
+    finished.write_config(root, config)
+    support.label_folders(root / "small", {"sound": 20, "broken": 20})
+
+
+def unreadable_image(root: Path) -> None:
+    (root / finished.read_rows(root / "images.csv")[0]["image"]).write_bytes(b"no photograph")
+
+
+def missing_image(root: Path) -> None:
+    (root / finished.read_rows(root / "images.csv")[0]["image"]).unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "parts"),
+    [
+        (bad_label, ["images.csv, line 2: label 'sond' is not in labels.names", "did you mean 'sound'?"]),
+        (empty_class, ["no training images for likely", "take the label out of labels.names"]),
+        (without_test, ["the test split has no images", "raise data.splits.test"]),
+        (unreadable_image, ["1 of 121 images cannot be read", ".png: not an image", "data.skip_unreadable"]),
+        (missing_image, ["1 of 121 images are not there", "line 2: "]),
+    ],
+)
+def test_prepare__wrong_data(
+    fresh: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[Path], None],
+    parts: list[str],
+) -> None:
+    spoil(fresh)
+    assert main(fresh, monkeypatch, "run", "config.yaml") == 2
+    said = one_message(capsys)
+    assert said.startswith("pocketeva run: ")
+    for part in parts:
+        assert part in said
+    assert {path.name for path in (fresh / "outputs").rglob("*") if path.is_file()} == {".lock", "run.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("verb", "first"),
+    [("train", "prepare"), ("distill", "prepare"), ("export", "train"), ("verify", "export")],
+)
+def test_verbs__out_of_order(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str, first: str
+) -> None:
+    assert main(fresh, monkeypatch, verb, "config.yaml") == 2
+    assert f"run `pocketeva {first}` first" in one_message(capsys)
+
+
+def test_verbs__one_after_the_other(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(fresh, monkeypatch, "prepare", "config.yaml") == 0
+    capsys.readouterr()
+    for verb, first in (("distill", "train"), ("export", "train"), ("verify", "export")):
+        assert main(fresh, monkeypatch, verb, "config.yaml") == 2
+        assert f"run `pocketeva {first}` first" in one_message(capsys)
+    assert main(fresh, monkeypatch, "train", "config.yaml") == 0
+    capsys.readouterr()
+    assert main(fresh, monkeypatch, "export", "config.yaml") == 2
+    assert "run `pocketeva distill` first" in one_message(capsys)
+    assert leftovers(fresh) == []
+
+
+def test_run__second_time_does_nothing(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = stamps(root)
+    assert main(root, monkeypatch, "run", "config.yaml") == 0
+    assert stages(capsys.readouterr().err, "done already") == list(STAGES)
+    assert stamps(root) == before
+
+
+def stamps(root: Path) -> Mapping[str, int]:
+    """When each file was last written; not the resolved config, the cards and the cache's key, which tell of a run."""
+    always = {"run.yaml", "README.md", "key.json", ".lock"}
+    paths = [path for path in sorted((root / "outputs").rglob("*")) if path.is_file() and path.name not in always]
+    return {str(path.relative_to(root)): path.stat().st_mtime_ns for path in paths}
+
+
+def test_run__another_key_of_a_student(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = stamps(root)
+    assert main(root, monkeypatch, "run", "config.yaml", "--students.temperature=2") == 0
+    said = capsys.readouterr().err
+    assert stages(said, "done already") == ["prepare", "train", "export-teacher"]
+    assert stages(said, "again, because") == ["distill-mini", "export-mini", "verify"]
+    assert "student.temperature: 1.0 → 2.0" in said
+    after = stamps(root)
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert not [name for name in changed if "/release/teacher/" in name or "/teacher/model/" in name]
+    assert not [name for name in changed if name.endswith("teacher-onnx/onnx/model.onnx")]
+    assert [name for name in changed if name.endswith("mini-onnx/onnx/model.onnx")]
+
+
+def test_run__other_labels_than_the_checkpoint(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher = root / "outputs" / "quick" / "teacher" / "model"
+    other = support.tiny("test_vit", support.TWO, 32)
+    checkpoint.save(other, teacher, {"temperature": 1.0, "mode": "head"})
+    assert main(root, monkeypatch, "export", "config.yaml") == 2
+    said = one_message(capsys)
+    assert "teacher/model was made for the labels ['sound', 'broken'] (nominal)" in said
+    assert "labels are never reindexed" in said
+
+
+def test_run__other_labels_than_the_manifest(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(root, monkeypatch, "train", "config.yaml", change=set_key("labels.kind", "nominal")) == 2
+    assert "manifest.parquet was made for the labels" in one_message(capsys)
+
+
+def test_train__unknown_model(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(root, monkeypatch, "train", "config.yaml", "--teacher.model=eva02_tinny_patch14_224") == 2
+    said = one_message(capsys)
+    assert "teacher.model: timm has no 'eva02_tinny_patch14_224'; near: eva02_tiny_patch14_224" in said
+    assert leftovers(root) == []
+
+
+def test_verify__exit_code_of_a_release_that_does_not_pass(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(root, monkeypatch, "run", "config.yaml", "--verify.agreement=0.999") == 3
+
+
+def test_main__no_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["dance"], ["run"]):
+        with pytest.raises(SystemExit) as stop:
+            pocketeva.main(arguments)
+        assert stop.value.code == 2
+    assert "usage: pocketeva" in capsys.readouterr().err
+
+
+def test_main__a_run_in_use(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    config = pocketeva.read_config(root / "config.yaml")
+    monkeypatch.chdir(root)
+    with pocketeva.Run(config).folder.locked():
+        assert pocketeva.main(["run", "config.yaml"]) == 2
+    assert "outputs/quick is in use by another pocketeva process" in one_message(capsys)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "pocketeva", *arguments]
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    repository = str(Path(__file__).parents[1])
+    return {**kept, "PYTHONPATH": repository, "COLUMNS": "200", **more}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reason", ["offline", "unreachable"])
+@pytest.mark.parametrize("model", ["some-org/some-model", "mobilenetv4_conv_small_050"])
+def test_train__weights_that_cannot_be_had(root: Path, tmp_path: Path, reason: str, model: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        closed = f"http://127.0.0.1:{free.getsockname()[1]}"
+    blocked = {"HF_HUB_OFFLINE": "1"} if reason == "offline" else {"HF_ENDPOINT": closed}
+    settings = environment(HF_HOME=str(tmp_path / "hf"), TORCH_HOME=str(tmp_path / "torch"), **blocked)
+    arguments = command("run", "config.yaml", f"--teacher.model={model}", "--teacher.pretrained=true")
+    started = time.monotonic()
+    result = subprocess.run(arguments, cwd=root, env=settings, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    assert "pocketeva run: teacher.model: " in result.stderr
+    assert model in result.stderr
+    assert "connection" in result.stderr
+    assert "Random weights are never taken" in result.stderr or "set teacher.pretrained to false" in result.stderr
+    retries = 60 if reason == "unreachable" and "/" not in model else 0  # timm asks for two files, six times each
+    assert time.monotonic() - started < 60 + retries
+    assert leftovers(root) == []
+
+
+def long_settings() -> dict[str, Any]:
+    """The student's fit takes long enough to be stopped in."""
+    config = finished.settings()
+    config["students"][0]["fit"]["epochs"] = 12
+    return config
+
+
+def stopped(root: Path, number: signal.Signals) -> subprocess.Popen[str]:
+    """A run that got the signal when the student's second epoch had ended."""
+    process = subprocess.Popen(
+        command("run", "config.yaml"),
+        cwd=root,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    last = root / "outputs" / "quick" / "students" / "mini" / "fit" / "last.ckpt"
+    deadline = time.monotonic() + 120
+    while not last.is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert process.poll() is None
+    process.send_signal(number)
+    return process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_run__stopped_and_run_again(fresh: Path, number: signal.Signals) -> None:
+    finished.write_config(fresh, long_settings())
+    process = stopped(fresh, number)
+    _, said = process.communicate(timeout=60)
+    if number == signal.SIGINT:
+        assert process.returncode == pocketeva.INTERRUPTED, said
+        assert "interrupted; the same command goes on from here" in said
+        assert "Traceback" not in said
+    assert not (fresh / "outputs" / "quick" / "students" / "mini" / "model").exists()
+
+    again = subprocess.run(
+        command("run", "config.yaml"), cwd=fresh, env=environment(), capture_output=True, text=True, timeout=240
+    )
+    assert again.returncode == 0, again.stderr
+    assert stages(again.stderr, "done already") == ["prepare", "train"]
+    assert leftovers(fresh) == []
+    metrics = json.loads((fresh / "outputs/quick/students/mini/metrics.json").read_text(encoding="utf-8"))
+    assert metrics["fit"]["epochs"] == 12
+    logs = list((fresh / "outputs/quick/students/mini/fit/log").glob("*/metrics.csv"))
+    rows = [row for log in logs for row in finished.read_rows(log) if row.get("train_loss")]
+    assert len(rows) <= 14  # it went on where it stood: 12 epochs, and at most what the signal cut short
+
+
+def test_main__interrupted(fresh: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("data.prepare._read_all", interrupt)
+    assert main(fresh, monkeypatch, "run", "config.yaml") == 130
+    assert "interrupted; the same command goes on from here" in capsys.readouterr().err
+
+
+def test_run__writes_the_config_it_ran_with(finished_root: Path) -> None:
+    written = yaml.safe_load((finished_root / "outputs" / "quick" / "run.yaml").read_text(encoding="utf-8"))
+    assert written["teacher"]["full"]["epochs"] == 10
+    assert written["students"][0]["fit"]["ema_decay"] == 0.9
+    assert set(written) >= {"name", "seed", "labels", "data", "teacher", "views", "students", "export", "verify", "hub"}

@@ -1,0 +1,69 @@
+"""The teacher this project is for, at its real size, through every stage, in bounded memory."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import finished, support
+
+TEACHER = "eva02_base_patch14_448"
+STUDENT = "mobilenetv4_conv_small"
+SPLITS = {"train": 2, "val": 1, "calibration": 1, "test": 1}
+"""Images of each of two labels."""
+GIBIBYTE = 2**30
+LIMIT = 8 * GIBIBYTE
+
+
+def settings() -> dict[str, Any]:
+    config = finished.settings("real")
+    config["labels"] = {"names": list(support.FOUR.names[:2]), "kind": "ordinal"}
+    head = {"epochs": 1, "batch_size": 4, "lr": 1e-3}
+    config["teacher"] = {"model": TEACHER, "pretrained": False, "mode": "head", "head": head}
+    fit = {"epochs": 1, "batch_size": 4, "lr": 1e-3}
+    student = {"name": "phone", "model": STUDENT, "pretrained": False, "image_size": 224, "fit": fit}
+    return {**config, "views": {"count": 1}, "students": [student]}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_run__eva02_base_at_448(tmp_path: Path) -> None:
+    finished.write_images(tmp_path, SPLITS, labels=2)
+    finished.write_config(tmp_path, settings())
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    started = time.monotonic()
+    result = subprocess.run(
+        [sys.executable, "-m", "pocketeva", "run", "config.yaml"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=1700,
+    )
+    assert result.returncode in (0, 3), result.stderr  # so few images prove nothing
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    sys.stdout.write(f"{time.monotonic() - started:.0f} s, {peak / GIBIBYTE:.2f} GiB\n")
+    assert peak < LIMIT
+
+    root = tmp_path / "outputs" / "real"
+    (cache,) = (root / "cache").iterdir()  # one backbone pass serves head, calibration and student
+    key = json.loads((cache / "key.json").read_text(encoding="utf-8"))
+    assert (key["output"], key["width"]) == ("features", 768)
+    cached = [json.loads(path.read_text(encoding="utf-8"))["images"] for path in cache.glob("*-*.json")]
+    images = [image for shard in cached for image in shard]
+    assert sorted(map(len, cached)) == [2, 2, 4]
+    assert len(set(images)) == len(images) == 8
+
+    certificate = json.loads((root / "verify" / "certificate.json").read_text(encoding="utf-8"))
+    assert certificate["test"] == {**certificate["test"], "images": 3, "groups": 2}
+    parity = {c["model"]: c for c in certificate["criteria"] if c["name"] == "parity"}
+    assert {model: c["verdict"] for model, c in parity.items()} == {"teacher": "PASS", "phone": "PASS"}
+    sizes = {model: facts["bytes"] for model, facts in certificate["models"].items()}
+    assert 330e6 < sizes["teacher"] < 360e6
+    assert 9e6 < sizes["phone"] < 12e6

@@ -1,0 +1,71 @@
+import itertools
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from run.config import FitConfig
+from tests.support import FOUR, TWO, tiny, uint8_batch
+from train.module import TeacherModule, class_weights
+
+FIT = FitConfig(epochs=1, batch_size=4, lr=0.1, weight_decay=0.05)
+TARGETS = np.eye(4, dtype=np.float32)[[0] * 8 + [1] * 4 + [2] * 2 + [3] * 2]
+
+
+@pytest.mark.parametrize(("weighting", "power"), [("none", 0.0), ("sqrt", 0.5), ("balanced", 1.0)])
+def test_class_weights__powers_of_inverse_frequency_with_mean_one(weighting: str, power: float) -> None:
+    weights = class_weights(TARGETS, weighting, FOUR).numpy()
+    assert weights.dtype == np.float32
+    frequency = np.array([8, 4, 2, 2]) / 16
+    assert weights / weights[0] == pytest.approx((frequency[0] / frequency) ** power)
+    assert (weights * frequency).sum() == pytest.approx(1.0)
+
+
+def test_class_weights__soft_targets_count_by_share() -> None:
+    weights = class_weights(np.array([[0.75, 0.25]], np.float32), "balanced", TWO)
+    assert weights.tolist() == pytest.approx([2 / 3, 2.0])
+
+
+def test_losses__weighted_soft_cross_entropy_and_accuracy() -> None:
+    classifier = tiny("test_vit", TWO, 32)
+    weights = torch.tensor([0.5, 1.5])
+    module = TeacherModule.of_all(classifier, FIT, weights, layer_decay=1.0)
+    batch = {"image": uint8_batch(4, 32), "target": torch.tensor([[1.0, 0.0], [0.2, 0.8], [0.0, 1.0], [0.9, 0.1]])}
+    values = module.losses(batch)
+    logits = classifier.model(classifier.normalise(batch["image"]))
+    expected = -(weights * batch["target"] * functional.log_softmax(logits, 1)).sum(1).mean()
+    torch.testing.assert_close(values["loss"], expected)
+    hits = (logits.argmax(1) == torch.tensor([0, 1, 1, 0])).float().mean()
+    assert values["accuracy"].item() == hits.item()
+    assert "class_weights" not in module.state_dict()
+
+
+def test_of_head__holds_the_last_layer_alone() -> None:
+    classifier = tiny("test_efficientnet", FOUR, 32)
+    module = TeacherModule.of_head(classifier, FIT, torch.ones(4))
+    assert set(module.state_dict()) == {"model.weight", "model.bias"}
+    grouped = {id(parameter): group["weight_decay"] for group in module._groups for parameter in group["params"]}
+    assert grouped == {id(classifier.head.weight): 0.05, id(classifier.head.bias): 0.0}
+
+
+@pytest.mark.parametrize("name", ["test_vit", "eva02_tiny_patch14_224"])
+def test_of_all__earlier_layers_learn_more_slowly(name: str) -> None:
+    classifier = tiny(name, TWO, 112)
+    module = TeacherModule.of_all(classifier, FIT, torch.ones(2), layer_decay=0.5)
+    scale = {id(p): group["lr_scale"] for group in module._groups for p in group["params"]}
+    decay = {id(p): group["weight_decay"] for group in module._groups for p in group["params"]}
+    parameters = dict(classifier.model.named_parameters())
+    assert scale.keys() == {id(parameter) for parameter in parameters.values()}
+    blocks: dict[int, set[float]] = {}
+    for parameter_name, parameter in parameters.items():
+        if found := re.match(r"blocks\.(\d+)\.", parameter_name):
+            blocks.setdefault(int(found[1]), set()).add(scale[id(parameter)])
+        if parameter.ndim <= 1 or parameter_name in ("cls_token", "pos_embed"):
+            assert decay[id(parameter)] == 0, parameter_name
+    rates = [blocks[index].pop() for index in range(len(blocks))]
+    assert all(not rest for rest in blocks.values())
+    assert all(later == pytest.approx(2 * earlier) for earlier, later in itertools.pairwise(rates))
+    stem = next(p for n, p in parameters.items() if n.startswith("patch_embed"))
+    assert scale[id(stem)] < rates[0] < scale[id(classifier.head.weight)] == 1.0

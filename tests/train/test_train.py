@@ -1,0 +1,156 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+
+from data.config import ViewsConfig
+from data.manifest import Manifest
+from data.views import ViewSpec
+from models import checkpoint
+from models.calibrate import cross_entropy
+from models.classifier import Classifier, build
+from models.forward import whole_image_logits
+from run.config import FitConfig
+from run.context import RunContext
+from run.folder import RunFolder
+from tests.support import FOUR, TRAINER, context, copied, files_below
+from train.config import TeacherConfig
+from train.train import train
+
+Prepared = tuple[RunFolder, Manifest]
+VIEWS = ViewsConfig(count=2)
+TEACHER = TeacherConfig(
+    model="test_efficientnet",
+    pretrained=False,
+    image_size=32,
+    mode="full",
+    drop_path=0.0,
+    head=FitConfig(epochs=3, batch_size=16, lr=0.01),
+    full=FitConfig(epochs=3, batch_size=8, lr=0.002, ema_decay=0.5),
+)
+
+
+@pytest.fixture
+def run(elpv_run: Prepared, tmp_path: Path) -> RunContext:
+    return context(copied(elpv_run[0], tmp_path / "run"))
+
+
+@pytest.fixture
+def manifest(elpv_run: Prepared) -> Manifest:
+    return elpv_run[1]
+
+
+def untrained(config: TeacherConfig) -> Classifier:
+    pl.seed_everything(0, verbose=False)
+    return build(config.model, FOUR, key="teacher", pretrained=False, image_size=config.image_size)
+
+
+def times(root: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("mode", ["head", "full", "probe_then_full"])
+def test_train__every_mode(run: RunContext, manifest: Manifest, mode: Any) -> None:
+    config = replace(TEACHER, mode=mode)
+    teacher = train(run, manifest, config, VIEWS)
+    start = untrained(config)
+    assert (teacher.weights_digest(backbone_only=True) == start.weights_digest(backbone_only=True)) == (mode == "head")
+    assert teacher.weights_digest() != start.weights_digest()
+
+    folder = run.folder.teacher
+    assert checkpoint.load(folder / "model", FOUR).weights_digest() == teacher.weights_digest()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    stages = {"head": ["head"], "full": ["full"], "probe_then_full": ["head", "full"]}[mode]
+    assert list(metrics) == [*stages, "calibration"]
+    assert all(metrics[stage]["epochs"] == 3 for stage in stages)
+    facts = checkpoint.facts_of(folder / "model")
+    assert (facts["mode"], facts["base_model"], facts["pretrained"]) == (mode, config.model, False)
+    assert facts["temperature"] == metrics["calibration"]["temperature"]
+    assert not list(folder.rglob("*.ckpt")), "checkpoints of a finished fit are removed"
+
+    part = manifest.usable("calibration")
+    logits = whole_image_logits(teacher, part, ViewSpec.of(VIEWS), TRAINER, "32-true", "test")
+    calibration = metrics["calibration"]
+    assert calibration["n"] == len(part)
+    assert cross_entropy(logits, part.targets()) == pytest.approx(calibration["nll_after"], rel=5e-3)
+    assert calibration["nll_after"] <= calibration["nll_before"] + 1e-6
+
+
+def test_train__second_call_does_nothing_and_a_changed_key_trains_again(run: RunContext, manifest: Manifest) -> None:
+    first = train(run, manifest, TEACHER, VIEWS)
+    before = times(run.folder.root)
+    again = train(run, manifest, TEACHER, VIEWS)
+    assert again.weights_digest() == first.weights_digest()
+    assert not again.model.training
+    train(run, manifest, TEACHER, replace(VIEWS, count=7))  # how many views there are is nothing to a full fit
+    assert times(run.folder.root) == before
+    changed = replace(VIEWS, crop_scale=(0.9, 1.0))
+    assert train(run, manifest, TEACHER, changed).weights_digest() != first.weights_digest()
+    assert train(replace(run, seed=1), manifest, TEACHER, VIEWS).weights_digest() != first.weights_digest()
+    assert train(run, manifest, TEACHER, VIEWS).weights_digest() == first.weights_digest(), "the same in every run"
+
+
+def test_train__a_tampered_model_is_trained_again(run: RunContext, manifest: Manifest) -> None:
+    first = train(run, manifest, TEACHER, VIEWS)
+    path = run.folder.teacher / "model" / "model.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert train(run, manifest, TEACHER, VIEWS).weights_digest() == first.weights_digest()
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize(("mode", "stop_at"), [("full", 2), ("head", 1), ("probe_then_full", 4)])
+def test_train__interrupted_then_resumed_gives_the_same_teacher(
+    run: RunContext, manifest: Manifest, elpv_run: Prepared, tmp_path: Path, mode: Any, stop_at: int
+) -> None:
+    config = replace(TEACHER, mode=mode)
+    whole = train(run, manifest, config, VIEWS)
+    published: list[str] = []
+
+    def interrupt(name: str, folder: Path, message: str) -> None:
+        assert checkpoint.load(folder, FOUR).architecture == config.model
+        published.append(f"{name}: {message}")
+        if len(published) == stop_at:
+            raise KeyboardInterrupt
+
+    cut = replace(run, folder=copied(elpv_run[0], tmp_path / "cut"), publish=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(cut, manifest, config, VIEWS)
+    assert not (cut.folder.teacher / "model").exists()
+    resumed = train(replace(cut, publish=None), manifest, config, VIEWS)
+    assert resumed.weights_digest() == whole.weights_digest()
+    assert files_below(cut.folder.teacher / "model") == files_below(run.folder.teacher / "model")
+
+
+def test_train__another_config_does_not_go_on_from_an_interrupted_fit(
+    run: RunContext, manifest: Manifest, elpv_run: Prepared, tmp_path: Path
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(run, publish=interrupt), manifest, TEACHER, VIEWS)
+    other = replace(TEACHER, layer_decay=0.5)
+    fresh = context(copied(elpv_run[0], tmp_path / "fresh"))
+    assert train(run, manifest, other, VIEWS).weights_digest() == train(fresh, manifest, other, VIEWS).weights_digest()
+
+
+def test_train__resize_squash_replaces_the_models_own_way(run: RunContext, manifest: Manifest) -> None:
+    own = train(run, manifest, replace(TEACHER, mode="head"), VIEWS)
+    squash = train(run, manifest, replace(TEACHER, mode="head", resize="squash"), VIEWS)
+    assert (own.spec.mode, squash.spec.mode) == ("center", "squash")
+    assert checkpoint.load(run.folder.teacher / "model", FOUR).spec == squash.spec
+
+
+def test_train__learns_what_can_be_learnt(run: RunContext, manifest: Manifest) -> None:
+    """A head on random features fits its training images better than chance."""
+    config = replace(TEACHER, mode="head", head=FitConfig(epochs=40, batch_size=16, lr=0.1))
+    teacher = train(run, manifest, config, ViewsConfig(count=1))
+    part = manifest.usable("train")
+    logits = whole_image_logits(teacher, part, ViewSpec.of(VIEWS), TRAINER, "32-true", "test")
+    accuracy = np.mean(logits.argmax(1) == part.targets().argmax(1))
+    assert accuracy > 0.45

@@ -1,0 +1,74 @@
+import json
+
+import numpy as np
+import pytest
+
+from tests.support import FOUR
+from verify.metrics import agreement, confusion, macro_f1, majority, per_class, proportion_json
+from verify.statistics import Proportion
+
+TRUTH = np.array([0, 0, 0, 0, 1, 1, 3, 3])
+PREDICTED = np.array([0, 0, 1, 3, 1, 0, 3, 3])
+
+
+def test_agreement__counts_equal_choices() -> None:
+    assert agreement(TRUTH, PREDICTED) == Proportion(5, 8)
+    assert agreement(TRUTH, TRUTH) == Proportion(8, 8)
+
+
+def test_majority__the_most_frequent_label() -> None:
+    assert majority(TRUTH, FOUR) == {"label": "sound", "count": 4, "n": 8, "rate": 0.5}
+    assert majority(np.array([3]), FOUR) == {"label": "broken", "count": 1, "n": 1, "rate": 1.0}
+
+
+def test_confusion__true_labels_are_rows() -> None:
+    assert confusion(TRUTH, PREDICTED, FOUR) == [[2, 1, 0, 1], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 2]]
+
+
+def test_per_class__by_hand() -> None:
+    rows = json.loads(json.dumps(per_class(TRUTH, PREDICTED, FOUR), allow_nan=False))
+    assert [row["label"] for row in rows] == list(FOUR.names)
+    assert rows[0] == {
+        "label": "sound",
+        "n": 4,
+        "precision": pytest.approx(2 / 3),
+        "recall": 0.5,
+        "f1": pytest.approx(4 / 7),
+    }
+    assert rows[1] == {"label": "doubtful", "n": 2, "precision": 0.5, "recall": 0.5, "f1": 0.5}
+    assert rows[3] == {
+        "label": "broken",
+        "n": 2,
+        "precision": pytest.approx(2 / 3),
+        "recall": 1.0,
+        "f1": pytest.approx(0.8),
+    }
+
+
+def test_per_class__a_label_that_the_test_split_lacks() -> None:
+    rows = json.loads(json.dumps(per_class(TRUTH, PREDICTED, FOUR), allow_nan=False))
+    assert rows[2] == {"label": "likely", "n": 0, "precision": None, "recall": None, "f1": None}
+
+
+def test_per_class__lacking_but_predicted_and_present_but_never_predicted() -> None:
+    rows = json.loads(json.dumps(per_class(np.array([0, 1]), np.array([0, 2]), FOUR), allow_nan=False))
+    assert (rows[1]["n"], rows[1]["precision"], rows[1]["recall"]) == (1, None, 0.0)
+    assert (rows[2]["n"], rows[2]["precision"], rows[2]["recall"]) == (0, 0.0, None)
+
+
+def test_macro_f1__mean_over_the_labels_there_are() -> None:
+    assert macro_f1(TRUTH, PREDICTED) == pytest.approx((4 / 7 + 1 / 2 + 4 / 5) / 3)
+    assert macro_f1(np.array([0, 1]), np.array([0, 0])) == pytest.approx((2 / 3 + 0) / 2)
+    assert macro_f1(np.array([0, 0]), np.array([0, 0])) == 1
+
+
+def test_proportion_json__two_sided() -> None:
+    found = Proportion(40, 50)
+    assert proportion_json(found, 0.95) == {
+        "n": 50,
+        "count": 40,
+        "rate": 0.8,
+        "lower": found.lower(0.975),
+        "upper": found.upper(0.975),
+        "confidence": 0.95,
+    }
