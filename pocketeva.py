@@ -203,14 +203,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options, overrides = _parser().parse_known_args(arguments)
     try:
-        if options.verb == "predict":
-            if overrides:
-                raise UserError(f"predict does not know {' '.join(overrides)}")
-            from export.predict import predict
-
-            predict(options.release, options.images, as_json=options.json)
-            return DONE
-        return _run_stage(options, overrides)
+        if options.verb in VERBS:
+            return _run_stage(options, overrides)
+        if overrides:
+            raise UserError(f"there is no {' '.join(overrides)} here")
+        return _use_release(options)
     except UserError as error:
         log.print(f"pocketeva {options.verb}: {error}", style="red", markup=False, soft_wrap=True)
         return WRONG_INPUT
@@ -233,6 +230,17 @@ def _run_stage(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         return DONE if code is None else code
 
 
+def _use_release(options: argparse.Namespace) -> int:
+    if options.verb == "check-golden":
+        from export.golden import show_golden
+
+        return DONE if show_golden(options.release) else NOT_VERIFIED
+    from export.predict import predict
+
+    predict(options.release, options.images, as_json=options.json)
+    return DONE
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pocketeva", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -248,6 +256,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("release", type=Path, help="a release folder NAME-onnx, or an ONNX file")
     command.add_argument("images", type=Path, nargs="+", help="image files and folders")
     command.add_argument("--json", action="store_true", help="one JSON object per line")
+    command = verbs.add_parser("check-golden", help="run a release on its golden images, step by step")
+    command.add_argument("release", type=Path, help="a release folder NAME-onnx")
     return parser
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -16,7 +16,6 @@ from export import int8_matmul, int8_static
 from export.int8_candidate import Candidate
 from export.int8_config import Int8Config
 from export.int8_judge import Fit, Judge, run, session
-from export.int8_static import StaticQuantiser
 from export.onnx_graph import seal
 from run.console import progress
 from run.files import Json, atomic_path, file_digest
@@ -102,7 +101,7 @@ def quantize(
     return chosen(source, path, pixels, targets, config, fit)
 
 
-def quantize_convolutional(
+def quantize(
     source: Path,
     path: Path,
     pixels: NDArray[np.float32],
@@ -110,17 +109,18 @@ def quantize_convolutional(
     config: Int8Config,
     fit: Fit,
 ) -> Int8Result:
-    """Write the best static INT8 file of a convolutional network, or nothing if none passes the gate.
+    """Write the best INT8 file of a model, or nothing if none passes the gate.
 
-    Ranges are taken from one part of the images and candidates judged on the other. Of those that pass and take at
-    most ``SLOWER`` times as long as the fastest, the one with the least mean divergence from fp32 is taken, which
-    depends less on luck than its count of flips. Where none passes, the closest setting is tried again with the layers
-    left in fp32 that cost most, one more each time.
+    Convolutional networks are tried with static ranges, transformers with quantised matrix products only, and what is
+    both with either. Ranges are taken from one part of the images and candidates judged on the other. Of those that
+    pass and take at most ``SLOWER`` times as long as the fastest, the one with the least mean divergence from fp32 is
+    taken, which depends less on luck than its count of flips. Where none passes, the closest static setting is tried
+    again with the layers left in fp32 that cost most, one more each time.
 
     Args:
         source: the fp32 ``model.onnx``.
         path: the INT8 file; logits are divided by a temperature of its own inside.
-        pixels: calibration images as the model takes them [N, 3, S, S]; a memory map will do.
+        pixels: calibration images as the model takes them [N, 3, S, S], at least two; a memory map will do.
         targets: distributions over labels [N, C]; a row of zeros is an image without a label.
         config: what to try and the gate.
         fit: logits [N, C] and targets [N, C] to a temperature.
@@ -128,38 +128,29 @@ def quantize_convolutional(
     assert config.mode != "none"
     judge = Judge(source, pixels, targets, config, fit)
     with tempfile.TemporaryDirectory() as folder:
-        quantiser = StaticQuantiser(_prepare(source, Path(folder)), pixels[judge.for_ranges])
+        quantiser = _Quantiser(_prepare(source, Path(folder)), judge)
         sweep = _Sweep(judge, quantiser, Path(folder))
-        sweep.try_all(int8_static.candidates(config.mode))
+        sweep.try_all(quantiser.candidates(config.mode))
         if config.mode == "full" and sweep.best() is None:
-            closest = sweep.closest()
-            if closest is not None:
-                sweep.leave_out_layers(quantiser, closest, config.exclude_layers)
+            sweep.leave_out_layers(config.exclude_layers)
         return sweep.finish(source, path, config)
 
 
-def quantize_transformer(
-    source: Path,
-    path: Path,
-    pixels: NDArray[np.float32],
-    targets: NDArray[np.floating],
-    config: Int8Config,
-    fit: Fit,
-) -> Int8Result:
-    """Write the best INT8 file with quantised matrix products of a transformer, or nothing if none passes the gate.
+class _Quantiser:
+    """Both ways of making INT8 files of one prepared model."""
 
-    Needs no ranges, but the images are divided as in ``quantize_convolutional``, whose arguments these are.
-    """
-    assert config.mode != "none"
-    judge = Judge(source, pixels, targets, config, fit)
-    with tempfile.TemporaryDirectory() as folder:
-        sweep = _Sweep(judge, int8_matmul.MatMulQuantiser(_prepare(source, Path(folder))), Path(folder))
-        sweep.try_all(int8_matmul.candidates(config.mode))
-        return sweep.finish(source, path, config)
+    def __init__(self, prepared: Path, judge: Judge) -> None:
+        self.static = int8_static.StaticQuantiser(prepared, judge.pixels[judge.for_ranges])
+        self._matmul = int8_matmul.MatMulQuantiser(prepared)
 
+    def candidates(self, mode: Literal["quick", "full"]) -> list[Candidate]:
+        """Settings to try; the one convolution of a transformer, which cuts the image into patches, is not counted."""
+        static = int8_static.candidates(mode) if self.static.convolutions() > 1 else []
+        return static + (int8_matmul.candidates(mode) if self._matmul.products() else [])
 
-class _Quantiser(Protocol):
-    def write(self, path: Path, candidate: Candidate) -> None: ...
+    def write(self, path: Path, candidate: Candidate) -> None:
+        writer = self._matmul if candidate.method in int8_matmul.METHODS else self.static
+        writer.write(path, candidate)
 
 
 class _Sweep:
@@ -180,8 +171,12 @@ class _Sweep:
                 self._tried.append((candidate, candidate.to_json() | self._measure(candidate)))
                 advance(1)
 
-    def leave_out_layers(self, quantiser: StaticQuantiser, candidate: Candidate, most: int) -> None:
-        """Try a candidate again without its costliest layer, its two costliest, and so on, until one passes."""
+    def leave_out_layers(self, most: int) -> None:
+        """Try the closest static setting again without its costliest layer, its two costliest, … until one passes."""
+        candidate = self._closest_static()
+        if candidate is None:
+            return
+        quantiser = self._quantiser.static
         layers = quantiser.layers()
         with progress("cost of each layer", len(layers)) as advance:
             costs: dict[tuple[str, ...], float] = {}
@@ -200,11 +195,6 @@ class _Sweep:
         slowest = SLOWER * min((_number(row["ms"]) for _, row in passed), default=0.0)
         return _closest([pair for pair in passed if _number(pair[1]["ms"]) <= slowest])
 
-    def closest(self) -> Candidate | None:
-        """Of the candidates that could be run, the closest to fp32 of those that are not too slow."""
-        ran = [pair for pair in self._tried if "kl" in pair[1]]
-        return _closest([pair for pair in ran if pair[1]["ms"] is None] or ran)
-
     def finish(self, source: Path, path: Path, config: Int8Config) -> Int8Result:
         """Write the winner, if there is one."""
         best = self.best()
@@ -221,6 +211,11 @@ class _Sweep:
             num_judged=len(self._judge.for_judging),
             layer_costs=self._layer_costs,
         )
+
+    def _closest_static(self) -> Candidate | None:
+        """Of the static settings that could be run, the closest to fp32 of those not known to be too slow."""
+        ran = [pair for pair in self._tried if "kl" in pair[1] and pair[0].method not in int8_matmul.METHODS]
+        return _closest([pair for pair in ran if pair[1]["ms"] is None] or ran)
 
     def _measure(self, candidate: Candidate) -> Row:
         try:

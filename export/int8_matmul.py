@@ -13,6 +13,9 @@ BLOCK = 128
 """Weights that share a scale in a weight-only file."""
 
 
+METHODS = ("dynamic", "weight-only")
+
+
 def candidates(mode: Literal["quick", "full"]) -> list[Candidate]:
     """Settings to try. Weight-only files multiply in float32, or in INT8 by scales found for each image."""
     dynamic = [Candidate("dynamic", per_channel, "QUInt8") for per_channel in (True, False)]
@@ -29,6 +32,12 @@ class MatMulQuantiser:
 
     def __init__(self, prepared: Path) -> None:
         self._prepared = prepared
+
+    def products(self) -> int:
+        """How many matrix products have constant weights."""
+        graph = onnx.load(self._prepared, load_external_data=False).graph
+        weights = {tensor.name for tensor in graph.initializer}
+        return sum(node.op_type == "MatMul" and node.input[1] in weights for node in graph.node)
 
     def write(self, path: Path, candidate: Candidate) -> None:
         """Quantise every matrix product with constant weights."""

@@ -81,6 +81,10 @@ class StaticQuantiser:
             if node.op_type in LAYERS and node.input[1] in weights
         ]
 
+    def convolutions(self) -> int:
+        """How many there are."""
+        return sum(node.op_type == "Conv" for node in onnx.load(self._prepared, load_external_data=False).graph.node)
+
     def cost(self, layer: tuple[str, ...], candidate: Candidate, judge: Judge) -> float:
         """The divergence from fp32 in nats, on images of the ranges, when this layer alone is quantised."""
         chosen = judge.for_ranges[:SENSITIVITY_IMAGES]

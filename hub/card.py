@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from hub import sections
 from hub.config import REPOSITORY, HubConfig
+from hub.files import files
 from hub.subject import Subject
 from run.errors import UserError
 from run.files import write_text
@@ -42,7 +43,9 @@ def write_cards(
     for folder in release_folders(release):
         own = judged if judged is not None and folder.name.removesuffix("-onnx") in judged["models"] else None
         subject = Subject(folder.name, named, read_config(release, folder.name), own)
-        body = _body(subject, differences)
+        tried = folder / "int8.json"
+        int8 = json.loads(tried.read_text(encoding="utf-8")) if tried.is_file() else None
+        body = _body(subject, differences, int8)
         header = _metadata(subject, published=config.repo is not None).to_yaml()
         card = ModelCard(f"---\n{header}\n---\n\n{body}\n")
         paths.append(folder / "README.md")
@@ -88,7 +91,7 @@ def hub_id(base_model: str) -> str | None:
     return cfg.hf_hub_id if cfg is not None and REPOSITORY.fullmatch(cfg.hf_hub_id or "") else None
 
 
-def _body(subject: Subject, differences: Sequence[str]) -> str:
+def _body(subject: Subject, differences: Sequence[str], int8: Mapping[str, Any] | None) -> str:
     parts = [
         f"# {subject.repo.split('/')[1]}",
         sections.banner(subject, differences),
@@ -96,6 +99,7 @@ def _body(subject: Subject, differences: Sequence[str]) -> str:
         sections.labels(subject),
         sections.use(subject),
         sections.results(subject),
+        files(subject, int8) if subject.is_onnx else "",
         sections.certificate(subject),
         sections.calibration(subject),
         sections.limits(subject),

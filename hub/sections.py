@@ -93,7 +93,7 @@ def results(subject: Subject) -> str:
 On {accuracy["n"]:,} test images that neither training nor calibration saw. The test split has {test["images"]:,} \
 images; of every group of duplicates one was taken.{where}
 
-{_table(("", "value"), rows)}
+{table(("", "value"), rows)}
 
 {_per_class(measured["per_class"])}
 
@@ -110,14 +110,14 @@ def _agreement_rows(subject: Subject) -> list[tuple[str, str]]:
 def _per_class(rows: Iterable[Mapping[str, Any]]) -> str:
     keys = ("precision", "recall", "f1")
     cells = [(_code(row["label"]), f"{row['n']:,}", *(_number(row[key]) for key in keys)) for row in rows]
-    return "A dash means undefined: the label is not in the test split, or was never predicted.\n\n" + _table(
+    return "A dash means undefined: the label is not in the test split, or was never predicted.\n\n" + table(
         ("label", "images", "precision", "recall", "F1"), cells
     )
 
 
 def _confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
     rows = [(_code(name), *(str(count) for count in row)) for name, row in zip(names, matrix, strict=True)]
-    return "Confusion matrix, true labels down, predicted labels across:\n\n" + _table(
+    return "Confusion matrix, true labels down, predicted labels across:\n\n" + table(
         ("", *(_code(name) for name in names)), rows
     )
 
@@ -146,7 +146,8 @@ and of images drawn like the test split. It says nothing of other images, other 
 
 def _agreement(criterion: Mapping[str, Any]) -> str:
     text = (
-        f"Agreement, **{criterion['verdict']}**: {criterion['statement']} on {_share(criterion)} of test images; "
+        f"Agreement of `{criterion['file']}`, **{criterion['verdict']}**: {criterion['statement']} on "
+        f"{_share(criterion)} of test images; "
         f"{_at_least(criterion)}, target {_percent(criterion['target'])}."
     )
     if criterion["verdict"] != "INCONCLUSIVE":
@@ -161,8 +162,8 @@ def _agreement(criterion: Mapping[str, Any]) -> str:
 
 def _parity(criterion: Mapping[str, Any]) -> str:
     return (
-        f"Parity, **{criterion['verdict']}**: {criterion['statement']}: {criterion['largest']:.1e} "
-        f"over {criterion['n']:,} images, limit {criterion['target']:g}."
+        f"Parity of `{criterion['file']}`, **{criterion['verdict']}**: {criterion['statement']}: "
+        f"{criterion['largest']:.1e} over {criterion['n']:,} images, limit {criterion['target']:g}."
     )
 
 
@@ -220,7 +221,8 @@ def _code(name: str) -> str:
     return "`" + " ".join(name.replace("`", "'").split()) + "`"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are numbers."""
     rule = ["---", *("---:" for _ in header[1:])]
     lines = ([cell.replace("|", "\\|") for cell in cells] for cells in (header, rule, *rows))
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

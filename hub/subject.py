@@ -75,6 +75,6 @@ class Subject:
         return measured
 
     def criterion(self, name: str) -> Mapping[str, Any] | None:
-        """One criterion for this model, if the certificate has it."""
+        """One criterion for this model's float32 file, if the certificate has it."""
         criteria = [] if self.certificate is None else self.certificate["criteria"]
-        return next((c for c in criteria if c["name"] == name and c["model"] == self.model), None)
+        return next((c for c in criteria if c["name"] == name and c["file"] == self.measured["file"]), None)

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from export import int8, int8_judge
-from export.int8 import Int8Result, quantize_convolutional, quantize_transformer
+from export import int8, int8_judge, int8_static
+from export.int8 import Int8Result, quantize
 from export.int8_candidate import Candidate
 from export.int8_config import Int8Config
 from export.int8_judge import Judge, race
@@ -81,7 +81,7 @@ def exported(
 
 
 def quantized(student: Exported, path: Path, config: Int8Config = ANY_SPEED, temperature: float = 1.0) -> Int8Result:
-    return quantize_convolutional(*student[:1], path, *student[1:], config, lambda logits, targets: temperature)
+    return quantize(*student[:1], path, *student[1:], config, lambda logits, targets: temperature)
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +98,7 @@ def operators(path: Path) -> set[str]:
     return {node.op_type for node in onnx.load(path).graph.node}
 
 
-def test_quantize_convolutional__winner_is_what_its_row_says(
-    student: Exported, winner: tuple[Path, Int8Result]
-) -> None:
+def test_quantize__winner_is_what_its_row_says(student: Exported, winner: tuple[Path, Int8Result]) -> None:
     source, pixels, targets = student
     path, result = winner
     judged = Judge(source, pixels, targets, ANY_SPEED, fit_temperature).for_judging
@@ -112,7 +110,7 @@ def test_quantize_convolutional__winner_is_what_its_row_says(
     assert result.winner["bytes"] == path.stat().st_size < 0.5 * source.stat().st_size
 
 
-def test_quantize_convolutional__winner_is_one_valid_int8_file(winner: tuple[Path, Int8Result]) -> None:
+def test_quantize__winner_is_one_valid_int8_file(winner: tuple[Path, Int8Result]) -> None:
     model = onnx.load(winner[0])
     onnx.checker.check_model(model, full_check=True)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
@@ -121,13 +119,11 @@ def test_quantize_convolutional__winner_is_one_valid_int8_file(winner: tuple[Pat
 
 
 @pytest.mark.parametrize("batch", [1, 3, 16])
-def test_quantize_convolutional__winner_runs_at_any_batch(
-    student: Exported, winner: tuple[Path, Int8Result], batch: int
-) -> None:
+def test_quantize__winner_runs_at_any_batch(student: Exported, winner: tuple[Path, Int8Result], batch: int) -> None:
     assert logits_of(winner[0], student[1][:batch]).shape == (batch, 2)
 
 
-def test_quantize_convolutional__winner_carries_metadata_and_how_it_was_made(
+def test_quantize__winner_carries_metadata_and_how_it_was_made(
     student: Exported, winner: tuple[Path, Int8Result]
 ) -> None:
     path, result = winner
@@ -139,15 +135,16 @@ def test_quantize_convolutional__winner_carries_metadata_and_how_it_was_made(
     assert set(facts) == {"method", "per_channel", "activation", "excluded", "temperature"}
 
 
-def test_quantize_convolutional__winner_names_no_place(
-    student: Exported, winner: tuple[Path, Int8Result], tmp_path: Path
-) -> None:
+def test_quantize__winner_names_no_place(student: Exported, winner: tuple[Path, Int8Result], tmp_path: Path) -> None:
     data = winner[0].read_bytes()
     for place in ("/tmp/", str(Path.home()) + "/", str(Path.cwd()), socket.gethostname()):
         assert place.encode() not in data
 
 
-def test_quantize_convolutional__own_temperature_divides_the_logits(student: Exported, tmp_path: Path) -> None:
+def test_quantize__own_temperature_divides_the_logits(
+    student: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(int8_static, "candidates", lambda mode: [Candidate("MinMax", True, "QUInt8")])
     quantized(student, tmp_path / "one.onnx")
     result = quantized(student, tmp_path / "two.onnx", temperature=2.0)
     one, two = (logits_of(tmp_path / name, student[1]) for name in ("one.onnx", "two.onnx"))
@@ -156,7 +153,7 @@ def test_quantize_convolutional__own_temperature_divides_the_logits(student: Exp
     np.testing.assert_allclose(two, one / 2, rtol=1e-5)
 
 
-def test_quantize_convolutional__fit_gets_every_labelled_image(student: Exported, tmp_path: Path) -> None:
+def test_quantize__fit_gets_every_labelled_image(student: Exported, tmp_path: Path) -> None:
     source, pixels, targets = student
     partly = targets.copy()
     partly[5:] = 0
@@ -166,23 +163,21 @@ def test_quantize_convolutional__fit_gets_every_labelled_image(student: Exported
         seen.append(given)
         return 1.5
 
-    result = quantize_convolutional(source, tmp_path / "q.onnx", pixels, partly, ANY_SPEED, fit)
+    result = quantize(source, tmp_path / "q.onnx", pixels, partly, ANY_SPEED, fit)
     np.testing.assert_array_equal(seen[0], targets[:5])
     assert all(row["temperature"] == 1.5 for row in result.rows)
 
 
-def test_quantize_convolutional__without_labels_nothing_is_said_of_accuracy(student: Exported, tmp_path: Path) -> None:
+def test_quantize__without_labels_nothing_is_said_of_accuracy(student: Exported, tmp_path: Path) -> None:
     source, pixels, targets = student
     path = tmp_path / "q.onnx"
-    result = quantize_convolutional(source, path, pixels, np.zeros_like(targets), ANY_SPEED, fit_temperature)
+    result = quantize(source, path, pixels, np.zeros_like(targets), ANY_SPEED, fit_temperature)
     assert [(row["accuracy"], row["nll"], row["temperature"]) for row in result.rows] == [(None, None, 1.0)] * 2
     assert path.is_file()
 
 
 @pytest.mark.slow
-def test_quantize_convolutional__impossible_budget_writes_nothing_and_says_why(
-    student: Exported, tmp_path: Path
-) -> None:
+def test_quantize__impossible_budget_writes_nothing_and_says_why(student: Exported, tmp_path: Path) -> None:
     config = Int8Config(mode="full", max_flip_rate=0.25, min_speedup=1e6, exclude_layers=2)
     result = quantized(student, tmp_path / "out" / "q.onnx", config)
     assert not (tmp_path / "out").exists()
@@ -213,7 +208,7 @@ def test_static_quantiser__excluded_layers_stay_float(student: Exported, tmp_pat
     assert without < whole
 
 
-def test_quantize_convolutional__candidate_that_cannot_be_made_is_a_row(
+def test_quantize__candidate_that_cannot_be_made_is_a_row(
     student: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = StaticQuantiser.write
@@ -230,7 +225,7 @@ def test_quantize_convolutional__candidate_that_cannot_be_made_is_a_row(
     assert result.winner["per_channel"] is True
 
 
-def test_quantize_convolutional__interrupted_leaves_nothing(
+def test_quantize__interrupted_leaves_nothing(
     student: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: Any) -> None:
@@ -253,12 +248,12 @@ int8.SLOWER = math.inf
 source, arrays, path = map(Path, sys.argv[1:])
 given = np.load(arrays)
 config = Int8Config(mode="quick", max_flip_rate=0.25, min_speedup=1e-3)
-int8.quantize_convolutional(source, path, given["pixels"], given["targets"], config, lambda *_: 1.0)
+int8.quantize(source, path, given["pixels"], given["targets"], config, lambda *_: 1.0)
 """
 
 
 @pytest.mark.slow
-def test_quantize_convolutional__another_process_makes_the_same_bytes_without_torch(
+def test_quantize__another_process_makes_the_same_bytes_without_torch(
     student: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, pixels, targets = student
@@ -271,11 +266,11 @@ def test_quantize_convolutional__another_process_makes_the_same_bytes_without_to
     assert (tmp_path / "here.onnx").read_bytes() == (tmp_path / "there.onnx").read_bytes()
 
 
-def test_quantize_transformer__only_matrix_products_are_quantised(transformer: Exported, tmp_path: Path) -> None:
+def test_quantize__of_a_transformer_only_matrix_products_are_quantised(transformer: Exported, tmp_path: Path) -> None:
     source, pixels, targets = transformer
     config = Int8Config(mode="full", max_flip_rate=0.5, min_speedup=1e-3)
     path = tmp_path / "q.onnx"
-    result = quantize_transformer(source, path, pixels, targets, config, lambda logits, _: 2.0)
+    result = quantize(source, path, pixels, targets, config, lambda logits, _: 2.0)
     assert result.winner is not None
     assert [row["why_not"] for row in result.rows] == [None] * 4
     assert {row["method"] for row in result.rows} == {"dynamic", "weight-only"}

@@ -73,7 +73,12 @@ def certificate(run: RunFolder, verdict: str = "PASS") -> dict[str, Any]:
     """A certificate for the model files of the release, as they are now."""
     models = [path for path in sorted(run.release.rglob("*")) if path.suffix in (".onnx", ".safetensors")]
     parity = {"name": "parity", "statement": "largest difference of a probability", "n": 40, "verdict": "PASS"}
-    agreement = {"name": "agreement", "model": STUDENT, "statement": "the student's first choice is the teacher's"}
+    agreement = {
+        "name": "agreement",
+        "model": STUDENT,
+        "file": f"{STUDENT}-onnx/onnx/model.onnx",
+        "statement": "the student's first choice is the teacher's",
+    }
     return {
         "format": 1,
         "verdict": verdict,
@@ -83,7 +88,10 @@ def certificate(run: RunFolder, verdict: str = "PASS") -> dict[str, Any]:
         "test": {"images": 210, "groups": 200, "majority": {"label": "fine", "count": 120, "n": 200, "rate": 0.6}},
         "criteria": [
             {**agreement, **_proportion(190), "target": 0.9, "verdict": verdict, "more_images": 1234},
-            *({**parity, "model": name, "largest": 2e-6, "target": 1e-4} for name in ("teacher", STUDENT)),
+            *(
+                {**parity, "model": name, "file": f"{name}-onnx/onnx/model.onnx", "largest": 2e-6, "target": 1e-4}
+                for name in ("teacher", STUDENT)
+            ),
         ],
         "models": {"teacher": _measured("teacher", 184), STUDENT: _measured(STUDENT, 177)},
         "files": {path.relative_to(run.release).as_posix(): file_digest(path) for path in models},
@@ -98,9 +106,12 @@ def _proportion(count: int) -> dict[str, Any]:
 def _measured(name: str, correct: int) -> dict[str, Any]:
     undefined = {"n": 0, "precision": None, "recall": None, "f1": None}
     known = {"n": 100, "precision": 0.91, "recall": 0.87, "f1": 0.89}
+    file = f"{name}-onnx/onnx/model.onnx"
+    found = {"accuracy": _proportion(correct), "agreement": _proportion(190), "bytes": 1_500_000}
     return {
+        "files": {file: {**found, "latency_ms": {"p50": 1.23, "p95": 2.34, "threads": 1}}},
         "role": "teacher" if name == "teacher" else "student",
-        "file": f"{name}-onnx/onnx/model.onnx",
+        "file": file,
         "bytes": 1_500_000,
         "accuracy": _proportion(correct),
         "macro_f1": 0.7654321,

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +130,19 @@ def test_fill__resumed_is_byte_for_byte_the_same(tmp_path: Path, classifier: Cla
     left = fill(opened(tmp_path / "cut", classifier), classifier, manifest(), 3)
     assert left == 33 - 12 * (batches // 2), "two images a batch: two batches make a shard"
     assert shards(opened(tmp_path / "cut", classifier)) == shards(whole)
+
+
+def test_fill__where_images_lie_changes_no_byte(tmp_path: Path, classifier: Classifier) -> None:
+    moved = rows_of(PATHS, TWO)
+    for number, row in enumerate(moved):  # other names, in the opposite order
+        place = tmp_path / f"{len(moved) - number:02d}.png"
+        shutil.copyfile(row["uri"], place)
+        row["uri"] = str(place)
+    caches = []
+    for name, rows in (("here", manifest()), ("there", Manifest.of(TWO, moved))):
+        caches.append(opened(tmp_path / name, classifier))
+        fill(caches[-1], classifier, rows, 2)
+    assert shards(caches[0]) == shards(caches[1])
 
 
 @pytest.mark.parametrize(

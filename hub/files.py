@@ -1,0 +1,74 @@
+"""The part of an ONNX card that lists its files, what was measured of each, and how the INT8 file was chosen."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hub.sections import table
+from hub.subject import Subject
+
+ABOUT = {
+    "onnx/model.onnx": "float32, `pixel_values` to `logits`; the reference for the others",
+    "onnx/model_fp16.onnx": "fp16 inside, float32 in and out",
+    "onnx/model_quantized.onnx": "INT8, with a temperature of its own inside",
+    "rgb.onnx": "decoded pixels of any size in, probabilities out: resize, normalisation, model and softmax",
+}
+"""What each file of a folder is."""
+
+
+def files(subject: Subject, int8: Mapping[str, Any] | None) -> str:
+    """Every ONNX file with its size, its accuracy and its agreement with the teacher's float32 file.
+
+    Args:
+        subject: an ONNX folder.
+        int8: ``int8.json``, where INT8 was tried.
+    """
+    if subject.certificate is None or "files" not in subject.measured:
+        return ""
+    rows = [
+        (
+            f"`{path.split('/', 1)[1]}`",
+            ABOUT[path.split("/", 1)[1]],
+            f"{found['bytes'] / 1e6:.1f}",
+            f"{found['accuracy']['rate']:.1%}",
+            f"{found['agreement']['rate']:.1%}",
+            f"{found['latency_ms']['p50']:.1f}",
+        )
+        for path, found in subject.measured["files"].items()
+    ]
+    return f"""## Files
+
+{table(("file", "what it is", "MB", "accuracy", "agreement", "ms"), rows)}
+
+Accuracy and agreement with the teacher's float32 file are of the test split; ms is the median for one image on one \
+thread, for `rgb.onnx` with a 640 × 480 image. `rgb.onnx` is for ONNX Runtime on a CPU and in WASM: resize differs in \
+other execution providers (CUDA, OpenVINO, TensorRT), which should be given `onnx/model.onnx`. Which file is fastest \
+depends on the device: measure there. `golden/` holds images with the result of every step, \
+to find out which step of an app differs.{_int8(int8)}"""
+
+
+def _int8(int8: Mapping[str, Any] | None) -> str:
+    if int8 is None:
+        return ""
+    rows = [_candidate(row) for row in int8["candidates"]]
+    images = int8["images"]
+    head = ("method", "per channel", "activations", "in fp32", "flips", "ms", "MB", "why not")
+    return f"""
+
+INT8: {int8["reason"]}. Ranges came from {images["ranges"]} calibration images, candidates were judged on \
+{images["judged"]} others; a flip is a first choice that is not that of float32.
+
+{table(head, rows)}"""
+
+
+def _candidate(row: Mapping[str, Any]) -> Sequence[str]:
+    ms, size = row.get("ms"), row.get("bytes")
+    return (
+        str(row["method"]),
+        {True: "yes", False: "no", None: ""}[row["per_channel"]],
+        str(row["activation"] or ""),
+        str(len(row["excluded"])) if row["excluded"] else "",
+        f"{row['flips']} of {row['n']}" if "flips" in row else "",
+        "" if ms is None else f"{ms:.2f}",
+        "" if size is None else f"{size / 1e6:.1f}",
+        row["why_not"] or "",
+    )
