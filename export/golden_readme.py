@@ -28,39 +28,41 @@ Labels, in the order of every list: {", ".join(labels.names)}.
 
 ## Step 1: decode `file`, compare with `rgb`
 `rgb` is a PNG with the decoded pixels: 8-bit RGB, upright, transparency over white. Compare width, height and every
-channel; the table has the largest difference allowed, `tolerance.decode`, in levels of 255. It is 0 where the format is
-lossless. JPEG decoders round differently, by up to 3 levels, and by more where colour planes are halved.
+channel; the last column below has the largest difference allowed, `tolerance.decode`, in levels of 255. It is 0 where
+the format is lossless. JPEG decoders round differently, by up to 3 levels, and by more where colour planes are halved.
 
-| what you see | what it is |
-| --- | --- |
-| `exif`: width and height swapped | the EXIF orientation is not applied (Android `ExifInterface`, iOS `UIImage.imageOrientation`) |
-| `alpha`: dark where it should be light | transparency over black, or left premultiplied (Android `Bitmap`, Core Graphics): draw on white first |
-| `grey16`: white nearly everywhere | 16 bits were clipped, not scaled |
-| `cmyk`: colours inverted or duller | inverted Adobe CMYK, or a colour profile was applied; converting CMYK on the server, or refusing it, is safest |
-| red and blue swapped everywhere | BGR or ARGB byte order (Android `getPixels` gives ARGB, Core Graphics often BGRA, canvas RGBA) |
-| everything slightly off, wide-gamut screens | the bitmap was converted to Display P3: ask for sRGB and no colour management |
+What you see, and what it usually is:
+* `exif`, width and height swapped: the EXIF orientation is not applied (Android `ExifInterface`, iOS
+  `UIImage.imageOrientation`).
+* `alpha`, dark where it should be light: transparency over black, or colours left premultiplied (Android `Bitmap`, Core
+  Graphics). Draw on white first.
+* `grey16`, white nearly everywhere: 16 bits were clipped, not scaled.
+* `cmyk`, colours inverted or duller: Adobe's inverted CMYK, or a colour profile was applied. Converting CMYK on the
+  server, or refusing it, is safest.
+* All, red and blue swapped: byte order (Android `getPixels` gives ARGB, Core Graphics often BGRA, a canvas RGBA).
+* All, slightly off: the bitmap went through a colour space of the screen. Ask for sRGB and no colour management.
 
 ## Step 2: resize `rgb`, compare with `pixels`
-`pixels` is {size} × {size}. {_fit(spec)} Bicubic (a = −0.5) with antialiasing in two passes: first the width, rounded and
-clipped to 8 bits, then the height, rounded and clipped. Allowed: `tolerance.resize` levels.
+`pixels` is {size} × {size}. {_fit(spec)} Bicubic (a = −0.5) with antialiasing, in two
+passes: first the width, rounded and clipped to 8 bits, then the height, rounded and clipped. Allowed:
+`tolerance.resize` levels.
 
-| what you see | what it is |
-| --- | --- |
-| `stripes` far off | no antialiasing, as in most platform resizers, OpenCV and canvas: the filter has to widen as the image shrinks |
-| `noise` off by 10 to 50, `one_pixel` and `grey16` right | values not rounded and clipped between the passes, the height resized first, bilinear, or another cubic (a = −0.75 in OpenCV, and in PyTorch without antialiasing) |
-| `tall` alone off | one call of Pillow 13, which resizes the height of tall images first |
-| `wide` and `tall` off | the image was cropped or padded where it is squashed, or the other way round |
+What you see, and what it usually is:
+* `stripes` far off: no antialiasing, as in most platform resizers, OpenCV and canvas. The filter has to widen as the
+  image shrinks.
+* `noise` off by 10 to 50, `one_pixel` and `grey16` right: values not rounded and clipped between the passes, the height
+  resized first, bilinear, or another cubic (a = −0.75 in OpenCV, and in PyTorch without antialiasing).
+* `tall` alone off: one call of Pillow 13, which resizes the height of tall images first.
+* `wide` and `tall` off: cropped or padded where the image is squashed, or the other way round.
 
 ## Step 3: normalise `pixels`, run `onnx/model.onnx`, compare with `logits`
-`(x / 255 − mean) / std` in float32, with mean {_list(spec.mean)} and std {_list(spec.std)} for R, G and B; layout
-[1, 3, {size}, {size}]: all of R, then G, then B. Allowed: `tolerance.logits`.
+`(x / 255 − mean) / std` in float32, with mean {_list(spec.mean)} and std {_list(spec.std)} for
+R, G and B; layout [1, 3, {size}, {size}]: all of R, then G, then B. Allowed: `tolerance.logits`. Softmax of the logits
+gives the probabilities; the temperature is already in the weights.
 
-| what you see | what it is |
-| --- | --- |
-| all images off | mean and std left out or applied before the division by 255, or [{size}, {size}, 3] passed as [3, {size}, {size}] |
-| off by about 1 % | the runtime computes in float16 or bfloat16: fine if you measured what it does to your decisions |
-
-Softmax of the logits gives the probabilities; the temperature is already in the weights.
+What you see, and what it usually is:
+* All off: mean and std left out, or applied before the division by 255, or pixels passed where planes are expected.
+* All off by about 1 %: the runtime computes in float16 or bfloat16. Measure what that does to your decisions.
 
 ## Step 4: run `rgb.onnx` on `rgb`, compare with `probabilities`
 Input `image`: uint8 [height, width, 3], R, G, B of the first pixel first, no alpha. Allowed: `tolerance.probabilities`.

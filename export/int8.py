@@ -92,23 +92,6 @@ def quantize(
     config: Int8Config,
     fit: Fit,
 ) -> Int8Result:
-    """``quantize_convolutional`` or ``quantize_transformer``, whose arguments these are.
-
-    A transformer is what has no convolution but the one that cuts the image into patches.
-    """
-    convolutions = sum(node.op_type == "Conv" for node in onnx.load(source).graph.node)
-    chosen = quantize_convolutional if convolutions > 1 else quantize_transformer
-    return chosen(source, path, pixels, targets, config, fit)
-
-
-def quantize(
-    source: Path,
-    path: Path,
-    pixels: NDArray[np.float32],
-    targets: NDArray[np.floating],
-    config: Int8Config,
-    fit: Fit,
-) -> Int8Result:
     """Write the best INT8 file of a model, or nothing if none passes the gate.
 
     Convolutional networks are tried with static ranges, transformers with quantised matrix products only, and what is

@@ -139,8 +139,13 @@ def once(path: Path, image: NDArray[np.float32], threads: int = 1) -> Callable[[
     return lambda: model.run(["logits"], {"pixel_values": image})
 
 
-def race(runners: Sequence[Callable[[], object]], rounds: int = ROUNDS, seconds: float = SECONDS) -> list[float]:
-    """Median milliseconds of each runner; they take turns, so that what slows the machine slows all of them alike."""
+def race(
+    runners: Sequence[Callable[[], object]], rounds: int = ROUNDS, seconds: float = SECONDS, pause: float = 0.0
+) -> list[float]:
+    """Median milliseconds of each runner; they take turns, so that what slows the machine slows all of them alike.
+
+    With more than one thread, a pause in seconds before each turn lets the other sessions' threads stop spinning.
+    """
     times: list[list[float]] = [[] for _ in runners]
     for runner in runners:
         for _ in range(WARM_UP):
@@ -148,6 +153,7 @@ def race(runners: Sequence[Callable[[], object]], rounds: int = ROUNDS, seconds:
     started = time.perf_counter()
     while len(times[0]) < 5 or (len(times[0]) < rounds and time.perf_counter() - started < seconds):
         for runner, taken in zip(runners, times, strict=True):
+            time.sleep(pause)
             before = time.perf_counter()
             runner()
             taken.append(1000 * (time.perf_counter() - before))

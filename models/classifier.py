@@ -103,12 +103,12 @@ def build(
         return Classifier(found, architecture_of(name), labels, spec_of(found).with_size(image_size))
     config = read_config(folder)
     names = label_names(config)
-    model = _from_checkpoint(folder, config, key, image_size, drop_path)
+    size = image_size or trained_size(config)
+    model = _from_checkpoint(folder, config, key, size, drop_path)
     if names != labels.names:
         log.print(f"{key}.model: a new head for the labels {', '.join(labels.names)}")
         model.reset_classifier(len(labels))  # type: ignore[operator]
-    spec = InputSpec.from_pretrained_cfg(model.pretrained_cfg)  # type: ignore[arg-type]
-    return Classifier(model, config["architecture"], labels, spec.with_size(image_size))
+    return Classifier(model, config["architecture"], labels, spec_of(model).with_size(size))
 
 
 def spec_of(model: nn.Module) -> InputSpec:
@@ -167,6 +167,12 @@ def label_names(config: Mapping[str, Any]) -> tuple[str, ...] | None:
     return None if by_id is None else tuple(by_id[key] for key in sorted(by_id, key=int))
 
 
+def trained_size(config: Mapping[str, Any]) -> int:
+    """The image size in pixels that a checkpoint was trained at, which may not be its architecture's own."""
+    size = (config.get("model_args") or {}).get("img_size", config["pretrained_cfg"]["input_size"])
+    return int(size if isinstance(size, int) else size[-1])
+
+
 def architecture_of(name: str) -> str:
     """A timm name without its weight tag."""
     return name.split("/")[-1].split(".")[0]
@@ -201,9 +207,7 @@ def _from_timm(
         ) from error
 
 
-def _from_checkpoint(
-    folder: Path, config: Mapping[str, Any], key: str, image_size: int | None, drop_path: float
-) -> nn.Module:
+def _from_checkpoint(folder: Path, config: Mapping[str, Any], key: str, size: int, drop_path: float) -> nn.Module:
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise UserError(f"{key}.model: {weights} is not there; only safetensors are loaded, never pickles")
@@ -213,7 +217,6 @@ def _from_checkpoint(
         raise UserError(f"{key}.model: {weights} cannot be read: {error}") from error
     architecture = config["architecture"]
     cfg = dict(config["pretrained_cfg"])
-    size = image_size or int(cfg["input_size"][-1])
     args = {**(config.get("model_args") or {}), **size_args(architecture, size)}
     for name in ("num_classes", "drop_path_rate"):  # timm writes what a model was made with; these are set here
         args.pop(name, None)

@@ -25,11 +25,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield partial
         if partial.is_dir():
-            remove(path)
+            replaced = path.parent / f".partial-old-{path.name}"  # a folder cannot be replaced in one step
+            remove(replaced)
+            if path.exists():
+                path.rename(replaced)
+            partial.rename(path)
+            remove(replaced)
         else:
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
-        partial.replace(path)
+            partial.replace(path)
     finally:
         remove(partial)
 

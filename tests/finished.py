@@ -18,6 +18,9 @@ SPLIT_SIZES = {"train": 15, "val": 4, "calibration": 4, "test": 7}
 DUPLICATES = 1
 """Test images whose pixels another test image has too."""
 
+INT8: dict[str, Any] = {"mode": "quick", "max_flip_rate": 0.9, "min_speedup": 0.01}
+"""So lenient that whether an INT8 file is shipped does not hang on how busy the machine is."""
+
 
 def write_images(root: Path, sizes: dict[str, int] = SPLIT_SIZES, labels: int = 4) -> None:
     """``images.csv`` and real photographs shrunk to 64 pixels; the last row is a test image encoded anew."""
@@ -70,6 +73,7 @@ def settings(name: str = "quick") -> dict[str, Any]:
         },
         "views": {"count": 2},
         "students": [{"name": "mini", "model": "test_efficientnet", "pretrained": False, "image_size": 64, "fit": fit}],
+        "export": {"int8": INT8},
         "verify": {"agreement": 0.01},
         "trainer": {"accelerator": "cpu", "devices": 1, "precision": "32-true", "num_workers": 0},
     }

@@ -34,6 +34,11 @@ def read(config: DataConfig, labels: LabelSet, store: Path) -> list[Record]:
 
 
 def _labelled(root: Path, labels: LabelSet, split: str | None) -> list[Record]:
+    loose = sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES)
+    if loose:
+        raise UserError(
+            f"{loose[0]} and {len(loose) - 1} other images lie in no label folder: move them, or remove them"
+        )
     records = []
     for folder in _folders(root):
         target = one_hot(labels.index(folder.name, str(folder)), len(labels))

@@ -102,7 +102,7 @@ def test_predict__not_there(
 
 def test_predict__unknown_option(release: Path, photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert predict(release, photographs, "--treshold", "3") == 2
-    assert "predict does not know --treshold" in capsys.readouterr().err
+    assert "pocketeva predict: there is no --treshold" in capsys.readouterr().err
 
 
 def test_predict__does_without_torch(release: Path, photographs: Path, tmp_path: Path) -> None:

@@ -104,6 +104,17 @@ def test_build__a_checkpoint_without_label_names_gets_a_new_head(tmp_path: Path)
     torch.testing.assert_close(features(classifier.model), features(model))
 
 
+def test_build__keeps_the_size_a_timm_checkpoint_was_trained_at(tmp_path: Path) -> None:
+    by_timm(tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["model_args"] = {**config.get("model_args", {}), "img_size": 96}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    classifier = built(tmp_path / "model")
+    assert classifier.spec.size == 96
+    assert classifier.model(torch.rand(1, 3, 96, 96)).shape == (1, 3)
+
+
 def test_build__another_size(tmp_path: Path) -> None:
     by_timm(tmp_path / "model")
     classifier = built(tmp_path / "model", image_size=64)

@@ -56,7 +56,8 @@ def test_read__a_label_may_be_named_like_a_split(tmp_path: Path) -> None:
         (("sound/1.png", "brocken/2.png"), "did you mean 'broken'"),
         (("train/sound/1.png", "broken/2.png"), "has split folders beside broken"),
         (("train/sound/1.png", "test/other/2.png"), "label 'other' is not in labels.names"),
-        (("1.png",), "no image files below"),
+        (("1.png",), "lie in no label folder"),
+        (("train/sound/1.png", "train/2.png"), "lie in no label folder"),
     ],
 )
 def test_read__wrong_layouts(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
