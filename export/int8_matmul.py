@@ -1,13 +1,12 @@
 """INT8 for transformers: the weights of matrix products only. Convolutions and attention stay as they are."""
 
-import logging
 from pathlib import Path
 from typing import Literal
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from export.int8_candidate import Candidate
+from export.int8_candidate import Candidate, quiet
 
 BLOCK = 128
 """Weights that share a scale in a weight-only file."""
@@ -41,27 +40,26 @@ class MatMulQuantiser:
 
     def write(self, path: Path, candidate: Candidate) -> None:
         """Quantise every matrix product with constant weights."""
-        if candidate.method == "dynamic":
-            quantize_dynamic(
-                self._prepared,
-                path,
-                op_types_to_quantize=["MatMul"],
-                per_channel=candidate.per_channel,
-                weight_type=QuantType.QInt8,
-            )
-        else:
-            self._weight_only(path, candidate)
+        with quiet():
+            if candidate.method == "dynamic":
+                self._dynamic(path, candidate)
+            else:
+                self._weight_only(path, candidate)
+
+    def _dynamic(self, path: Path, candidate: Candidate) -> None:
+        quantize_dynamic(
+            self._prepared,
+            path,
+            op_types_to_quantize=["MatMul"],
+            per_channel=candidate.per_channel,
+            weight_type=QuantType.QInt8,
+        )
 
     def _weight_only(self, path: Path, candidate: Candidate) -> None:
-        quiet = logging.NullHandler()
-        logging.getLogger().addHandler(quiet)  # or the import below turns on the log of every library
-        try:
-            from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+        from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
-            model = onnx.load(self._prepared)
-            level = 4 if candidate.activation == "QInt8" else 0
-            quantiser = MatMulNBitsQuantizer(model, bits=8, block_size=BLOCK, is_symmetric=True, accuracy_level=level)
-            quantiser.process()
-        finally:
-            logging.getLogger().removeHandler(quiet)
+        model = onnx.load(self._prepared)
+        level = 4 if candidate.activation == "QInt8" else 0
+        quantiser = MatMulNBitsQuantizer(model, bits=8, block_size=BLOCK, is_symmetric=True, accuracy_level=level)
+        quantiser.process()
         onnx.save(quantiser.model.model, path)

@@ -1,7 +1,5 @@
 """Static INT8 for convolutional networks: ONNX Runtime's quantiser with ranges from real images."""
 
-import contextlib
-import io
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-from export.int8_candidate import Candidate
+from export.int8_candidate import Candidate, quiet
 from export.int8_judge import Judge, mean_kl, run, session
 
 LAYERS = ("Conv", "Gemm", "MatMul")
@@ -51,7 +49,7 @@ class StaticQuantiser:
 
         The head's logits stay float: 256 levels would be too few for calibrated probabilities.
         """
-        with contextlib.redirect_stdout(io.StringIO()):
+        with quiet():
             quantize_static(
                 self._prepared,
                 path,

@@ -2,15 +2,13 @@
 
 import json
 import logging
-import sys
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import onnx
 import torch
 
+from export.onnx_graph import forget_origin, require_no_paths
 from models.classifier import Classifier
 from models.spec import InputSpec
 from run.errors import UserError
@@ -29,12 +27,12 @@ def write_onnx(classifier: Classifier, path: Path, *, opset: int, facts: dict[st
     with atomic_path(path) as partial:
         _export(classifier, partial, opset)
         model = onnx.load(partial, load_external_data=False)
-        _forget_origin(model)
+        forget_origin(model)
         metadata = {**describe(classifier), **facts}
         onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in sorted(metadata.items())})
         onnx.checker.check_model(model, full_check=True)
         data = model.SerializeToString(deterministic=True)
-        _require_no_paths(data)
+        require_no_paths(data)
         partial.write_bytes(data)
 
 
@@ -83,26 +81,3 @@ def _export(classifier: Classifier, path: Path, opset: int) -> None:
     except torch.onnx.OnnxExporterError as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise UserError(f"{classifier.architecture} cannot be expressed in ONNX opset {opset}: {reason}") from error
-
-
-def _forget_origin(model: onnx.ModelProto) -> None:
-    """Remove stack traces and source paths, which the exporter keeps on every element."""
-    for element in _elements(model):
-        if "metadata_props" in element.DESCRIPTOR.fields_by_name:
-            element.ClearField("metadata_props")
-        if "doc_string" in element.DESCRIPTOR.fields_by_name:
-            element.ClearField("doc_string")
-
-
-def _elements(message: Any) -> Iterable[Any]:
-    """A protobuf message and all messages inside it."""
-    yield message
-    for field, value in message.ListFields():
-        if field.message_type is not None:
-            for child in value if isinstance(value, Iterable) else [value]:
-                yield from _elements(child)
-
-
-def _require_no_paths(data: bytes) -> None:
-    for place in {str(Path.cwd()), str(Path.home()), sys.prefix, sys.base_prefix}:
-        assert f"{place}/".encode() not in data, f"the ONNX file mentions {place}"

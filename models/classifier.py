@@ -193,7 +193,7 @@ def _from_timm(
         near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
         raise UserError(f"{key}.model: timm has no {architecture!r}" + (f"; near: {', '.join(near)}" if near else ""))
     sized = size_args(architecture, image_size) if image_size else {}
-    args: dict[str, Any] = {"num_classes": num_classes, "drop_path_rate": drop_path, **sized}
+    args: dict[str, Any] = {"num_classes": num_classes, **_drop_path(drop_path), **sized}
     try:
         model: nn.Module = timm.create_model(plain, pretrained=pretrained, **args)
         return model
@@ -228,9 +228,14 @@ def _from_checkpoint(folder: Path, config: Mapping[str, Any], key: str, size: in
             pretrained=True,
             pretrained_cfg={**cfg, "num_classes": count, "custom_load": False, "state_dict": state},
             num_classes=count,
-            drop_path_rate=drop_path,
+            **_drop_path(drop_path),
             **args,
         )
         return model
     except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{key}.model: {folder} does not hold the weights of {architecture}: {error}") from error
+
+
+def _drop_path(rate: float) -> dict[str, float]:
+    """The argument, where it says something: not every architecture takes it."""
+    return {"drop_path_rate": rate} if rate else {}

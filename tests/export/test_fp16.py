@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from export.fp16 import write_fp16
@@ -15,13 +14,14 @@ from export.runtime import OnnxClassifier, probabilities
 from models.classifier import Classifier
 from run.errors import UserError
 from tests import support
+from tests.export.random_models import settled
 
 Pixels = NDArray[np.float32]
 
 
 @pytest.fixture(scope="module")
 def classifier() -> Classifier:
-    return support.tiny("mobilenetv4_conv_small_050", size=64)
+    return settled("mobilenetv4_conv_small_050", 64, support.TWO)
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +31,10 @@ def pixels(classifier: Classifier) -> Pixels:
 
 
 @pytest.fixture(scope="module")
-def source(classifier: Classifier, pixels: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    settle(classifier, pixels)
+def source(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("fp32") / "model.onnx"
     write_onnx(classifier, path, opset=18, facts={"licence": "apache-2.0"})
     return path
-
-
-def settle(classifier: Classifier, pixels: Pixels) -> None:
-    """Give random weights the batch statistics of real images, without which their logits explode."""
-    for module in classifier.model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None
-    with torch.no_grad():
-        classifier.model.train()(torch.from_numpy(pixels))
-    classifier.model.eval()
 
 
 def scaled(source: Path, path: Path, factor: float, name: str) -> Path:
