@@ -75,10 +75,10 @@ def _export_one(
         raise UserError("the calibration split has no images: files are checked on it; raise data.splits.calibration")
     log.print(f"exporting {name}")
     plain, with_onnx = run.release / name, run.release / onnx_folder(name)
-    with atomic_path(plain) as partial:
-        shutil.copytree(source, partial)
     with atomic_path(with_onnx) as partial:
         _write_onnx_folder(partial, classifier, part, config, checkpoint.facts_of(source)["temperature"])
+    with atomic_path(plain) as partial:
+        shutil.copytree(source, partial)
     written = [path for folder in (plain, with_onnx) for path in folder.rglob("*") if path.is_file()]
     run.mark_done(f"export-{name}", inputs, written)
 

@@ -97,10 +97,10 @@ def build(
     Raises:
         UserError: no such model, or its weights cannot be had.
     """
-    folder = find_checkpoint(name, key) if pretrained else None
-    if folder is None:
-        found = _from_timm(name, key, pretrained, image_size, drop_path, len(labels))
+    if not pretrained:
+        found = _random(name, key, image_size, drop_path, len(labels))
         return Classifier(found, architecture_of(name), labels, spec_of(found).with_size(image_size))
+    folder = find_checkpoint(name, key)
     config = read_config(folder)
     names = label_names(config)
     size = image_size or trained_size(config)
@@ -116,8 +116,8 @@ def spec_of(model: nn.Module) -> InputSpec:
     return InputSpec.from_pretrained_cfg(model.pretrained_cfg)  # type: ignore[arg-type]
 
 
-def find_checkpoint(name: str, key: str) -> Path | None:
-    """The folder of a checkpoint, fetched from the Hub if need be; null for a plain timm name.
+def find_checkpoint(name: str, key: str) -> Path:
+    """The folder of a checkpoint, fetched from the Hub if need be; a plain timm name stands for timm's own there.
 
     Raises:
         UserError: the Hub has no such repository, or cannot be reached.
@@ -127,7 +127,7 @@ def find_checkpoint(name: str, key: str) -> Path | None:
         return local
     repo = name.removeprefix("hf-hub:")
     if "/" not in repo:
-        return None
+        repo = _hub_id(repo, key)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
 
@@ -184,27 +184,32 @@ def size_args(architecture: str, size: int) -> dict[str, int]:
     return {"img_size": size} if cfg is not None and cfg.fixed_input_size else {}
 
 
-def _from_timm(
-    name: str, key: str, pretrained: bool, image_size: int | None, drop_path: float, num_classes: int
-) -> nn.Module:
-    plain = name.split("/")[-1]
+def _require_architecture(name: str, key: str) -> str:
     architecture = architecture_of(name)
     if not timm.is_model(architecture):
         near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
         raise UserError(f"{key}.model: timm has no {architecture!r}" + (f"; near: {', '.join(near)}" if near else ""))
+    return architecture
+
+
+def _hub_id(name: str, key: str) -> str:
+    """Where timm keeps the weights of a plain name; timm's own loader would fall back to pickles."""
+    _require_architecture(name, key)
+    cfg = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    if cfg is None or not cfg.hf_hub_id:
+        raise UserError(f"{key}.model: timm has no weights on the Hub for {name}; set {key}.pretrained to false")
+    return str(cfg.hf_hub_id)
+
+
+def _random(name: str, key: str, image_size: int | None, drop_path: float, num_classes: int) -> nn.Module:
+    architecture = _require_architecture(name, key)
     sized = size_args(architecture, image_size) if image_size else {}
     args: dict[str, Any] = {"num_classes": num_classes, **_drop_path(drop_path), **sized}
     try:
-        model: nn.Module = timm.create_model(plain, pretrained=pretrained, **args)
+        model: nn.Module = timm.create_model(name.split("/")[-1], pretrained=False, **args)
         return model
     except (OSError, RuntimeError, ValueError) as error:
-        if not pretrained:
-            raise UserError(f"{key}.model: {plain} cannot be built with {args}: {error}") from error
-        raise UserError(
-            f"{key}.model: the pretrained weights of {plain} cannot be had: {error}\n"
-            f"Check the connection, give {key}.model the path of a downloaded folder, or, to train from random "
-            f"weights, set {key}.pretrained to false."
-        ) from error
+        raise UserError(f"{key}.model: {name} cannot be built with {args}: {error}") from error
 
 
 def _from_checkpoint(folder: Path, config: Mapping[str, Any], key: str, size: int, drop_path: float) -> nn.Module:

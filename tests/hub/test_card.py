@@ -94,7 +94,10 @@ def test_write_cards__says_what_was_measured(release_run: RunFolder) -> None:
     text = cards(release_run)[f"{STUDENT}-onnx"].text
     assert "177 of 200 (88.5%), 95% interval 85.5% to 90.5%" in text
     assert "| Always answering `fine` | 120 of 200 (60.0%) |" in text
-    assert "Agreement, **PASS**: the student's first choice is the teacher's on 190 of 200 (95.0%)" in text
+    assert (
+        "Agreement of `mini-onnx/onnx/model.onnx`, **PASS**: the student's first choice is the teacher's on 190 of 200 (95.0%)"
+        in text
+    )
     assert "at least 92.0% with 95% confidence, target 90.0%" in text
     assert "2.0e-06 over 40 images, limit 0.0001" in text
     assert "| `broken` | 0 | – | – | – |" in text
@@ -107,7 +110,7 @@ def test_write_cards__says_what_was_measured(release_run: RunFolder) -> None:
 def test_write_cards__teacher_has_no_agreement(release_run: RunFolder) -> None:
     text = cards(release_run)["teacher"].text
     assert "Agreement" not in text
-    assert "Parity, **PASS**" in text
+    assert "Parity of `teacher-onnx/onnx/model.onnx`, **PASS**" in text
 
 
 def test_write_cards__labels_and_the_authors_words(release_run: RunFolder) -> None:
