@@ -94,11 +94,8 @@ def test_write_cards__says_what_was_measured(release_run: RunFolder) -> None:
     text = cards(release_run)[f"{STUDENT}-onnx"].text
     assert "177 of 200 (88.5%), 95% interval 85.5% to 90.5%" in text
     assert "| Always answering `fine` | 120 of 200 (60.0%) |" in text
-    assert (
     assert "Agreement of `mini-onnx/onnx/model.onnx`, **PASS**: the student's first choice is the teacher's" in text
     assert "on 190 of 200 (95.0%)" in text
-        in text
-    )
     assert "at least 92.0% with 95% confidence, target 90.0%" in text
     assert "2.0e-06 over 40 images, limit 0.0001" in text
     assert "| `broken` | 0 | – | – | – |" in text
