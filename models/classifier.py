@@ -137,7 +137,8 @@ def find_checkpoint(name: str, key: str) -> Path:
         raise UserError(
             f"{key}.model: {repo} is no folder here, and its weights cannot be had from the Hub: {error}\n"
             f"Check the name and the connection (private models need `hf auth login`), or give {key}.model the path "
-            "of a downloaded folder. Random weights are never taken instead."
+            f"of a downloaded folder. Random weights are never taken instead: to ask for them, set {key}.pretrained to "
+            "false."
         ) from error
 
 
