@@ -77,7 +77,7 @@ def test_predict__an_unreadable_image(
         assert "error" in rows["aa.jpg"]
         assert all("label" in row for name, row in rows.items() if name != "aa.jpg")
     else:
-        assert printed.out.count(".png") + printed.out.count(".PNG") == 3 or "…" in printed.out
+        assert printed.out.count(".png") + printed.out.count(".PNG") == 3
 
 
 @pytest.mark.parametrize(
