@@ -5,6 +5,22 @@ from typing import Literal
 
 from run.config import require
 
+Kind = Literal["nominal", "ordinal", "multilabel"]
+Format = Literal[
+    "auto",
+    "folder",
+    "csv",
+    "tsv",
+    "jsonl",
+    "parquet",
+    "huggingface",
+    "label_studio",
+    "cvat",
+    "coco",
+    "classes_csv",
+    "elpv",
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelsConfig:
@@ -12,8 +28,8 @@ class LabelsConfig:
 
     names: list[str]
     """Every label, in the order of the model's outputs; for ordinal sets from the mildest to the most severe."""
-    kind: Literal["nominal", "ordinal"] = "nominal"
-    """``ordinal`` where the order means something."""
+    kind: Kind = "nominal"
+    """``ordinal`` where the order means something; ``multilabel`` where an image may have several labels, or none."""
 
     def __post_init__(self) -> None:
         require(len(self.names) >= 2, "labels.names", self.names, "two labels or more")
@@ -43,27 +59,62 @@ class SplitsConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class SourceConfig:
+    """One place that images, and what is known of them, are read from."""
+
+    format: Format = "auto"
+    """``auto`` looks at the path and says what it found and why. ``folder``: one folder per label, or split folders
+    with label folders inside. ``csv``, ``tsv``, ``jsonl``, ``parquet``: a row per image. ``huggingface``: a
+    ``save_to_disk`` folder, an ``imagefolder`` with a metadata file, or a Hub id. ``label_studio``: its JSON export.
+    ``cvat``: CVAT for images 1.1. ``coco``: its JSON. ``classes_csv``: Roboflow's ``_classes.csv``.
+    ``elpv``: the installed elpv-dataset package."""
+    path: str = ""
+    """A folder, a file, a URI (``s3://``, ``gs://``, ``https://``) or a Hub id; not used by ``elpv``."""
+    image_root: str | None = None
+    """Folder or URI below which the images lie; null is the folder of the file that names them."""
+    allow_outside: bool = False
+    """Take images that lie outside the image root too."""
+    image_column: str = "image"
+    """Column with the image, or its path (tables, huggingface)."""
+    label_column: str = "label"
+    """Column with the label's name; for multilabel sets with a list of names, or names with a separator between them
+    (tables, huggingface)."""
+    label_separator: str = ";"
+    """Between the names in one cell of a multilabel set."""
+    label_columns: list[str] | None = None
+    """Instead of ``label_column``: one column per label, in the order of ``labels.names`` (tables, huggingface)."""
+    label_columns_hold: Literal["votes", "probabilities", "flags"] = "votes"
+    """``votes``: how many annotators chose the label. ``probabilities``: they sum to 1, unless the set is multilabel.
+    ``flags``: 1 where the label applies and 0 where not."""
+    split_column: str | None = None
+    """Column with train, val, calibration, test or unlabeled (tables); null draws the splits."""
+    group_column: str | None = None
+    """Column whose equal values stay in one split: a patient, a video, a session (tables, huggingface)."""
+    from_name: str | None = None
+    """The control whose choices are the labels (label_studio); null where there is only one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(SourceConfig):
     """Where labels and images come from."""
 
-    format: Literal["folder", "csv", "huggingface", "elpv"]
-    """``folder``: one folder per label, or split folders with label folders inside. ``csv``: a row per image.
-    ``huggingface``: a ``save_to_disk`` folder or a Hub id. ``elpv``: the installed elpv-dataset package."""
-    path: str = ""
-    """The folder, file or Hub id; not used by ``elpv``."""
-    image_column: str = "image"
-    """Column with the image, or its path relative to the file (csv, huggingface)."""
-    label_column: str = "label"
-    """Column with the label name (csv, huggingface)."""
-    vote_columns: list[str] | None = None
-    """Instead of ``label_column`` in a csv: one column of votes or probabilities per label, in the order of
-    ``labels.names``."""
-    split_column: str | None = None
-    """Column with train, val, calibration or test (csv); null draws the splits."""
+    unlabeled: SourceConfig | None = None
+    """More images, without labels, that students learn the teacher's answers on."""
     skip_unreadable: bool = False
     """Leave out images that cannot be decoded, and say so, instead of stopping."""
+    allow_leakage: bool = False
+    """Go on although the source gives duplicates of one image to different splits."""
+    near_duplicates: Literal["report", "group"] = "report"
+    """``group`` keeps near-duplicates in one split, as exact duplicates always are; ``report`` only lists them."""
+    near_duplicate_bits: int = 4
+    """Two images are near-duplicates if their 64-bit perceptual hashes differ in at most so many bits."""
     splits: SplitsConfig = SplitsConfig()
     """How splits are drawn where the source gives none."""
+
+    def __post_init__(self) -> None:
+        require(
+            0 <= self.near_duplicate_bits <= 8, "data.near_duplicate_bits", self.near_duplicate_bits, "between 0 and 8"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,8 @@
 
 import difflib
 from dataclasses import asdict, dataclass
-from typing import Literal
 
-from data.config import LabelsConfig
+from data.config import Kind, LabelsConfig
 from run.errors import UserError
 from run.files import Json, json_digest
 
@@ -14,7 +13,7 @@ class LabelSet:
     """Label names in the order of the model's outputs; ordinal sets ascend in severity."""
 
     names: tuple[str, ...]
-    kind: Literal["nominal", "ordinal"]
+    kind: Kind
 
     @classmethod
     def of(cls, config: LabelsConfig) -> "LabelSet":

@@ -1,7 +1,6 @@
 """Images as batches: decoded once, rendered in worker processes, in an order that a seed and the epoch decide."""
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.decode import DecodeError, decode
 from data.manifest import Manifest
+from data.storage import read_bytes
 from data.views import View, ViewSpec
 from run.errors import UserError
 
@@ -38,23 +38,24 @@ class ViewDataset(Dataset[dict[str, Any]]):
     def __init__(
         self, manifest: Manifest, render: Render, spec: ViewSpec, teacher: NDArray[np.floating] | None = None
     ) -> None:
-        self._uris = manifest.column("uri")
-        self._ids = manifest.column("image_id")
+        self._uris = manifest.table.column("uri").combine_chunks()  # Arrow, not lists: worker processes share it
+        self._ids = manifest.table.column("image_id").combine_chunks()
         self._targets = manifest.targets()
+        self._labelled = manifest.labelled()
         self._render = render
         self._spec = spec
         self._teacher = teacher
 
     def __getitem__(self, item: Item) -> dict[str, Any]:
         row, index = item
-        image = load(Path(self._uris[row]))
-        view = self._spec.draw(self._ids[row], index, *image.size)
-        target = self._targets[row]
+        image_id = self._ids[row].as_py()
+        image = load(self._uris[row].as_py())
+        view = self._spec.draw(image_id, index, *image.size)
         example = {
             "image": to_chw(self._render(image, view)),
-            "target": target,
-            "labelled": np.float32(target.any()),
-            "image_id": self._ids[row],
+            "target": self._targets[row],
+            "labelled": np.float32(self._labelled[row]),
+            "image_id": image_id,
         }
         if self._teacher is not None:
             example["teacher"] = self._teacher[row, index].astype(np.float32)
@@ -132,16 +133,16 @@ class FixedItems(Sampler[Item]):
         return len(self._items)
 
 
-def load(path: Path) -> Image.Image:
-    """Decode one image file.
+def load(uri: str) -> Image.Image:
+    """Decode one image, from a path or a URI.
 
     Raises:
         UserError: it is gone or has changed into something that does not decode since ``prepare`` read it.
     """
     try:
-        return decode(path.read_bytes())
+        return decode(read_bytes(uri))
     except (OSError, DecodeError) as error:
-        raise UserError(f"{path}: {error}; it was readable before: run `pocketeva prepare` again") from error
+        raise UserError(f"{uri}: {error}; it was readable before: run `pocketeva prepare` again") from error
 
 
 def to_chw(pixels: NDArray[np.uint8]) -> torch.Tensor:

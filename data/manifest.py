@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -72,11 +73,9 @@ class Manifest:
 
     def usable(self, *splits: str) -> "Manifest":
         """The rows with status ``ok`` in these splits."""
-        keep = [
-            status == "ok" and split in splits
-            for status, split in zip(self.column("status"), self.column("split"), strict=True)
-        ]
-        return Manifest(self.labels, self.table.filter(pa.array(keep, pa.bool_())))
+        usable = pc.equal(self.table.column("status"), "ok")
+        inside = pc.is_in(self.table.column("split"), pa.array(splits, pa.string()))
+        return Manifest(self.labels, self.table.filter(pc.and_(usable, inside)))
 
     def column(self, name: str) -> list[Any]:
         """One column as Python values."""
@@ -84,8 +83,13 @@ class Manifest:
 
     def targets(self) -> NDArray[np.float32]:
         """Targets [rows, labels]; rows without a label are all zero."""
-        zeros = [0.0] * len(self.labels)
-        return np.array([target or zeros for target in self.column("target")], np.float32).reshape(-1, len(zeros))
+        targets = np.zeros((len(self), len(self.labels)), np.float32)
+        targets[self.labelled()] = pc.list_flatten(self.table.column("target")).to_numpy().reshape(-1, len(self.labels))
+        return targets
+
+    def labelled(self) -> NDArray[np.bool_]:
+        """Which rows [rows] have a label; in a multilabel set a labelled row may still be all zero."""
+        return np.asarray(self.table.column("target").is_valid(), np.bool_)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)

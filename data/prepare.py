@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, cast
 
 from rich.table import Table
@@ -55,13 +56,13 @@ def prepare(run: RunFolder, labels: LabelSet, config: DataConfig) -> Manifest:
 
 def _listing(records: Sequence[Record]) -> str:
     """Digest of what the source lists: paths, sizes, times, targets and splits."""
-    missing = [str(record.path) for record in records if not record.path.is_file()]
+    missing = [record.uri for record in records if not Path(record.uri).is_file()]
     if missing:
         raise UserError(f"{len(missing)} images are not there:\n{listed(missing)}")
     entries: list[Json] = []
     for record in records:
-        stat = record.path.stat()
-        entries.append([str(record.path), stat.st_size, stat.st_mtime_ns, record.target, record.split])
+        stat = Path(record.uri).stat()
+        entries.append([record.uri, stat.st_size, stat.st_mtime_ns, record.target, record.split])
     return json_digest(entries)
 
 
@@ -76,10 +77,10 @@ def _read_all(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 def _read(record: Record) -> dict[str, Any]:
     """One manifest row, its split still to be drawn."""
-    data = record.path.read_bytes()
+    data = Path(record.uri).read_bytes()
     row: dict[str, Any] = {
         "image_id": hashlib.sha256(data).hexdigest(),
-        "uri": str(record.path.absolute()),
+        "uri": record.uri,
         "target": record.target,
         "votes": record.votes,
         "split": record.split,

@@ -88,12 +88,12 @@ def _write_onnx_folder(
 ) -> None:
     classifier = fuse(classifier)
     model = folder / ONNX_FILE
-    images = [load(Path(uri)) for uri in part.column("uri")[: BATCHES[-1] * ROUNDS]]
+    images = [load(uri) for uri in part.column("uri")[: BATCHES[-1] * ROUNDS]]
     write_onnx(classifier, model, opset=config.opset, facts={"temperature": temperature})
     facts: dict[str, Json] = {ONNX_FILE.as_posix(): check_parity(classifier, model, images, config.parity)}
     count = min(len(part), 2 * config.int8.images)
     pixels = np.stack(
-        [classifier.spec.normalise(classifier.spec.render(load(Path(uri)))) for uri in part.column("uri")[:count]]
+        [classifier.spec.normalise(classifier.spec.render(load(uri))) for uri in part.column("uri")[:count]]
     )
     if config.fp16:
         facts[FP16_FILE.as_posix()] = _try_fp16(model, folder / FP16_FILE, pixels)

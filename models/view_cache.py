@@ -166,7 +166,7 @@ class _RenderDataset(Dataset[Tensor]):
 
     def __getitem__(self, item: tuple[str, int, int]) -> Tensor:
         image_id, start, stop = item
-        image = load(Path(self._uri_of[image_id]))
+        image = load(self._uri_of[image_id])
         views = [self._spec.draw(image_id, index, *image.size) for index in range(start, stop)]
         return torch.stack([to_chw(self._input_spec.render(image, view)) for view in views])
 

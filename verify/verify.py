@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from data.decode import decode
 from data.labels import LabelSet
 from data.manifest import Manifest
+from data.storage import read_bytes
 from export.release import ONNX_FILE, RGB_FILE, onnx_folder, shipped
 from export.rgb import RgbClassifier
 from export.runtime import OnnxClassifier
@@ -137,11 +138,11 @@ def _open(path: Path, threads: int | None = None) -> OnnxClassifier:
 
 def _predict(test: Manifest, exported: dict[str, OnnxClassifier]) -> dict[str, NDArray[np.intp]]:
     """Each file's first choice [N] for every image, from its bytes; each image is decoded once."""
-    paths = [Path(uri) for uri in test.column("uri")]
+    uris = test.column("uri")
     choices: dict[str, list[NDArray[np.intp]]] = {file: [] for file in exported}
-    with progress("test images", len(paths)) as advance:
-        for start in range(0, len(paths), BATCH_SIZE):
-            images = [decode(path.read_bytes()) for path in paths[start : start + BATCH_SIZE]]
+    with progress("test images", len(uris)) as advance:
+        for start in range(0, len(uris), BATCH_SIZE):
+            images = [decode(read_bytes(uri)) for uri in uris[start : start + BATCH_SIZE]]
             for file, classifier in exported.items():
                 choices[file].append(classifier.probabilities(images).argmax(1))
             advance(len(images))

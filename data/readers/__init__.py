@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from data.config import DataConfig
+from data.config import SourceConfig
 from data.labels import LabelSet
 from data.readers import elpv, folder, huggingface, table
 from data.readers.record import Record
 
-Reader = Callable[[DataConfig, LabelSet, Path], list[Record]]
+Reader = Callable[[SourceConfig, LabelSet, Path], list[Record]]
 """The last argument is a folder for images that the source does not hold as files."""
 
 READERS: dict[str, Reader] = {

@@ -3,13 +3,13 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from data.config import DataConfig
+from data.config import SourceConfig
 from data.labels import LabelSet
 from data.readers.record import Record, one_hot
 from run.errors import UserError
 
 
-def read(config: DataConfig, labels: LabelSet, store: Path) -> list[Record]:
+def read(config: SourceConfig, labels: LabelSet, store: Path) -> list[Record]:
     """All 2,624 images; the likelihoods 0, 1/3, 2/3 and 1 take the run's four labels in their order.
 
     Raises:
@@ -24,5 +24,7 @@ def read(config: DataConfig, labels: LabelSet, store: Path) -> list[Record]:
     records = []
     for line in (root / "labels.csv").read_text(encoding="utf-8").splitlines():
         name, likelihood, _cell_type = line.split()
-        records.append(Record(path=root / name, target=one_hot(round(float(likelihood) * 3), 4)))
+        records.append(
+            Record(uri=str(root / name), target=one_hot(round(float(likelihood) * 3), 4), where=f"elpv_dataset, {name}")
+        )
     return records

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from data.config import DataConfig
+from data.config import SourceConfig
 from data.labels import LabelSet
 from data.readers.record import SUFFIXES, Record, is_split, one_hot, split_named
 from run.errors import UserError
 
 
-def read(config: DataConfig, labels: LabelSet, store: Path) -> list[Record]:
+def read(config: SourceConfig, labels: LabelSet, store: Path) -> list[Record]:
     """Every image below ``config.path``; a label's images may lie in folders of folders.
 
     Raises:
@@ -43,7 +43,7 @@ def _labelled(root: Path, labels: LabelSet, split: str | None) -> list[Record]:
     for folder in _folders(root):
         target = one_hot(labels.index(folder.name, str(folder)), len(labels))
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        records += [Record(path=path, target=target, split=split) for path in files]
+        records += [Record(uri=str(path.absolute()), target=target, split=split, where=str(path)) for path in files]
     return records
 
 

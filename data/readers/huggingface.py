@@ -4,14 +4,14 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from data.config import DataConfig
+from data.config import SourceConfig
 from data.labels import LabelSet
 from data.readers.record import Record, one_hot, split_named
 from run.errors import UserError
 from run.files import atomic_path
 
 
-def read(config: DataConfig, labels: LabelSet, store: Path) -> list[Record]:
+def read(config: SourceConfig, labels: LabelSet, store: Path) -> list[Record]:
     """Every row of every split; images held inside the dataset are written to ``store`` under their digest.
 
     Raises:
@@ -40,7 +40,8 @@ def read(config: DataConfig, labels: LabelSet, store: Path) -> list[Record]:
                 raise UserError(f"{where}, row {number}: no image")
             target = one_hot(labels.index(name_of(label), f"{where}, row {number}"), len(labels))
             path = _file(row[config.image_column], store)
-            records.append(Record(path=path, target=target, split=split_named(split, where) if split else None))
+            given = split_named(split, where) if split else None
+            records.append(Record(uri=str(path.absolute()), target=target, split=given, where=f"{where}, row {number}"))
     return records
 
 

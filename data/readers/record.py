@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from data.manifest import SPLITS
 from run.errors import UserError
@@ -13,17 +12,22 @@ SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", 
 _SPLIT_NAMES: Mapping[str, str] = {"valid": "val", "validation": "val", **{split: split for split in SPLITS}}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
     """One image and what the source says of it."""
 
-    path: Path
-    target: tuple[float, ...]
-    """A distribution over the labels."""
+    uri: str
+    """An absolute path, or a URI that fsspec knows."""
+    target: tuple[float, ...] | None = None
+    """A distribution over the labels; for multilabel sets the probability of each; null where there is no label."""
     votes: tuple[float, ...] | None = None
     """The annotators' votes per label, where the source has them."""
     split: str | None = None
     """The split the source gives, if it gives one."""
+    group: str | None = None
+    """What this image shares with others that must stay in its split, if the source says."""
+    where: str
+    """The place in the source, for messages: ``labels.csv, line 3``."""
 
 
 def one_hot(index: int, size: int) -> tuple[float, ...]:

@@ -5,13 +5,13 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from data.config import DataConfig
+from data.config import SourceConfig
 from data.labels import LabelSet
 from data.readers.record import Record, one_hot, split_named
 from run.errors import UserError, listed
 
 
-def read(config: DataConfig, labels: LabelSet, store: Path) -> list[Record]:
+def read(config: SourceConfig, labels: LabelSet, store: Path) -> list[Record]:
     """Every row of ``config.path``; image paths are relative to the file.
 
     Raises:
@@ -36,31 +36,35 @@ def read(config: DataConfig, labels: LabelSet, store: Path) -> list[Record]:
         if None in row or None in row.values():
             raise UserError(f"{path}, {line}: not as many cells as the header has columns ({len(header)})")
     records = [_record(f"{path}, {line}", path.parent, row, config, labels) for line, row in rows.items()]
-    absent = [f"{line}: {record.path}" for line, record in zip(rows, records, strict=True) if not record.path.is_file()]
+    absent = [
+        f"{line}: {record.uri}" for line, record in zip(rows, records, strict=True) if not Path(record.uri).is_file()
+    ]
     if absent:
         raise UserError(f"{path}: {len(absent)} of {len(records)} images are not there:\n{listed(absent)}")
     return records
 
 
-def _require_columns(path: Path, header: list[str], config: DataConfig, labels: LabelSet) -> None:
-    if config.vote_columns is not None and len(config.vote_columns) != len(labels):
-        raise UserError(f"data.vote_columns has {len(config.vote_columns)} columns for {len(labels)} labels")
-    wanted = [config.image_column, *(config.vote_columns or [config.label_column])]
+def _require_columns(path: Path, header: list[str], config: SourceConfig, labels: LabelSet) -> None:
+    if config.label_columns is not None and len(config.label_columns) != len(labels):
+        raise UserError(f"data.label_columns has {len(config.label_columns)} columns for {len(labels)} labels")
+    wanted = [config.image_column, *(config.label_columns or [config.label_column])]
     wanted += [config.split_column] if config.split_column else []
     missing = [column for column in wanted if column not in header]
     if missing:
         raise UserError(f"{path}: no column {', '.join(missing)}; it has {', '.join(header) or 'none'}")
 
 
-def _record(where: str, root: Path, row: Mapping[str, str], config: DataConfig, labels: LabelSet) -> Record:
+def _record(where: str, root: Path, row: Mapping[str, str], config: SourceConfig, labels: LabelSet) -> Record:
     votes = None
-    if config.vote_columns is None:
+    if config.label_columns is None:
         target = one_hot(labels.index(row[config.label_column], where), len(labels))
     else:
-        votes = _votes(where, [row[column] for column in config.vote_columns])
+        votes = _votes(where, [row[column] for column in config.label_columns])
         target = tuple(vote / sum(votes) for vote in votes)
     split = split_named(row[config.split_column], where) if config.split_column else None
-    return Record(path=root / row[config.image_column], target=target, votes=votes, split=split)
+    return Record(
+        uri=str((root / row[config.image_column]).absolute()), target=target, votes=votes, split=split, where=where
+    )
 
 
 def _votes(where: str, cells: list[str]) -> tuple[float, ...]:

@@ -100,7 +100,7 @@ def test_view_dataset__examples() -> None:
 
 def test_view_dataset__image_is_the_render_of_the_drawn_view() -> None:
     path = sorted(path for path, _ in elpv_rows()[:10])[4]
-    image = load(path)
+    image = load(str(path))
     view = SPEC.draw(path.stem, 2, *image.size)
     assert torch.equal(dataset()[4, 2]["image"], to_chw(render(image, view)))
     assert not torch.equal(dataset()[4, 2]["image"], dataset()[4, 1]["image"])
@@ -120,4 +120,4 @@ def test_load__an_image_that_has_gone_bad_is_named(tmp_path: Path, content: byte
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError, match=r"a\.png: .*run `pocketeva prepare` again"):
-        load(path)
+        load(str(path))

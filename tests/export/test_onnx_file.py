@@ -40,7 +40,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 def photographs(classifier: Classifier, count: int) -> NDArray[np.float32]:
     paths = [path for path, _ in support.elpv_rows()[:count]]
-    renders = [classifier.spec.render(load(path)) for path in paths]
+    renders = [classifier.spec.render(load(str(path))) for path in paths]
     return classifier.spec.normalise(np.stack(renders))
 
 

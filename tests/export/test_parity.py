@@ -15,7 +15,7 @@ from tests.export.conftest import Exported
 
 
 def photographs(count: int) -> list[Image.Image]:
-    return [load(path) for path, _ in support.elpv_rows()[:count]]
+    return [load(str(path)) for path, _ in support.elpv_rows()[:count]]
 
 
 @pytest.mark.parametrize("count", [1, 5, 40])

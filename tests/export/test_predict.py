@@ -45,7 +45,7 @@ def test_predict__json_lines(release: Path, photographs: Path, capsys: pytest.Ca
     assert [Path(row["path"]).name for row in rows] == ["a.PNG", "b.png", "c.png", "b.png"]
     model = OnnxClassifier(release / "onnx" / "model.onnx")
     for row in rows:
-        expected = model.probabilities([load(Path(row["path"]))])[0]
+        expected = model.probabilities([load(row["path"])])[0]
         assert list(row["scores"]) == list(support.FOUR.names)
         np.testing.assert_allclose(list(row["scores"].values()), expected, atol=1e-5)
         assert row["label"] == support.FOUR.names[int(expected.argmax())]
@@ -55,7 +55,7 @@ def test_predict__json_lines(release: Path, photographs: Path, capsys: pytest.Ca
 def test_predict__table(release: Path, photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert predict(release / "onnx" / "model.onnx", photographs / "b.png") == 0
     printed = capsys.readouterr().out
-    score = OnnxClassifier(release / "onnx" / "model.onnx").probabilities([load(photographs / "b.png")])[0].max()
+    score = OnnxClassifier(release / "onnx" / "model.onnx").probabilities([load(str(photographs / "b.png"))])[0].max()
     assert f"{score:.3f}" in printed
     assert "sound" in printed
 

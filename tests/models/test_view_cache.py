@@ -63,7 +63,7 @@ def expected(classifier: Classifier, rows: Manifest, views: int) -> NDArray[np.f
     """One view at a time, without any of the cache's machinery."""
     result = []
     for uri, image_id in zip(rows.column("uri"), rows.column("image_id"), strict=True):
-        image = load(Path(uri))
+        image = load(uri)
         for index in range(views):
             values = classifier.spec.normalise(classifier.spec.render(image, SPEC.draw(image_id, index, *image.size)))
             with torch.no_grad():

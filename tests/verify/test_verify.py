@@ -59,7 +59,7 @@ def criterion(certificate: dict[str, Any], name: str, model: str, file: str = "o
 
 def first_choices(path: Path, rows: Manifest) -> list[int]:
     classifier = (RgbClassifier if path.name == "rgb.onnx" else OnnxClassifier)(path)
-    return [int(classifier.probabilities([load(Path(uri))]).argmax()) for uri in rows.column("uri")]
+    return [int(classifier.probabilities([load(uri)]).argmax()) for uri in rows.column("uri")]
 
 
 def test_verify__certificate(finished_root: Path) -> None:

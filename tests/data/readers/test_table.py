@@ -39,7 +39,7 @@ def test_read__votes_take_the_order_of_the_labels_not_of_the_columns(tmp_path: P
         tmp_path,
         "file,bad,good\na.png,3,1\nb.png,0,2\nc.png,0.25,0.75\n",
         image_column="file",
-        vote_columns=["good", "bad"],
+        label_columns=["good", "bad"],
     )
     found = records(config)
     assert [r.votes for r in found] == [(1.0, 3.0), (2.0, 0.0), (0.75, 0.25)]
@@ -57,8 +57,8 @@ def test_read__split_column(tmp_path: Path) -> None:
     [
         ("picture,label\na.png,sound\n", {}, "no column image; it has picture, label"),
         ("image,label\na.png,sound\n", {"split_column": "part"}, "no column part"),
-        ("image,label\na.png,sound\n", {"vote_columns": ["x", "y"]}, "no column x, y"),
-        ("image,x\na.png,1\n", {"vote_columns": ["x"]}, "has 1 columns for 2 labels"),
+        ("image,label\na.png,sound\n", {"label_columns": ["x", "y"]}, "no column x, y"),
+        ("image,x\na.png,1\n", {"label_columns": ["x"]}, "has 1 columns for 2 labels"),
         ("image,label\n", {}, "has no rows"),
         ("", {}, "no column image, label; it has none"),
         ("image,label\na.png,sound\nb.png,brokn\n", {}, "line 3: label 'brokn'.*did you mean 'broken'"),
@@ -73,11 +73,11 @@ def test_read__split_column(tmp_path: Path) -> None:
         ("image,label\na.png,sound,more\n", {}, "line 2: not as many cells"),
         ("image,label\na.png,s\0und\n", {}, "not a CSV file|label"),
         ("image,label,part\na.png,sound,dev\n", {"split_column": "part"}, "line 2: split 'dev' is none of"),
-        ("image,x,y\na.png,1,many\n", {"vote_columns": ["x", "y"]}, "line 2: votes .* are not all numbers"),
-        ("image,x,y\na.png,1\n", {"vote_columns": ["x", "y"]}, "line 2"),
-        ("image,x,y\na.png,0,0\n", {"vote_columns": ["x", "y"]}, "line 2: votes .* one above 0"),
-        ("image,x,y\na.png,-1,2\n", {"vote_columns": ["x", "y"]}, "line 2: votes .* 0 or more"),
-        ("image,x,y\na.png,nan,2\n", {"vote_columns": ["x", "y"]}, "line 2: votes .* 0 or more"),
+        ("image,x,y\na.png,1,many\n", {"label_columns": ["x", "y"]}, "line 2: votes .* are not all numbers"),
+        ("image,x,y\na.png,1\n", {"label_columns": ["x", "y"]}, "line 2"),
+        ("image,x,y\na.png,0,0\n", {"label_columns": ["x", "y"]}, "line 2: votes .* one above 0"),
+        ("image,x,y\na.png,-1,2\n", {"label_columns": ["x", "y"]}, "line 2: votes .* 0 or more"),
+        ("image,x,y\na.png,nan,2\n", {"label_columns": ["x", "y"]}, "line 2: votes .* 0 or more"),
         ("image,label\na.png,s\xf6und\n".encode("latin-1"), {}, r"not UTF-8 \(byte 19\)"),
     ],
 )
