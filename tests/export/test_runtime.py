@@ -15,7 +15,7 @@ from tests.export.conftest import Exported
 
 def test_onnx_classifier__probabilities_are_those_of_torch(exported: Exported) -> None:
     classifier, path = exported
-    images = [load(source) for source, _ in support.elpv_rows()[:3]] + [
+    images = [load(str(source)) for source, _ in support.elpv_rows()[:3]] + [
         support.picture(91, 40),
         support.picture(30, 77),
     ]
