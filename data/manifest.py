@@ -14,9 +14,18 @@ from numpy.typing import NDArray
 
 from data.labels import LabelSet
 from run.errors import UserError
-from run.files import atomic_path
+from run.files import Json, atomic_path
 
 SPLITS = ("train", "val", "calibration", "test", "unlabeled")
+
+OK = "ok"
+DUPLICATE = "duplicate of "
+NEAR_DUPLICATE = "near-duplicate of "
+CONFLICT = "the same picture has different labels"
+TORN = "its duplicates are recorded in different splits"
+
+LEFT_OUT = {"duplicates": DUPLICATE, "near_duplicates_of_held_out": NEAR_DUPLICATE, "conflicts": CONFLICT, "torn": TORN}
+"""What the status of readable images that take no part begins with, by kind."""
 
 SCHEMA = pa.schema(
     [
@@ -38,8 +47,8 @@ class Manifest:
     """Rows of a manifest, all of them or those of some splits.
 
     ``image_id`` is the SHA-256 of the file's bytes, ``uri`` where they lie, ``target`` a distribution over the labels
-    (null when unlabelled), ``group`` is shared by images whose pixels are equal, ``status`` is ``ok`` or why the row
-    takes no part.
+    (null when unlabelled), ``group`` is shared by images that have to be in one split, ``status`` is ``ok`` or why
+    the row takes no part.
     """
 
     labels: LabelSet
@@ -65,15 +74,16 @@ class Manifest:
         labels.require_equal(LabelSet(tuple(stored["names"]), stored["kind"]), str(path))
         return cls(labels, table)
 
-    def write(self, path: Path) -> None:
-        """Write atomically; equal manifests give equal bytes."""
-        metadata = {"labels": json.dumps(self.labels.to_json(), ensure_ascii=False)}
+    def write(self, path: Path, **notes: Json) -> None:
+        """Write atomically, with notes in the file's metadata; equal manifests give equal bytes."""
+        facts = {"labels": self.labels.to_json(), **notes}
+        metadata = {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()}
         with atomic_path(path) as partial:
             pq.write_table(self.table.replace_schema_metadata(metadata), partial)
 
     def usable(self, *splits: str) -> "Manifest":
         """The rows with status ``ok`` in these splits."""
-        usable = pc.equal(self.table.column("status"), "ok")
+        usable = pc.equal(self.table.column("status"), OK)
         inside = pc.is_in(self.table.column("split"), pa.array(splits, pa.string()))
         return Manifest(self.labels, self.table.filter(pc.and_(usable, inside)))
 

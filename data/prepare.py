@@ -1,163 +1,203 @@
 """Stage 0: read labels and images once, and write down what was found."""
 
-import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, cast
 
-from rich.table import Table
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from data import readers
+from data.audit import Promise, audit, require_images, show
 from data.config import DataConfig
-from data.decode import DecodeError, decode
+from data.groups import Groups, find_groups
 from data.labels import LabelSet
-from data.manifest import SPLITS, Manifest
-from data.readers import READERS
+from data.listing import collect, listing_digest
+from data.manifest import CONFLICT, DUPLICATE, NEAR_DUPLICATE, OK, SCHEMA, SPLITS, TORN, Manifest
 from data.readers.record import Record
-from data.splits import draw_split
-from run.console import console, log, progress
+from data.scan import scan
+from data.splits import NONE, Splits, assign
 from run.errors import UserError, listed
-from run.files import Json, json_digest, write_json
+from run.files import Json, write_json
 from run.folder import RunFolder
 
+UNLABELED = SPLITS.index("unlabeled")
 
-def prepare(run: RunFolder, labels: LabelSet, config: DataConfig) -> Manifest:
-    """Read the source, check every image, draw the splits, write the manifest and the audit.
 
-    Nothing is read again while the config and the files' sizes and times are the same.
+def prepare(
+    run: RunFolder,
+    labels: LabelSet,
+    config: DataConfig,
+    *,
+    records: Iterable[Record] | None = None,
+    promise: Promise | None = None,
+) -> Manifest:
+    """Read the sources, check every image, draw the splits, write the manifest and the audit.
+
+    An image is read again only if its file's size, time or tag changed. A split that is recorded is kept.
+
+    Args:
+        run: where to write.
+        labels: the label set.
+        config: the sources.
+        records: the labelled images, instead of those that ``config`` names; an in-memory data set, for example.
+        promise: what verification will ask of the test split, to say whether there are images enough.
 
     Raises:
-        UserError: the source is wrong, an image cannot be decoded, or a label or a split is empty.
+        UserError: a source is wrong, an image is not there or cannot be decoded, or a label or a split is empty.
     """
-    records = READERS[config.format](config, labels, run.data / "images")
-    inputs: dict[str, Json] = {"data": asdict(config), "labels": labels.to_json(), "files": _listing(records)}
+    listing = _listing(run, labels, config, records)
+    inputs: dict[str, Json] = {
+        "data": asdict(config),
+        "labels": labels.to_json(),
+        "promise": None if promise is None else asdict(promise),
+        "files": listing_digest(listing),
+    }
     if run.skips("prepare", inputs):
         return Manifest.read(run.manifest, labels)
-    rows = _read_all(records)
-    refused = [f"{row['uri']}: {row['status']}" for row in rows if row["status"] != "ok"]
-    if refused and not config.skip_unreadable:
-        raise UserError(
-            f"{len(refused)} of {len(rows)} images cannot be read:\n{listed(refused)}\n"
-            "Repair or remove them, or set data.skip_unreadable to true to go on without them."
-        )
-    _mark_duplicates(rows)
-    _assign_splits(rows, config)
-    manifest = Manifest.of(labels, rows)
-    audit = _audit(manifest)
-    _require_images(audit, labels)
-    manifest.write(run.manifest)
-    write_json(run.data / "audit.json", audit)
+    table = _with_columns(listing, scan(listing, run.data / "scan"))
+    _require_readable(table, config)
+    groups = find_groups(table, near_bits=config.near_duplicate_bits, join_near=config.near_duplicates == "group")
+    split, crossing = _splits(run, table, groups, config)
+    status = _statuses(table, groups, split, len(labels))
+    manifest = _manifest(labels, table, groups, split, status)
+    found = audit(manifest, groups, crossing, promise)
+    require_images(found, labels.names)
+    manifest.write(run.manifest, splits=asdict(config.splits))
+    write_json(run.data / "audit.json", found)
     run.mark_done("prepare", inputs, [run.manifest, run.data / "audit.json"])
-    _show(audit, labels)
+    show(found)
     return manifest
 
 
-def _listing(records: Sequence[Record]) -> str:
-    """Digest of what the source lists: paths, sizes, times, targets and splits."""
-    missing = [record.uri for record in records if not Path(record.uri).is_file()]
-    if missing:
-        raise UserError(f"{len(missing)} images are not there:\n{listed(missing)}")
-    entries: list[Json] = []
-    for record in records:
-        stat = Path(record.uri).stat()
-        entries.append([record.uri, stat.st_size, stat.st_mtime_ns, record.target, record.split])
-    return json_digest(entries)
+def _listing(run: RunFolder, labels: LabelSet, config: DataConfig, records: Iterable[Record] | None) -> pa.Table:
+    """Labelled images, then those of the pool that are not among them."""
+    store = run.data / "images"
+    listing = collect(readers.read(config, labels, store) if records is None else records)
+    if config.unlabeled is None:
+        return listing
+    pool = collect(replace(record, split="unlabeled") for record in readers.read(config.unlabeled, None, store))
+    new = pc.invert(pc.is_in(pool.column("uri"), value_set=listing.column("uri")))
+    both = pa.concat_tables([listing, pool.filter(new)])
+    return both.take(pc.sort_indices(both.column("uri")))
 
 
-def _read_all(records: Sequence[Record]) -> list[dict[str, Any]]:
-    rows = []
-    with ThreadPoolExecutor() as pool, progress("reading images", len(records)) as advance:
-        for row in pool.map(_read, records):
-            rows.append(row)
-            advance(1)
-    return rows
+def _with_columns(table: pa.Table, more: pa.Table) -> pa.Table:
+    for name in more.column_names:
+        table = table.append_column(name, more.column(name))
+    return table
 
 
-def _read(record: Record) -> dict[str, Any]:
-    """One manifest row, its split still to be drawn."""
-    data = Path(record.uri).read_bytes()
-    row: dict[str, Any] = {
-        "image_id": hashlib.sha256(data).hexdigest(),
-        "uri": record.uri,
-        "target": record.target,
-        "votes": record.votes,
-        "split": record.split,
-        "status": "ok",
-    }
-    try:
-        image = decode(data)
-    except DecodeError as error:
-        return {**row, "group": row["image_id"], "width": 0, "height": 0, "status": str(error)}
-    pixels = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
-    return {**row, "group": pixels, "width": image.width, "height": image.height}
-
-
-def _mark_duplicates(rows: list[dict[str, Any]]) -> None:
-    """Of files with equal bytes one row stays, or none where their labels or given splits differ."""
-    by_id = defaultdict(list)
-    for row in sorted(rows, key=lambda row: str(row["uri"])):
-        by_id[row["image_id"]].append(row)
-    for first, *others in by_id.values():
-        if any(row["target"] != first["target"] for row in others):
-            for row in (first, *others):
-                row["status"] = "the same file has different labels"
-        elif any(row["split"] != first["split"] for row in others):
-            raise UserError(
-                "the same file lies in different splits; keep one of them:\n"
-                + listed(f"{row['uri']} ({row['split']})" for row in (first, *others))
-            )
-        for row in others:
-            if row["status"] == "ok":
-                row["status"] = f"duplicate of {first['uri']}"
-
-
-def _assign_splits(rows: list[dict[str, Any]], config: DataConfig) -> None:
-    """Keep given splits; draw those that the source does not give from its training images."""
-    given = {row["split"] for row in rows} - {None}
-    absent = tuple(split for split in ("test", "calibration", "val") if split not in given)
-    for row in rows:
-        if row["split"] in (None, "train"):
-            row["split"] = draw_split(row["group"], config.splits, absent)
-
-
-def _audit(manifest: Manifest) -> dict[str, Json]:
-    names = manifest.labels.names
-    images: dict[str, Json] = {}
-    for split in SPLITS:
-        part = manifest.usable(split)
-        counts = Counter(part.targets().argmax(1).tolist())
-        images[split] = {name: counts[index] for index, name in enumerate(names)}
-    left_out: list[Json] = [
-        {"uri": uri, "reason": status}
-        for uri, status in zip(manifest.column("uri"), manifest.column("status"), strict=True)
-        if status != "ok"
-    ]
-    return {"rows": len(manifest), "images": images, "left_out": left_out}
-
-
-def _require_images(audit: dict[str, Json], labels: LabelSet) -> None:
-    images = cast("dict[str, dict[str, int]]", audit["images"])
-    for split in ("train", "val", "calibration", "test"):
-        if not sum(images[split].values()):
-            raise UserError(f"the {split} split has no images: add images, or raise data.splits.{split}")
-    empty = [name for name in labels.names if not images["train"][name]]
-    if empty:
-        raise UserError(f"no training images for {', '.join(empty)}: add some, or take the label out of labels.names")
-
-
-def _show(audit: dict[str, Json], labels: LabelSet) -> None:
-    images = cast("dict[str, dict[str, int]]", audit["images"])
-    table = Table(title="images", title_justify="left")
-    table.add_column("label")
-    for split in SPLITS:
-        table.add_column(split, justify="right")
-    for name in labels.names:
-        table.add_row(name, *(f"{images[split][name]:,}" for split in SPLITS))
-    console.print(table)
-    left_out = cast("list[dict[str, str]]", audit["left_out"])
-    if left_out:
-        log.print(
-            f"{len(left_out)} files take no part:\n" + listed(f"{row['uri']}: {row['reason']}" for row in left_out)
+def _require_readable(table: pa.Table, config: DataConfig) -> None:
+    refused = table.filter(pc.not_equal(table.column("status"), OK))
+    if len(refused) and not config.skip_unreadable:
+        shown = refused.select(["where", "uri", "status"]).slice(0, 100).to_pylist()
+        lines = [f"{row['uri']}: {row['status']}" for row in shown] + [""] * (len(refused) - len(shown))
+        raise UserError(
+            f"{len(refused):,} of {len(table):,} images cannot be read:\n{listed(lines)}\n"
+            "Repair or remove them, or set data.skip_unreadable to true to go on without them."
         )
+
+
+def _splits(run: RunFolder, table: pa.Table, groups: Groups, config: DataConfig) -> tuple[Splits, NDArray[np.bool_]]:
+    """The split of every row, and which rows have duplicates in another given split."""
+    given = _numbers(table.column("split"))
+    given[~np.asarray(table.column("target").is_valid(), bool)] = UNLABELED
+    pool = given == UNLABELED
+    split, crossing = given.copy(), np.zeros(len(table), bool)
+    rows = np.flatnonzero(~pool)
+    recorded = _recorded(run.manifest, table, groups, config)
+    found = assign(groups.group[rows], groups.names, given[rows], recorded[rows], config.splits)
+    split[rows], crossing[rows] = found.split, found.crossing
+    if crossing.any() and not config.allow_leakage:
+        where = table.select(["where", "split"]).filter(pa.array(crossing))
+        order = np.argsort(groups.group[crossing], kind="stable")
+        lines = (f"{row['where']} ({row['split']})" for row in where.take(order).to_pylist())
+        raise UserError(
+            f"{crossing.sum():,} images have duplicates, or others of their group, in another given split:\n"
+            f"{listed(lines)}\nKeep each in one split, or set data.allow_leakage to true to go on like this."
+        )
+    return split, crossing
+
+
+def _recorded(path: Path, table: pa.Table, groups: Groups, config: DataConfig) -> Splits:
+    """The splits of the last manifest, by image and else by group; none if it was drawn with other shares or seed."""
+    nothing = np.full(len(table), NONE, np.int8)
+    if not path.is_file():
+        return nothing
+    notes = pq.read_schema(path).metadata
+    if json.loads(notes.get(b"splits", b"null")) != asdict(config.splits):
+        return nothing
+    old = pq.read_table(path, columns=["image_id", "group", "split", "status"])
+    old = old.filter(pc.and_(pc.equal(old.column("status"), OK), pc.not_equal(old.column("split"), "unlabeled")))
+    of_image = pc.index_in(table.column("image_id"), value_set=old.column("image_id"))
+    of_group = pc.index_in(groups.names, value_set=old.column("group")).take(pa.array(groups.group))
+    return _numbers(old.column("split").take(pc.coalesce(of_image, of_group)))
+
+
+def _numbers(splits: pa.ChunkedArray) -> Splits:
+    """Places in ``SPLITS``; ``NONE`` for null."""
+    places = pc.index_in(splits, value_set=pa.array(SPLITS))
+    return np.array(pc.fill_null(places, NONE).to_numpy(), np.int8)
+
+
+def _statuses(table: pa.Table, groups: Groups, split: Splits, labels: int) -> list[str]:
+    """``ok``, or why a row takes no part."""
+    status: list[str] = table.column("status").to_pylist()
+    uris = table.column("uri")
+    decoded = np.array(pc.equal(table.column("status"), OK))
+    labelled = decoded & (split != UNLABELED)
+    for row in np.flatnonzero(_conflicting(table, groups, labelled, labels)).tolist():
+        status[row] = CONFLICT
+    for row in np.flatnonzero(labelled & (split == NONE)).tolist():
+        status[row] = TORN
+    image = table.column("image_id").combine_chunks().dictionary_encode().indices.to_numpy()
+    for row, first in _repeats(image.astype(np.int64) * len(SPLITS) + split, decoded):
+        if status[row] == OK:
+            status[row] = f"{DUPLICATE}{uris[first].as_py()}"
+    held_out = labelled & np.isin(split, [SPLITS.index(name) for name in ("val", "calibration", "test")])
+    pool = decoded & (split == UNLABELED)
+    for codes, others, reason in (
+        (groups.pixels, labelled, DUPLICATE),
+        (groups.near.astype(np.int64), held_out, NEAR_DUPLICATE),
+    ):
+        first_of = dict(zip(codes[others][::-1].tolist(), np.flatnonzero(others)[::-1].tolist(), strict=True))
+        for row in np.flatnonzero(pool).tolist():
+            like = first_of.get(int(codes[row]))
+            if like is not None and status[row] == OK:
+                status[row] = f"{reason}{uris[like].as_py()}"
+    return status
+
+
+def _conflicting(table: pa.Table, groups: Groups, labelled: NDArray[np.bool_], labels: int) -> NDArray[np.bool_]:
+    """Labelled rows whose picture has another label elsewhere."""
+    rows = np.flatnonzero(labelled)
+    targets = pc.list_flatten(table.column("target").take(rows)).to_numpy().reshape(len(rows), labels)
+    _, first, code = np.unique(groups.pixels[rows], return_index=True, return_inverse=True)
+    differs = (targets != targets[first][code]).any(1)
+    conflict = np.zeros(len(table), bool)
+    conflict[rows] = (np.bincount(code, weights=differs) > 0)[code]
+    return conflict
+
+
+def _repeats(codes: NDArray[np.int64], among: NDArray[np.bool_]) -> Iterable[tuple[int, int]]:
+    """Pairs of a row and the first row with the same number."""
+    rows = np.flatnonzero(among)
+    _, first, inverse = np.unique(codes[rows], return_index=True, return_inverse=True)
+    earlier = rows[first][inverse]
+    later = earlier != rows
+    return zip(rows[later].tolist(), earlier[later].tolist(), strict=True)
+
+
+def _manifest(labels: LabelSet, table: pa.Table, groups: Groups, split: Splits, status: list[str]) -> Manifest:
+    columns = {
+        **{name: table.column(name) for name in ("image_id", "uri", "target", "votes", "width", "height")},
+        "split": pa.array([*SPLITS, "train"]).take(pa.array(split.astype(np.int64) % (len(SPLITS) + 1))),
+        "group": groups.names.take(pa.array(groups.group)),
+        "status": pa.array(status, pa.string()),
+    }
+    return Manifest(labels, pa.table({name: columns[name] for name in SCHEMA.names}, SCHEMA))

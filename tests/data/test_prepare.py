@@ -10,14 +10,16 @@ from typing import Any
 
 import datasets
 import pytest
+from PIL import Image
 
-from data.config import DataConfig, SplitsConfig
+from data import scan
+from data.config import DataConfig, SourceConfig, SplitsConfig
 from data.labels import LabelSet
 from data.manifest import Manifest
 from data.prepare import prepare
 from run.errors import UserError
 from run.folder import RunFolder
-from tests.support import SPLITS, TWO, encoded, files_below, label_folders, picture
+from tests.support import SPLITS, TWO, elpv_rows, encoded, files_below, label_folders, picture
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def test_prepare__one_row_per_image(images: Path, tmp_path: Path) -> None:
         assert (row["width"], row["height"], row["status"]) == (300, 300, "ok")
     facts = audit(run)
     assert facts["rows"] == 40
-    assert facts["left_out"] == []
+    assert facts["refused"] == facts["duplicates"] == facts["conflicts"] == {"images": 0, "examples": []}
     counts = Counter((row["split"], "sound" if row["target"][0] else "broken") for row in found.values())
     assert all(facts["images"][split][name] == count for (split, name), count in counts.items())
 
@@ -70,7 +72,7 @@ def test_prepare__second_call_reads_no_image_and_writes_nothing(images: Path, tm
     assert files_below(run.root) == before
     assert {path: path.stat().st_mtime_ns for path in run.root.rglob("*")} == stamps
     os.utime(path)
-    with pytest.raises(UserError, match="40 of 40 images cannot be read"):
+    with pytest.raises(UserError, match="1 of 40 images cannot be read"):
         prepare(run, TWO, config(images))
 
 
@@ -101,9 +103,8 @@ def test_prepare__same_bytes_take_part_once(images: Path, tmp_path: Path) -> Non
     assert found[original.name]["status"] == "ok"
     assert found["zz-copy.png"]["status"] == f"duplicate of {original}"
     assert len(manifest.usable("train", "val", "calibration", "test")) == 40
-    assert audit(run)["left_out"] == [
-        {"uri": str(images / "sound" / "zz-copy.png"), "reason": f"duplicate of {original}"}
-    ]
+    row = {"uri": str(images / "sound" / "zz-copy.png"), "reason": f"duplicate of {original}"}
+    assert audit(run)["duplicates"] == {"images": 1, "examples": [row]}
 
 
 def test_prepare__same_pixels_share_a_group_and_a_split(images: Path, tmp_path: Path) -> None:
@@ -123,17 +124,27 @@ def test_prepare__same_bytes_with_two_labels_take_no_part(images: Path, tmp_path
     shutil.copyfile(original, images / "broken" / "zz.png")
     run = RunFolder(tmp_path / "run")
     found = rows(prepare(run, TWO, config(images)))
-    reason = "the same file has different labels"
+    reason = "the same picture has different labels"
     assert found[original.name]["status"] == found["zz.png"]["status"] == reason
-    assert [row["reason"] for row in audit(run)["left_out"]] == [reason, reason]
+    assert [row["reason"] for row in audit(run)["conflicts"]["examples"]] == [reason, reason]
 
 
-def test_prepare__same_bytes_in_two_given_splits(images: Path, tmp_path: Path) -> None:
-    (tmp_path / "splits").mkdir()
-    for split in ("train", "test"):
-        shutil.copytree(images, tmp_path / "splits" / split)
-    with pytest.raises(UserError, match=r"(?s)different splits.*\(test\).*\(train\)"):
-        prepare(RunFolder(tmp_path / "run"), TWO, config(tmp_path / "splits"))
+def test_prepare__same_picture_in_two_given_splits(images: Path, tmp_path: Path) -> None:
+    shutil.copytree(images, tmp_path / "splits" / "train")
+    copied = sorted((images / "sound").iterdir())[:4]
+    for path in copied:
+        with Image.open(path) as image:  # other bytes, same pixels
+            target = tmp_path / "splits" / "test" / "sound" / f"{path.stem}.bmp"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            image.save(target)
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(UserError, match=r"(?s)8 images have duplicates.*\(test\).*\(train\).*data.allow_leakage"):
+        prepare(run, TWO, config(tmp_path / "splits"))
+    assert not run.manifest.exists()
+    found = rows(prepare(run, TWO, config(tmp_path / "splits", allow_leakage=True)))
+    for path in copied:
+        assert (found[path.name]["split"], found[f"{path.stem}.bmp"]["split"]) == ("train", "test")
+    assert audit(run)["leakage"]["images"] == 8
 
 
 def test_prepare__unreadable_images_are_listed_or_left_out(images: Path, tmp_path: Path) -> None:
@@ -151,7 +162,7 @@ def test_prepare__unreadable_images_are_listed_or_left_out(images: Path, tmp_pat
     found = rows(prepare(run, TWO, config(images, skip_unreadable=True)))
     assert len(found) == 43
     assert {name for name, row in found.items() if row["status"] != "ok"} == {"page.jpg", "empty.png", "cut.jpg"}
-    assert len(audit(run)["left_out"]) == 3
+    assert {Path(row["uri"]).name for row in audit(run)["refused"]["examples"]} == {"page.jpg", "empty.png", "cut.jpg"}
 
 
 def test_prepare__a_renamed_extension_is_no_matter(images: Path, tmp_path: Path) -> None:
@@ -236,3 +247,120 @@ def test_prepare__a_changed_config_is_read_again(images: Path, tmp_path: Path) -
     before = rows(prepare(run, TWO, config(images)))
     after = rows(prepare(run, TWO, config(images, splits=replace(SPLITS, seed=5))))
     assert any(after[name]["split"] != row["split"] for name, row in before.items())
+
+
+def test_prepare__a_recorded_split_is_kept_and_a_duplicate_joins_it(images: Path, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    before = rows(prepare(run, TWO, config(images)))
+    for path in sorted(images.rglob("*.png")):
+        with Image.open(path) as image:
+            image.save(path.with_suffix(".bmp"))
+        if before[path.name]["split"] == "test":
+            path.unlink()  # the old image goes, its duplicate comes: it must not leave the test split
+    after = rows(prepare(run, TWO, config(images)))
+    assert {name for name, row in before.items() if row["split"] == "test"}.isdisjoint(after)
+    for name, row in before.items():
+        assert after[Path(name).with_suffix(".bmp").name]["split"] == row["split"]
+
+
+def test_prepare__near_duplicates_are_reported_or_kept_together(images: Path, tmp_path: Path) -> None:
+    for path in sorted((images / "sound").iterdir()):
+        with Image.open(path) as image:
+            image.resize((200, 200)).save(images / "sound" / f"{path.stem}-small.png")
+    run = RunFolder(tmp_path / "run")
+    apart = rows(prepare(run, TWO, config(images)))
+    near = audit(run)["near_duplicates"]
+    assert near["images"] >= 40
+    assert near["crossing_splits"] > 0
+    assert len({example["split"] for example in near["examples"][0]}) > 1
+    pairs = [(name, f"{Path(name).stem}-small.png") for name in apart if f"{Path(name).stem}-small.png" in apart]
+    assert len(pairs) == 20
+    assert any(apart[a]["split"] != apart[b]["split"] for a, b in pairs)
+    again = RunFolder(tmp_path / "again")
+    joined = rows(prepare(again, TWO, config(images, near_duplicates="group")))
+    assert all(joined[a]["split"] == joined[b]["split"] for a, b in pairs)
+    assert all(joined[a]["group"] == joined[b]["group"] for a, b in pairs)
+    assert audit(again)["near_duplicates"]["crossing_splits"] == 0
+
+
+def test_prepare__a_group_column_stays_in_one_split(images: Path, tmp_path: Path) -> None:
+    paths = sorted(images.rglob("*.png"))
+    table = tmp_path / "labels.csv"
+    lines = [f"{path},{path.parent.name},patient {number // 2}" for number, path in enumerate(paths)]
+    table.write_text("\n".join(["image,label,patient", *lines]))
+    found = rows(prepare(RunFolder(tmp_path / "run"), TWO, config(table, "csv", group_column="patient")))
+    for first, second in zip(paths[::2], paths[1::2], strict=True):
+        a, b = found[first.name], found[second.name]
+        assert (a["group"], a["split"]) == (b["group"], b["split"])
+    assert len({row["group"] for row in found.values()}) == 20
+
+
+def test_prepare__unlabelled_images_join_one_split_of_their_own(images: Path, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    labelled = rows(prepare(run, TWO, config(images)))
+    held_out = [name for name, row in labelled.items() if row["split"] == "test"]
+    pool = tmp_path / "pool"
+    (pool / "deep").mkdir(parents=True)
+    originals = {path.name: path for path in images.rglob("*.png")}
+    shutil.copyfile(originals[held_out[0]], pool / "same bytes.png")
+    with Image.open(originals[held_out[1]]) as image:
+        image.save(pool / "same pixels.bmp")
+    with Image.open(originals[held_out[2]]) as image:
+        image.resize((150, 150)).save(pool / "nearly.png")
+    fresh = [path for path, _ in elpv_rows()[100:103]]
+    for path in fresh:
+        shutil.copyfile(path, pool / "deep" / path.name)
+    found = rows(prepare(run, TWO, config(images, unlabeled=SourceConfig(format="folder", path=str(pool)))))
+    assert {name: row["split"] for name, row in found.items() if name in labelled} == {
+        name: row["split"] for name, row in labelled.items()
+    }
+    assert found["same bytes.png"]["status"] == f"duplicate of {originals[held_out[0]]}"
+    assert found["same pixels.bmp"]["status"] == f"duplicate of {originals[held_out[1]]}"
+    assert found["nearly.png"]["status"].startswith("near-duplicate of ")
+    for path in fresh:
+        row = found[path.name]
+        assert (row["split"], row["target"], row["status"]) == ("unlabeled", None, "ok")
+    assert audit(run)["totals"]["unlabeled"] == 3
+
+
+@pytest.mark.parametrize("interrupted_after", [1, 2])
+def test_prepare__killed_and_resumed_gives_the_same_bytes(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted_after: int
+) -> None:
+    whole = RunFolder(tmp_path / "whole")
+    prepare(whole, TWO, config(images))
+    monkeypatch.setattr(scan, "SHARD", 10)
+    read, seen = scan.read_bytes, list[str]()
+
+    def failing(uri: str) -> bytes:
+        seen.append(uri)
+        if len(seen) > 10 * interrupted_after:
+            raise KeyboardInterrupt
+        return read(uri)
+
+    run = RunFolder(tmp_path / "run")
+    monkeypatch.setattr(scan, "read_bytes", failing)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(run, TWO, config(images))
+    assert not run.manifest.exists()
+    seen.clear()
+    monkeypatch.setattr(scan, "read_bytes", lambda uri: (seen.append(uri), read(uri))[1])
+    prepare(run, TWO, config(images))
+    assert len(seen) == 40 - 10 * interrupted_after
+    assert run.manifest.read_bytes() == whole.manifest.read_bytes()
+    assert (run.data / "audit.json").read_bytes() == (whole.data / "audit.json").read_bytes()
+
+
+def test_prepare__only_new_and_changed_images_are_read_again(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    prepare(run, TWO, config(images))
+    picture(seed=1).save(images / "sound" / "new.png")
+    changed = min((images / "broken").iterdir())
+    picture(seed=2).save(changed)
+    read, seen = scan.read_bytes, set[str]()
+    monkeypatch.setattr(scan, "read_bytes", lambda uri: (seen.add(uri), read(uri))[1])
+    found = rows(prepare(run, TWO, config(images)))
+    assert seen == {str(images / "sound" / "new.png"), str(changed)}
+    assert found[changed.name]["image_id"] == hashlib.sha256(changed.read_bytes()).hexdigest()

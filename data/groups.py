@@ -1,0 +1,73 @@
+"""Which images belong together: equal pixels, the source's own groups, and near-duplicates if they are asked for."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from data.duplicates import chain, components, near_pairs
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Numbers [N] that rows share; a row that does not decode shares none with another."""
+
+    pixels: NDArray[np.int64]
+    """Equal where the decoded pixels are."""
+    near: NDArray[np.int32]
+    """Equal for near-duplicates, and for whatever links them."""
+    group: NDArray[np.int32]
+    """Equal for rows that have to be in one split."""
+    names: pa.Array
+    """Name of each group: the least of its source groups, or else of its pixel digests."""
+
+
+def find_groups(table: pa.Table, *, near_bits: int, join_near: bool) -> Groups:
+    """Group the rows of a table with ``pixels``, ``phash`` and ``group``.
+
+    Args:
+        table: the rows.
+        near_bits: largest distance of two near-duplicates' perceptual hashes.
+        join_near: near-duplicates have to be in one split too.
+    """
+    pixels = _codes(table.column("pixels"))
+    same_pixels = chain(pixels)
+    near = components(len(table), np.concatenate([same_pixels, _near_links(table.column("phash"), pixels, near_bits)]))
+    source = _codes(table.column("group"))
+    group = components(len(table), np.concatenate([chain(near) if join_near else same_pixels, chain(source)]))
+    return Groups(pixels=pixels, near=near, group=group, names=_names(table, group))
+
+
+def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """A number per distinct value [N]; -1 where there is none."""
+    indices = column.combine_chunks().dictionary_encode().indices
+    codes: NDArray[np.int64] = pc.fill_null(indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes
+
+
+def _near_links(hashes: pa.ChunkedArray, pixels: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+    """Links [L, 2] between rows whose perceptual hashes are close; one row stands for those of equal pixels."""
+    rows = np.flatnonzero(hashes.is_valid().to_numpy())
+    rows = rows[np.unique(pixels[rows], return_index=True)[1]]
+    values = pc.fill_null(hashes, 0).to_numpy()[rows]
+    distinct, first, code = np.unique(values, return_index=True, return_inverse=True)
+    equal = rows[chain(code)]
+    return np.concatenate([equal, rows[first][near_pairs(distinct, bits)]])
+
+
+def _names(table: pa.Table, group: NDArray[np.int32]) -> pa.Array:
+    """Source groups go before pixels ("0" before "1"): new images then leave a group's name as it is."""
+    given = table.column("group").combine_chunks()
+    by_source = pc.dictionary_encode(given)
+    digests = pa.array(["0" + hashlib.sha256(name.encode()).hexdigest() for name in by_source.dictionary.to_pylist()])
+    sources = pc.take(digests.cast(pa.string()), by_source.indices)
+    keys = pc.coalesce(sources, pc.binary_join_element_wise("1", table.column("pixels").combine_chunks(), ""))
+    encoded = pc.dictionary_encode(keys)
+    rank_of = np.argsort(pc.sort_indices(encoded.dictionary).to_numpy())
+    least = np.full(int(group.max(initial=-1)) + 1, len(rank_of), np.int64)
+    np.minimum.at(least, group, rank_of[encoded.indices.to_numpy()])
+    ordered = encoded.dictionary.take(pc.sort_indices(encoded.dictionary))
+    return pc.utf8_slice_codeunits(ordered.take(pa.array(least)), start=1)

@@ -1,0 +1,168 @@
+"""The scan: every image is read, hashed and decoded once, in parallel processes; what was found is kept.
+
+The results lie in shards of ``SHARD`` images that are written atomically, so a killed scan goes on where it was, and
+a later one reads only images that are new or whose fingerprint changed.
+"""
+
+import hashlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import imagehash
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image
+
+from data.decode import DecodeError, decode
+from data.storage import read_bytes
+from run.console import progress
+from run.errors import UserError, listed
+from run.files import atomic_path, json_digest
+
+SCHEMA = pa.schema(
+    [
+        ("uri", pa.string()),
+        ("fingerprint", pa.string()),
+        ("image_id", pa.string()),
+        ("pixels", pa.string()),
+        ("phash", pa.uint64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("status", pa.string()),
+    ]
+)
+
+SHARD = 4096
+"""Images between two points that a killed scan goes on from."""
+CHUNK = 32
+"""Images handed to a process at a time."""
+WORTH_PROCESSES = 256
+"""Fewer images than this are read by threads: processes take longer to start."""
+
+
+def scan(listing: pa.Table, folder: Path) -> pa.Table:
+    """What reading each image of the listing shows.
+
+    Args:
+        listing: has ``uri`` and ``fingerprint``.
+        folder: keeps the results.
+
+    Returns:
+        A row per row of the listing, in its order: ``image_id`` (SHA-256 of the bytes), ``pixels`` (SHA-256 of size and
+        decoded pixels), ``phash`` (64-bit perceptual hash), ``width``, ``height``, and ``status``: ``ok``, or why the
+        decode contract refuses it; ``pixels`` is then the image_id, and ``phash`` null.
+
+    Raises:
+        UserError: files cannot be read, or a process reading them was ended from outside. What was read is kept.
+    """
+    known = _read(folder)
+    todo = listing.filter(pc.is_null(_find(listing, known)))
+    if len(todo):
+        failed = _scan(todo, folder)
+        if failed:
+            raise UserError(
+                f"{len(failed):,} images are there but cannot be read; put that right and run the same command again:\n"
+                f"{listed(failed)}"
+            )
+        known = _read(folder)
+    return known.take(_find(listing, known)).drop_columns(["uri", "fingerprint"])
+
+
+def _read(folder: Path) -> pa.Table:
+    shards = [pq.read_table(path, schema=SCHEMA) for path in sorted(folder.glob("*.parquet"))]
+    return pa.concat_tables(shards) if shards else SCHEMA.empty_table()
+
+
+def _find(listing: pa.Table, known: pa.Table) -> pa.Array:
+    """The row of ``known`` with the same URI and fingerprint, or null."""
+    wanted, have = (
+        pc.binary_join_element_wise(table.column("uri"), table.column("fingerprint"), "\n")
+        for table in (listing, known)
+    )
+    return pc.index_in(wanted, value_set=have)
+
+
+def _scan(todo: pa.Table, folder: Path) -> list[str]:
+    """Read these images and write shards; says which could not be read, and why."""
+    failed: list[str] = []
+    with _executor(len(todo)) as run, progress("reading images", len(todo)) as advance:
+        for start in range(0, len(todo), SHARD):
+            files = todo.select(["uri", "fingerprint"]).slice(start, SHARD).to_pylist()
+            rows = []
+            try:
+                for file, found in zip(files, run(scan_image, [file["uri"] for file in files]), strict=True):
+                    advance(1)
+                    if isinstance(found, OSError):
+                        failed.append(f"{file['uri']}: {found}")
+                    else:
+                        rows.append({**file, **found})
+            except BrokenProcessPool as error:
+                raise UserError(
+                    "a process that was reading images was ended from outside, most often because memory ran out; "
+                    "run the same command again to go on, with fewer other programs"
+                ) from error
+            if rows:
+                with atomic_path(folder / f"{json_digest(files)[:16]}.parquet") as partial:
+                    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), partial)
+    return failed
+
+
+@contextmanager
+def _executor(images: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """A ``map`` that keeps the order, over processes if there are enough images for that."""
+    workers = os.cpu_count() or 1
+    processes = images >= WORTH_PROCESSES and workers > 1
+    pool: Executor = (
+        ProcessPoolExecutor(workers, initializer=_leave_interrupts_to_parent)
+        if processes
+        else ThreadPoolExecutor(workers)
+    )
+    try:
+        yield lambda function, items: pool.map(function, items, chunksize=CHUNK)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def scan_image(uri: str) -> dict[str, Any] | OSError:
+    """What reading one image shows, or why it cannot be read at all, which another time may go well."""
+    try:
+        data = read_bytes(uri)
+    except OSError as error:
+        return error
+    image_id = hashlib.sha256(data).hexdigest()
+    found = {"image_id": image_id, "pixels": image_id, "phash": None, "width": 0, "height": 0}
+    try:
+        image = decode(data)
+    except DecodeError as error:
+        return {**found, "status": str(error)}
+    return {
+        **found,
+        "pixels": pixel_digest(image),
+        "phash": perceptual_hash(image),
+        "width": image.width,
+        "height": image.height,
+        "status": "ok",
+    }
+
+
+def pixel_digest(image: Image.Image) -> str:
+    """SHA-256 of an RGB image's size and pixels."""
+    return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
+
+
+def perceptual_hash(image: Image.Image) -> int:
+    """64 bits of the low frequencies (imagehash's ``phash``): few differ where one image was resized or re-encoded."""
+    bits = imagehash.phash(image).hash
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
