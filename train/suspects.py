@@ -1,0 +1,128 @@
+"""Labels that are likely wrong, for people to review."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from cleanlab.filter import find_label_issues
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from data.config import ViewsConfig
+from data.manifest import Manifest
+from data.views import ViewSpec
+from models.classifier import Classifier
+from models.view_cache import outputs_over_views
+from run.console import log
+from run.context import RunContext
+from run.errors import UserError
+from run.files import atomic_path
+from run.fit import resolve_precision
+
+FOLDS = 5
+HEADER = ("uri", "split", "given", "suggested", "probability_of_given", "probability_of_suggested")
+
+
+def write_suspects(context: RunContext, manifest: Manifest, teacher: Classifier, views: ViewsConfig) -> Path:
+    """Write ``data/suspects.csv``, the most doubtful label first.
+
+    The teacher has seen the labels of its training images, so its own answers would excuse them. A logistic regression
+    on the teacher's features judges every image instead, fitted on folds that hold neither the image nor any other of
+    its group; confident learning then says which labels are likely wrong (Northcutt, Jiang and Chuang 2021,
+    arXiv 1911.00068, as in cleanlab).
+
+    Raises:
+        UserError: a label has images in too few groups to be judged.
+    """
+    part = manifest.usable("train", "val", "calibration", "test")
+    part = Manifest(part.labels, part.table.filter(part.table.column("target").is_valid()))
+    features = outputs_over_views(
+        teacher,
+        "features",
+        part,
+        1,
+        ViewSpec.of(views),
+        root=context.folder.cache,
+        trainer=context.trainer,
+        precision=resolve_precision(context.trainer, convolutional=False),
+    )
+    groups = np.unique(part.column("group"), return_inverse=True)[1]
+    rows = find_suspects(features[:, 0].astype(np.float64), part, groups)
+    path = context.folder.data / "suspects.csv"
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(HEADER)
+        writer.writerows(rows)
+    test = sum(row[1] == "test" for row in rows)
+    log.print(f"{len(rows):,} of {len(part):,} labels are suspect: {path}", soft_wrap=True)
+    if test:
+        log.print(
+            f"{test:,} of them are in the test split: correcting only what a model doubts makes the test easier, so "
+            "review as many test images that are not suspect"
+        )
+    return path
+
+
+def find_suspects(
+    features: NDArray[np.float64], part: Manifest, groups: NDArray[np.integer]
+) -> list[tuple[str, str, str, str, float, float]]:
+    """Rows of the CSV, the least probable given label first. In a multilabel set each label is judged by itself.
+
+    Args:
+        features: [N, D].
+        part: the N labelled rows.
+        groups: a number per row [N] that duplicates share.
+
+    Raises:
+        UserError: a label has images in too few groups to be judged.
+    """
+    names, targets = part.labels.names, part.targets()
+    if part.labels.kind == "multilabel":
+        doubts = [
+            doubt
+            for index, name in enumerate(names)
+            for doubt in _doubts(features, (targets[:, index] >= 0.5).astype(int), groups, (f"not {name}", name))
+        ]
+    else:
+        doubts = list(_doubts(features, targets.argmax(1), groups, names))
+    uris, splits = part.table.column("uri"), part.table.column("split")
+    return [
+        (uris[row].as_py(), splits[row].as_py(), given, suggested, p, best)
+        for row, given, suggested, p, best in sorted(doubts, key=lambda doubt: (doubt[3], doubt[0], doubt[1]))
+    ]
+
+
+def _doubts(
+    features: NDArray[np.float64], labels: NDArray[np.integer], groups: NDArray[np.integer], names: Sequence[str]
+) -> Iterator[tuple[int, str, str, float, float]]:
+    """Row, given name, suggested name, and the probabilities of both."""
+    probabilities = _out_of_fold(features, labels, groups, names)
+    suspect = find_label_issues(labels, probabilities, filter_by="confident_learning", n_jobs=1) & (
+        probabilities.argmax(1) != labels
+    )
+    for row in np.flatnonzero(suspect).tolist():
+        given, suggested = int(labels[row]), int(probabilities[row].argmax())
+        p, best = (round(float(probabilities[row, index]), 4) for index in (given, suggested))
+        yield row, names[given], names[suggested], p, best
+
+
+def _out_of_fold(
+    features: NDArray[np.float64], labels: NDArray[np.integer], groups: NDArray[np.integer], names: Sequence[str]
+) -> NDArray[np.float64]:
+    """Probabilities [N, names], each from a fit that saw nothing of the row's group."""
+    of_label = [len(np.unique(groups[labels == index])) for index in range(len(names))]
+    if min(of_label) < 2:
+        raise UserError(
+            f"suspects: {names[int(np.argmin(of_label))]} has images in {min(of_label)} groups; every label needs two "
+            "groups or more, one to learn from and one to judge"
+        )
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, C=0.1))
+    folding = StratifiedGroupKFold(min(FOLDS, *of_label), shuffle=True, random_state=0)
+    result: NDArray[np.float64] = cross_val_predict(
+        model, features, labels, groups=groups, cv=folding, method="predict_proba"
+    )
+    return result
