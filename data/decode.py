@@ -1,43 +1,47 @@
 """The decode contract: image bytes to RGB pixels, the same in training, verification and prediction.
 
 * JPEG, PNG, WebP, GIF, BMP and TIFF, told by content and not by file name; the first frame of several.
-* The EXIF orientation is applied.
-* Transparency is laid over white.
-* Palette, grey, 16-bit grey (scaled to 8 bits) and CMYK become RGB. ICC profiles are not applied.
-* More pixels than ``MAX_PIXELS``, or data that is cut short, is an error.
+* The EXIF orientation is applied; transparency, and what a GIF's first frame leaves bare, is white.
+* Palette, grey, 16-bit and CMYK become 8-bit RGB. ICC profiles are not applied.
+* What is above ``MAX_PIXELS``, or lacks bytes that its pixels need, is an error.
+
+``docs/decoding.md`` has the rules step by step, for those who decode elsewhere.
 """
 
 import io
+import re
 import struct
 import warnings
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-MAX_PIXELS = 100_000_000
-"""Width × height above which an image is refused: 300 MB once decoded."""
+MAX_PIXELS = 50 * 2**20
+"""Width × height above which an image is refused. Pillow holds up to 16 bytes a pixel while it reads a WebP, and less
+for other formats: 800 MiB here, so that no image takes 1 GiB. A 50-megapixel photograph (8160 × 6144) fits."""
+_MAX_MEMORY = 960 * 2**20
+"""Bytes that a WebP or TIFF may need with its file (Pillow copies a WebP's once), which no bound on pixels can hold."""
+_MAX_REPEATS = 200
+"""Scans, or EXIF segments, above which a JPEG is refused. A scan of a few bytes goes over all pixels, and Pillow joins
+EXIF segments in quadratic time. Encoders write about ten scans and one segment."""
 
-# Pillow's own limit stops what is far above ours while the header is read; between the two, decode() answers.
+# Pillow asks this while it reads a header, before WebP and GIF take memory, and raises only above twice the limit;
+# decode() answers in between. Its warning there, and those about odd tags, say nothing that the contract does not.
+# Filters and limit are set once and for the whole process: changing them in decode() would not be thread-safe.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 _DAMAGED = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    SyntaxError,
-    TypeError,
-    ValueError,
+    *(ArithmeticError, AttributeError, EOFError, LookupError, OSError, SyntaxError, TypeError, ValueError),
     struct.error,
-    Image.DecompressionBombError,
 )
 """What Pillow's parsers raise on bytes that are no proper image."""
 
-_TURNS: dict[object, Image.Transpose] = {
+_TURNS: dict[int, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -48,13 +52,21 @@ _TURNS: dict[object, Image.Transpose] = {
 }
 """What puts each EXIF orientation upright."""
 
+_STRIP = 2**20
+"""Pixels converted at a time, where the conversion needs more memory than the image."""
+_JPEG_MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")
+"""A marker with something behind it; what stands in the data of a scan (stuffed zeros, restarts) is none."""
+_SOS, _EOI = 0xDA, 0xD9
+
 
 class DecodeError(ValueError):
     """Bytes that the decode contract refuses, and why."""
 
 
 def decode(data: bytes) -> Image.Image:
-    """Decode image bytes to an 8-bit RGB image by the contract above.
+    """Decode image bytes to an 8-bit RGB image by the contract above, which carries no metadata.
+
+    Safe in threads and processes: nothing is shared but constants.
 
     Raises:
         DecodeError: empty, not an image, a format that is not allowed, too large, or damaged.
@@ -62,39 +74,114 @@ def decode(data: bytes) -> Image.Image:
     if not data:
         raise DecodeError("empty file")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DecodeError(f"{image.width}×{image.height} pixels, above the limit of {MAX_PIXELS:,}")
-            image.seek(0)
-            image.load()
-            return _to_rgb(_upright(image))
+        rgb, orientation = _read(data)
+    except DecodeError:
+        raise
     except UnidentifiedImageError:
-        raise DecodeError(f"not an image in an allowed format ({', '.join(FORMATS)})") from None
+        formats = ", ".join(FORMATS)
+        raise DecodeError(f"not an image in an allowed format ({formats}), or its header is damaged") from None
+    except Image.DecompressionBombError:
+        raise DecodeError(f"above the limit of {MAX_PIXELS:,} pixels") from None
     except _DAMAGED as error:
-        raise DecodeError(str(error) or type(error).__name__) from error
+        raise DecodeError(f"damaged: {str(error) or type(error).__name__}") from error
+    turn = _TURNS.get(orientation)
+    return rgb if turn is None else rgb.transpose(turn)
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation. ``ImageOps.exif_transpose`` also writes the tags anew, and fails on odd ones."""
-    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
-    return image if turn is None else image.transpose(turn)
+def _read(data: bytes) -> tuple[Image.Image, int]:
+    """The pixels as stored, and the orientation still to be applied (Pillow applies a TIFF's while it loads)."""
+    if data.startswith(b"\xff\xd8\xff"):
+        _check_jpeg(data)
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        pixels = image.width * image.height
+        if pixels > MAX_PIXELS:
+            raise DecodeError(f"{image.width} × {image.height}: above the limit of {MAX_PIXELS:,} pixels")
+        copies = {"WEBP": 2, "TIFF": 1}.get(str(image.format))
+        if copies and 16 * pixels + copies * len(data) > _MAX_MEMORY:
+            raise DecodeError(f"{image.width} × {image.height} in {len(data):,} bytes would take 1 GiB to decode")
+        if isinstance(image, TiffImageFile):
+            image.info.pop("xmp", None)  # Pillow would take an orientation from there
+            if int(image.tag_v2.get(322, 1)) * int(image.tag_v2.get(323, 1)) > MAX_PIXELS:
+                raise DecodeError(f"tiles above the limit of {MAX_PIXELS:,} pixels")
+        tile = image.tile[0] if image.tile else None
+        if image.format == "PNG" and tile is not None:
+            _widen_colour_key(image, tile.args)
+        image.load()
+        rgb = _to_rgb(image)
+        if image.format == "GIF" and tile is not None and tile.extents not in (None, (0, 0, *rgb.size)):
+            frame = rgb.crop(tile.extents)
+            rgb.paste("white", (0, 0, *rgb.size))
+            rgb.paste(frame, tile.extents)
+        return rgb, _orientation(image.info.get("exif", b""))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        return _from_deep_grey(image)
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")
+def _check_jpeg(data: bytes) -> None:
+    """Refuse a JPEG without its end (whether libjpeg minds depends on the pixels), or made to take for ever."""
+    position, scans, exifs = 2, 0, 0
+    while marker := _JPEG_MARKER.search(data, position):
+        if marker[1][0] == _EOI:
+            return
+        start = marker.end()
+        scans += marker[1][0] == _SOS
+        exifs += data[start + 2 : start + 6] == b"Exif"
+        if max(scans, exifs) > _MAX_REPEATS:
+            raise DecodeError(f"more than {_MAX_REPEATS} scans or EXIF segments")
+        position = start + int.from_bytes(data[start : start + 2])
+    raise DecodeError("cut short: the end-of-image marker is missing")
 
 
-def _from_deep_grey(image: Image.Image) -> Image.Image:
-    """16-bit grey to 8 bits: v · 255 / 65535, rounded. Pillow's own conversion clips at 255 instead."""
-    values = np.asarray(image)
-    if image.mode == "F":
-        raise DecodeError("floating-point pixels have no defined white; save the image with 8 or 16 bits")
-    if values.min() < 0 or values.max() > 65535:
-        raise DecodeError("32-bit pixels beyond 16 bits; save the image with 8 or 16 bits")
-    scaled = (values.astype(np.uint32) * 255 + 32767) // 65535
-    return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
+def _widen_colour_key(image: ImageFile, raw_mode: object) -> None:
+    """Bring the transparent colour of a PNG to the depth that Pillow gives the pixels; it leaves that out."""
+    if "transparency" in image.info and raw_mode == "RGB;16B":
+        raise DecodeError("a transparent colour in 16-bit RGB; save the image with an alpha channel")
+    if "transparency" in image.info and raw_mode in ("L;2", "L;4"):
+        image.info["transparency"] *= 85 if raw_mode == "L;2" else 17
+
+
+def _to_rgb(image: ImageFile) -> Image.Image:
+    if image.mode in ("I", "F", "LAB"):
+        raise DecodeError("32-bit, signed, floating-point or Lab pixels have no defined white; save as 8-bit RGB")
+    deep, transparent = image.mode.startswith("I;16"), image.has_transparency_data
+    if not deep and not transparent:
+        rgb = image.convert("RGB")
+        rgb.info = {}
+        return rgb
+    rgb = Image.new("RGB", image.size, "white")
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    rows = max(1, _STRIP // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        if deep:
+            strip = _from_deep_grey(strip, int(tags.get(258, (16,))[0]), inverted=tags.get(262) == 0)
+        rgba = strip.convert("RGBA")
+        rgb.paste(rgba, (0, top), rgba)
+    return rgb
+
+
+def _from_deep_grey(image: Image.Image, bits: int, *, inverted: bool) -> Image.Image:
+    """12- or 16-bit grey to 8 bits and alpha: v · 255 / white, rounded. Pillow's own conversion clips at 255."""
+    values, white = np.asarray(image).astype(np.uint32), 2**bits - 1
+    grey = (values * 255 + white // 2) // white
+    alpha = np.where(values == image.info.get("transparency", -1), 0, 255)
+    planes = (255 - grey if inverted else grey, alpha)
+    return Image.merge("LA", [Image.fromarray(plane.astype(np.uint8)) for plane in planes])
+
+
+def _orientation(exif: bytes) -> int:
+    """Tag 0x0112 of the first directory, where it is one short integer; 1 in every other case, garbage included.
+
+    ``Image.getexif`` also looks into XMP, and raises on garbage.
+    """
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    try:
+        if order is not None:
+            (start,) = struct.unpack_from(f"{order}I", tiff, 4)
+            (count,) = struct.unpack_from(f"{order}H", tiff, start)
+            for place in range(start + 2, start + 2 + 12 * count, 12):
+                tag, kind, length, value = struct.unpack_from(f"{order}HHIH", tiff, place)
+                if tag == 0x0112:
+                    return int(value) if (kind, length) == (3, 1) else 1
+    except struct.error:
+        pass
+    return 1
