@@ -43,7 +43,7 @@ def collect(records: Iterable[Record]) -> pa.Table:
     absent: list[str] = []
     batches = list(_batches(records, absent))
     if absent:
-        raise UserError(f"{len(absent):,} images are not there:\n{listed(absent)}")
+        raise UserError(f"{len(absent):,} images are not there, or cannot be reached:\n{listed(absent)}")
     table = pa.Table.from_batches(batches, SCHEMA)
     return _one_row_per_uri(table.take(pc.sort_indices(table.column("uri"))))
 
@@ -57,24 +57,29 @@ def listing_digest(table: pa.Table) -> str:
 
 
 def _batches(records: Iterable[Record], absent: list[str]) -> Iterator[pa.RecordBatch]:
-    """The table's rows in pieces; places whose file is not there go to ``absent``."""
+    """The table's rows in pieces; once a file is not there, only what else is not there goes to ``absent``."""
     stream = iter(records)
     with ThreadPoolExecutor(REQUESTS) as pool:
         while part := list(islice(stream, BATCH)):
             remote = any(is_remote(record.uri) for record in part)
             found = list((pool.map if remote else map)(_fingerprint, part))
-            absent += [record.where for record, mark in zip(part, found, strict=True) if mark is None]
+            absent += [problem for _, problem in found if problem]
+            if absent:
+                continue
             columns: dict[str, list[Any]] = {
                 name: [getattr(record, name) for record in part] for name in ("uri", *SAID, "where")
             }
-            yield pa.RecordBatch.from_pydict({**columns, "fingerprint": found}, SCHEMA)
+            yield pa.RecordBatch.from_pydict({**columns, "fingerprint": [mark for mark, _ in found]}, SCHEMA)
 
 
-def _fingerprint(record: Record) -> str | None:
+def _fingerprint(record: Record) -> tuple[str, str]:
+    """The file's fingerprint, and what is wrong with it if anything is."""
     try:
-        return fingerprint(record.uri)
-    except OSError:
-        return None
+        return fingerprint(record.uri), ""
+    except FileNotFoundError:
+        return "", record.uri if record.where == record.uri else f"{record.where}: {record.uri}"
+    except OSError as error:
+        return "", f"{record.where}: {error}"
 
 
 def _one_row_per_uri(table: pa.Table) -> pa.Table:
