@@ -1,9 +1,18 @@
 """Bytes by URI: a path on this machine, or whatever fsspec has a file system for."""
 
-from pathlib import Path
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from run.errors import UserError
+
+_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp"}
+"""What speaks a protocol, for the message that says what to install; fsspec names the others itself."""
 
 
 def is_remote(uri: str) -> bool:
@@ -20,8 +29,9 @@ def read_bytes(uri: str) -> bytes:
     """
     if not is_remote(uri):
         return Path(uri).read_bytes()
-    system, path = file_system(uri)
-    data: bytes = system.cat_file(path)
+    with _errors_of(uri):
+        system, path = file_system(uri)
+        data: bytes = system.cat_file(path)
     return data
 
 
@@ -35,21 +45,103 @@ def fingerprint(uri: str) -> str:
     if not is_remote(uri):
         stat = Path(uri).stat()
         return f"{stat.st_size}:{stat.st_mtime_ns}"
-    system, path = file_system(uri)
-    info = system.info(path)
-    return f"{info.get('size')}:{info.get('ETag') or info.get('etag') or info.get('LastModified') or info.get('mtime')}"
+    with _errors_of(uri):
+        system, path = file_system(uri)
+        info = system.info(path)
+    tags = (info.get(key) for key in ("ETag", "etag", "Content-MD5", "LastModified", "Last-Modified", "mtime"))
+    return f"{info.get('size')}:{next((tag for tag in tags if tag), None)}"
+
+
+@contextmanager
+def local_copy(uri: str) -> Iterator[Path]:
+    """A file as a path that can be read, sought in and streamed: itself, or a temporary copy while the block runs.
+
+    Raises:
+        OSError: it is not there, is a folder, or cannot be had.
+        UserError: nothing here can speak the URI's protocol.
+    """
+    if not is_remote(uri):
+        if Path(uri).is_dir():
+            raise IsADirectoryError(errno.EISDIR, "this is a folder, not a file", uri)
+        with Path(uri).open("rb"):  # say now that it cannot be read
+            pass
+        yield Path(uri)
+        return
+    with tempfile.TemporaryDirectory(prefix="pocketeva-") as folder:
+        target = Path(folder) / "file"
+        with _errors_of(uri):
+            system, path = file_system(uri)
+            with system.open(path, "rb") as source, target.open("wb") as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+        yield target
+
+
+def listing(uri: str) -> tuple[list[str], list[str]]:
+    """Names of the folders and of the files directly inside a folder, sorted; names that start with a dot left out.
+
+    Raises:
+        OSError: it is not there, is no folder, or cannot be had.
+        UserError: nothing here can speak the URI's protocol.
+    """
+    if not is_remote(uri):
+        with os.scandir(uri) as entries:
+            named = [(entry.name, entry.is_dir()) for entry in entries]
+    else:
+        with _errors_of(uri):
+            system, path = file_system(uri.rstrip("/") + "/" if uri.startswith("http") else uri)
+            own = path.rstrip("/")
+            found = [entry for entry in system.ls(path, detail=True) if entry["name"].rstrip("/") != own]
+            named = [(PurePosixPath(entry["name"]).name, entry["type"] == "directory") for entry in found]
+    seen = sorted((name, folder) for name, folder in named if not name.startswith("."))
+    return [name for name, folder in seen if folder], [name for name, folder in seen if not folder]
+
+
+def is_folder(uri: str) -> bool:
+    """Whether there is such a folder.
+
+    Raises:
+        OSError: it cannot be known.
+        UserError: nothing here can speak the URI's protocol.
+    """
+    if not is_remote(uri):
+        return Path(uri).is_dir()
+    with _errors_of(uri):
+        system, path = file_system(uri)
+        return bool(system.isdir(path))
 
 
 def file_system(uri: str) -> tuple[Any, str]:
     """The fsspec file system of a URI, and the URI's path in it.
+
+    Listings are not kept: a store that has changed is seen as it is, and a large one does not fill the memory.
 
     Raises:
         UserError: nothing here can speak the URI's protocol.
     """
     import fsspec
 
+    scheme = uri.split("://", 1)[0].lower()
     try:
-        system, path = fsspec.url_to_fs(uri)
-    except (ImportError, ValueError) as error:
+        system, path = fsspec.url_to_fs(uri, use_listings_cache=False)
+    except ImportError as error:
+        if scheme in _PACKAGES:
+            raise UserError(f"{uri}: {scheme}:// needs another package: pip install {_PACKAGES[scheme]}") from error
+        raise UserError(f"{uri} cannot be reached: {error}") from error
+    except ValueError as error:
         raise UserError(f"{uri} cannot be reached: {error}") from error
     return system, path
+
+
+@contextmanager
+def _errors_of(uri: str) -> Iterator[None]:
+    """Give every failure of a remote store as one kind, its message starting with the URI."""
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, "there is no such file or folder", uri) from error
+    except PermissionError as error:
+        raise PermissionError(errno.EACCES, f"the store refuses: {error}", uri) from error
+    except Exception as error:  # the stores' clients have no base class in common
+        raise OSError(f"{uri} cannot be read: {type(error).__name__}: {error}") from error

@@ -9,7 +9,12 @@ from run.errors import UserError
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
 """File name endings taken for images when a folder is walked; decoding goes by content."""
 
-_SPLIT_NAMES: Mapping[str, str] = {"valid": "val", "validation": "val", **{split: split for split in SPLITS}}
+_SPLIT_NAMES: Mapping[str, str] = {
+    "valid": "val",
+    "validation": "val",
+    "unlabelled": "unlabeled",
+    **{split: split for split in SPLITS},
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,77 +1,100 @@
-"""A CSV file with one row per image: a path and a label, or a path and a column of votes per label."""
+"""CSV and TSV: a header, then a row per image."""
 
 import csv
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from data.config import SourceConfig
 from data.labels import LabelSet
-from data.readers.record import Record, one_hot, split_named
-from run.errors import UserError, listed
+from data.readers.lines import lines
+from data.readers.paths import ImageRoot, parent
+from data.readers.problems import Problems
+from data.readers.record import Record
+from data.readers.rows import Numbered, RowReader
+from data.readers.source import file_name, located, opened
+from run.errors import UserError
+
+_SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+_ADVICE = {",": "set data.format to csv", "\t": "set data.format to tsv"}
 
 
-def read(config: SourceConfig, labels: LabelSet, store: Path) -> list[Record]:
-    """Every row of ``config.path``; image paths are relative to the file.
+def read(config: SourceConfig, labels: LabelSet | None, store: Path) -> Iterator[Record]:
+    """Every row of a file with commas or, for ``format: tsv``, tabs.
 
     Raises:
-        UserError: the file, a column, an image or a label is missing, or votes are no distribution; lines are named.
+        UserError: the file cannot be read, or rows are wrong; lines are named.
     """
-    path = Path(config.path)
-    if not path.is_file():
-        raise UserError(f"data.path: {path} is not a file")
+    uri = located(config)
+    separator = "\t" if config.format == "tsv" else ","
+    yield from read_table(uri, file_name(uri), config, labels, store, separator)
+
+
+def read_table(
+    uri: str,
+    name: str,
+    config: SourceConfig,
+    labels: LabelSet | None,
+    store: Path,
+    separator: str = ",",
+    split: str | None = None,
+) -> Iterator[Record]:
+    """Every row of one table; ``split`` is for rows that name none.
+
+    Raises:
+        UserError: the file cannot be read, or rows are wrong; lines are named.
+    """
+    reader = RowReader(config, labels, ImageRoot(config, parent(uri)), store, split)
+    problems = Problems(uri)
+    with opened(uri) as path:
+        rows = cells_of(path, name, separator, problems)
+        header = next(rows, None)
+        if header is None:
+            problems.raise_any()
+            raise UserError(f"{name} is empty: it needs a header with {', '.join(reader.columns)}")
+        _require_header(header[1], reader, name, separator)
+        yield from problems.each(_named(rows, header[1], name, separator, problems), reader.record)
+    problems.raise_any("no rows below the header")
+
+
+def cells_of(path: Path, name: str, separator: str, problems: Problems) -> Iterator[tuple[int, list[str]]]:
+    """The cells of every line that is not blank, with the number of the line they start on."""
+    table = csv.reader(lines(path, name), delimiter=separator, strict=True)
+    start = 1
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = {f"line {reader.line_num}": row for row in reader}
-            header = list(reader.fieldnames or [])
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+        for cells in table:
+            if cells:
+                yield start, cells
+            start = table.line_num + 1
     except csv.Error as error:
-        raise UserError(f"{path} is not a CSV file: {error}") from None
-    _require_columns(path, header, config, labels)
-    if not rows:
-        raise UserError(f"{path} has no rows below its header")
-    for line, row in rows.items():
-        if None in row or None in row.values():
-            raise UserError(f"{path}, {line}: not as many cells as the header has columns ({len(header)})")
-    records = [_record(f"{path}, {line}", path.parent, row, config, labels) for line, row in rows.items()]
-    absent = [
-        f"{line}: {record.uri}" for line, record in zip(rows, records, strict=True) if not Path(record.uri).is_file()
-    ]
-    if absent:
-        raise UserError(f"{path}: {len(absent)} of {len(records)} images are not there:\n{listed(absent)}")
-    return records
+        problems.add(f"{name}, line {start}: not readable as a table ({error}); is a quotation mark left open?")
+    except UserError as error:
+        problems.add(str(error))
 
 
-def _require_columns(path: Path, header: list[str], config: SourceConfig, labels: LabelSet) -> None:
-    if config.label_columns is not None and len(config.label_columns) != len(labels):
-        raise UserError(f"data.label_columns has {len(config.label_columns)} columns for {len(labels)} labels")
-    wanted = [config.image_column, *(config.label_columns or [config.label_column])]
-    wanted += [config.split_column] if config.split_column else []
-    missing = [column for column in wanted if column not in header]
-    if missing:
-        raise UserError(f"{path}: no column {', '.join(missing)}; it has {', '.join(header) or 'none'}")
-
-
-def _record(where: str, root: Path, row: Mapping[str, str], config: SourceConfig, labels: LabelSet) -> Record:
-    votes = None
-    if config.label_columns is None:
-        target = one_hot(labels.index(row[config.label_column], where), len(labels))
-    else:
-        votes = _votes(where, [row[column] for column in config.label_columns])
-        target = tuple(vote / sum(votes) for vote in votes)
-    split = split_named(row[config.split_column], where) if config.split_column else None
-    return Record(
-        uri=str((root / row[config.image_column]).absolute()), target=target, votes=votes, split=split, where=where
-    )
-
-
-def _votes(where: str, cells: list[str]) -> tuple[float, ...]:
+def _require_header(header: list[str], reader: RowReader, name: str, separator: str) -> None:
     try:
-        votes = tuple(float(cell) for cell in cells)
-    except ValueError:
-        raise UserError(f"{where}: votes {cells} are not all numbers") from None
-    if not all(math.isfinite(vote) and vote >= 0 for vote in votes) or sum(votes) == 0:
-        raise UserError(f"{where}: votes {cells} must be 0 or more, with one above 0")
-    return votes
+        reader.require_columns(header, name)
+    except UserError as error:
+        raise UserError(f"{error}{_other_separator(header, separator)}") from None
+
+
+def _named(
+    rows: Iterator[tuple[int, list[str]]], header: list[str], name: str, separator: str, problems: Problems
+) -> Iterator[Numbered]:
+    for line, cells in rows:
+        if len(cells) == len(header):
+            yield f"{name}, line {line}", dict(zip(header, cells, strict=True))
+        else:
+            problems.add(
+                f"{name}, line {line}: not as many cells ({len(cells)}) as the header has columns ({len(header)})"
+                + _other_separator(cells, separator)
+            )
+
+
+def _other_separator(cells: list[str], separator: str) -> str:
+    """A hint, where one long cell holds another separator."""
+    other = max(_SEPARATORS, key=cells[0].count)
+    if len(cells) > 1 or other == separator or other not in cells[0]:
+        return ""
+    advice = _ADVICE.get(other, "save it with commas, or with tabs and data.format tsv")
+    return f". It looks separated by {_SEPARATORS[other]}, not {_SEPARATORS[separator]}: {advice}"

@@ -1,0 +1,113 @@
+"""The objects of a JSON array, one at a time."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from run.errors import UserError
+
+_CHUNK = 1 << 20
+_LONGEST_TOKEN = 16
+"""Characters that a word, a number's sign or an escape may have before the place where a parser gives up."""
+_DECODER = json.JSONDecoder()
+_BETWEEN = re.compile(r"[\s,]*")
+
+
+def objects(path: Path, name: str) -> Iterator[dict[str, Any]]:
+    """Each object of a file that is an array of objects; memory holds the largest of them, not all.
+
+    Args:
+        path: a file on this machine.
+        name: what messages call it.
+
+    Raises:
+        UserError: empty, not UTF-8, or not an array of objects; the message says where.
+    """
+    buffer = _Buffer(path, name)
+    first = buffer.next_character()
+    if first != "[":
+        raise UserError(f"{name} is no list of tasks: it needs [ … ]" if first else f"{name} is empty")
+    buffer.drop(1)
+    while (character := buffer.next_character()) == "{":
+        yield buffer.value()
+    if character != "]":
+        raise buffer.error("an object or the end of the list is missing")
+
+
+class _Buffer:
+    """The part of a file that is not yet read as JSON."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._text = ""
+        self._at = 0
+        self._line = 1
+        self._chunks = self._read(path)
+        self._name = name
+
+    def next_character(self) -> str:
+        """The first character that is no space or comma; empty at the end."""
+        while True:
+            between = _BETWEEN.match(self._text, self._at)
+            self.drop(between.end() - self._at if between else 0)
+            if self._at < len(self._text) or not self._more():
+                return self._text[self._at : self._at + 1]
+
+    def value(self) -> dict[str, Any]:
+        """The object at the start."""
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                if not self._is_cut(error) or not self._double():
+                    raise self.error(error.msg, error.pos) from None
+            except (ValueError, RecursionError) as error:
+                raise self.error(str(error), self._at) from None
+            else:
+                self.drop(end - self._at)
+                assert isinstance(value, dict)
+                return value
+
+    def drop(self, count: int) -> None:
+        """Pass over characters at the start."""
+        self._line += self._text.count("\n", self._at, self._at + count)
+        self._at += count
+
+    def error(self, message: str, position: int | None = None) -> UserError:
+        """An error at a position of the buffer, by default at its start."""
+        line = self._line + self._text.count("\n", self._at, self._at if position is None else position)
+        return UserError(f"{self._name}, line {line}: not JSON ({message})")
+
+    def _is_cut(self, error: json.JSONDecodeError) -> bool:
+        """Whether an object that does not parse may only be longer than the buffer."""
+        return error.msg.startswith("Unterminated string") or error.pos > len(self._text) - _LONGEST_TOKEN
+
+    def _double(self) -> bool:
+        """Read as much again, so that an object much larger than a chunk is tried a few times only."""
+        size = len(self._text) - self._at
+        while len(self._text) - self._at < 2 * size and self._more():
+            pass
+        return len(self._text) - self._at > size
+
+    def _more(self) -> bool:
+        chunk = next(self._chunks, "")
+        self._text = self._text[self._at :] + chunk
+        self._at = 0
+        return bool(chunk)
+
+    def _read(self, path: Path) -> Iterator[str]:
+        try:
+            with path.open(encoding="utf-8-sig") as file:
+                while chunk := file.read(_CHUNK):
+                    yield chunk
+        except UnicodeDecodeError:
+            raise UserError(f"{self._name} is not UTF-8 (byte {_first_bad_byte(path)}): save it as UTF-8") from None
+
+
+def _first_bad_byte(path: Path) -> int:
+    try:
+        path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return 0

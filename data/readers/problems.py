@@ -1,0 +1,60 @@
+"""All that is wrong with a source, said at once."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from data.readers.record import Record
+from run.errors import UserError, listed
+
+SHOWN = 10
+"""Problems that are spelt out; the rest are counted."""
+
+Row = TypeVar("Row")
+
+
+class Problems:
+    """Collects messages and raises them as one error; memory does not grow with their number.
+
+    Args:
+        source: the file or folder that they are about.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.rows = 0
+        self._source = source
+        self._shown: list[str] = []
+        self._count = 0
+
+    def add(self, message: str) -> None:
+        """Note one problem."""
+        self._count += 1
+        if len(self._shown) < SHOWN:
+            self._shown.append(message)
+
+    def each(self, rows: Iterable[Row], convert: Callable[[Row], Record]) -> Iterator[Record]:
+        """The records of those rows that convert; the errors of the others are noted."""
+        for row in rows:
+            self.rows += 1
+            try:
+                record = convert(row)
+            except UserError as error:
+                self.add(str(error))
+            else:
+                yield record
+
+    def raise_any(self, nothing: str = "") -> None:
+        """End the reading.
+
+        Args:
+            nothing: what to say where no row was read at all.
+
+        Raises:
+            UserError: something was noted, or no row was read.
+        """
+        if nothing and not self.rows and not self._count:
+            self.add(f"{self._source}: {nothing}")
+        if self._count == 1:
+            raise UserError(self._shown[0])
+        if self._count:
+            more = f"\n  … and {self._count - SHOWN} more" if self._count > SHOWN else ""
+            raise UserError(f"{self._source}: {self._count} problems:\n{listed(self._shown)}{more}")

@@ -1,0 +1,211 @@
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from data.config import Format, SourceConfig
+from data.labels import LabelSet
+from data.readers import READERS, read
+from data.readers.metadata import NAMES
+from data.readers.record import split_named
+from run.errors import UserError
+from tests.data.readers.formats import Photo, Written, photos, write_all
+from tests.support import TWO, picture
+
+MANY = LabelSet(("sound", "broken"), "multilabel")
+WITHOUT_GROUPS = ("folder", "cvat", "classes_csv")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Photo], Written]:
+    root = tmp_path_factory.mktemp("formats") / "images"
+    rows = photos(root, TWO.names)
+    return root, rows, write_all(root, rows, list(TWO.names))
+
+
+@pytest.mark.parametrize("labels", [TWO, MANY, None])
+@pytest.mark.parametrize("format_", [name for name in READERS if name != "elpv"])
+def test_read__every_format_says_the_same(
+    written: tuple[Path, list[Photo], Written], tmp_path: Path, format_: Any, labels: LabelSet | None
+) -> None:
+    root, rows, sources = written
+    path, settings = sources[format_]
+    records = list(read(SourceConfig(format=format_, path=str(path), **settings), labels, tmp_path))
+    expected = {
+        (
+            str(root / row.path),
+            tuple(float(row.label == name) for name in labels.names) if labels else None,
+            split_named(row.split, "") if labels else None,
+            None if format_ in WITHOUT_GROUPS else row.group,
+        )
+        for row in rows
+    }
+    assert len(records) == len(rows)
+    assert {(r.uri, r.target, r.split, r.group) for r in records} == expected
+    assert {r.votes for r in records} == {None}
+    assert len({r.where for r in records}) == len(rows)
+    assert all(Path(r.uri).is_file() for r in records)
+
+
+def test_readers__one_for_every_format() -> None:
+    assert set(READERS) == set(get_args(Format)) - {"auto"}
+
+
+def put(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".png":
+            picture().save(path)
+        elif path.suffix == ".jsonl":
+            path.write_text(json.dumps({"file_name": "a.png", "image": "a.png", "label": "sound"}))
+        elif path.name == "_classes.csv":
+            path.write_text("filename, sound, broken\na.png, 1, 0\n")
+        elif path.suffix in (".csv", ".tsv"):
+            cells = [("file_name", "label") if path.name in NAMES else ("image", "label"), ("a.png", "sound")]
+            path.write_text("\n".join(("," if path.suffix == ".csv" else "\t").join(row) for row in cells))
+        elif path.suffix == ".xml":
+            path.write_text('<annotations><image id="0" name="a.png"><tag label="sound"/></image></annotations>')
+        elif name.endswith("coco.json"):
+            image = {"id": 1, "file_name": "a.png"}
+            label = {"image_id": 1, "category_id": 2}
+            path.write_text(
+                json.dumps({"images": [image], "annotations": [label], "categories": [{"id": 2, "name": "sound"}]})
+            )
+        else:
+            raise AssertionError(name)
+
+
+@pytest.mark.parametrize(
+    ("names", "path", "format_"),
+    [
+        (["sound/a.png", "broken/b.png"], "", "folder"),
+        (["train/sound/a.png", "test/broken/b.png"], "", "folder"),
+        (["labels.csv", "a.png"], "labels.csv", "csv"),
+        (["labels.csv", "a.png"], "", "csv"),
+        (["labels.csv", "images/a.png"], "", "csv"),
+        (["labels.tsv"], "labels.tsv", "tsv"),
+        (["labels.jsonl"], "labels.jsonl", "jsonl"),
+        (["labels.xml", "a.png"], "", "cvat"),
+        (["labels.coco.json"], "labels.coco.json", "coco"),
+        (["metadata.csv", "a.png"], "", "huggingface"),
+        (["train/metadata.csv", "train/a.png", "test/metadata.csv"], "", "huggingface"),
+        (["metadata.jsonl"], "metadata.jsonl", "jsonl"),
+        (["_classes.csv"], "", "classes_csv"),
+        (["_classes.csv"], "_classes.csv", "classes_csv"),
+        (["train/_classes.csv", "valid/_classes.csv"], "", "classes_csv"),
+        (["train/_annotations.coco.json", "test/_annotations.coco.json"], "", "coco"),
+    ],
+)
+def test_read__auto_says_what_it_found(
+    tmp_path: Path, names: list[str], path: str, format_: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, *names)
+    records = list(read(SourceConfig(path=str(tmp_path / path)), TWO, tmp_path / "store"))
+    assert {r.target for r in records} <= {(1.0, 0.0), (0.0, 1.0)}
+    assert any(Path(r.uri).name == "a.png" for r in records)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"read as format {format_}, because " in line
+    assert str(tmp_path) in line
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["sound/a.png", "broken/b.png", "metadata.csv"], r"metadata\.csv; the folders broken, sound"),
+        (["sound/a.png", "broken/b.png", "labels.csv"], r"labels\.csv; the folders broken, sound"),
+        (["Sound /a.png", "labels.csv"], r"labels\.csv; the folders Sound "),
+        (["train/sound/a.png", "train/metadata.jsonl"], r"metadata\.jsonl; the folders sound"),
+        (["train/sound/a.png", "train/_classes.csv"], r"_classes\.csv; the folders sound"),
+        (["metadata.csv", "metadata.jsonl"], r"metadata\.csv; metadata\.jsonl"),
+        (["labels.csv", "other.jsonl"], r"labels\.csv; other\.jsonl"),
+        (["labels.coco.json", "labels.xml"], r"labels\.coco\.json; labels\.xml"),
+    ],
+)
+def test_read__auto_asks_where_labels_stand_in_two_places(tmp_path: Path, names: list[str], message: str) -> None:
+    put(tmp_path, *names)
+    with pytest.raises(UserError, match=f"labels in more than one place: {message}.* Say which"):
+        list(read(SourceConfig(path=str(tmp_path)), TWO, tmp_path))
+
+
+def test_read__an_explicit_format_is_the_answer(tmp_path: Path) -> None:
+    put(tmp_path, "sound/a.png", "broken/b.png", "metadata.csv")
+    config = SourceConfig(path=str(tmp_path), format="folder")
+    assert len(list(read(config, TWO, tmp_path))) == 2
+    assert len(list(read(replace(config, format="huggingface"), TWO, tmp_path))) == 1
+
+
+def test_read__a_table_without_labels_does_not_count(tmp_path: Path) -> None:
+    put(tmp_path, "sound/a.png", "broken/b.png")
+    (tmp_path / "metadata.csv").write_text("file_name,caption\nsound/a.png,fine\n")
+    (tmp_path / "notes.jsonl").write_text("no JSON at all")
+    assert len(list(read(SourceConfig(path=str(tmp_path)), TWO, tmp_path))) == 2
+    (tmp_path / "labels.csv").write_text("image,label\na.png,sound\n")
+    with pytest.raises(UserError, match="more than one place"):
+        list(read(SourceConfig(path=str(tmp_path)), TWO, tmp_path))
+
+
+def test_read__a_pool_is_any_folder(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", "sound/b.png", "metadata.csv", "labels.csv")
+    records = list(read(SourceConfig(path=str(tmp_path)), None, tmp_path))
+    assert {(r.uri, r.target) for r in records} == {
+        (str(tmp_path / "a.png"), None),
+        (str(tmp_path / "sound/b.png"), None),
+    }
+
+
+@pytest.mark.parametrize("format_", ["auto", "folder", "csv"])
+@pytest.mark.parametrize("name", ["set.zip", "set.tar.gz", "labels.csv.gz", "set.TAR", "set.tgz", "set.7z"])
+def test_read__archives(tmp_path: Path, format_: Any, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(UserError, match="unpack it first"):
+        list(read(SourceConfig(format=format_, path=str(tmp_path / name)), TWO, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("", "data.path is empty"),
+        ("{root}/none", "there is no file or folder"),
+        ("{root}/none.csv", "there is no file or folder"),
+        ("{root}/readme.txt", "has no ending that says"),
+        ("{root}/empty.json", "is no JSON file"),
+        ("nobody/nothing", "no dataset could be loaded from 'nobody/nothing'"),
+        ("nobody/labels.csv", "there is no file or folder"),
+        ("{root}/nothing", "no image files below"),
+    ],
+)
+def test_read__auto_finds_nothing(tmp_path: Path, path: str, message: str) -> None:
+    for name in ("readme.txt", "empty.json"):
+        (tmp_path / name).touch()
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(UserError, match=message):
+        list(read(SourceConfig(path=path.format(root=tmp_path)), TWO, tmp_path))
+
+
+@pytest.mark.parametrize("format_", [name for name in READERS if name != "elpv"])
+@pytest.mark.parametrize("path", ["", "{root}/none"])
+def test_read__no_such_source(tmp_path: Path, format_: Any, path: str) -> None:
+    with pytest.raises(UserError, match=r"data\.path"):
+        list(read(SourceConfig(format=format_, path=path.format(root=tmp_path)), TWO, tmp_path))
+
+
+def test_read__relative_paths_and_homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "labels.csv")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for path in ("labels.csv", "./x/../labels.csv", "~/labels.csv", (tmp_path / "labels.csv").as_uri()):
+        (record,) = read(SourceConfig(path=path), TWO, tmp_path)
+        assert record.uri == str(tmp_path / "a.png")
+
+
+def test_read__a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    put(tmp_path, "labels.csv")
+    (tmp_path / "labels.csv").chmod(0)
+    if os.access(tmp_path / "labels.csv", os.R_OK):
+        pytest.skip("this user may read everything")
+    with pytest.raises(UserError, match="Permission denied"):
+        list(read(SourceConfig(path=str(tmp_path / "labels.csv")), TWO, tmp_path))
