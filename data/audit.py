@@ -105,7 +105,7 @@ def _counts(manifest: Manifest) -> tuple[dict[str, Json], dict[str, Json]]:
 
 
 def _one_hot(targets: NDArray[np.float32]) -> NDArray[np.bool_]:
-    return np.arange(targets.shape[1]) == targets.argmax(1)[:, None]
+    return np.asarray(np.arange(targets.shape[1]) == targets.argmax(1)[:, None])
 
 
 def _test_images(manifest: Manifest, groups: Groups, usable: NDArray[np.bool_]) -> int:

@@ -1,5 +1,6 @@
 """Config sections for labels, images, splits and views. Nothing here imports torch."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,12 +31,30 @@ class LabelsConfig:
     """Every label, in the order of the model's outputs; for ordinal sets from the mildest to the most severe."""
     kind: Kind = "nominal"
     """``ordinal`` where the order means something; ``multilabel`` where an image may have several labels, or none."""
+    costs: list[list[float]] | None = None
+    """What it costs to say one label where another is true: a row per true label, a column per label said, zeros where
+    both are the same. The expected cost is added to the loss, so that missing a severe label can weigh more than a
+    false alarm; 1 weighs about as much as a nat of cross-entropy. Not for multilabel sets."""
 
     def __post_init__(self) -> None:
         require(len(self.names) >= 2, "labels.names", self.names, "two labels or more")
         require(len(set(self.names)) == len(self.names), "labels.names", self.names, "free of repeats")
         tidy = all(name and name == name.strip() for name in self.names)
         require(tidy, "labels.names", self.names, "free of empty names and of spaces around names")
+        if self.costs is not None:
+            self._require_costs(self.costs)
+
+    def _require_costs(self, costs: list[list[float]]) -> None:
+        size = len(self.names)
+        require(self.kind != "multilabel", "labels.costs", costs, "null where labels.kind is multilabel")
+        square = len(costs) == size and all(len(row) == size for row in costs)
+        require(
+            square, "labels.costs", costs, f"{size} rows, one per true label, of {size} numbers, one per label said"
+        )
+        valid = all(math.isfinite(cost) and cost >= 0 for row in costs for cost in row)
+        require(valid, "labels.costs", costs, "free of negative and infinite costs")
+        free = all(costs[index][index] == 0 for index in range(size))
+        require(free, "labels.costs", costs, "0 where the label said is the true one")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,25 +90,29 @@ class SourceConfig:
     path: str = ""
     """A folder, a file, a URI (``s3://``, ``gs://``, ``https://``) or a Hub id; not used by ``elpv``."""
     image_root: str | None = None
-    """Folder or URI below which the images lie; null is the folder of the file that names them."""
+    """Folder or URI that relative image paths start from, and below which all images have to lie; null is the folder
+    of the file that names them."""
     allow_outside: bool = False
-    """Take images that lie outside the image root too."""
+    """Take images that lie outside the image root too, by their path or through a symbolic link."""
     image_column: str = "image"
-    """Column with the image, or its path (tables, huggingface)."""
+    """Column with the image, or its path (tables, huggingface); the key in a task's data (label_studio). A
+    ``metadata`` file of an imagefolder has ``file_name`` instead, unless another name is given here."""
     label_column: str = "label"
     """Column with the label's name; for multilabel sets with a list of names, or names with a separator between them
     (tables, huggingface)."""
     label_separator: str = ";"
-    """Between the names in one cell of a multilabel set."""
+    """Between the names in one cell of a multilabel set; spaces around it do not count."""
     label_columns: list[str] | None = None
     """Instead of ``label_column``: one column per label, in the order of ``labels.names`` (tables, huggingface)."""
     label_columns_hold: Literal["votes", "probabilities", "flags"] = "votes"
     """``votes``: how many annotators chose the label. ``probabilities``: they sum to 1, unless the set is multilabel.
     ``flags``: 1 where the label applies and 0 where not."""
     split_column: str | None = None
-    """Column with train, val, calibration, test or unlabeled (tables); null draws the splits."""
+    """Column with train, val, calibration, test or unlabeled (tables, huggingface; keys beside the image in coco and
+    label_studio); an empty cell, or null here, leaves the split to be drawn."""
     group_column: str | None = None
-    """Column whose equal values stay in one split: a patient, a video, a session (tables, huggingface)."""
+    """Column whose equal values stay in one split: a patient, a video, a session (tables, huggingface; keys beside the
+    image in coco and label_studio)."""
     from_name: str | None = None
     """The control whose choices are the labels (label_studio); null where there is only one."""
 

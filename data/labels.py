@@ -1,11 +1,19 @@
 """The ordered label set that every artefact carries."""
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from data.config import Kind, LabelsConfig
 from run.errors import UserError
 from run.files import Json, json_digest
+
+_SHOWN = 20
+"""Names that a message about an unknown label lists."""
+
+THRESHOLD = 0.5
+"""Probability from which on a label of a multilabel set is taken to apply."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +27,11 @@ class LabelSet:
     def of(cls, config: LabelsConfig) -> "LabelSet":
         """The set a config describes."""
         return cls(tuple(config.names), config.kind)
+
+    @classmethod
+    def of_json(cls, stored: Mapping[str, Any]) -> "LabelSet":
+        """The set that ``to_json`` described."""
+        return cls(tuple(stored["names"]), stored["kind"])
 
     @property
     def digest(self) -> str:
@@ -41,8 +54,9 @@ class LabelSet:
             folded = {known.casefold(): known for known in self.names}
             near = difflib.get_close_matches(name.strip().casefold(), folded, n=1)
             hint = f"; did you mean {folded[near[0]]!r}?" if near else "."
+            shown = ", ".join(self.names[:_SHOWN]) + (f", … {len(self)} in all" if len(self) > _SHOWN else "")
             raise UserError(
-                f"{where}: label {name!r} is not in labels.names ({', '.join(self.names)}){hint} "
+                f"{where}: label {name!r} is not in labels.names ({shown}){hint} "
                 "Correct the row, or add the label to labels.names."
             ) from None
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
-import s3fs  # type: ignore[import-untyped]
+import s3fs
 from moto.server import ThreadedMotoServer
 
 BUCKET = "photos"

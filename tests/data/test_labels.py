@@ -1,3 +1,6 @@
+import re
+from typing import Any
+
 import pytest
 
 from data.config import LabelsConfig
@@ -41,3 +44,30 @@ def test_require_equal__names_order_and_kind_count(other: LabelSet) -> None:
     assert labels.digest == LabelSet(("a", "b"), "nominal").digest != other.digest
     with pytest.raises(UserError, match="teacher/model was made for the labels"):
         labels.require_equal(other, "teacher/model")
+
+
+def test_of_json__gives_back_what_to_json_wrote() -> None:
+    labels = LabelSet(("a", "b"), "multilabel")
+    assert LabelSet.of_json(labels.to_json()) == labels
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"costs": [[0, 1], [1, 0]]}, "it must be 3 rows, one per true label, of 3 numbers"),
+        ({"costs": [[0, 1, 1], [1, 0, 1], [1, 0]]}, "it must be 3 rows"),
+        ({"costs": [[0, 1, 1], [1, 0, 1], [1, -1, 0]]}, "it must be free of negative and infinite costs"),
+        ({"costs": [[0, 1, 1], [1, 0, float("nan")], [1, 1, 0]]}, "it must be free of negative and infinite costs"),
+        ({"costs": [[0, 1, 1], [1, 0, 1], [1, 1, 1]]}, "it must be 0 where the label said is the true one"),
+        ({"costs": [[0, 1, 1]] * 3, "kind": "multilabel"}, "it must be null where labels.kind is multilabel"),
+    ],
+)
+def test_labels_config__refuses_costs_that_make_no_sense(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=rf"^labels\.costs is .*; {re.escape(message)}"):
+        LabelsConfig(names=ORDER, **wrong)
+
+
+def test_labels_config__costs_are_no_part_of_the_label_set() -> None:
+    costs = [[0.0, 1.0, 2.0], [3.0, 0.0, 1.0], [9.0, 4.0, 0.0]]
+    with_costs = LabelSet.of(LabelsConfig(names=ORDER, kind="ordinal", costs=costs))
+    assert with_costs == LabelSet.of(LabelsConfig(names=ORDER, kind="ordinal"))

@@ -17,6 +17,7 @@ from data.config import DataConfig, SourceConfig, SplitsConfig
 from data.labels import LabelSet
 from data.manifest import Manifest
 from data.prepare import prepare
+from data.storage import read_bytes
 from run.errors import UserError
 from run.folder import RunFolder
 from tests.support import SPLITS, TWO, elpv_rows, encoded, files_below, label_folders, picture
@@ -323,6 +324,18 @@ def test_prepare__unlabelled_images_join_one_split_of_their_own(images: Path, tm
     assert audit(run)["totals"]["unlabeled"] == 3
 
 
+def noted_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every URI that is read from now on."""
+    seen: list[str] = []
+
+    def noted(uri: str) -> bytes:
+        seen.append(uri)
+        return read_bytes(uri)
+
+    monkeypatch.setattr(scan, "read_bytes", noted)
+    return seen
+
+
 @pytest.mark.parametrize("interrupted_after", [1, 2])
 def test_prepare__killed_and_resumed_gives_the_same_bytes(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted_after: int
@@ -330,23 +343,22 @@ def test_prepare__killed_and_resumed_gives_the_same_bytes(
     whole = RunFolder(tmp_path / "whole")
     prepare(whole, TWO, config(images))
     monkeypatch.setattr(scan, "SHARD", 10)
-    read, seen = scan.read_bytes, list[str]()
+    seen: list[str] = []
 
     def failing(uri: str) -> bytes:
         seen.append(uri)
         if len(seen) > 10 * interrupted_after:
             raise KeyboardInterrupt
-        return read(uri)
+        return read_bytes(uri)
 
     run = RunFolder(tmp_path / "run")
     monkeypatch.setattr(scan, "read_bytes", failing)
     with pytest.raises(KeyboardInterrupt):
         prepare(run, TWO, config(images))
     assert not run.manifest.exists()
-    seen.clear()
-    monkeypatch.setattr(scan, "read_bytes", lambda uri: (seen.append(uri), read(uri))[1])
+    again = noted_reads(monkeypatch)
     prepare(run, TWO, config(images))
-    assert len(seen) == 40 - 10 * interrupted_after
+    assert len(again) == 40 - 10 * interrupted_after
     assert run.manifest.read_bytes() == whole.manifest.read_bytes()
     assert (run.data / "audit.json").read_bytes() == (whole.data / "audit.json").read_bytes()
 
@@ -359,8 +371,7 @@ def test_prepare__only_new_and_changed_images_are_read_again(
     picture(seed=1).save(images / "sound" / "new.png")
     changed = min((images / "broken").iterdir())
     picture(seed=2).save(changed)
-    read, seen = scan.read_bytes, set[str]()
-    monkeypatch.setattr(scan, "read_bytes", lambda uri: (seen.add(uri), read(uri))[1])
+    read = noted_reads(monkeypatch)
     found = rows(prepare(run, TWO, config(images)))
-    assert seen == {str(images / "sound" / "new.png"), str(changed)}
+    assert sorted(read) == [str(changed), str(images / "sound" / "new.png")]
     assert found[changed.name]["image_id"] == hashlib.sha256(changed.read_bytes()).hexdigest()

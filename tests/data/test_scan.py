@@ -13,6 +13,7 @@ from data import scan as scan_module
 from data.listing import collect
 from data.readers.record import Record
 from data.scan import perceptual_hash, pixel_digest, scan
+from data.storage import read_bytes
 from run.errors import UserError
 from tests.support import elpv_rows, encoded, picture
 
@@ -55,17 +56,15 @@ def test_scan__a_file_that_does_not_decode(tmp_path: Path) -> None:
 def test_scan__a_file_that_cannot_be_read_is_tried_again(
     paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = scan_module.read_bytes
-
     def flaky(uri: str) -> bytes:
         if uri == str(paths[3]):
             raise OSError("the disk is slow today")
-        return read(uri)
+        return read_bytes(uri)
 
     monkeypatch.setattr(scan_module, "read_bytes", flaky)
     with pytest.raises(UserError, match=r"(?s)1 images are there but cannot be read.*the disk is slow today"):
         scan(listing(paths[:10]), tmp_path)
-    monkeypatch.setattr(scan_module, "read_bytes", read)
+    monkeypatch.setattr(scan_module, "read_bytes", read_bytes)
     assert len(scan(listing(paths[:10]), tmp_path)) == 10
 
 
