@@ -17,15 +17,14 @@ from data.config import DataConfig
 from data.groups import Groups, find_groups
 from data.labels import LabelSet
 from data.listing import collect, listing_digest
-from data.manifest import CONFLICT, DUPLICATE, NEAR_DUPLICATE, OK, SCHEMA, SPLITS, TORN, Manifest
+from data.manifest import OK, SCHEMA, SPLITS, Manifest
 from data.readers.record import Record
 from data.scan import scan
 from data.splits import NONE, Splits, assign
+from data.statuses import UNLABELED, statuses
 from run.errors import UserError, listed
-from run.files import Json, write_json
+from run.files import Json, remove, write_json, write_text
 from run.folder import RunFolder
-
-UNLABELED = SPLITS.index("unlabeled")
 
 
 def prepare(
@@ -60,10 +59,10 @@ def prepare(
     if run.skips("prepare", inputs):
         return Manifest.read(run.manifest, labels)
     table = _with_columns(listing, scan(listing, run.data / "scan"))
-    _require_readable(table, config)
+    _require_readable(run, table, config)
     groups = find_groups(table, near_bits=config.near_duplicate_bits, join_near=config.near_duplicates == "group")
     split, crossing = _splits(run, table, groups, config)
-    status = _statuses(table, groups, split, len(labels))
+    status = statuses(table, groups, split, len(labels))
     manifest = _manifest(labels, table, groups, split, status)
     found = audit(manifest, groups, crossing, promise)
     require_images(found, labels.names)
@@ -92,13 +91,15 @@ def _with_columns(table: pa.Table, more: pa.Table) -> pa.Table:
     return table
 
 
-def _require_readable(table: pa.Table, config: DataConfig) -> None:
-    refused = table.filter(pc.not_equal(table.column("status"), OK))
-    if len(refused) and not config.skip_unreadable:
-        shown = refused.select(["where", "uri", "status"]).slice(0, 100).to_pylist()
-        lines = [f"{row['uri']}: {row['status']}" for row in shown] + [""] * (len(refused) - len(shown))
+def _require_readable(run: RunFolder, table: pa.Table, config: DataConfig) -> None:
+    path = run.data / "refused.txt"
+    remove(path)
+    refused = table.select(["uri", "status"]).filter(pc.not_equal(table.column("status"), OK)).to_pylist()
+    if refused and not config.skip_unreadable:
+        lines = [f"{row['uri']}: {row['status']}" for row in refused]
+        write_text(path, "\n".join(lines) + "\n")
         raise UserError(
-            f"{len(refused):,} of {len(table):,} images cannot be read:\n{listed(lines)}\n"
+            f"{len(refused):,} of {len(table):,} images cannot be read (all of them are in {path}):\n{listed(lines)}\n"
             "Repair or remove them, or set data.skip_unreadable to true to go on without them."
         )
 
@@ -145,58 +146,10 @@ def _numbers(splits: pa.ChunkedArray) -> Splits:
     return np.array(pc.fill_null(places, NONE).to_numpy(), np.int8)
 
 
-def _statuses(table: pa.Table, groups: Groups, split: Splits, labels: int) -> list[str]:
-    """``ok``, or why a row takes no part."""
-    status: list[str] = table.column("status").to_pylist()
-    uris = table.column("uri")
-    decoded = np.array(pc.equal(table.column("status"), OK))
-    labelled = decoded & (split != UNLABELED)
-    for row in np.flatnonzero(_conflicting(table, groups, labelled, labels)).tolist():
-        status[row] = CONFLICT
-    for row in np.flatnonzero(labelled & (split == NONE)).tolist():
-        status[row] = TORN
-    image = table.column("image_id").combine_chunks().dictionary_encode().indices.to_numpy()
-    for row, first in _repeats(image.astype(np.int64) * len(SPLITS) + split, decoded):
-        if status[row] == OK:
-            status[row] = f"{DUPLICATE}{uris[first].as_py()}"
-    held_out = labelled & np.isin(split, [SPLITS.index(name) for name in ("val", "calibration", "test")])
-    pool = decoded & (split == UNLABELED)
-    for codes, others, reason in (
-        (groups.pixels, labelled, DUPLICATE),
-        (groups.near.astype(np.int64), held_out, NEAR_DUPLICATE),
-    ):
-        first_of = dict(zip(codes[others][::-1].tolist(), np.flatnonzero(others)[::-1].tolist(), strict=True))
-        for row in np.flatnonzero(pool).tolist():
-            like = first_of.get(int(codes[row]))
-            if like is not None and status[row] == OK:
-                status[row] = f"{reason}{uris[like].as_py()}"
-    return status
-
-
-def _conflicting(table: pa.Table, groups: Groups, labelled: NDArray[np.bool_], labels: int) -> NDArray[np.bool_]:
-    """Labelled rows whose picture has another label elsewhere."""
-    rows = np.flatnonzero(labelled)
-    targets = pc.list_flatten(table.column("target").take(rows)).to_numpy().reshape(len(rows), labels)
-    _, first, code = np.unique(groups.pixels[rows], return_index=True, return_inverse=True)
-    differs = (targets != targets[first][code]).any(1)
-    conflict = np.zeros(len(table), bool)
-    conflict[rows] = (np.bincount(code, weights=differs) > 0)[code]
-    return conflict
-
-
-def _repeats(codes: NDArray[np.int64], among: NDArray[np.bool_]) -> Iterable[tuple[int, int]]:
-    """Pairs of a row and the first row with the same number."""
-    rows = np.flatnonzero(among)
-    _, first, inverse = np.unique(codes[rows], return_index=True, return_inverse=True)
-    earlier = rows[first][inverse]
-    later = earlier != rows
-    return zip(rows[later].tolist(), earlier[later].tolist(), strict=True)
-
-
 def _manifest(labels: LabelSet, table: pa.Table, groups: Groups, split: Splits, status: list[str]) -> Manifest:
     columns = {
         **{name: table.column(name) for name in ("image_id", "uri", "target", "votes", "width", "height")},
-        "split": pa.array([*SPLITS, "train"]).take(pa.array(split.astype(np.int64) % (len(SPLITS) + 1))),
+        "split": pa.array(SPLITS).take(pa.array(np.where(split == NONE, SPLITS.index("train"), split))),
         "group": groups.names.take(pa.array(groups.group)),
         "status": pa.array(status, pa.string()),
     }

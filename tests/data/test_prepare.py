@@ -155,12 +155,14 @@ def test_prepare__unreadable_images_are_listed_or_left_out(images: Path, tmp_pat
     run = RunFolder(tmp_path / "run")
     with pytest.raises(UserError) as error:
         prepare(run, TWO, config(images))
-    assert str(error.value).startswith("3 of 43 images cannot be read:")
+    assert str(error.value).startswith("3 of 43 images cannot be read (all of them are in ")
     for text in ("page.jpg: not an image", "empty.png: empty file", "cut.jpg: ", "data.skip_unreadable"):
         assert text in str(error.value)
     assert not run.manifest.exists()
+    assert len((run.data / "refused.txt").read_text().splitlines()) == 3
 
     found = rows(prepare(run, TWO, config(images, skip_unreadable=True)))
+    assert not (run.data / "refused.txt").exists()
     assert len(found) == 43
     assert {name for name, row in found.items() if row["status"] != "ok"} == {"page.jpg", "empty.png", "cut.jpg"}
     assert {Path(row["uri"]).name for row in audit(run)["refused"]["examples"]} == {"page.jpg", "empty.png", "cut.jpg"}

@@ -1,0 +1,77 @@
+"""Which readable images take part, and why the others do not."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from data.groups import Groups
+from data.manifest import CONFLICT, DUPLICATE, NEAR_DUPLICATE, OK, SPLITS, TORN
+from data.splits import HELD_OUT, NONE, Splits
+
+UNLABELED = SPLITS.index("unlabeled")
+
+
+def statuses(table: pa.Table, groups: Groups, split: Splits, labels: int) -> list[str]:
+    """``ok``, or why a row takes no part.
+
+    One picture with different labels is out; of files with equal bytes in one split the first stays; an unlabelled
+    image is out if it is also a labelled one, or nearly a held-out one.
+
+    Args:
+        table: ``uri``, ``image_id``, ``target``, and the scan's ``status``.
+        groups: of its rows.
+        split: of its rows; the pool's are unlabeled, ``NONE`` is a row that has no right split.
+        labels: how many.
+    """
+    status: list[str] = table.column("status").to_pylist()
+    uris = table.column("uri")
+    decoded = np.array(pc.equal(table.column("status"), OK))
+    pool = decoded & (split == UNLABELED)
+    labelled = decoded & ~pool
+
+    def mark(rows: Iterable[tuple[int, int]], reason: str) -> None:
+        for row, like in rows:
+            if status[row] == OK:
+                status[row] = f"{reason}{uris[like].as_py()}"
+
+    for row in np.flatnonzero(_conflicting(table, groups, labelled, labels)).tolist():
+        status[row] = CONFLICT
+    for row in np.flatnonzero(labelled & (split == NONE)).tolist():
+        status[row] = TORN
+    image = table.column("image_id").combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+    mark(_repeats(image * len(SPLITS) + split, decoded), DUPLICATE)
+    mark(_first_like(groups.pixels, pool, labelled), DUPLICATE)
+    held_out = labelled & np.isin(split, [SPLITS.index(name) for name in HELD_OUT])
+    mark(_first_like(groups.near, pool, held_out), NEAR_DUPLICATE)
+    return status
+
+
+def _conflicting(table: pa.Table, groups: Groups, labelled: NDArray[np.bool_], labels: int) -> NDArray[np.bool_]:
+    """Labelled rows whose picture has another label elsewhere."""
+    rows = np.flatnonzero(labelled)
+    targets = pc.list_flatten(table.column("target").take(rows)).to_numpy().reshape(len(rows), labels)
+    _, first, code = np.unique(groups.pixels[rows], return_index=True, return_inverse=True)
+    differs = (targets != targets[first][code]).any(1)
+    conflict = np.zeros(len(table), bool)
+    conflict[rows] = (np.bincount(code, weights=differs) > 0)[code]
+    return conflict
+
+
+def _repeats(codes: NDArray[np.integer], among: NDArray[np.bool_]) -> Iterable[tuple[int, int]]:
+    """Pairs of a row and the first row with the same number, where that is another."""
+    return ((row, first) for row, first in _first_like(codes, among, among) if row != first)
+
+
+def _first_like(
+    codes: NDArray[np.integer], rows: NDArray[np.bool_], others: NDArray[np.bool_]
+) -> Iterable[tuple[int, int]]:
+    """Pairs of one of ``rows`` and the first of ``others`` with the same number, where there is one."""
+    places = np.flatnonzero(others)
+    known, first = np.unique(codes[places], return_index=True)
+    wanted = np.flatnonzero(rows)
+    wanted = wanted[np.isin(codes[wanted], known)]
+    like = places[first[np.searchsorted(known, codes[wanted])]]
+    return zip(wanted.tolist(), like.tolist(), strict=True)
