@@ -100,17 +100,25 @@ class Run:
         """The run's label set."""
         return LabelSet.of(self.config.labels)
 
-    def prepare(self) -> None:
-        """Read labels and images."""
+    def prepare(self, *, suspects: bool = False) -> None:
+        """Read labels and images; with ``suspects``, list labels that the teacher's features speak against."""
+        from data.audit import Promise
         from data.prepare import prepare
 
-        prepare(self.folder, self.labels, self.config.data)
+        asked = self.config.verify
+        manifest = prepare(
+            self.folder, self.labels, self.config.data, promise=Promise(asked.agreement, asked.confidence)
+        )
+        if suspects:
+            from train.suspects import write_suspects
+
+            write_suspects(self._context(), manifest, self._model("teacher"), self.config.views)
 
     def train(self) -> None:
         """Fine-tune the teacher."""
         from train.train import train
 
-        train(self._context(), self._manifest(), self.config.teacher, self.config.views)
+        train(self._context(), self._manifest(), self.config.teacher, self.config.views, self.config.labels.costs)
 
     def distill(self) -> None:
         """Train the students."""
@@ -118,14 +126,15 @@ class Run:
 
         context, manifest, teacher = self._context(), self._manifest(), self._model("teacher")
         for student in self.config.students:
-            distill(context, manifest, student, self.config.views, teacher)
+            distill(context, manifest, student, self.config.views, teacher, self.config.labels.costs)
 
     def export(self) -> None:
         """Write the release."""
         from export.export import export
 
+        manifest = self._manifest()
         models = {name: self._model(name) for name in ("teacher", *self._students)}
-        export(self._context(), self._manifest(), self.config.export, models)
+        export(self._context(), manifest, self.config.export, models)
 
     def verify(self) -> int:
         """Judge the release; the exit code says what came out."""
@@ -226,6 +235,9 @@ def _run_stage(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         if options.verb == "push":
             run.push(dry_run=options.dry_run, allow_unverified=options.allow_unverified)
             return DONE
+        if options.verb == "prepare":
+            run.prepare(suspects=options.suspects)
+            return DONE
         code: int | None = getattr(run, options.verb)()
         return DONE if code is None else code
 
@@ -249,6 +261,8 @@ def _parser() -> argparse.ArgumentParser:
             verb, help=about, description=about, epilog="any key of the config can be given: --teacher.full.epochs 3"
         )
         command.add_argument("config", type=Path, help="a YAML file, such as configs/demo.yaml")
+        if verb == "prepare":
+            command.add_argument("--suspects", action="store_true", help="list likely label errors (needs the teacher)")
         if verb == "push":
             command.add_argument("--dry-run", action="store_true", help="show files, sizes and cards; send nothing")
             command.add_argument("--allow-unverified", action="store_true", help="publish although not verified")

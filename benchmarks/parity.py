@@ -24,8 +24,9 @@ from PIL import Image
 from data.labels import LabelSet
 from export.onnx_file import write_onnx
 from export.rgb import resizing
-from export.runtime import OnnxClassifier, probabilities
+from export.runtime import OnnxClassifier
 from models.classifier import build
+from models.outputs import probabilities
 from models.spec import InputSpec
 from run.files import Json
 
@@ -136,7 +137,7 @@ def measure(model: OnnxClassifier, way: Callable[[InputSpec], Resize], pictures:
         off = np.abs(found.astype(np.int64) - expected).max(-1)
         differing, levels = differing + int((off > 0).sum()), max(levels, int(off.max()))
         if off.any():
-            pair = probabilities(model.logits(spec.normalise(np.stack([found, expected]))))
+            pair = probabilities(model.logits(spec.normalise(np.stack([found, expected]))), model.labels.kind)
             score = max(score, float(np.abs(pair[0] - pair[1]).max()))
     pixels = spec.size**2 * len(pictures)
     ms = round(1000 * seconds / len(pictures), 2)

@@ -17,8 +17,8 @@ from export.int8 import Int8Result, quantize
 from export.int8_config import Int8Config
 from export.onnx_file import write_onnx
 from export.reparameterize import fuse
-from models.calibrate import fit_temperature
 from models.classifier import Classifier, size_args, spec_of
+from models.temperature import fit_temperature
 
 LABELS = LabelSet(("none", "mild", "moderate", "severe"), "ordinal")
 
@@ -59,7 +59,8 @@ def export_both(classifier: Classifier, folder: Path, images: list[Image.Image])
     full, quantised = folder / "model.onnx", folder / "model_quantized.onnx"
     write_onnx(fuse(classifier), full, opset=18, facts={})
     targets = np.zeros((len(images), len(LABELS)), np.float32)
-    result = quantize(full, quantised, pixels_of(classifier, images), targets, ANY, fit_temperature)
+    labelled = np.zeros(len(images), np.bool_)
+    result = quantize(full, quantised, pixels_of(classifier, images), targets, labelled, ANY, fit_temperature)
     return full, quantised, result
 
 

@@ -13,6 +13,7 @@ from scipy.stats import chi2_contingency
 from scipy.stats.contingency import association
 
 from data.groups import Groups
+from data.labels import THRESHOLD
 from data.manifest import LEFT_OUT, OK, SPLITS, Manifest
 from run.console import console, log
 from run.errors import UserError, listed
@@ -98,7 +99,7 @@ def _counts(manifest: Manifest) -> tuple[dict[str, Json], dict[str, Json]]:
     for split in SPLITS:
         part = manifest.usable(split)
         targets = part.targets()[part.labelled()]
-        likely = targets >= 0.5 if manifest.labels.kind == "multilabel" else _one_hot(targets)
+        likely = targets >= THRESHOLD if manifest.labels.kind == "multilabel" else _one_hot(targets)
         images[split] = dict(zip(manifest.labels.names, likely.sum(0).tolist(), strict=True))
         totals[split] = len(part)
     return images, totals
@@ -212,7 +213,7 @@ def _sizes(manifest: Manifest) -> dict[str, Json]:
 def _telling(part: Manifest, cluster: NDArray[np.integer], common: list[Json]) -> list[Json]:
     """Labels whose images come in sizes of their own (Cramér's V, chi-squared test)."""
     labelled = part.labelled()
-    targets, cluster = part.targets()[labelled] >= 0.5, cluster[labelled]
+    targets, cluster = part.targets()[labelled] >= THRESHOLD, cluster[labelled]
     found: list[Json] = []
     for index, label in enumerate(part.labels.names):
         counts = np.array([np.bincount(cluster[targets[:, index] == has], minlength=len(common) + 1) for has in (0, 1)])

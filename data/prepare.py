@@ -44,7 +44,8 @@ def prepare(
         labels: the label set.
         config: the sources.
         records: the labelled images, instead of those that ``config`` names; an in-memory data set, for example.
-        promise: what verification will ask of the test split, to say whether there are images enough.
+        promise: what verification will ask of the test split, to say whether there are images enough; asking for
+            something else is no reason to prepare again.
 
     Raises:
         UserError: a source is wrong, an image is not there or cannot be decoded, or a label or a split is empty.
@@ -53,7 +54,6 @@ def prepare(
     inputs: dict[str, Json] = {
         "data": asdict(config),
         "labels": labels.to_json(),
-        "promise": None if promise is None else asdict(promise),
         "files": listing_digest(listing),
     }
     if run.skips("prepare", inputs):

@@ -17,18 +17,37 @@ from models import checkpoint
 from models.calibrate import calibrate
 from models.classifier import Classifier, build
 from models.forward import whole_image_logits
+from models.labelled import labelled_rows
 from models.publish import publishing
 from models.view_cache import head_logits, outputs_over_views
+from run.console import log
 from run.context import RunContext
 from run.files import Json, file_digest, write_json
 from run.fit import fit, resolve_precision
 from run.folder import resumable
+from train.module import Costs
 
 
 def distill(
-    context: RunContext, manifest: Manifest, config: StudentConfig, views: ViewsConfig, teacher: Classifier
+    context: RunContext,
+    manifest: Manifest,
+    config: StudentConfig,
+    views: ViewsConfig,
+    teacher: Classifier,
+    costs: Costs | None = None,
 ) -> Classifier:
     """Train one student, calibrate it, and write ``students/NAME/model/`` and ``students/NAME/metrics.json``.
+
+    Args:
+        context: the run.
+        manifest: its images are learnt from, labelled or not.
+        config: the student.
+        views: what it looks at.
+        teacher: says what it should say.
+        costs: ``labels.costs``.
+
+    Returns:
+        The student.
 
     Raises:
         UserError: the student or its weights cannot be had, or the loss stopped being finite.
@@ -38,6 +57,7 @@ def distill(
         "manifest": file_digest(run.manifest),
         "teacher": teacher.weights_digest(),
         "student": asdict(config),
+        "costs": costs,
         "views": asdict(views),
         "seed": context.seed,
         "precision": context.trainer.precision,
@@ -51,8 +71,9 @@ def distill(
         config.model, manifest.labels, key=f"student {name}", pretrained=config.pretrained, image_size=config.image_size
     )
     student = replace(student, spec=student.spec.squashed())
-    metrics: dict[str, Json] = {"fit": dict(_fit(context, manifest, config, views, teacher, student))}
-    part, spec = manifest.usable("calibration"), ViewSpec.of(views)
+    _warn_if_larger(student, teacher, name)
+    metrics: dict[str, Json] = {"fit": dict(_fit(context, manifest, config, views, teacher, student, costs))}
+    part, spec = labelled_rows(manifest, "calibration"), ViewSpec.of(views)
     logits = whole_image_logits(student, part, spec, context.trainer, "32-true", f"calibrating {name}")
     metrics["calibration"] = calibration = calibrate(student, logits, part.targets())
     facts: dict[str, Json] = {
@@ -67,6 +88,12 @@ def distill(
     for path in work.rglob("*.ckpt"):
         path.unlink()
     return checkpoint.load(folder, manifest.labels)
+
+
+def _warn_if_larger(student: Classifier, teacher: Classifier, name: str) -> None:
+    ours, theirs = (sum(weight.numel() for weight in one.model.parameters()) for one in (student, teacher))
+    if ours > theirs:
+        log.print(f"Warning: student {name} has {ours / 1e6:.1f} M weights, its teacher only {theirs / 1e6:.1f} M")
 
 
 def teacher_logits(
@@ -97,6 +124,7 @@ def _fit(
     views: ViewsConfig,
     teacher: Classifier,
     student: Classifier,
+    costs: Costs | None,
 ) -> dict[str, float]:
     workers, spec, folder = context.trainer.num_workers, ViewSpec.of(views), context.folder.student(config.name) / "fit"
     parts = manifest.usable("train", "unlabeled"), manifest.usable("val")
@@ -111,7 +139,7 @@ def _fit(
     )
     student.model.requires_grad_(True).to(memory_format=torch.channels_last)  # convolutions train faster so on a CPU
     return fit(
-        StudentModule(student, config),
+        StudentModule(student, config, costs),
         loaders,
         name=f"student {config.name}",
         folder=folder,

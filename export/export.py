@@ -28,8 +28,8 @@ from export.release import (
 from export.reparameterize import fuse
 from export.rgb import write_rgb
 from models import checkpoint
-from models.calibrate import fit_temperature
 from models.classifier import Classifier
+from models.temperature import fit_temperature
 from run.console import log
 from run.context import RunContext
 from run.errors import UserError
@@ -98,7 +98,8 @@ def _write_onnx_folder(
     if config.fp16:
         facts[FP16_FILE.as_posix()] = _try_fp16(model, folder / FP16_FILE, pixels)
     if config.int8.mode != "none" and count >= 2:
-        tried = quantize(model, folder / INT8_FILE, pixels, part.targets()[:count], config.int8, fit_temperature)
+        targets, labelled = part.targets()[:count], part.labelled()[:count]
+        tried = quantize(model, folder / INT8_FILE, pixels, targets, labelled, config.int8, fit_temperature)
         log.print(f"  {tried.reason}")
         write_json(folder / "int8.json", tried.to_json())
     write_rgb(model, folder / RGB_FILE)

@@ -9,10 +9,9 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.transformers.float16 import convert_float_to_float16
-from scipy.special import softmax
 
-from export.int8_judge import run, session
-from export.onnx_graph import seal
+from export.int8_judge import divergence_facts, run, session
+from export.onnx_graph import labels_of, seal
 from run.errors import UserError
 from run.files import Json, atomic_path, file_digest
 
@@ -35,8 +34,8 @@ def write_fp16(source: Path, path: Path, pixels: NDArray[np.float32]) -> dict[st
         pixels: calibration images as the model takes them [N, 3, S, S].
 
     Returns:
-        ``n`` images compared, the ``largest`` difference of a probability, ``flips`` of the first choice,
-        ``largest_inside`` (the largest inner number, which must stay below 65504), ``bytes`` and ``sha256``.
+        What ``int8_judge.divergence_facts`` says, ``largest_inside`` (the largest inner number, which must stay below
+        65504), ``bytes`` and ``sha256``.
 
     Raises:
         UserError: a number does not fit into fp16, or a logit is not finite; no file is left behind.
@@ -57,9 +56,7 @@ def write_fp16(source: Path, path: Path, pixels: NDArray[np.float32]) -> dict[st
         if not np.isfinite(ours).all():
             raise UserError(f"{path.name} was not written: some of its logits are not finite in fp16")
     return {
-        "n": len(pixels),
-        "largest": float(np.abs(softmax(ours, axis=1) - softmax(theirs, axis=1)).max()),
-        "flips": int((ours.argmax(1) != theirs.argmax(1)).sum()),
+        **divergence_facts(ours, theirs, labels_of(model).kind),
         "largest_inside": largest,
         "bytes": path.stat().st_size,
         "sha256": file_digest(path),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from data.labels import LabelSet
+from models.outputs import activation, exclusive
 from models.spec import InputSpec
 from run.files import Json
 
@@ -10,6 +11,8 @@ from run.files import Json
 def readme(spec: InputSpec, labels: LabelSet, entries: Sequence[Mapping[str, Json]]) -> str:
     """``golden/README.md``."""
     size = spec.size
+    after = activation(labels.kind)
+    of_what = "of the logits" if exclusive(labels.kind) else "of each logit by itself"
     table = "\n".join(
         f"| `{entry['file']}` | {entry['width']} × {entry['height']} | {entry['purpose']} | {_levels(entry)} |"
         for entry in entries
@@ -24,7 +27,7 @@ Labels, in the order of every list: {", ".join(labels.names)}.
 
 ## Which steps you need
 * Your app runs `rgb.onnx`: steps 1 and 4.
-* Your app runs `onnx/model.onnx` or a conversion of it: steps 1, 2 and 3, then softmax.
+* Your app runs `onnx/model.onnx` or a conversion of it: steps 1, 2 and 3, then {after}.
 
 ## Step 1: decode `file`, compare with `rgb`
 `rgb` is a PNG with the decoded pixels: 8-bit RGB, upright, transparency over white. Compare width, height and every
@@ -57,7 +60,7 @@ What you see, and what it usually is:
 
 ## Step 3: normalise `pixels`, run `onnx/model.onnx`, compare with `logits`
 `(x / 255 − mean) / std` in float32, with mean {_list(spec.mean)} and std {_list(spec.std)} for
-R, G and B; layout [1, 3, {size}, {size}]: all of R, then G, then B. Allowed: `tolerance.logits`. Softmax of the logits
+R, G and B; layout [1, 3, {size}, {size}]: all of R, then G, then B. Allowed: `tolerance.logits`. The {after} {of_what}
 gives the probabilities; the temperature is already in the weights.
 
 What you see, and what it usually is:

@@ -64,7 +64,7 @@ class Int8Result:
     @property
     def reason(self) -> str:
         """One sentence: what is shipped, and why."""
-        gate = f"at most {self.config.max_flip_rate:.2%} of first choices changed and faster than fp32 on this CPU"
+        gate = f"at most {self.config.max_flip_rate:.2%} of decisions changed and faster than fp32 on this CPU"
         if self.winner is None:
             return f"no INT8 file: none of {len(self.rows)} candidates passed the gate ({gate})"
         passed = sum(row["why_not"] is None for row in self.rows)
@@ -89,6 +89,7 @@ def quantize(
     path: Path,
     pixels: NDArray[np.float32],
     targets: NDArray[np.floating],
+    labelled: NDArray[np.bool_],
     config: Int8Config,
     fit: Fit,
 ) -> Int8Result:
@@ -104,12 +105,13 @@ def quantize(
         source: the fp32 ``model.onnx``.
         path: the INT8 file; logits are divided by a temperature of its own inside.
         pixels: calibration images as the model takes them [N, 3, S, S], at least two; a memory map will do.
-        targets: distributions over labels [N, C]; a row of zeros is an image without a label.
+        targets: as ``Manifest.targets`` gives them [N, C].
+        labelled: which of the images [N] have a label.
         config: what to try and the gate.
-        fit: logits [N, C] and targets [N, C] to a temperature.
+        fit: logits [N, C], targets [N, C] and their kind to a temperature.
     """
     assert config.mode != "none"
-    judge = Judge(source, pixels, targets, config, fit)
+    judge = Judge(source, pixels, targets, labelled, config, fit)
     with tempfile.TemporaryDirectory() as folder:
         quantiser = _Quantiser(_prepare(source, Path(folder)), judge)
         sweep = _Sweep(judge, quantiser, Path(folder))

@@ -14,7 +14,8 @@ class Int8Config:
     """``full`` tries every setting, and then leaves out layers where none is good enough; ``quick`` tries a few
     settings; ``none`` makes no INT8 file."""
     max_flip_rate: float = 0.01
-    """Largest share of the judged calibration images on which its first choice may differ from that of its own fp32."""
+    """Largest share of the judged calibration images on which its first choice, or set of labels, may differ from that
+    of its own fp32."""
     min_speedup: float = 1.0
     """Its time for one image on one thread must be less than that of fp32 divided by this."""
     images: int = 256

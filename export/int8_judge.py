@@ -5,15 +5,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
+from data.config import Kind
 from export.int8_config import Int8Config
+from export.onnx_graph import labels_of
+from models.outputs import choice, cross_entropy, decisions, divergence, probabilities, same
 from run.files import Json
 
-Fit = Callable[[NDArray[np.floating], NDArray[np.floating]], float]
-"""Logits [N, C] and targets [N, C] to a temperature; ``models.calibrate.fit_temperature`` is one."""
+Fit = Callable[[NDArray[np.floating], NDArray[np.floating], Kind], float]
+"""Logits [N, C], targets [N, C] and their kind to a temperature; ``models.temperature.fit_temperature`` is one."""
 
 BATCH = 16
 WARM_UP = 3
@@ -28,13 +31,20 @@ class Judge:
     Args:
         source: the fp32 file.
         pixels: calibration images [N, 3, S, S].
-        targets: their distributions over labels [N, C]; a row of zeros is an image without a label.
+        targets: as ``Manifest.targets`` gives them [N, C].
+        labelled: which of the images [N] have a label.
         config: the gate.
         fit: finds a file's own temperature from every labelled image, as that of fp32 was found.
     """
 
     def __init__(
-        self, source: Path, pixels: NDArray[np.float32], targets: NDArray[np.floating], config: Int8Config, fit: Fit
+        self,
+        source: Path,
+        pixels: NDArray[np.float32],
+        targets: NDArray[np.floating],
+        labelled: NDArray[np.bool_],
+        config: Int8Config,
+        fit: Fit,
     ) -> None:
         assert len(pixels) == len(targets) >= 2, "images are needed for the quantiser and for judging"
         order = np.random.default_rng(0).permutation(len(pixels))
@@ -42,8 +52,8 @@ class Judge:
         self.pixels = pixels
         self.for_ranges, self.for_judging = order[:cut], np.sort(order[cut:])
         self.logits = run(session(source), pixels)
-        self._targets = targets
-        self._labelled = np.flatnonzero(targets.sum(1) > 0)
+        self.kind = labels_of(onnx.load(source)).kind
+        self._targets, self._labelled = targets, labelled
         self._source, self._config, self._fit = source, config, fit
 
     def measure(self, path: Path) -> dict[str, Json]:
@@ -60,17 +70,17 @@ class Judge:
         temperature = self._temperature(logits)
         ours, theirs = logits[self.for_judging] / np.float32(temperature), self.logits[self.for_judging]
         facts: dict[str, Json] = {
-            **divergence(ours, theirs),
+            **divergence_facts(ours, theirs, self.kind),
             **self._quality(ours),
             "temperature": temperature,
             "bytes": path.stat().st_size,
             "fp32_ms": None,
             "ms": None,
         }
-        flips, n = int((ours.argmax(1) != theirs.argmax(1)).sum()), len(ours)
+        flips, n = count_flips(ours, theirs, self.kind), len(ours)
         if flips > self._config.max_flip_rate * n:
             allowed = f"max_flip_rate {self._config.max_flip_rate:g}"
-            return {**facts, "why_not": f"{flips} of {n} images change their first choice, more than {allowed}"}
+            return {**facts, "why_not": f"{flips} of {n} images change their {choice(self.kind)}, more than {allowed}"}
         fp32_ms, ms = race([once(path, self.pixels[:1]) for path in (self._source, path)])
         facts |= {"fp32_ms": fp32_ms, "ms": ms}
         if ms * self._config.min_speedup >= fp32_ms:
@@ -83,40 +93,45 @@ class Judge:
 
     def _temperature(self, logits: NDArray[np.float32]) -> float:
         """One over all labelled images; 1 where there are none."""
-        if not len(self._labelled):
+        if not self._labelled.any():
             return 1.0
-        return self._fit(logits[self._labelled], self._targets[self._labelled])
+        return self._fit(logits[self._labelled], self._targets[self._labelled], self.kind)
 
     def _quality(self, judged: NDArray[np.float32]) -> dict[str, Json]:
-        """Of logits [n, C] on the judged images: accuracy against the likeliest label, and cross-entropy in nats."""
-        targets = self._targets[self.for_judging]
-        labelled = targets.sum(1) > 0
+        """Of logits [n, C] on the judged images: how many decide as their label does, and cross-entropy in nats."""
+        targets, labelled = self._targets[self.for_judging], self._labelled[self.for_judging]
         if not labelled.any():
             return {"labelled": 0, "accuracy": None, "nll": None}
         logits, targets = judged[labelled], targets[labelled]
+        right = same(decisions(probabilities(logits, self.kind), self.kind), decisions(targets, self.kind))
         return {
             "labelled": len(logits),
-            "accuracy": float((logits.argmax(1) == targets.argmax(1)).mean()),
-            "nll": float(-(targets * log_softmax(logits, axis=1)).sum(1).mean()),
+            "accuracy": float(right.mean()),
+            "nll": cross_entropy(logits, targets, self.kind),
         }
 
 
-def divergence(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> dict[str, Json]:
-    """How far logits [n, C] are from those of fp32: ``n``, ``flips``, ``flip_rate``, ``largest`` and ``kl``."""
-    flips = int((ours.argmax(1) != theirs.argmax(1)).sum())
+def divergence_facts(ours: NDArray[np.float32], theirs: NDArray[np.float32], kind: Kind) -> dict[str, Json]:
+    """How far logits [n, C] are from those of fp32.
+
+    Returns:
+        ``n``, ``flips`` (images on which something else is decided), ``flip_rate``, ``largest`` (difference of a
+        probability) and ``kl`` (mean divergence in nats).
+    """
+    flips = count_flips(ours, theirs, kind)
     return {
         "n": len(ours),
         "flips": flips,
         "flip_rate": flips / len(ours),
-        "largest": float(np.abs(np.exp(log_softmax(ours, axis=1)) - np.exp(log_softmax(theirs, axis=1))).max()),
-        "kl": mean_kl(ours, theirs),
+        "largest": float(np.abs(probabilities(ours, kind) - probabilities(theirs, kind)).max()),
+        "kl": divergence(ours, theirs, kind),
     }
 
 
-def mean_kl(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
-    """Mean Kullback-Leibler divergence in nats of softmax(ours) from softmax(theirs), both [n, C]."""
-    ours, theirs = log_softmax(ours, axis=1), log_softmax(theirs, axis=1)
-    return float((np.exp(theirs) * (theirs - ours)).sum(1).mean())
+def count_flips(ours: NDArray[np.float32], theirs: NDArray[np.float32], kind: Kind) -> int:
+    """On how many images two models' logits [n, C] do not decide the same."""
+    left, right = (decisions(probabilities(logits, kind), kind) for logits in (ours, theirs))
+    return int((~same(left, right)).sum())
 
 
 def session(path: Path, threads: int = 0) -> ort.InferenceSession:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from export.int8_candidate import Candidate, quiet
-from export.int8_judge import Judge, mean_kl, run, session
+from export.int8_judge import Judge, run, session
+from models.outputs import divergence
 
 LAYERS = ("Conv", "Gemm", "MatMul")
 """Operators that the sensitivity pass may leave in fp32."""
@@ -88,7 +89,7 @@ class StaticQuantiser:
         chosen = judge.for_ranges[:SENSITIVITY_IMAGES]
         path = self._prepared.with_name("one-layer.onnx")
         self.write(path, candidate, only=layer)
-        return mean_kl(run(session(path), judge.pixels[chosen]), judge.logits[chosen])
+        return divergence(run(session(path), judge.pixels[chosen]), judge.logits[chosen], judge.kind)
 
 
 class _Images(CalibrationDataReader):  # type: ignore[misc]

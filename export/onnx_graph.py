@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 from onnxruntime.transformers.onnx_model import OnnxModel
 
+from data.labels import LabelSet
 from run.files import Json
 
 STANDARD = ("", "ai.onnx")
@@ -44,6 +45,11 @@ def seal(model: onnx.ModelProto, source: onnx.ModelProto, facts: Mapping[str, Js
 def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
     """A model's metadata, each value as JSON."""
     return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def labels_of(model: onnx.ModelProto) -> LabelSet:
+    """The labels in the metadata of a model that this project exported."""
+    return LabelSet.of_json(json.loads(metadata_of(model)["labels"]))
 
 
 def replace(field: Any, items: Iterable[Any]) -> None:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from export.rgb import RgbClassifier
-from export.runtime import OnnxClassifier, probabilities
+from export.runtime import OnnxClassifier
 from models.classifier import Classifier
+from models.outputs import probabilities
 from run.errors import UserError
 from run.files import Json, file_digest
 
@@ -46,8 +47,9 @@ def check_parity(
     for size in BATCHES:
         for turn in range(ROUNDS):
             batch = [images[(turn * size + i) % len(images)] for i in range(size)]
-            ours, theirs = _torch_logits(classifier, batch), exported.logits(exported.prepare(batch))
-            differences.append((_largest(probabilities(ours) - probabilities(theirs)), _largest(ours - theirs)))
+            logits = _torch_logits(classifier, batch), exported.logits(exported.prepare(batch))
+            ours, theirs = (probabilities(values, classifier.labels.kind) for values in logits)
+            differences.append((_largest(ours - theirs), _largest(logits[0] - logits[1])))
             seen += size
     largest, largest_logit = map(float, np.max(differences, axis=0))  # Python's max() would pass over NaN
     if not largest <= tolerance:

@@ -1,5 +1,6 @@
 """Predictions of a released model for files and folders, without torch."""
 
+import itertools
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -13,12 +14,13 @@ from data.decode import DecodeError, decode
 from data.readers.record import SUFFIXES
 from export.release import find_onnx
 from export.runtime import OnnxClassifier
+from models.outputs import decisions, exclusive
 from run.console import console, log
 from run.errors import UserError, listed
 
 
 def predict(release: Path, paths: Sequence[Path], *, as_json: bool) -> None:
-    """Print label, scores and time of every image: a table, or one JSON object per line.
+    """Print label or labels, scores and time of every image: a table, or one JSON object per line.
 
     Args:
         release: a ``NAME-onnx`` folder, or an ONNX file.
@@ -51,7 +53,10 @@ def _images(paths: Sequence[Path]) -> list[Path]:
 
 
 def _predict_one(model: OnnxClassifier, path: Path) -> dict[str, Any]:
-    """``path``, then ``label``, ``scores`` by label and ``ms`` from bytes to scores, or ``error``."""
+    """``path``, then what is decided, ``scores`` by label and ``ms`` from bytes to scores, or ``error``.
+
+    What is decided is ``label``, a name, or for a multilabel set ``labels``, a list of names that may be empty.
+    """
     started = time.perf_counter()
     try:
         image = decode(path.read_bytes())
@@ -59,10 +64,11 @@ def _predict_one(model: OnnxClassifier, path: Path) -> dict[str, Any]:
         return {"path": str(path), "error": str(error)}
     scores = model.probabilities([image])[0]
     elapsed = 1000 * (time.perf_counter() - started)
-    names = model.labels.names
+    names, kind = model.labels.names, model.labels.kind
+    decided = decisions(scores[None], kind)[0]
     return {
         "path": str(path),
-        "label": names[int(scores.argmax())],
+        **({"label": names[decided]} if exclusive(kind) else {"labels": list(itertools.compress(names, decided))}),
         "scores": {name: round(float(score), 6) for name, score in zip(names, scores, strict=True)},
         "ms": round(elapsed, 2),
     }
@@ -86,5 +92,6 @@ def _print_table(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
                 yield f"{row['path']}: {row['error']}"
             else:
                 scores = ", ".join(f"{name} {score:.3f}" for name, score in row["scores"].items())
-                table.add_row(row["path"], row["label"], scores, f"{row['ms']:.1f}")
+                decided = row["label"] if "label" in row else ", ".join(row["labels"]) or "none"
+                table.add_row(row["path"], decided, scores, f"{row['ms']:.1f}")
     console.print(table)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from data.labels import LabelSet
+from models.outputs import problem_type
 from models.spec import InputSpec
 from run.files import Json
 
@@ -12,7 +13,7 @@ ONNX_FILE = Path("onnx/model.onnx")
 FP16_FILE = Path("onnx/model_fp16.onnx")
 INT8_FILE = Path("onnx/model_quantized.onnx")
 RGB_FILE = Path("rgb.onnx")
-"""Preprocessing, the INT8 model or, where there is none, the float32 one, and softmax, in one graph."""
+"""Preprocessing, the INT8 model or, where there is none, the float32 one, and softmax or sigmoid, in one graph."""
 
 
 def onnx_folder(name: str) -> str:
@@ -35,6 +36,7 @@ def javascript_config(architecture: str, labels: LabelSet) -> dict[str, Json]:
     return {
         "model_type": "mobilenet_v4" if architecture.startswith("mobilenetv4") else "vit",
         "architecture": architecture,
+        **problem_type(labels.kind),
         "id2label": {str(index): name for index, name in enumerate(labels.names)},
         "label2id": {name: index for index, name in enumerate(labels.names)},
         "num_labels": len(labels),

@@ -20,6 +20,7 @@ from PIL import Image
 
 from data.labels import LabelSet
 from export.runtime import OnnxClassifier
+from models.outputs import exclusive
 from models.spec import InputSpec
 from run.errors import UserError
 from run.files import Json, atomic_path, file_digest
@@ -52,7 +53,7 @@ class RgbClassifier(OnnxClassifier):
 
 
 def write_rgb(body: Path, path: Path) -> None:
-    """Put preprocessing before, and softmax after, a model that this project exported.
+    """Put preprocessing before, and softmax or sigmoid after, a model that this project exported.
 
     The file takes ``image`` uint8 [height, width, 3] and gives ``probabilities`` float32 [C], and for ordinal labels
     ``scores`` [C]: the probability of each label or a more severe one. The temperature is in the body's weights. The
@@ -69,10 +70,10 @@ def write_rgb(body: Path, path: Path) -> None:
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     if "labels" not in metadata or "input" not in metadata:
         raise UserError(f"{body} does not carry labels and input contract: it was not exported by PocketEVA")
-    names, kind = (json.loads(metadata["labels"])[key] for key in ("names", "kind"))
+    labels = LabelSet.of_json(json.loads(metadata["labels"]))
     spec = InputSpec.from_pretrained_cfg(json.loads(metadata["input"]))
     before = preprocessing(spec, like=model)
-    after = _postprocessing(LabelSet(tuple(names), kind), like=model)
+    after = _postprocessing(labels, like=model)
     whole = onnx.compose.merge_models(before, model, io_map=[("pixel_values", "pixel_values")])
     whole = onnx.compose.merge_models(whole, after, io_map=[("logits", "logits")])
     whole.ClearField("opset_import")  # merging repeats it
@@ -274,13 +275,14 @@ def _postprocessing(labels: LabelSet, like: ModelProto) -> ModelProto:
     count = len(labels)
     ordinal = labels.kind == "ordinal"
     outputs = f"float[{count}] probabilities" + (f", float[{count}] scores" if ordinal else "")
+    activated = "Softmax <axis = -1> (logits)" if exclusive(labels.kind) else "Sigmoid (logits)"
     scores = "scores = CumSum <reverse = 1> (probabilities, rgb_labels_axis)" if ordinal else ""
     return _parse(
         like,
         f"""rgb_after (float[batch, {count}] logits) => ({outputs}) <
             int64[1] rgb_only = {{{count}}}, int64 rgb_labels_axis = {{0}}
         > {{
-            rgb_activated = Softmax <axis = -1> (logits)
+            rgb_activated = {activated}
             probabilities = Reshape (rgb_activated, rgb_only)
             {scores}
         }}""",

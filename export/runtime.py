@@ -9,9 +9,9 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.special import softmax
 
 from data.labels import LabelSet
+from models.outputs import probabilities
 from models.spec import InputSpec
 from run.errors import UserError
 
@@ -40,8 +40,7 @@ class OnnxClassifier:
             raise UserError(f"{path} cannot be run: {error}") from error
         metadata: dict[str, Any] = self._session.get_modelmeta().custom_metadata_map
         try:
-            labels = json.loads(metadata["labels"])
-            self.labels = LabelSet(tuple(labels["names"]), labels["kind"])
+            self.labels = LabelSet.of_json(json.loads(metadata["labels"]))
             self.spec = InputSpec.from_pretrained_cfg(json.loads(metadata["input"]))
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
@@ -59,10 +58,4 @@ class OnnxClassifier:
 
     def probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Probabilities [B, C] of decoded images."""
-        return probabilities(self.logits(self.prepare(images)))
-
-
-def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Softmax over the labels; the temperature is already in the head's weights."""
-    result: NDArray[np.float32] = softmax(logits, axis=-1)
-    return result
+        return probabilities(self.logits(self.prepare(images)), self.labels.kind)

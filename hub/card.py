@@ -139,7 +139,9 @@ def _eval_results(subject: Subject) -> list[EvalResult]:
     if subject.certificate is None:
         return []
     measured = subject.measured
-    values = [("accuracy", "Accuracy", measured["accuracy"]["rate"]), ("f1", "Macro F1", measured["macro_f1"])]
+    values = [("accuracy", "Accuracy", measured["accuracy"]["rate"])]
+    if measured["macro_f1"] is not None:
+        values.append(("f1", "Macro F1", measured["macro_f1"]))
     found = subject.criterion("agreement")
     if found is not None:
         values.append(("agreement", "Agreement with the teacher", found["rate"]))

@@ -5,12 +5,13 @@ from typing import Any
 
 from hub.sections import table
 from hub.subject import Subject
+from models.outputs import choice
 
 ABOUT = {
     "onnx/model.onnx": "float32, `pixel_values` to `logits`; the reference for the others",
     "onnx/model_fp16.onnx": "fp16 inside, float32 in and out",
     "onnx/model_quantized.onnx": "INT8, with a temperature of its own inside",
-    "rgb.onnx": "decoded pixels of any size in, probabilities out: resize, normalisation, model and softmax",
+    "rgb.onnx": "decoded pixels of any size in, probabilities out: resize, normalisation and all that follows",
 }
 """What each file of a folder is."""
 
@@ -43,10 +44,10 @@ Accuracy and agreement with the teacher's float32 file are of the test split; ms
 thread, for `rgb.onnx` with a 640 × 480 image. `rgb.onnx` is for ONNX Runtime on a CPU and in WASM: resize differs in \
 other execution providers (CUDA, OpenVINO, TensorRT), which should be given `onnx/model.onnx`. Which file is fastest \
 depends on the device: measure there. `golden/` holds images with the result of every step, \
-to find out which step of an app differs.{_int8(int8)}"""
+to find out which step of an app differs.{_int8(int8, choice(subject.labels.kind))}"""
 
 
-def _int8(int8: Mapping[str, Any] | None) -> str:
+def _int8(int8: Mapping[str, Any] | None, decision: str) -> str:
     if int8 is None:
         return ""
     rows = [_candidate(row) for row in int8["candidates"]]
@@ -55,7 +56,7 @@ def _int8(int8: Mapping[str, Any] | None) -> str:
     return f"""
 
 INT8: {int8["reason"]}. Ranges came from {images["ranges"]} calibration images, candidates were judged on \
-{images["judged"]} others; a flip is a first choice that is not that of float32.
+{images["judged"]} others; a flip is a {decision} that is not that of float32.
 
 {table(head, rows)}"""
 

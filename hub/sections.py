@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from data.labels import THRESHOLD
 from hub.snippets import onnx_snippet, predict_snippet, timm_snippet, transformers_js_snippet, transformers_snippet
 from hub.subject import Subject
+from models.outputs import activation, exclusive
 
 
 def banner(subject: Subject, differences: Sequence[str]) -> str:
@@ -39,12 +41,14 @@ def introduction(subject: Subject) -> str:
 
 def labels(subject: Subject) -> str:
     """Names in the order of the outputs."""
-    known = subject.facts["labels"]
-    ordinal = (
-        "The labels are ordered: each is more severe than the one before it." if known["kind"] == "ordinal" else ""
-    )
-    lines = "\n".join(f"{index}. {_code(name)}" for index, name in enumerate(known["names"]))
-    return "\n\n".join(part for part in ("## Labels", f"In the order of the outputs. {ordinal}".strip(), lines) if part)
+    known = subject.labels
+    about = {
+        "nominal": "",
+        "ordinal": " The labels are ordered: each is more severe than the one before it.",
+        "multilabel": f" An image may have several, or none: each applies from a probability of {THRESHOLD} on.",
+    }[known.kind]
+    lines = "\n".join(f"{index}. {_code(name)}" for index, name in enumerate(known.names))
+    return f"## Labels\n\nIn the order of the outputs.{about}\n\n{lines}"
 
 
 def use(subject: Subject) -> str:
@@ -54,7 +58,8 @@ def use(subject: Subject) -> str:
 
 
 def _use_checkpoint(subject: Subject) -> str:
-    return f"With timm:\n\n{timm_snippet(subject.repo)}\n\nWith transformers:\n\n{transformers_snippet(subject.repo)}"
+    timm = timm_snippet(subject.repo, subject.labels.kind)
+    return f"With timm:\n\n{timm}\n\nWith transformers:\n\n{transformers_snippet(subject.repo)}"
 
 
 def _use_onnx(subject: Subject) -> str:
@@ -65,12 +70,12 @@ def _use_onnx(subject: Subject) -> str:
 In Python, with ONNX Runtime and Pillow alone. Images with transparency or 16 bits a channel need the care that \
 `pocketeva predict` takes: transparency laid over white, values scaled to 8 bits.
 
-{onnx_snippet(subject.repo, subject.spec)}
+{onnx_snippet(subject.repo, subject.spec, subject.labels.kind)}
 
 In JavaScript, with transformers.js. Its resize is not Pillow's, so its scores differ somewhat from those above; the \
 results below were not measured with it.
 
-{transformers_js_snippet(subject.repo)}"""
+{transformers_js_snippet(subject.repo, subject.labels.kind)}"""
 
 
 def results(subject: Subject) -> str:
@@ -79,11 +84,13 @@ def results(subject: Subject) -> str:
         return ""
     test, measured = subject.certificate["test"], subject.measured
     accuracy, most = measured["accuracy"], test["majority"]
+    right = "Accuracy" if exclusive(subject.labels.kind) else "Accuracy: every label of the image right"
     where = "" if subject.is_onnx else f" They were measured on the export in `{subject.onnx_repo}`, same weights."
     rows = [
-        ("Accuracy", f"{_share(accuracy)}, {accuracy['confidence']:.0%} interval {_between(accuracy)}"),
-        (f"Always answering {_code(most['label'])}", _share(most)),
-        ("Macro F1", f"{measured['macro_f1']:.3f}"),
+        (right, f"{_share(accuracy)}, {accuracy['confidence']:.0%} interval {_between(accuracy)}"),
+        (f"Always answering {_answer(most)}", _share(most)),
+        ("Macro F1", _number(measured["macro_f1"])),
+        *_ordinal_rows(measured),
         *_agreement_rows(subject),
         ("ONNX file", f"{measured['bytes'] / 1e6:.1f} MB"),
         ("Latency, one thread of the CPU that verified it", _latency(measured["latency_ms"])),
@@ -95,9 +102,30 @@ images; of every group of duplicates one was taken.{where}
 
 {table(("", "value"), rows)}
 
-{_per_class(measured["per_class"])}
+{_per_class(measured["per_class"])}{_confusion(subject)}"""
 
-{_confusion(measured["confusion"], subject.facts["labels"]["names"])}"""
+
+def _answer(most: Mapping[str, Any]) -> str:
+    """What is true most often."""
+    named = [most["label"]] if "label" in most else most["labels"]
+    return " and ".join(_code(name) for name in named) or "no label"
+
+
+def _ordinal_rows(measured: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How far off ordered labels are, and on which side."""
+    if "ordinal" not in measured:
+        return []
+    found = measured["ordinal"]
+    rows = [
+        (f"Called {steps} or more labels too {side}", f"{_share(share)}, interval {_between(share)}")
+        for side, key in (("mild", "under_call"), ("severe", "over_call"))
+        for steps, share in found[key].items()
+    ]
+    return [
+        ("Quadratic weighted kappa", _number(found["quadratic_kappa"])),
+        ("Mean error, in labels", _number(found["mean_absolute_error"])),
+        *rows,
+    ]
 
 
 def _agreement_rows(subject: Subject) -> list[tuple[str, str]]:
@@ -107,19 +135,38 @@ def _agreement_rows(subject: Subject) -> list[tuple[str, str]]:
     return [("Agreement with the exported teacher", f"{_share(found)}, {_at_least(found)}")]
 
 
-def _per_class(rows: Iterable[Mapping[str, Any]]) -> str:
+def _per_class(rows: Sequence[Mapping[str, Any]]) -> str:
     keys = ("precision", "recall", "f1")
-    cells = [(_code(row["label"]), f"{row['n']:,}", *(_number(row[key]) for key in keys)) for row in rows]
+    counts = "false alarms", "missed"
+    cells = [
+        (
+            _code(row["label"]),
+            f"{row.get('positives', row['n']):,}",
+            *(_number(row[key]) for key in keys),
+            *_errors(row),
+        )
+        for row in rows
+    ]
+    header = "label", "images", "precision", "recall", "F1", *(counts if "positives" in rows[0] else ())
     return "A dash means undefined: the label is not in the test split, or was never predicted.\n\n" + table(
-        ("label", "images", "precision", "recall", "F1"), cells
+        header, cells
     )
 
 
-def _confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
-    rows = [(_code(name), *(str(count) for count in row)) for name, row in zip(names, matrix, strict=True)]
-    return "Confusion matrix, true labels down, predicted labels across:\n\n" + table(
-        ("", *(_code(name) for name in names)), rows
-    )
+def _errors(row: Mapping[str, Any]) -> list[str]:
+    """False alarms and misses of a label that applies or not by itself."""
+    if "positives" not in row:
+        return []
+    negatives, false_alarms, missed, positives = row["confusion"]
+    return [f"{false_alarms:,} of {negatives + false_alarms:,}", f"{missed:,} of {missed + positives:,}"]
+
+
+def _confusion(subject: Subject) -> str:
+    if "confusion" not in subject.measured:
+        return ""
+    named = [_code(name) for name in subject.labels.names]
+    rows = [(name, *map(str, row)) for name, row in zip(named, subject.measured["confusion"], strict=True)]
+    return "\n\nConfusion matrix, true labels down, predicted labels across:\n\n" + table(("", *named), rows)
 
 
 def certificate(subject: Subject) -> str:
@@ -173,7 +220,8 @@ def calibration(subject: Subject) -> str:
     return f"""## Scores
 
 A temperature of {temperature:.3f} was fitted on the calibration split and divided into the weights of the last layer. \
-The softmax of the logits is the calibrated probability as it is; do not apply a temperature again."""
+The {activation(subject.labels.kind)} of the logits is the calibrated probability as it is; do not apply a temperature \
+again."""
 
 
 def limits(subject: Subject) -> str:

@@ -1,10 +1,13 @@
 """Code for the cards; the tests run it."""
 
+from data.config import Kind
+from models.outputs import exclusive
 from models.spec import InputSpec
 
 
-def timm_snippet(repo: str) -> str:
+def timm_snippet(repo: str, kind: Kind) -> str:
     """Load a checkpoint with timm."""
+    activated = "softmax(-1)" if exclusive(kind) else "sigmoid()"
     return f"""```python
 import timm
 import torch
@@ -15,7 +18,7 @@ data = timm.data.resolve_model_data_config(model)
 transform = timm.data.create_transform(**data, is_training=False)
 image = ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB")
 with torch.inference_mode():
-    probabilities = model(transform(image)[None])[0].softmax(-1)
+    probabilities = model(transform(image)[None])[0].{activated}
 scores = dict(zip(model.pretrained_cfg["label_names"], probabilities.tolist()))
 print(scores)
 ```"""
@@ -40,8 +43,11 @@ pocketeva predict {folder} image.jpg
 ```"""
 
 
-def onnx_snippet(repo: str, spec: InputSpec) -> str:
+def onnx_snippet(repo: str, spec: InputSpec, kind: Kind) -> str:
     """Follow the input contract with nothing but Pillow, NumPy and ONNX Runtime."""
+    softmax = """exponentials = np.exp(logits[0] - logits[0].max())
+probabilities = exponentials / exponentials.sum()"""
+    sigmoid = "probabilities = 1 / (1 + np.exp(-logits[0]))"
     return f"""```python
 import json
 from pathlib import Path
@@ -66,8 +72,7 @@ image = ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB")
 pixels = (np.asarray(image, np.float32) / 255 - mean) / std
 session = onnxruntime.InferenceSession(hf_hub_download(repo, "onnx/model.onnx"))
 (logits,) = session.run(["logits"], {{"pixel_values": pixels.transpose(2, 0, 1)[None]}})
-exponentials = np.exp(logits[0] - logits[0].max())
-probabilities = exponentials / exponentials.sum()
+{softmax if exclusive(kind) else sigmoid}
 labels = json.loads(Path(hf_hub_download(repo, "labels.json")).read_text(encoding="utf-8"))["names"]
 scores = dict(zip(labels, probabilities.tolist()))
 print(scores)
@@ -83,8 +88,18 @@ left, top = round((width - {spec.size}) / 2), round((height - {spec.size}) / 2)
 image = resize(image, width, height).crop((left, top, left + {spec.size}, top + {spec.size}))"""
 
 
-def transformers_js_snippet(repo: str) -> str:
-    """Load the exported model with transformers.js."""
+def transformers_js_snippet(repo: str, kind: Kind) -> str:
+    """Load the exported model with transformers.js, whose pipeline for images knows nothing but softmax."""
+    if not exclusive(kind):
+        return f"""```js
+import {{ AutoModelForImageClassification, AutoProcessor, RawImage }} from "@huggingface/transformers";
+
+const processor = await AutoProcessor.from_pretrained("{repo}");
+const model = await AutoModelForImageClassification.from_pretrained("{repo}", {{ dtype: "fp32" }});
+const {{ logits }} = await model(await processor(await RawImage.read("image.jpg")));
+const probabilities = logits.sigmoid().tolist()[0];
+console.log(Object.fromEntries(probabilities.map((value, index) => [model.config.id2label[index], value])));
+```"""
     return f"""```js
 import {{ pipeline }} from "@huggingface/transformers";
 

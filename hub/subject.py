@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from data.labels import LabelSet
 from hub.config import HubConfig
 from models.spec import InputSpec
 
@@ -61,6 +62,11 @@ class Subject:
         """What training recorded: labels, starting point, temperature."""
         facts: Mapping[str, Any] = self.config["pocketeva"]
         return facts
+
+    @property
+    def labels(self) -> LabelSet:
+        """What the outputs stand for."""
+        return LabelSet.of_json(self.facts["labels"])
 
     @property
     def spec(self) -> InputSpec:

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from data.labels import LabelSet
 from models.classifier import Classifier, read_config, size_args
+from models.outputs import problem_type
 from models.spec import InputSpec
 from run.errors import UserError
 from run.files import Json, atomic_path, write_json
@@ -33,18 +34,21 @@ def save(classifier: Classifier, folder: Path, facts: dict[str, Json]) -> None:
 def config_json(classifier: Classifier, facts: dict[str, Json]) -> dict[str, Json]:
     """Timm's ``config.json``, with the label names in the keys that timm, transformers and transformers.js read.
 
-    ``num_classes`` is left out of ``model_args``: transformers passes it itself and refuses it twice.
+    ``num_classes`` is left out of ``model_args``: transformers passes it itself and refuses it twice. transformers
+    takes softmax for granted unless ``problem_type`` says otherwise.
     """
     names = classifier.labels.names
     own: Any = classifier.model.pretrained_cfg
+    size = size_args(classifier.architecture, classifier.spec.size)
     return {
+        **problem_type(classifier.labels.kind),
         "architecture": classifier.architecture,
         "num_classes": len(names),
         "num_features": classifier.feature_width,
         "label_names": list(names),
         "id2label": {str(index): name for index, name in enumerate(names)},
         "label2id": {name: index for index, name in enumerate(names)},
-        "model_args": dict(size_args(classifier.architecture, classifier.spec.size)),
+        "model_args": {**size, **_head_args(classifier)},
         "pretrained_cfg": {
             **classifier.spec.to_pretrained_cfg(),
             "num_classes": len(names),
@@ -57,6 +61,12 @@ def config_json(classifier: Classifier, facts: dict[str, Json]) -> dict[str, Jso
     }
 
 
+def _head_args(classifier: Classifier) -> dict[str, Json]:
+    """RepViT is built with two last layers, but a new head has only one."""
+    distillation = getattr(classifier.model.get_classifier(), "distillation", None)  # type: ignore[operator]
+    return {} if distillation is None else {"distillation": distillation}
+
+
 def load(folder: Path, labels: LabelSet) -> Classifier:
     """Read a folder written by ``save``; the model is in eval mode.
 
@@ -67,7 +77,7 @@ def load(folder: Path, labels: LabelSet) -> Classifier:
     facts = config.get("pocketeva")
     if facts is None:
         raise UserError(f"{folder} was not written by PocketEVA")
-    labels.require_equal(LabelSet(tuple(facts["labels"]["names"]), facts["labels"]["kind"]), str(folder))
+    labels.require_equal(LabelSet.of_json(facts["labels"]), str(folder))
     architecture = config["architecture"]
     args = config["model_args"]
     cfg = {**config["pretrained_cfg"], "architecture": architecture}

@@ -34,16 +34,26 @@ class Classifier:
 
     @property
     def head(self) -> nn.Linear:
-        """The last layer, from features to logits."""
+        """The last layer, from features to logits, where there is but one and nothing else between."""
         head = self.model.get_classifier()  # type: ignore[operator]
         if not isinstance(head, nn.Linear):
             raise UserError(f"{self.architecture} does not end in one linear layer; choose a model that does")
         return head
 
     @property
+    def heads(self) -> list[nn.Linear]:
+        """Every layer that gives logits: RepViT, LeViT and EfficientFormer take the mean of two."""
+        found = self.model.get_classifier()  # type: ignore[operator]
+        modules = [inner for part in (found if isinstance(found, tuple) else [found]) for inner in part.modules()]
+        last = [inner for inner in modules if isinstance(inner, nn.Linear) and inner.out_features == len(self.labels)]
+        if not last:
+            raise UserError(f"{self.architecture} does not end in linear layers; choose a model that does")
+        return last
+
+    @property
     def feature_width(self) -> int:
         """Length of the feature vector that the head takes."""
-        return self.head.in_features
+        return self.heads[0].in_features
 
     def features(self, images: Tensor) -> Tensor:
         """What the head takes [B, D], for normalised images [B, 3, S, S]."""

@@ -7,23 +7,30 @@ import torch
 from numpy.typing import NDArray
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import Tensor, nn
-from torch.nn import functional
 
+from data.config import Kind
 from data.labels import LabelSet
 from models.classifier import Classifier, normalise
+from models.outputs import exclusive
 from models.spec import InputSpec
 from run.config import FitConfig
 from run.fit import Batch, FitModule
+from train.losses import activated, label_loss, share_alike
+
+Costs = list[list[float]]
+"""``labels.costs``: [C][C]."""
 
 
 class TeacherModule(FitModule):
-    """Soft cross-entropy against label distributions.
+    """Cross-entropy against labels, and what the labels said would cost.
 
     Args:
         model: features or images to logits [B, C].
         config: the optimisation.
         groups: AdamW's parameter groups.
-        class_weights: factor per label [C] on its share of the loss.
+        kind: of the labels.
+        class_weights: as the function of that name gives them.
+        costs: of saying one label where another is true.
         spec: for images, their input contract; null where batches hold features.
     """
 
@@ -32,24 +39,36 @@ class TeacherModule(FitModule):
         model: nn.Module,
         config: FitConfig,
         groups: list[dict[str, Any]],
+        *,
+        kind: Kind,
         class_weights: Tensor,
-        spec: InputSpec | None,
+        costs: Costs | None = None,
+        spec: InputSpec | None = None,
     ) -> None:
         super().__init__(config, groups)
         self.model = model
         self._spec = spec
+        self._kind = kind
         self.register_buffer("class_weights", class_weights, persistent=False)
+        self.register_buffer("costs", None if costs is None else torch.tensor(costs), persistent=False)
 
     @classmethod
-    def of_head(cls, classifier: Classifier, config: FitConfig, class_weights: Tensor) -> "TeacherModule":
+    def of_head(
+        cls, classifier: Classifier, config: FitConfig, class_weights: Tensor, costs: Costs | None = None
+    ) -> "TeacherModule":
         """The last layer alone; batches hold ``features`` [B, D]."""
-        head = classifier.head
+        head, kind = classifier.head, classifier.labels.kind
         groups = param_groups_weight_decay(head, config.weight_decay)
-        return cls(head, config, groups, class_weights, None)
+        return cls(head, config, groups, kind=kind, class_weights=class_weights, costs=costs)
 
     @classmethod
     def of_all(
-        cls, classifier: Classifier, config: FitConfig, class_weights: Tensor, layer_decay: float
+        cls,
+        classifier: Classifier,
+        config: FitConfig,
+        class_weights: Tensor,
+        layer_decay: float,
+        costs: Costs | None = None,
     ) -> "TeacherModule":
         """Every layer, earlier ones at lower learning rates; batches hold ``image`` (uint8 [B, 3, S, S])."""
         model: Any = classifier.model
@@ -57,28 +76,34 @@ class TeacherModule(FitModule):
         groups = param_groups_layer_decay(
             model, config.weight_decay, no_weight_decay_list=never, layer_decay=layer_decay
         )
-        return cls(model, config, groups, class_weights, classifier.spec)
+        kind, spec = classifier.labels.kind, classifier.spec
+        return cls(model, config, groups, kind=kind, class_weights=class_weights, costs=costs, spec=spec)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted soft cross-entropy in nats, and top-1 accuracy against the likeliest label."""
+        """The weighted loss, and the share of images on which all that is decided is right."""
         inputs = batch["features"] if self._spec is None else normalise(batch["image"], self._spec)
         logits: Tensor = self.model(inputs).float()
-        weights = self.get_buffer("class_weights")
-        loss = functional.cross_entropy(logits, batch["target"], weight=weights)
-        accuracy = (logits.argmax(1) == batch["target"].argmax(1)).float().mean()
-        return {"loss": loss, "accuracy": accuracy}
+        targets, weights = batch["target"], self.get_buffer("class_weights")
+        loss = label_loss(logits, targets, self._kind, weights=weights, costs=self._buffers["costs"]).mean()
+        return {"loss": loss, "accuracy": share_alike(activated(logits, self._kind), targets, self._kind)}
 
 
 def class_weights(targets: NDArray[np.float32], weighting: str, labels: LabelSet) -> Tensor:
-    """Weight per label [C], scaled so that the mean weight over the training images is 1.
+    """Weight per label, scaled so that the mean weight over the training images is 1.
+
+    Each label of a multilabel set is a problem of its own with two classes, absent and present.
 
     Args:
-        targets: distributions [N, C] of the training images.
+        targets: of the labelled training images [N, C].
         weighting: ``none``, ``sqrt`` or ``balanced``.
         labels: the label set.
+
+    Returns:
+        [C]; for multilabel sets [2, C], of absence and of presence.
     """
-    frequency = targets.mean(0)
-    assert (frequency > 0).all(), f"prepare refuses a label without training images: {labels.names}"
+    present = targets.mean(0)
+    assert (present > 0).all(), f"prepare refuses a label without training images: {labels.names}"
+    frequency = present if exclusive(labels.kind) else np.stack([1 - present, present])
     power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[weighting]
-    weights = frequency**-power
-    return torch.from_numpy((weights / (weights * frequency).sum()).astype(np.float32))
+    weights = np.maximum(frequency, np.finfo(np.float32).tiny) ** -power  # absence may never occur; then it weighs 0
+    return torch.from_numpy((weights * (frequency > 0) / (weights * frequency).sum(0)).astype(np.float32))

@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from data.config import ViewsConfig
+from data.labels import THRESHOLD
 from data.manifest import Manifest
 from data.views import ViewSpec
 from models.classifier import Classifier
@@ -85,7 +86,7 @@ def find_suspects(
         doubts = [
             doubt
             for index, name in enumerate(names)
-            for doubt in _doubts(features, (targets[:, index] >= 0.5).astype(int), groups, (f"not {name}", name))
+            for doubt in _doubts(features, (targets[:, index] >= THRESHOLD).astype(int), groups, (f"not {name}", name))
         ]
     else:
         doubts = list(_doubts(features, targets.argmax(1), groups, names))

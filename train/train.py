@@ -16,6 +16,7 @@ from models import checkpoint
 from models.calibrate import calibrate
 from models.classifier import Classifier, build
 from models.forward import whole_image_logits
+from models.labelled import labelled_rows
 from models.publish import publishing
 from models.view_cache import head_logits, outputs_over_views
 from run.context import RunContext
@@ -24,30 +25,46 @@ from run.fit import fit, resolve_precision
 from run.folder import resumable
 from train.config import TeacherConfig
 from train.features import FeatureDataset, feature_loader
-from train.module import TeacherModule, class_weights
+from train.module import Costs, TeacherModule, class_weights
 
 
-def train(context: RunContext, manifest: Manifest, config: TeacherConfig, views: ViewsConfig) -> Classifier:
+def train(
+    context: RunContext,
+    manifest: Manifest,
+    config: TeacherConfig,
+    views: ViewsConfig,
+    costs: Costs | None = None,
+) -> Classifier:
     """Fine-tune the teacher, calibrate it, and write ``teacher/model/`` and ``teacher/metrics.json``.
+
+    Args:
+        context: the run.
+        manifest: its labelled images are learnt from.
+        config: the teacher.
+        views: what it looks at.
+        costs: ``labels.costs``.
+
+    Returns:
+        The teacher.
 
     Raises:
         UserError: the model or its weights cannot be had, or the loss stopped being finite.
     """
     run = context.folder
-    inputs = _inputs(context, config, views)
+    inputs = _inputs(context, config, views, costs)
     folder = run.teacher / "model"
     if run.skips("train", inputs):
         return checkpoint.load(folder, manifest.labels)
     work = resumable(run.teacher / "fit", inputs)
     pl.seed_everything(context.seed, verbose=False)
     classifier = _starting_point(manifest, config)
-    fitting = _Fitting(context, manifest, config, views, classifier)
+    fitting = _Fitting(context, manifest, config, views, classifier, costs)
     metrics: dict[str, Json] = {}
     if config.mode != "full":
         metrics["head"] = fitting.head(work / "head")
     if config.mode != "head":
         metrics["full"] = fitting.full(work / "full")
-    targets = manifest.usable("calibration").targets()
+    targets = fitting.part("calibration").targets()
     metrics["calibration"] = calibration = calibrate(classifier, fitting.calibration_logits(), targets)
     facts: dict[str, Json] = {
         "base_model": config.model,
@@ -63,7 +80,7 @@ def train(context: RunContext, manifest: Manifest, config: TeacherConfig, views:
     return checkpoint.load(folder, manifest.labels)
 
 
-def _inputs(context: RunContext, config: TeacherConfig, views: ViewsConfig) -> dict[str, Json]:
+def _inputs(context: RunContext, config: TeacherConfig, views: ViewsConfig, costs: Costs | None) -> dict[str, Json]:
     """What the teacher depends on; the number of views matters only to a head trained on them."""
     relevant: dict[str, Json] = asdict(views)
     if config.mode == "full":
@@ -71,6 +88,7 @@ def _inputs(context: RunContext, config: TeacherConfig, views: ViewsConfig) -> d
     return {
         "manifest": file_digest(context.folder.manifest),
         "teacher": asdict(config),
+        "costs": costs,
         "views": relevant,
         "seed": context.seed,
         "precision": context.trainer.precision,
@@ -98,6 +116,11 @@ class _Fitting:
     config: TeacherConfig
     views: ViewsConfig
     classifier: Classifier
+    costs: Costs | None
+
+    def part(self, split: str) -> Manifest:
+        """The labelled rows of a split."""
+        return labelled_rows(self.manifest, split)
 
     @property
     def precision(self) -> str:
@@ -105,13 +128,12 @@ class _Fitting:
 
     @property
     def weights(self) -> Tensor:
-        targets = self.manifest.usable("train").targets()
-        return class_weights(targets, self.config.class_weighting, self.manifest.labels)
+        return class_weights(self.part("train").targets(), self.config.class_weighting, self.manifest.labels)
 
     def head(self, folder: Path) -> dict[str, Json]:
         """Train the last layer on the frozen backbone's cached features of the views."""
         config = self.config.head
-        parts = self.manifest.usable("train"), self.manifest.usable("val")
+        parts = self.part("train"), self.part("val")
         counts = self.views.count, 1
         datasets = [
             FeatureDataset(part, self._features(part, count)) for part, count in zip(parts, counts, strict=True)
@@ -121,7 +143,7 @@ class _Fitting:
             feature_loader(datasets[0], sampler, config.batch_size),
             feature_loader(datasets[1], FixedItems([(row, 0) for row in range(len(parts[1]))]), config.batch_size),
         )
-        module = TeacherModule.of_head(self.classifier, config, self.weights)
+        module = TeacherModule.of_head(self.classifier, config, self.weights, self.costs)
         return dict(
             fit(
                 module,
@@ -139,7 +161,7 @@ class _Fitting:
         """Train every layer on fresh views of the images."""
         config, workers = self.config.full, self.context.trainer.num_workers
         spec = ViewSpec.of(self.views)
-        parts = self.manifest.usable("train"), self.manifest.usable("val")
+        parts = self.part("train"), self.part("val")
         datasets = [ViewDataset(part, self.classifier.spec.render, spec) for part in parts]
         sampler = EpochSampler(len(parts[0]), None, self.context.seed)
         loaders = (
@@ -147,7 +169,7 @@ class _Fitting:
             whole_image_loader(datasets[1], len(parts[1]), batch_size=config.batch_size, workers=workers),
         )
         self.classifier.model.requires_grad_(True)
-        module = TeacherModule.of_all(self.classifier, config, self.weights, self.config.layer_decay)
+        module = TeacherModule.of_all(self.classifier, config, self.weights, self.config.layer_decay, self.costs)
         return dict(
             fit(
                 module,
@@ -162,8 +184,8 @@ class _Fitting:
         )
 
     def calibration_logits(self) -> NDArray[np.float32]:
-        """Logits [rows, C] of the calibration split's whole images."""
-        part = self.manifest.usable("calibration")
+        """Logits [rows, C] of the calibration split's labelled images, whole."""
+        part = self.part("calibration")
         if self.config.mode == "head":
             return head_logits(self.classifier, self._features(part, 1)[:, 0])
         spec, trainer = ViewSpec.of(self.views), self.context.trainer

@@ -10,8 +10,8 @@ class VerifyConfig:
     """What a release must show on the test split."""
 
     agreement: float = 0.95
-    """Share of images on which each exported student's first choice must be the exported teacher's: the lower bound
-    has to reach it."""
+    """Share of images on which each exported student's first choice, or set of labels, must be the exported teacher's:
+    the lower bound has to reach it."""
     confidence: float = 0.95
     """Of the one-sided bounds, and of the intervals in the report."""
 

@@ -5,6 +5,8 @@ from typing import Literal
 
 from scipy.stats import beta
 
+from run.files import Json
+
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 MOST_IMAGES = 10_000_000
@@ -35,6 +37,19 @@ class Proportion:
         """Two-sided interval: both one-sided bounds at half the risk each."""
         one_sided = (1 + confidence) / 2
         return self.lower(one_sided), self.upper(one_sided)
+
+
+def proportion_json(found: Proportion, confidence: float) -> dict[str, Json]:
+    """``n``, ``count``, ``rate`` and the two-sided exact interval."""
+    lower, upper = found.interval(confidence)
+    return {
+        "n": found.n,
+        "count": found.count,
+        "rate": found.rate,
+        "lower": lower,
+        "upper": upper,
+        "confidence": confidence,
+    }
 
 
 def judge(found: Proportion, target: float, confidence: float) -> Verdict:

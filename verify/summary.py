@@ -7,6 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from models.outputs import choice, exclusive
 from run.console import console
 
 COLORS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
@@ -26,9 +27,11 @@ def show(certificate: dict[str, Any], release: Path) -> None:
     console.print(f"{certificate['name']}: {certificate['test']['groups']:,} test images")
     criteria = {(criterion["name"], criterion["file"]): criterion for criterion in certificate["criteria"]}
     for model, facts in certificate["models"].items():
-        table = Table(title=model, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+        narrow = (0, 1, 0, 0)  # so that eight columns fit into 80 characters
+        table = Table(title=model, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=narrow)
         table.add_column("file", min_width=8)
-        for heading in ("accuracy", "agreement", "at least", "parity", "MB", "ms p50/p95"):
+        mild = ["too mild"] if _under_call(facts) else []
+        for heading in ("accuracy", *mild, "agreement", "at least", "parity", "MB", "ms p50/p95"):
             table.add_column(heading, justify="right")
         for file, found in facts["files"].items():
             cells = _cells(found, criteria.get(("agreement", file)), criteria.get(("parity", file)))
@@ -38,9 +41,10 @@ def show(certificate: dict[str, Any], release: Path) -> None:
 
 
 def _cells(found: dict[str, Any], agreement: dict[str, Any] | None, parity: dict[str, Any] | None) -> list[str | Text]:
-    accuracy, latency = found["accuracy"], found["latency_ms"]
+    accuracy, latency, under = found["accuracy"], found["latency_ms"], _under_call(found)
     return [
         f"{accuracy['rate']:.1%} ({100 * accuracy['lower']:.1f}–{100 * accuracy['upper']:.1f})",
+        *([f"{under[1]['rate']:.1%}"] if under else []),
         f"{agreement['rate']:.1%}" if agreement else "",
         _colored(f"{agreement['lower']:.1%}", agreement["verdict"]) if agreement else "",
         _colored(f"{parity['largest']:.0e}", parity["verdict"]) if parity else "",
@@ -49,15 +53,27 @@ def _cells(found: dict[str, Any], agreement: dict[str, Any] | None, parity: dict
     ]
 
 
+def _under_call(found: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """The headline of ordered labels: how often a file is too mild by the most steps that are counted."""
+    return max(found["ordinal"]["under_call"].items()) if "ordinal" in found else None
+
+
+def _majority(majority: dict[str, Any]) -> str:
+    """What to say always, to be right most often."""
+    return repr(majority["label"]) if "label" in majority else repr(", ".join(majority["labels"]) or "none")
+
+
 def _explain(certificate: dict[str, Any], release: Path) -> None:
-    majority = certificate["test"]["majority"]
+    test, kind = certificate["test"], certificate["labels"]["kind"]
+    under = _under_call(certificate["models"]["teacher"])
     agreements = [criterion for criterion in certificate["criteria"] if criterion["name"] == "agreement"]
     confidence, target = agreements[0]["confidence"], agreements[0]["target"]
     console.print(
-        f"accuracy: with {confidence:.0%} interval; always saying {majority['label']!r} would be right on "
-        f"{majority['rate']:.1%}\n"
-        f"agreement: with the teacher's fp32 file; 'at least' is the exact one-sided {confidence:.0%} bound, "
-        f"target {target:.0%}\n"
+        f"accuracy: {'' if exclusive(kind) else 'every label right, '}with {confidence:.0%} interval; always saying "
+        f"{_majority(test['majority'])} would be right on {test['majority']['rate']:.1%}\n"
+        + (f"too mild: by {under[0]} labels or more\n" if under else "")
+        + f"agreement: {choice(kind)} as the teacher's fp32 file; 'at least' is the exact one-sided "
+        f"{confidence:.0%} bound, target {target:.0%}\n"
         "parity: largest difference of a probability from PyTorch; ms: one image on one thread"
     )
     for criterion in agreements:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data.decode import decode
 from data.labels import LabelSet
@@ -17,13 +16,15 @@ from data.storage import read_bytes
 from export.release import ONNX_FILE, RGB_FILE, onnx_folder, shipped
 from export.rgb import RgbClassifier
 from export.runtime import OnnxClassifier
+from models.labelled import labelled_rows
+from models.outputs import Decisions, choice, decisions
 from run.console import progress
 from run.errors import UserError
 from run.files import Json, file_digest, write_json
 from run.folder import RunFolder
 from verify.config import VerifyConfig
 from verify.latency import latency
-from verify.metrics import agreement, confusion, macro_f1, majority, per_class, proportion_json
+from verify.metrics import agreement, by_label, closeness, majority, quality
 from verify.statistics import Proportion, Verdict, judge, more_images
 
 BATCH_SIZE = 16
@@ -86,21 +87,25 @@ def _exported_files(release: Path, models: Sequence[str]) -> list[str]:
 def _certificate(
     run: RunFolder, name: str, labels: LabelSet, config: VerifyConfig, models: Sequence[str], files: dict[str, str]
 ) -> dict[str, Json]:
-    everything = Manifest.read(run.manifest, labels).usable("test")
-    if not len(everything):
-        raise UserError("the test split has no images: nothing can be verified; raise data.splits.test")
+    everything = labelled_rows(Manifest.read(run.manifest, labels), "test")
     test = _one_per_group(everything)
-    truth = test.targets().argmax(1)
+    truth = decisions(test.targets(), labels.kind)
     exported = {file: _open(run.release / file) for file in _exported_files(run.release, models)}
     for file, classifier in exported.items():
         labels.require_equal(classifier.labels, f"release/{file}")
-    predicted = _predict(test, exported)
-    reference = next(iter(exported))
+    decided = _decide(test, exported)
+    reference, *others = exported
     facts = {
-        file: _file_facts(run.release / file, truth, predicted[file], predicted[reference], config) for file in exported
+        file: {
+            "bytes": (run.release / file).stat().st_size,
+            **quality(truth, decided[file], labels, config.confidence),
+            **closeness(decided[reference], decided[file], labels, config.confidence),
+            "latency_ms": latency(_open(run.release / file, threads=1)),
+        }
+        for file in exported
     }
     criteria = [
-        *(_agreement(file, agreement(predicted[reference], predicted[file]), config) for file in list(exported)[1:]),
+        *(_agreement(file, agreement(decided[reference], decided[file]), labels, config) for file in others),
         *(_parity(run.release, model) for model in models),
     ]
     return {
@@ -111,7 +116,7 @@ def _certificate(
         "labels_digest": labels.digest,
         "test": {"images": len(everything), "groups": len(test), "majority": majority(truth, labels)},
         "criteria": cast("Json", criteria),
-        "models": {model: _model_facts(run.release, model, truth, predicted, facts, labels) for model in models},
+        "models": {model: _model_facts(run.release, model, truth, decided, facts, labels) for model in models},
         "files": cast("Json", files),
     }
 
@@ -136,25 +141,25 @@ def _open(path: Path, threads: int | None = None) -> OnnxClassifier:
     return (RgbClassifier if path.name == RGB_FILE.name else OnnxClassifier)(path, threads)
 
 
-def _predict(test: Manifest, exported: dict[str, OnnxClassifier]) -> dict[str, NDArray[np.intp]]:
-    """Each file's first choice [N] for every image, from its bytes; each image is decoded once."""
-    uris = test.column("uri")
-    choices: dict[str, list[NDArray[np.intp]]] = {file: [] for file in exported}
+def _decide(test: Manifest, exported: dict[str, OnnxClassifier]) -> dict[str, Decisions]:
+    """What each file decides for every image, from its bytes; each image is decoded once."""
+    uris, kind = test.column("uri"), test.labels.kind
+    parts: dict[str, list[Decisions]] = {file: [] for file in exported}
     with progress("test images", len(uris)) as advance:
         for start in range(0, len(uris), BATCH_SIZE):
             images = [decode(read_bytes(uri)) for uri in uris[start : start + BATCH_SIZE]]
             for file, classifier in exported.items():
-                choices[file].append(classifier.probabilities(images).argmax(1))
+                parts[file].append(decisions(classifier.probabilities(images), kind))
             advance(len(images))
-    return {file: np.concatenate(parts) for file, parts in choices.items()}
+    return {file: cast("Decisions", np.concatenate(found)) for file, found in parts.items()}
 
 
-def _agreement(file: str, found: Proportion, config: VerifyConfig) -> dict[str, Json]:
+def _agreement(file: str, found: Proportion, labels: LabelSet, config: VerifyConfig) -> dict[str, Json]:
     return {
         "name": "agreement",
         "model": file.split("/")[0].removesuffix("-onnx"),
         "file": file,
-        "statement": "this file's first choice is that of the exported teacher in float32",
+        "statement": f"this file's {choice(labels.kind)} is that of the exported teacher in float32",
         "n": found.n,
         "count": found.count,
         "rate": found.rate,
@@ -184,27 +189,11 @@ def _parity(release: Path, model: str) -> dict[str, Json]:
     }
 
 
-def _file_facts(
-    path: Path,
-    truth: NDArray[np.intp],
-    predicted: NDArray[np.intp],
-    reference: NDArray[np.intp],
-    config: VerifyConfig,
-) -> dict[str, Json]:
-    return {
-        "bytes": path.stat().st_size,
-        "accuracy": proportion_json(agreement(truth, predicted), config.confidence),
-        "macro_f1": macro_f1(truth, predicted),
-        "agreement": proportion_json(agreement(reference, predicted), config.confidence),
-        "latency_ms": latency(_open(path, threads=1)),
-    }
-
-
 def _model_facts(
     release: Path,
     model: str,
-    truth: NDArray[np.intp],
-    predicted: dict[str, NDArray[np.intp]],
+    truth: Decisions,
+    decided: dict[str, Decisions],
     facts: dict[str, dict[str, Json]],
     labels: LabelSet,
 ) -> dict[str, Json]:
@@ -215,8 +204,7 @@ def _model_facts(
         "role": "teacher" if model == "teacher" else "student",
         "file": file,
         **facts[file],
-        "per_class": per_class(truth, predicted[file], labels),
-        "confusion": confusion(truth, predicted[file], labels),
+        **by_label(truth, decided[file], labels),
         "temperature": saved["temperature"],
         "files": {path: found for path, found in facts.items() if path.startswith(f"{onnx_folder(model)}/")},
     }

@@ -1,10 +1,16 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from scipy.special import softmax
 from scipy.stats import entropy
-from torch.nn import functional
+from torch import Tensor
 
-from distill.losses import kl_divergence, labelled_cross_entropy
+from data.config import Kind
+from distill.losses.binary_kl import binary_kl_divergence
+from distill.losses.kl import kl_divergence
+from distill.losses.labels import labelled_loss
+from train.losses import label_loss
 
 GENERATOR = torch.Generator().manual_seed(0)
 STUDENT, TEACHER = (torch.randn(6, 4, generator=GENERATOR, dtype=torch.float64) * 3 for _ in range(2))
@@ -28,30 +34,62 @@ def test_kl_divergence__is_zero_at_equality_and_up_to_a_shift() -> None:
     assert kl_divergence(TEACHER + 7.0, TEACHER, 2.0).item() == pytest.approx(0, abs=1e-9)
 
 
-def test_kl_divergence__temperature_keeps_the_gradients_size() -> None:
-    """For mild logits the gradient is that of mean (q - p)^2 / 2C, whatever T is."""
+@pytest.mark.parametrize("loss", [kl_divergence, binary_kl_divergence])
+def test_divergences__temperature_keeps_the_gradients_size(loss: Callable[[Tensor, Tensor, float], Tensor]) -> None:
+    """For mild logits the gradient is that of a squared difference of logits, whatever T is."""
     sizes = []
     for temperature in (1.0, 4.0, 16.0):
         student = (STUDENT / 100).requires_grad_()
-        (gradient,) = torch.autograd.grad(kl_divergence(student, TEACHER / 100, temperature), student)
+        (gradient,) = torch.autograd.grad(loss(student, TEACHER / 100, temperature), student)
         sizes.append(gradient.norm().item())
     assert sizes == pytest.approx([sizes[0]] * 3, rel=0.05)
 
 
-def test_labelled_cross_entropy__unlabelled_images_add_nothing() -> None:
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_binary_kl_divergence__sums_two_outcome_divergences(temperature: float) -> None:
+    """A coin is a distribution over two labels, with the logit as their difference."""
+    coins = [
+        kl_divergence(
+            torch.stack([STUDENT[:, label], torch.zeros(6)], 1), torch.stack([TEACHER[:, label], torch.zeros(6)], 1), t
+        )
+        for label in range(4)
+        for t in [temperature]
+    ]
+    expected = torch.stack(coins).sum()
+    torch.testing.assert_close(binary_kl_divergence(STUDENT, TEACHER, temperature), expected)
+
+
+def test_binary_kl_divergence__by_hand() -> None:
+    teacher, student = torch.zeros(1, 2), torch.tensor([[0.8, 0.5]]).logit()
+    expected = 0.5 * torch.log(torch.tensor(0.5 / 0.8)) + 0.5 * torch.log(torch.tensor(0.5 / 0.2))
+    torch.testing.assert_close(binary_kl_divergence(student, teacher, 1.0), expected)
+
+
+def test_binary_kl_divergence__is_zero_at_equality_alone() -> None:
+    assert binary_kl_divergence(TEACHER, TEACHER, 2.0).item() == pytest.approx(0, abs=1e-12)
+    assert binary_kl_divergence(TEACHER + 1.0, TEACHER, 2.0).item() > 0.1  # no shift is free, unlike with softmax
+
+
+@pytest.mark.parametrize("kind", ["nominal", "multilabel"])
+def test_labelled_loss__unlabelled_images_add_nothing(kind: Kind) -> None:
     target = torch.eye(4, dtype=torch.float64)[:3].repeat(2, 1)
     labelled = torch.tensor([1.0, 0, 1, 0, 0, 1], dtype=torch.float64)
     logits = STUDENT.clone().requires_grad_()
-    loss = labelled_cross_entropy(logits, target, labelled)
+    loss = labelled_loss(logits, target, labelled, kind)
     keep = labelled.bool()
-    expected = functional.cross_entropy(STUDENT[keep], target[keep], reduction="sum") / 6
-    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(loss, label_loss(STUDENT[keep], target[keep], kind).sum() / 6)
     (gradient,) = torch.autograd.grad(loss, logits)
     assert (gradient[~keep] == 0).all()
     assert (gradient[keep] != 0).any(1).all()
 
 
-def test_labelled_cross_entropy__takes_distributions() -> None:
-    target = torch.tensor([[0.25, 0.75]])
-    logits = torch.log(torch.tensor([[0.5, 0.5]]))
-    torch.testing.assert_close(labelled_cross_entropy(logits, target, torch.ones(1)), torch.log(torch.tensor(2.0)))
+def test_labelled_loss__no_label_at_all_is_a_label_of_a_multilabel_set() -> None:
+    loss = labelled_loss(torch.zeros(1, 3), torch.zeros(1, 3), torch.ones(1), "multilabel")
+    torch.testing.assert_close(loss, 3 * torch.log(torch.tensor(2.0)))
+
+
+def test_labelled_loss__takes_costs() -> None:
+    logits, target = torch.zeros(1, 2), torch.tensor([[0.0, 1.0]])
+    costs = torch.tensor([[0.0, 1.0], [8.0, 0.0]])
+    loss = labelled_loss(logits, target, torch.ones(1), "ordinal", costs)
+    torch.testing.assert_close(loss, torch.log(torch.tensor(2.0)) + 4)

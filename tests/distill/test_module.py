@@ -1,10 +1,13 @@
 import pytest
 import torch
 
+from data.labels import LabelSet
 from distill.config import StudentConfig
+from distill.losses.binary_kl import binary_kl_divergence
 from distill.module import StudentModule
 from run.config import FitConfig
 from tests.support import TWO, tiny, uint8_batch
+from train.losses import binary_cross_entropy
 
 FIT = FitConfig(epochs=1, batch_size=4, lr=0.1)
 
@@ -56,3 +59,32 @@ def test_student_module__biases_and_norms_are_not_decayed() -> None:
     assert decays.keys() == {id(parameter) for parameter in parameters.values()}
     for parameter in parameters.values():
         assert decays[id(parameter)] == (0.0 if parameter.ndim <= 1 else FIT.weight_decay)
+
+
+def test_losses__of_a_multilabel_set() -> None:
+    labels = LabelSet(("a", "b"), "multilabel")
+    classifier = tiny("test_efficientnet", labels, 32)
+    student = StudentModule(classifier, StudentConfig(name="phone", fit=FIT, label_weight=0.5, temperature=2.0))
+    student.model.eval()
+    given = batch(student)
+    values = student.losses(given)
+    with torch.no_grad():
+        logits = student.model(classifier.normalise(given["image"]))
+    torch.testing.assert_close(values["kl"], binary_kl_divergence(logits, given["teacher"], 2.0))
+    keep = given["labelled"].bool()
+    labels_loss = binary_cross_entropy(logits, given["target"])[keep].sum() / 4
+    torch.testing.assert_close(values["labels"], labels_loss)
+    torch.testing.assert_close(values["loss"], values["kl"] + 0.5 * labels_loss)
+    alike = ((logits >= 0) == (given["teacher"] >= 0)).all(1).float().mean()
+    assert values["agreement"].item() == alike.item()
+
+
+def test_losses__costs_count_on_labelled_images() -> None:
+    classifier = tiny("test_efficientnet", TWO, 32)
+    config = StudentConfig(name="phone", fit=FIT)
+    plain, costly = (StudentModule(classifier, config, costs) for costs in (None, [[0.0, 1.0], [6.0, 0.0]]))
+    given = batch(plain)
+    classifier.model.eval()
+    assert costly.losses(given)["labels"].item() > plain.losses(given)["labels"].item() + 0.1
+    assert costly.losses(given)["kl"].item() == plain.losses(given)["kl"].item()
+    assert set(costly.state_dict()) == set(plain.state_dict())

@@ -12,6 +12,7 @@ import torch
 import transformers
 from PIL import Image
 
+import pocketeva
 from data.manifest import Manifest
 from export.config import ExportConfig
 from export.export import export
@@ -177,6 +178,15 @@ def test_export__not_the_same_as_torch(run: RunFolder) -> None:
     assert {name: data for name, data in after.items() if "release/teacher/" not in name} == {
         name: data for name, data in before.items() if "release/teacher/" not in name
     }
+
+
+def test_export__of_an_empty_run_asks_for_prepare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished.write_config(tmp_path, finished.settings())
+    monkeypatch.chdir(tmp_path)
+    assert pocketeva.main(["export", "config.yaml"]) == 2
+    assert "manifest.parquet is not there: run `pocketeva prepare` first" in capsys.readouterr().err
 
 
 def test_export__no_calibration_images(run: RunFolder) -> None:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from data.config import Kind
 from export import int8, int8_judge, int8_static
 from export.int8 import Int8Result, quantize
 from export.int8_candidate import Candidate
@@ -24,12 +25,15 @@ from export.int8_static import StaticQuantiser
 from export.onnx_file import write_onnx
 from export.onnx_graph import metadata_of
 from export.runtime import OnnxClassifier
-from models.calibrate import fit_temperature
 from models.classifier import Classifier, spec_of
+from models.temperature import fit_temperature
 from tests import support
 
 Exported = tuple[Path, NDArray[np.float32], NDArray[np.float32]]
 """An fp32 file, pixels of real images and their targets."""
+
+ALL = np.ones(48, np.bool_)
+"""Every image of ``student`` has a label."""
 
 ANY_SPEED = Int8Config(mode="quick", max_flip_rate=0.25, min_speedup=1e-3)
 """A gate that does not depend on how busy this machine is."""
@@ -81,7 +85,7 @@ def exported(
 
 
 def quantized(student: Exported, path: Path, config: Int8Config = ANY_SPEED, temperature: float = 1.0) -> Int8Result:
-    return quantize(*student[:1], path, *student[1:], config, lambda logits, targets: temperature)
+    return quantize(*student[:1], path, *student[1:], ALL, config, lambda *_: temperature)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +105,7 @@ def operators(path: Path) -> set[str]:
 def test_quantize__winner_is_what_its_row_says(student: Exported, winner: tuple[Path, Int8Result]) -> None:
     source, pixels, targets = student
     path, result = winner
-    judged = Judge(source, pixels, targets, ANY_SPEED, fit_temperature).for_judging
+    judged = Judge(source, pixels, targets, ALL, ANY_SPEED, fit_temperature).for_judging
     ours, theirs = (logits_of(file, pixels[judged]).argmax(1) for file in (path, source))
     assert result.winner is not None
     assert result.winner["n"] == len(judged) == 24
@@ -155,15 +159,15 @@ def test_quantize__own_temperature_divides_the_logits(
 
 def test_quantize__fit_gets_every_labelled_image(student: Exported, tmp_path: Path) -> None:
     source, pixels, targets = student
-    partly = targets.copy()
-    partly[5:] = 0
+    labelled = np.arange(48) < 5
     seen: list[Any] = []
 
-    def fit(logits: NDArray[np.floating], given: NDArray[np.floating]) -> float:
+    def fit(logits: NDArray[np.floating], given: NDArray[np.floating], kind: Kind) -> float:
+        assert (len(logits), kind) == (5, "nominal")
         seen.append(given)
         return 1.5
 
-    result = quantize(source, tmp_path / "q.onnx", pixels, partly, ANY_SPEED, fit)
+    result = quantize(source, tmp_path / "q.onnx", pixels, targets, labelled, ANY_SPEED, fit)
     np.testing.assert_array_equal(seen[0], targets[:5])
     assert all(row["temperature"] == 1.5 for row in result.rows)
 
@@ -171,7 +175,7 @@ def test_quantize__fit_gets_every_labelled_image(student: Exported, tmp_path: Pa
 def test_quantize__without_labels_nothing_is_said_of_accuracy(student: Exported, tmp_path: Path) -> None:
     source, pixels, targets = student
     path = tmp_path / "q.onnx"
-    result = quantize(source, path, pixels, np.zeros_like(targets), ANY_SPEED, fit_temperature)
+    result = quantize(source, path, pixels, targets, ~ALL, ANY_SPEED, fit_temperature)
     assert [(row["accuracy"], row["nll"], row["temperature"]) for row in result.rows] == [(None, None, 1.0)] * 2
     assert path.is_file()
 
@@ -248,7 +252,7 @@ int8.SLOWER = math.inf
 source, arrays, path = map(Path, sys.argv[1:])
 given = np.load(arrays)
 config = Int8Config(mode="quick", max_flip_rate=0.25, min_speedup=1e-3)
-int8.quantize(source, path, given["pixels"], given["targets"], config, lambda *_: 1.0)
+int8.quantize(source, path, given["pixels"], given["targets"], np.ones(48, bool), config, lambda *_: 1.0)
 """
 
 
@@ -270,7 +274,7 @@ def test_quantize__of_a_transformer_only_matrix_products_are_quantised(transform
     source, pixels, targets = transformer
     config = Int8Config(mode="full", max_flip_rate=0.5, min_speedup=1e-3)
     path = tmp_path / "q.onnx"
-    result = quantize(source, path, pixels, targets, config, lambda logits, _: 2.0)
+    result = quantize(source, path, pixels, targets, ALL[:12], config, lambda *_: 2.0)
     assert result.winner is not None
     assert [row["why_not"] for row in result.rows] == [None] * 4
     assert {row["method"] for row in result.rows} == {"dynamic", "weight-only"}
@@ -292,14 +296,14 @@ def test_judge__another_model_is_refused_for_its_flips(student: Exported, tmp_pa
             negated = -onnx.numpy_helper.to_array(tensor)
             tensor.CopyFrom(onnx.numpy_helper.from_array(negated, tensor.name))
     onnx.save(other, tmp_path / "other.onnx")
-    row = Judge(source, pixels, targets, ANY_SPEED, fit_temperature).measure(tmp_path / "other.onnx")
+    row = Judge(source, pixels, targets, ALL, ANY_SPEED, fit_temperature).measure(tmp_path / "other.onnx")
     assert "images change their first choice, more than max_flip_rate 0.25" in str(row["why_not"])
     assert row["ms"] is None
 
 
 def test_judge__ranges_and_judging_share_no_image(student: Exported) -> None:
     source, pixels, targets = student
-    judge = Judge(source, pixels, targets, Int8Config(images=10), fit_temperature)
+    judge = Judge(source, pixels, targets, ALL, Int8Config(images=10), fit_temperature)
     assert len(judge.for_ranges) == 10
     assert sorted([*judge.for_ranges, *judge.for_judging]) == list(range(48))
 

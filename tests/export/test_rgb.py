@@ -219,6 +219,16 @@ def test_write_rgb__nominal_labels_have_no_scores(tmp_path: Path) -> None:
     assert set(RgbClassifier(tmp_path / "rgb.onnx").outputs(picture())) == {"probabilities"}
 
 
+def test_write_rgb__a_multilabel_set_has_a_sigmoid_each(tmp_path: Path) -> None:
+    body = exported(tmp_path, LabelSet(FOUR.names, "multilabel"), squash(32))
+    write_rgb(body, tmp_path / "rgb.onnx")
+    whole, model = RgbClassifier(tmp_path / "rgb.onnx"), OnnxClassifier(body)
+    assert set(whole.outputs(picture())) == {"probabilities"}
+    logits = model.logits(model.prepare([picture()]))
+    np.testing.assert_allclose(whole.probabilities([picture()]), 1 / (1 + np.exp(-logits)), atol=1e-6)
+    assert abs(whole.outputs(picture())["probabilities"].sum() - 1) > 0.01
+
+
 def test_write_rgb__file(tmp_path: Path) -> None:
     body = exported(tmp_path, FOUR, squash(32))
     first, second = tmp_path / "rgb.onnx", tmp_path / "again.onnx"

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from data.loaders import load
-from export.runtime import OnnxClassifier, probabilities
+from export.runtime import OnnxClassifier
 from run.errors import UserError
 from tests import support
 from tests.export.conftest import Exported
@@ -35,11 +35,6 @@ def test_onnx_classifier__labels_and_input_contract_come_from_the_file(exported:
     loaded = OnnxClassifier(path, threads=1)
     assert loaded.labels == classifier.labels
     assert loaded.spec == classifier.spec
-
-
-def test_probabilities__softmax_without_overflow() -> None:
-    logits = np.array([[0, np.log(3)], [2000, -2000]], np.float32)
-    np.testing.assert_allclose(probabilities(logits), np.array([[0.25, 0.75], [1.0, 0.0]]), atol=1e-6)
 
 
 def test_onnx_classifier__missing(tmp_path: Path) -> None:

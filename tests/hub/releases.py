@@ -25,10 +25,10 @@ STUDENT = "mini"
 SIZE = 64
 
 
-def write_release(root: Path) -> RunFolder:
+def write_release(root: Path, labels: LabelSet = LABELS) -> RunFolder:
     """A run with a release and a passing certificate; teacher and student share weights, not the resize mode."""
     run = RunFolder(root)
-    student = support.tiny("test_efficientnet", LABELS, SIZE)
+    student = support.tiny("test_efficientnet", labels, SIZE)
     with torch.no_grad():
         student.head.weight.mul_(40)  # so that what the model is shown makes a difference
     student = replace(student, spec=student.spec.squashed())
@@ -42,10 +42,10 @@ def write_release(root: Path) -> RunFolder:
         folder = run.release / f"{name}-onnx"
         (folder / "onnx").mkdir(parents=True)
         shutil.copyfile(onnx_file, folder / "onnx" / "model.onnx")
-        write_json(folder / "labels.json", LABELS.to_json())
+        write_json(folder / "labels.json", labels.to_json())
         write_json(folder / "config.json", {"model_type": "vit"})
     onnx_file.unlink()
-    write_certificate(run, certificate(run))
+    write_certificate(run, certificate(run, labels=labels))
     return run
 
 
@@ -69,7 +69,7 @@ def write_certificate(run: RunFolder, content: dict[str, Any]) -> None:
     write_json(run.verify / "certificate.json", content)
 
 
-def certificate(run: RunFolder, verdict: str = "PASS") -> dict[str, Any]:
+def certificate(run: RunFolder, verdict: str = "PASS", labels: LabelSet = LABELS) -> dict[str, Any]:
     """A certificate for the model files of the release, as they are now."""
     models = [path for path in sorted(run.release.rglob("*")) if path.suffix in (".onnx", ".safetensors")]
     parity = {"name": "parity", "statement": "largest difference of a probability", "n": 40, "verdict": "PASS"}
@@ -83,9 +83,9 @@ def certificate(run: RunFolder, verdict: str = "PASS") -> dict[str, Any]:
         "format": 1,
         "verdict": verdict,
         "name": "panels",
-        "labels": LABELS.to_json(),
-        "labels_digest": LABELS.digest,
-        "test": {"images": 210, "groups": 200, "majority": {"label": "fine", "count": 120, "n": 200, "rate": 0.6}},
+        "labels": labels.to_json(),
+        "labels_digest": labels.digest,
+        "test": {"images": 210, "groups": 200, "majority": {**_answer(labels), "count": 120, "n": 200, "rate": 0.6}},
         "criteria": [
             {**agreement, **_proportion(190), "target": 0.9, "verdict": verdict, "more_images": 1234},
             *(
@@ -93,7 +93,7 @@ def certificate(run: RunFolder, verdict: str = "PASS") -> dict[str, Any]:
                 for name in ("teacher", STUDENT)
             ),
         ],
-        "models": {"teacher": _measured("teacher", 184), STUDENT: _measured(STUDENT, 177)},
+        "models": {"teacher": _measured("teacher", 184, labels), STUDENT: _measured(STUDENT, 177, labels)},
         "files": {path.relative_to(run.release).as_posix(): file_digest(path) for path in models},
     }
 
@@ -103,9 +103,25 @@ def _proportion(count: int) -> dict[str, Any]:
     return {"n": 200, "count": count, "rate": rate, "lower": rate - 0.03, "upper": rate + 0.02, "confidence": 0.95}
 
 
-def _measured(name: str, correct: int) -> dict[str, Any]:
-    undefined = {"n": 0, "precision": None, "recall": None, "f1": None}
-    known = {"n": 100, "precision": 0.91, "recall": 0.87, "f1": 0.89}
+def _answer(labels: LabelSet) -> dict[str, Any]:
+    return {"labels": list(labels.names[:2])} if labels.kind == "multilabel" else {"label": "fine"}
+
+
+def _by_kind(labels: LabelSet) -> dict[str, Any]:
+    undefined: dict[str, Any] = {"n": 0, "precision": None, "recall": None, "f1": None}
+    known: dict[str, Any] = {"n": 100, "precision": 0.91, "recall": 0.87, "f1": 0.89}
+    if labels.kind == "multilabel":
+        undefined |= {"n": 200, "positives": 0, "confusion": [200, 0, 0, 0]}
+        known |= {"n": 200, "positives": 100, "confusion": [91, 9, 13, 87]}
+    rows = [{"label": label, **(undefined if label == "broken" else known)} for label in labels.names]
+    if labels.kind == "multilabel":
+        return {"per_class": rows}
+    calls = {"1": _proportion(13), "2": _proportion(8)}
+    ordinal = {"quadratic_kappa": 0.8765, "mean_absolute_error": 0.125, "under_call": calls, "over_call": calls}
+    return {"per_class": rows, "confusion": [[87, 13, 0], [9, 91, 0], [0, 0, 0]], "ordinal": ordinal}
+
+
+def _measured(name: str, correct: int, labels: LabelSet) -> dict[str, Any]:
     file = f"{name}-onnx/onnx/model.onnx"
     found = {"accuracy": _proportion(correct), "agreement": _proportion(190), "bytes": 1_500_000}
     return {
@@ -115,8 +131,7 @@ def _measured(name: str, correct: int) -> dict[str, Any]:
         "bytes": 1_500_000,
         "accuracy": _proportion(correct),
         "macro_f1": 0.7654321,
-        "per_class": [{"label": label, **(undefined if label == "broken" else known)} for label in LABELS.names],
-        "confusion": [[87, 13, 0], [9, 91, 0], [0, 0, 0]],
+        **_by_kind(labels),
         "latency_ms": {"p50": 1.23, "p95": 2.34, "threads": 1},
         "temperature": 1.25,
     }

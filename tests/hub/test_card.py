@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
+from data.labels import LabelSet
 from hub.card import hub_id, write_cards
 from hub.config import HubConfig
 from run.errors import UserError
@@ -103,6 +104,31 @@ def test_write_cards__says_what_was_measured(release_run: RunFolder) -> None:
     assert "210 images" in text
     assert "temperature of 1.250" in text
     assert not text.lstrip().splitlines()[2].startswith(">")
+
+
+def test_write_cards__ordered_labels_how_far_off_and_on_which_side(release_run: RunFolder) -> None:
+    text = cards(release_run)[STUDENT].text
+    assert "| Quadratic weighted kappa | 0.876 |" in text
+    assert "| Mean error, in labels | 0.125 |" in text
+    assert "| Called 2 or more labels too mild | 8 of 200 (4.0%), interval 1.0% to 6.0% |" in text
+    assert "| Called 1 or more labels too severe | 13 of 200 (6.5%), interval 3.5% to 8.5% |" in text
+
+
+def test_write_cards__of_a_multilabel_set(tmp_path: Path) -> None:
+    labels = LabelSet(releases.LABELS.names, "multilabel")
+    run = releases.write_release(tmp_path / "panels", labels)
+    paths = write_cards(run.release, releases.certificate(run, labels=labels), CONFIG)
+    found = {path.parent.name: path.read_text(encoding="utf-8") for path in paths}
+    for text in found.values():
+        assert "An image may have several, or none: each applies from a probability of 0.5 on." in text
+        assert "| Always answering `fine` and `worn \\| torn` | 120 of 200 (60.0%) |" in text
+        assert "| Accuracy: every label of the image right |" in text
+        assert "| `fine` | 100 | 0.910 | 0.870 | 0.890 | 9 of 100 | 13 of 100 |" in text
+        assert "| `broken` | 0 | – | – | – | 0 of 200 | 0 of 0 |" in text
+        assert "sigmoid" in text
+        assert "softmax" not in text
+        assert "Confusion matrix" not in text
+        assert "kappa" not in text
 
 
 def test_write_cards__teacher_has_no_agreement(release_run: RunFolder) -> None:

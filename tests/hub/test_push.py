@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from data.config import Kind
+from data.labels import LabelSet
 from hub.config import HubConfig
 from hub.push import push
 from run.errors import UserError
@@ -24,6 +26,8 @@ PUSH = """
 import json
 from dataclasses import asdict
 from pathlib import Path
+from data.config import Kind
+from data.labels import LabelSet
 from hub.config import HubConfig
 from hub.push import push
 from run.folder import RunFolder
@@ -70,9 +74,10 @@ def test_push__again_changes_nothing_and_removed_files_go(
 
 
 @pytest.mark.slow
-def test_push__the_code_in_the_cards_gives_our_scores(
-    fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("kind", ["ordinal", "multilabel"])
+def test_push__the_code_in_the_cards_gives_our_scores(fake_hub: FakeHub, tmp_path: Path, kind: Kind) -> None:
+    labels = LabelSet(LABELS.names, kind)
+    release_run = releases.write_release(tmp_path / "panels", labels)
     run_python(push_code(release_run), fake_hub, tmp_path).check_returncode()
     image = support.picture(97, 53)
     image.save(tmp_path / "image.jpg", quality=95)
@@ -90,23 +95,24 @@ def test_push__the_code_in_the_cards_gives_our_scores(
     found = last_json(run_python("\n".join([*code, "print(json.dumps(found))"]), fake_hub, tmp_path))
     assert len(found) == 6
     for source, scores in found.items():
-        expected = our_scores(release_run, source.split("/")[0].removesuffix("-onnx"), tmp_path / "image.jpg")
+        expected = our_scores(release_run, labels, source.split("/")[0].removesuffix("-onnx"), tmp_path / "image.jpg")
         assert set(scores) == set(LABELS.names)
         for label, score in expected.items():
             assert math.isclose(scores[label], score, abs_tol=2e-4), source
     assert found["teacher"] != pytest.approx(found[STUDENT], abs=1e-2)  # else the resize modes would not be tested
 
 
-def our_scores(run: RunFolder, name: str, path: Path) -> dict[str, float]:
+def our_scores(run: RunFolder, labels: LabelSet, name: str, path: Path) -> dict[str, float]:
     import torch
 
     from data.decode import decode
     from models import checkpoint
 
-    classifier = checkpoint.load(run.release / name, LABELS)
+    classifier = checkpoint.load(run.release / name, labels)
     pixels = classifier.spec.normalise(classifier.spec.render(decode(path.read_bytes())))
     with torch.inference_mode():
-        values = classifier.model(torch.from_numpy(pixels)[None])[0].softmax(-1)
+        logits = classifier.model(torch.from_numpy(pixels)[None])[0]
+    values = logits.sigmoid() if labels.kind == "multilabel" else logits.softmax(-1)
     return dict(zip(LABELS.names, values.tolist(), strict=True))
 
 

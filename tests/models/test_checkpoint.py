@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,39 @@ def test_save__transformers_loads_it(tmp_path: Path, name: str) -> None:
     tensor = torch.from_numpy(classifier.spec.normalise(np.asarray(Image.new("RGB", (112, 112), "teal"))))[None]
     with torch.no_grad():
         torch.testing.assert_close(classify.model(pixel_values=tensor).logits, classifier.model(tensor))
+
+
+def test_save__transformers_takes_a_sigmoid_of_each_logit_of_a_multilabel_set(tmp_path: Path) -> None:
+    from transformers import pipeline
+
+    classifier = tiny("test_vit", LabelSet(LABELS.names, "multilabel"), 112)
+    classifier = replace(classifier, spec=classifier.spec.squashed())
+    checkpoint.save(classifier, tmp_path / "model", {})
+    classify: Any = pipeline("image-classification", model=str(tmp_path / "model"))
+    image = decode(elpv_rows()[0][0].read_bytes()).resize((112, 112))
+    found = {row["label"]: row["score"] for row in classify(image)}
+    pixels = torch.from_numpy(classifier.spec.normalise(np.asarray(image)))[None]
+    with torch.no_grad():
+        scores = classifier.model(pixels).sigmoid()[0]
+    np.testing.assert_allclose([found[label] for label in LABELS.names], scores.numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("new_head", [False, True])
+def test_save__a_head_of_two_layers_or_the_one_that_took_its_place(tmp_path: Path, new_head: bool) -> None:
+    """RepViT is built with two last layers; the head that a checkpoint's new labels get has one."""
+    classifier = build("repvit_m0_9", LABELS, key="student", pretrained=False, image_size=64)
+    if new_head:
+        checkpoint.save(build("repvit_m0_9", LabelSet(("x", "y"), "nominal"), key="s", pretrained=False), tmp_path, {})
+        classifier = build(str(tmp_path), LABELS, key="student", pretrained=True, image_size=64)
+    assert len(classifier.heads) == (1 if new_head else 2)
+    classifier.model.eval()
+    checkpoint.save(classifier, tmp_path / "model", {})
+    by_timm = timm.create_model(f"local-dir:{tmp_path / 'model'}", pretrained=True).eval()
+    images = classifier.normalise(uint8_batch(1, 64))
+    with torch.no_grad():
+        expected = classifier.model(images)
+        torch.testing.assert_close(checkpoint.load(tmp_path / "model", LABELS).model(images), expected)
+        torch.testing.assert_close(by_timm(images), expected)
 
 
 def test_save__can_be_fine_tuned_further(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from data.labels import LabelSet
 from run.config import FitConfig
 from tests.support import FOUR, TWO, tiny, uint8_batch
 from train.module import TeacherModule, class_weights
@@ -26,6 +27,42 @@ def test_class_weights__powers_of_inverse_frequency_with_mean_one(weighting: str
 def test_class_weights__soft_targets_count_by_share() -> None:
     weights = class_weights(np.array([[0.75, 0.25]], np.float32), "balanced", TWO)
     assert weights.tolist() == pytest.approx([2 / 3, 2.0])
+
+
+def test_class_weights__each_label_of_a_multilabel_set_by_itself() -> None:
+    targets = np.array([[1, 1], [0, 1], [0, 1], [0, 1]], np.float32)
+    labels = LabelSet(("rare", "always"), "multilabel")
+    weights = class_weights(targets, "balanced", labels).numpy()
+    assert weights[:, 0].tolist() == pytest.approx([0.5 / 0.75, 0.5 / 0.25])  # absence, presence
+    assert weights[:, 1].tolist() == [0, 1], "what never occurs weighs nothing"
+    assert class_weights(targets, "none", labels).tolist() == [[1, 0], [1, 1]]
+
+
+def test_losses__of_a_multilabel_set() -> None:
+    labels = LabelSet(("a", "b", "c"), "multilabel")
+    classifier = tiny("test_vit", labels, 32)
+    module = TeacherModule.of_all(classifier, FIT, torch.ones(2, 3), layer_decay=1.0)
+    images = uint8_batch(3, 32)
+    logits = classifier.model(classifier.normalise(images)).detach()
+    targets = (logits >= 0).float()
+    targets[0, 0] = 1 - targets[0, 0]
+    values = module.losses({"image": images, "target": targets})
+    expected = 3 * functional.binary_cross_entropy_with_logits(logits, targets)
+    torch.testing.assert_close(values["loss"], expected)
+    assert values["accuracy"].item() == pytest.approx(2 / 3), "one label wrong makes the image wrong"
+
+
+def test_losses__with_costs() -> None:
+    classifier = tiny("test_vit", TWO, 32)
+    costs = [[0.0, 1.0], [6.0, 0.0]]
+    batch = {"image": uint8_batch(2, 32), "target": torch.tensor([[1.0, 0.0], [0.0, 1.0]])}
+    plain, costly = (
+        TeacherModule.of_all(classifier, FIT, torch.ones(2), 1.0, given).losses(batch)["loss"]
+        for given in (None, costs)
+    )
+    p = classifier.model(classifier.normalise(batch["image"])).softmax(1)
+    torch.testing.assert_close(costly - plain, (p[0, 1] + 6 * p[1, 0]) / 2)
+    assert "costs" not in TeacherModule.of_all(classifier, FIT, torch.ones(2), 1.0, costs).state_dict()
 
 
 def test_losses__weighted_soft_cross_entropy_and_accuracy() -> None:

@@ -3,9 +3,10 @@ import json
 import numpy as np
 import pytest
 
+from data.labels import LabelSet
 from tests.support import FOUR
-from verify.metrics import agreement, confusion, macro_f1, majority, per_class, proportion_json
-from verify.statistics import Proportion
+from verify.metrics import agreement, by_label, closeness, macro_f1, majority, per_class, quality
+from verify.statistics import Proportion, proportion_json
 
 TRUTH = np.array([0, 0, 0, 0, 1, 1, 3, 3])
 PREDICTED = np.array([0, 0, 1, 3, 1, 0, 3, 3])
@@ -22,7 +23,7 @@ def test_majority__the_most_frequent_label() -> None:
 
 
 def test_confusion__true_labels_are_rows() -> None:
-    assert confusion(TRUTH, PREDICTED, FOUR) == [[2, 1, 0, 1], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 2]]
+    assert by_label(TRUTH, PREDICTED, FOUR)["confusion"] == [[2, 1, 0, 1], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 2]]
 
 
 def test_per_class__by_hand() -> None:
@@ -72,3 +73,61 @@ def test_proportion_json__two_sided() -> None:
         "upper": found.upper(0.975),
         "confidence": 0.95,
     }
+
+
+SETS = LabelSet(("dog", "cat", "night"), "multilabel")
+SET_TRUTH = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 0, 0], [1, 0, 0]], bool)
+SET_DECIDED = np.array([[1, 0, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 0]], bool)
+
+
+def test_agreement__of_sets_every_label_counts() -> None:
+    assert agreement(SET_TRUTH, SET_DECIDED) == Proportion(2, 5)
+
+
+def test_majority__the_most_frequent_set() -> None:
+    assert majority(SET_TRUTH[:3], SETS)["count"] == 1
+    assert majority(SET_TRUTH[[1, 1, 0]], SETS) == {"labels": ["dog", "cat"], "count": 2, "n": 3, "rate": 2 / 3}
+    assert majority(SET_TRUTH[2:4], SETS) == {"labels": [], "count": 2, "n": 2, "rate": 1.0}
+
+
+def test_per_class__of_sets_by_hand() -> None:
+    dog, cat, night = json.loads(json.dumps(per_class(SET_TRUTH, SET_DECIDED, SETS), allow_nan=False))
+    assert dog == {
+        "label": "dog",
+        "n": 5,
+        "positives": 3,
+        "precision": 1.0,
+        "recall": pytest.approx(2 / 3),
+        "f1": pytest.approx(0.8),
+        "confusion": [2, 0, 1, 2],
+    }
+    assert (cat["positives"], cat["precision"], cat["recall"], cat["confusion"]) == (1, 0.0, 0.0, [3, 1, 1, 0])
+    assert (night["positives"], night["recall"], night["confusion"]) == (0, None, [5, 0, 0, 0])
+
+
+def test_by_label__sets_have_no_confusion_matrix() -> None:
+    assert set(by_label(SET_TRUTH, SET_DECIDED, SETS)) == {"per_class"}
+
+
+def test_macro_f1__of_sets_over_the_labels_there_are() -> None:
+    assert macro_f1(SET_TRUTH, SET_DECIDED) == pytest.approx((0.8 + 0) / 2)
+    assert macro_f1(SET_TRUTH[2:4], SET_DECIDED[2:4]) is None
+
+
+def test_quality__says_of_each_kind_what_fits_it() -> None:
+    assert set(quality(TRUTH, PREDICTED, FOUR, 0.95)) == {"accuracy", "macro_f1", "ordinal"}
+    assert set(quality(TRUTH, PREDICTED, LabelSet(FOUR.names, "nominal"), 0.95)) == {"accuracy", "macro_f1"}
+    found = quality(SET_TRUTH, SET_DECIDED, SETS, 0.95)
+    assert found["accuracy"] == proportion_json(Proportion(2, 5), 0.95)
+    assert set(found) == {"accuracy", "macro_f1"}
+
+
+def test_closeness__of_sets_also_label_by_label() -> None:
+    found = closeness(SET_TRUTH, SET_DECIDED, SETS, 0.9)
+    assert found["agreement"] == proportion_json(Proportion(2, 5), 0.9)
+    assert found["agreement_by_label"] == [
+        {"label": "dog", **proportion_json(Proportion(4, 5), 0.9)},
+        {"label": "cat", **proportion_json(Proportion(3, 5), 0.9)},
+        {"label": "night", **proportion_json(Proportion(5, 5), 0.9)},
+    ]
+    assert set(closeness(TRUTH, PREDICTED, FOUR, 0.9)) == {"agreement"}

@@ -1,7 +1,7 @@
-"""Distillation losses: pure functions of logits."""
+"""For labels of which exactly one applies: the divergence of two distributions."""
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy, kl_div, log_softmax
+from torch.nn.functional import kl_div, log_softmax
 
 
 def kl_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -15,14 +15,3 @@ def kl_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tenso
     log_p = log_softmax(teacher / temperature, dim=1)
     log_q = log_softmax(student / temperature, dim=1)
     return kl_div(log_q, log_p, reduction="batchmean", log_target=True) * temperature**2
-
-
-def labelled_cross_entropy(logits: Tensor, target: Tensor, labelled: Tensor) -> Tensor:
-    """Cross-entropy in nats against distributions, averaged over the batch; unlabelled images add nothing.
-
-    Args:
-        logits: [B, C].
-        target: distributions [B, C]; zeros where there is no label.
-        labelled: [B], 1 where there is a label and 0 where not.
-    """
-    return (cross_entropy(logits, target, reduction="none") * labelled).mean()

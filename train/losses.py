@@ -1,0 +1,67 @@
+"""Losses against labels: pure functions of logits, one value per image."""
+
+from torch import Tensor
+from torch.nn import functional
+
+from data.config import Kind
+from data.labels import THRESHOLD
+from models.outputs import exclusive
+
+
+def label_loss(
+    logits: Tensor, targets: Tensor, kind: Kind, *, weights: Tensor | None = None, costs: Tensor | None = None
+) -> Tensor:
+    """What is minimised on labelled images [B], in nats.
+
+    Args:
+        logits: [B, C].
+        targets: [B, C], as ``Manifest.targets`` gives them.
+        kind: of the labels.
+        weights: as ``train.module.class_weights`` gives them; null weighs all alike.
+        costs: [C, C], see ``expected_cost``; null adds none.
+    """
+    if not exclusive(kind):
+        assert costs is None, "labels.costs is refused for multilabel sets"
+        return binary_cross_entropy(logits, targets, weights)
+    loss = soft_cross_entropy(logits, targets, weights)
+    return loss if costs is None else loss + expected_cost(logits, targets, costs)
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """-Σ w_i t_i log p_i [B] of softmax(logits) [B, C] against distributions [B, C], with a weight per label [C]."""
+    return functional.cross_entropy(logits, targets, weight=weights, reduction="none")
+
+
+def binary_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """-Σ (w_1i t_i log p_i + w_0i (1 - t_i) log(1 - p_i)) [B], with p the sigmoid of each logit.
+
+    Args:
+        logits: [B, C].
+        targets: probability of each label [B, C].
+        weights: of absence and of presence, for each label [2, C]; null is 1.
+    """
+    absent, present = (1 - targets, targets) if weights is None else (weights[0] * (1 - targets), weights[1] * targets)
+    return -(present * functional.logsigmoid(logits) + absent * functional.logsigmoid(-logits)).sum(1)
+
+
+def expected_cost(logits: Tensor, targets: Tensor, costs: Tensor) -> Tensor:
+    """Σ_i t_i Σ_j cost_ij p_j [B]: what it costs on average to say j, as softmax(logits) would, where i is true.
+
+    Args:
+        logits: [B, C].
+        targets: distributions over the labels [B, C].
+        costs: a row per true label i, a column per label said j [C, C].
+    """
+    return ((targets @ costs) * logits.softmax(1)).sum(1)
+
+
+def activated(logits: Tensor, kind: Kind) -> Tensor:
+    """``models.outputs.probabilities`` on the tensor's device [B, C]."""
+    return logits.softmax(1) if exclusive(kind) else logits.sigmoid()
+
+
+def share_alike(left: Tensor, right: Tensor, kind: Kind) -> Tensor:
+    """The share of images for which two tensors of probabilities, or targets, [B, C] decide the same."""
+    if exclusive(kind):
+        return (left.argmax(1) == right.argmax(1)).float().mean()
+    return ((left >= THRESHOLD) == (right >= THRESHOLD)).all(1).float().mean()
