@@ -85,7 +85,7 @@ def fresh(finished_root: Path, tmp_path: Path) -> Path:
         ),
         (set_key("teacher.full.lr", "fast"), "teacher.full.lr is fast; it must be float"),
         (set_key("students.0.fit.epochs", "few"), "students[].fit.epochs is few; it must be int"),
-        (set_key("data.format", "zip"), "data.format is zip; it must be one of 'folder', 'csv'"),
+        (set_key("data.format", "zip"), "data.format is zip; it must be one of 'auto', 'folder', 'csv'"),
         (set_key("students", {"name": "a"}), "students is {'name': 'a'}; it must be list"),
         (set_key("teacher.full.lr", -1.0), "teacher.full.lr is -1.0; it must be above 0"),
         (set_key("teacher.head.epochs", 0), "teacher.head.epochs is 0; it must be 1 or more"),
