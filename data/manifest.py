@@ -1,5 +1,6 @@
 """The manifest: one Parquet row per image that was read, with its target, split and group."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ TORN = "its duplicates are recorded in different splits"
 
 LEFT_OUT = {"duplicates": DUPLICATE, "near_duplicates_of_held_out": NEAR_DUPLICATE, "conflicts": CONFLICT, "torn": TORN}
 """What the status of readable images that take no part begins with, by kind."""
+
+DIGESTED = 8192
+"""Rows that are held as Python values at a time."""
 
 SCHEMA = pa.schema(
     [
@@ -86,6 +90,14 @@ class Manifest:
         usable = pc.equal(self.table.column("status"), OK)
         inside = pc.is_in(self.table.column("split"), pa.array(splits, pa.string()))
         return Manifest(self.labels, self.table.filter(pc.and_(usable, inside)))
+
+    def digest(self, *splits: str) -> str:
+        """Names what these splits teach: the label set, images, targets, splits and groups, wherever the files lie."""
+        table = self.usable(*splits).table.select(["image_id", "target", "split", "group"]).combine_chunks()
+        sha = hashlib.sha256(self.labels.digest.encode())
+        for batch in table.to_batches(DIGESTED):
+            sha.update(repr(batch.to_pydict()).encode())
+        return sha.hexdigest()
 
     def column(self, name: str) -> list[Any]:
         """One column as Python values."""

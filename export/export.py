@@ -65,7 +65,7 @@ def _export_one(
     inputs: dict[str, Json] = {
         "weights": file_digest(source / "model.safetensors"),
         "config": file_digest(source / "config.json"),
-        "manifest": file_digest(run.manifest),
+        "images": manifest.digest("calibration"),
         "export": asdict(config),
     }
     if run.skips(f"export-{name}", inputs):

@@ -51,7 +51,7 @@ def verify(
     models = ["teacher", *students]
     files = _model_files(run.release, models)
     inputs: dict[str, Json] = {
-        "manifest": file_digest(run.manifest),
+        "images": Manifest.read(run.manifest, labels).digest("test"),
         "verify": asdict(config),
         "files": cast("Json", files),
         "parity": [file_digest(run.release / onnx_folder(model) / "parity.json") for model in models],

@@ -55,3 +55,22 @@ def test_targets__unlabelled_rows_are_zero() -> None:
     targets = Manifest.of(TWO, rows).targets()
     assert targets.dtype == np.float32
     assert targets.tolist() == [[1, 0], [0, 0], [1, 0]]
+
+
+def test_digest__of_what_the_splits_teach() -> None:
+    def digest(labels: LabelSet = TWO, **changes: object) -> str:
+        rows = rows_of(PATHS[:4], labels)
+        rows[3]["split"] = "test"
+        rows[0].update(changes)
+        return Manifest.of(labels, rows).digest("train")
+
+    assert digest() == digest(width=9) == digest(votes=[1.0, 2.0])
+    moved = [{**row, "uri": f"/moved/{row['uri']}"} for row in rows_of(PATHS[:3], TWO)]
+    assert Manifest.of(TWO, moved).digest("train") == digest()
+    changes: list[dict[str, object]] = [
+        {"target": [0.5, 0.5]}, {"target": None}, {"group": "g"}, {"image_id": "z"}, {"split": "val"}, {"status": "bad"}
+    ]  # fmt: skip
+    digests = [digest(), digest(LabelSet(TWO.names, "ordinal")), *(digest(**change) for change in changes)]
+    assert len(set(digests)) == 1 + 1 + 5, "moving a row out of train and refusing it come to the same"
+    rows = rows_of(PATHS[:4], TWO)
+    assert Manifest.of(TWO, [{**row, "split": "test"} for row in rows]).digest("train") not in digests
