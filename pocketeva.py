@@ -5,8 +5,9 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ import yaml
 
 from data.config import DataConfig, LabelsConfig, ViewsConfig
 from data.labels import LabelSet
-from distill.config import StudentConfig
+from distill.config import LOSSES_FOR, StudentConfig
 from export.config import ExportConfig
 from hub.config import HubConfig
 from run.config import TrackingConfig, TrainerConfig, require
@@ -26,7 +27,9 @@ from run.console import log
 from run.errors import UserError
 from run.files import write_text
 from run.folder import RunFolder
+from run.launch import launch, processes_to_start
 from run.parse import parse
+from run.ranks import EndedElsewhereError, connect, disconnect, first_to_fail, once, this_rank
 from train.config import TeacherConfig
 from verify.config import VerifyConfig
 
@@ -71,8 +74,14 @@ class Config:
         plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name) is not None
         require(plain, "name", self.name, "letters, digits, dots, dashes and underscores")
         names = [student.name for student in self.students]
+        names += [student.as_baseline().name for student in self.students if student.baseline]
         require(len(names) > 0, "students", names, "a list with one student or more")
         require(len(set(names)) == len(names), "students", names, "free of repeated names")
+        for index, student in enumerate(self.students):
+            key, loss, allowed = f"students[{index}].loss", student.loss, LOSSES_FOR[self.labels.kind]
+            require(loss in allowed, key, loss, f"one of {', '.join(allowed)} where labels are {self.labels.kind}")
+            enough = loss != "dkd" or len(self.labels.names) > 2
+            require(enough, key, loss, "another one for two labels: dkd weighs what lies among the others")
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -94,6 +103,11 @@ class Run:
     def folder(self) -> RunFolder:
         """``outputs/NAME``."""
         return RunFolder(Path("outputs") / self.config.name)
+
+    @property
+    def resolved_config(self) -> Path:
+        """``outputs/NAME/run.yaml``."""
+        return self.folder.root / "run.yaml"
 
     @property
     def labels(self) -> LabelSet:
@@ -125,16 +139,35 @@ class Run:
         from distill.distill import distill
 
         context, manifest, teacher = self._context(), self._manifest(), self._model("teacher")
+        views, costs = self.config.views, self.config.labels.costs
         for student in self.config.students:
-            distill(context, manifest, student, self.config.views, teacher, self.config.labels.costs)
+            distill(context, manifest, student, views, teacher, costs)
+            if student.baseline:
+                unpublished = replace(context, publish=None)
+                distill(unpublished, manifest, student.as_baseline(), views, teacher, costs)
+
+    def build_cache(self) -> None:
+        """Make what teacher and students will ask of the view cache, as one of however many processes."""
+        from distill.cache import build_cache
+
+        build_cache(self._context(), self._manifest(), self.config.teacher, self.config.views)
+
+    def check_cache(self, sample: int) -> int:
+        """Compare the view cache with the live teacher; the exit code says what came out."""
+        from distill.cache import check_cache
+
+        same = check_cache(self._context(), self._manifest(), self.config.teacher, self.config.views, sample)
+        return DONE if same else NOT_VERIFIED
 
     def export(self) -> None:
         """Write the release."""
-        from export.export import export
+        from export.export import export, export_baseline
 
-        manifest = self._manifest()
+        context, manifest = self._context(), self._manifest()
         models = {name: self._model(name) for name in ("teacher", *self._students)}
-        export(self._context(), manifest, self.config.export, models)
+        export(context, manifest, self.config.export, models)
+        for name in self._baselines.values():
+            export_baseline(context, manifest, self.config.export, name, self._model(name))
 
     def verify(self) -> int:
         """Judge the release; the exit code says what came out."""
@@ -142,7 +175,8 @@ class Run:
         from verify.summary import show
         from verify.verify import verify
 
-        certificate = verify(self.folder, self.config.name, self.labels, self.config.verify, self._students)
+        baselines = {name: self.folder.student(plain) / "model.onnx" for name, plain in self._baselines.items()}
+        certificate = verify(self.folder, self.config.name, self.labels, self.config.verify, self._students, baselines)
         write_cards(self.folder.release, certificate, self.config.hub)
         show(certificate, self.folder.release)
         return DONE if certificate["verdict"] == "PASS" else NOT_VERIFIED
@@ -154,16 +188,21 @@ class Run:
         push(self.folder, self.config.hub, dry_run=dry_run, allow_unverified=allow_unverified)
 
     def run(self) -> int:
-        """Everything but push, in order."""
-        self.prepare()
+        """Everything but push, in order; of several processes, all train and the first does the rest."""
+        once(self.prepare)
         self.train()
         self.distill()
-        self.export()
-        return self.verify()
+        once(self.export)
+        return once(self.verify)
 
     @property
     def _students(self) -> list[str]:
         return [student.name for student in self.config.students]
+
+    @property
+    def _baselines(self) -> dict[str, str]:
+        """By student, the name of its baseline, where it has one."""
+        return {student.name: student.as_baseline().name for student in self.config.students if student.baseline}
 
     def _context(self) -> "RunContext":
         from hub.checkpoints import publisher
@@ -175,6 +214,7 @@ class Run:
             tracking=self.config.tracking,
             seed=self.config.seed,
             config=asdict(self.config),
+            working_size=self.config.data.working_size,
             publish=publisher(self.config.hub),
         )
 
@@ -203,6 +243,9 @@ VERBS = {
 }
 """Verbs that take a config, and what they do."""
 
+TRAINING = ("train", "distill", "run")
+"""Verbs that several processes do together, one for each device; of the others, the first does all."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb.
@@ -210,36 +253,77 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 2 wrong input or config, 3 not verified, 130 interrupted.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
     options, overrides = _parser().parse_known_args(arguments)
     try:
         if options.verb in VERBS:
-            return _run_stage(options, overrides)
+            return _run_stage(options, overrides, arguments)
+        if options.verb == "cache":
+            return _use_cache(options, overrides)
         if overrides:
             raise UserError(f"there is no {' '.join(overrides)} here")
         return _use_release(options)
     except UserError as error:
-        log.print(f"pocketeva {options.verb}: {error}", style="red", markup=False, soft_wrap=True)
+        _say_once(f"pocketeva {options.verb}: {error}", style="red")
         return WRONG_INPUT
     except KeyboardInterrupt:
-        log.print("interrupted; the same command goes on from here")
+        _say_once("interrupted; the same command goes on from here")
         return INTERRUPTED
+    except EndedElsewhereError:
+        return WRONG_INPUT
+    except Exception:
+        if first_to_fail():
+            raise
+        return BUG
 
 
-def _run_stage(options: argparse.Namespace, overrides: Sequence[str]) -> int:
+def _say_once(message: str, style: str | None = None) -> None:
+    """Say why this run ends, if no other process of it has."""
+    if first_to_fail():
+        log.quiet = False
+        log.print(message, style=style, markup=False, soft_wrap=True)
+
+
+def _run_stage(options: argparse.Namespace, overrides: Sequence[str], arguments: Sequence[str]) -> int:
     config = read_config(options.config, overrides)
+    if options.verb in TRAINING and (count := processes_to_start(config.trainer)) > 1:
+        return launch(arguments, count)
+    connect(config.trainer)
     run = Run(config)
-    with run.folder.locked():
-        write_text(
-            run.folder.root / "run.yaml", yaml.safe_dump(json.loads(json.dumps(asdict(config))), sort_keys=False)
-        )
-        if options.verb == "push":
-            run.push(dry_run=options.dry_run, allow_unverified=options.allow_unverified)
-            return DONE
-        if options.verb == "prepare":
-            run.prepare(suspects=options.suspects)
-            return DONE
-        code: int | None = getattr(run, options.verb)()
-        return DONE if code is None else code
+    with ExitStack() as held:
+        once(lambda: held.enter_context(run.folder.locked()))
+        once(lambda: _write_config(run))
+        if not run.resolved_config.is_file():
+            raise UserError(f"{run.resolved_config} is not there: all machines have to share the folder outputs")
+        code = _stage(run, options)
+    disconnect()
+    return code
+
+
+def _write_config(run: Run) -> None:
+    text = yaml.safe_dump(json.loads(json.dumps(asdict(run.config))), sort_keys=False)
+    write_text(run.resolved_config, text)
+
+
+def _stage(run: Run, options: argparse.Namespace) -> int:
+    if options.verb == "push":
+        once(lambda: run.push(dry_run=options.dry_run, allow_unverified=options.allow_unverified))
+        return DONE
+    if options.verb == "prepare":
+        once(lambda: run.prepare(suspects=options.suspects))
+        return DONE
+    stage: Callable[[], int | None] = getattr(run, options.verb)
+    code = stage() if options.verb in TRAINING else once(stage)
+    return DONE if code is None else code
+
+
+def _use_cache(options: argparse.Namespace, overrides: Sequence[str]) -> int:
+    run = Run(read_config(options.config, overrides))
+    with run.folder.locked() if this_rank().number == 0 else nullcontext():  # the first of many holds the run for all
+        if options.action == "check":
+            return run.check_cache(options.sample)
+        run.build_cache()
+        return DONE
 
 
 def _use_release(options: argparse.Namespace) -> int:
@@ -266,6 +350,10 @@ def _parser() -> argparse.ArgumentParser:
         if verb == "push":
             command.add_argument("--dry-run", action="store_true", help="show files, sizes and cards; send nothing")
             command.add_argument("--allow-unverified", action="store_true", help="publish although not verified")
+    command = verbs.add_parser("cache", help="make the view cache ahead, by many processes at once, or check it")
+    command.add_argument("action", choices=["build", "check"], help="check compares it with the live teacher")
+    command.add_argument("config", type=Path, help="a YAML file, such as configs/demo.yaml")
+    command.add_argument("--sample", type=int, default=64, metavar="N", help="images × views that check computes again")
     command = verbs.add_parser("predict", help="label images with a released model, without torch")
     command.add_argument("release", type=Path, help="a release folder NAME-onnx, or an ONNX file")
     command.add_argument("images", type=Path, nargs="+", help="image files and folders")

@@ -133,8 +133,13 @@ class DataConfig(SourceConfig):
     """Two images are near-duplicates if their 64-bit perceptual hashes differ in at most so many bits."""
     splits: SplitsConfig = SplitsConfig()
     """How splits are drawn where the source gives none."""
+    working_size: int | None = None
+    """Shorter side in pixels of the copies of larger images that training reads; null reads the originals, which
+    calibration, tests and verification always do. Twice the models' own size is a good value."""
 
     def __post_init__(self) -> None:
+        size = self.working_size
+        require(size is None or size >= 32, "data.working_size", size, "32 or more, or null")
         require(
             0 <= self.near_duplicate_bits <= 8, "data.near_duplicate_bits", self.near_duplicate_bits, "between 0 and 8"
         )

@@ -1,22 +1,34 @@
 """Images as batches: decoded once, rendered in worker processes, in an order that a seed and the epoch decide."""
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.decode import DecodeError, decode
 from data.manifest import Manifest
 from data.storage import read_bytes
 from data.views import View, ViewSpec
+from data.working import is_copy
 from run.errors import UserError
+from run.ranks import Rank, this_rank
 
 Render = Callable[[Image.Image, View], NDArray[np.uint8]]
 """Pixels [S, S, 3] of a view; ``models.spec.InputSpec.render`` is one."""
+
+
+class ViewValues(Protocol):
+    """An array [rows, views, C], or what is indexed like one and read only where it is asked for."""
+
+    def __getitem__(self, key: Any, /) -> NDArray[np.floating]:
+        """Values [..., C]."""
+
 
 Item = tuple[int, int]
 """A row of the manifest and a view index."""
@@ -35,9 +47,7 @@ class ViewDataset(Dataset[dict[str, Any]]):
         teacher: logits [rows, views, C]; an item's view indexes into it.
     """
 
-    def __init__(
-        self, manifest: Manifest, render: Render, spec: ViewSpec, teacher: NDArray[np.floating] | None = None
-    ) -> None:
+    def __init__(self, manifest: Manifest, render: Render, spec: ViewSpec, teacher: ViewValues | None = None) -> None:
         self._uris = manifest.table.column("uri").combine_chunks()  # Arrow, not lists: worker processes share it
         self._ids = manifest.table.column("image_id").combine_chunks()
         self._targets = manifest.targets()
@@ -65,14 +75,24 @@ class ViewDataset(Dataset[dict[str, Any]]):
 class EpochSampler(Sampler[Item]):
     """Every row once an epoch, in an order drawn from the seed and the epoch, each with that epoch's view.
 
+    Of several processes each takes every world-th row of the one order, so that their batches together are those of a
+    process alone whose batches are as large as all of theirs. What does not go round evenly is left out.
+
     Args:
         rows: how many.
         views: the views to go through; the image in row r gets view (epoch + r) mod ``views``. Null gives view
             ``epoch + 1``, a fresh one each epoch.
         seed: of the order.
+        rank: this process.
+
+    Raises:
+        UserError: there are fewer rows than processes.
     """
 
-    def __init__(self, rows: int, views: int | None, seed: int) -> None:
+    def __init__(self, rows: int, views: int | None, seed: int, rank: Rank | None = None) -> None:
+        self._rank = rank or this_rank()
+        if rows < self._rank.world:
+            raise UserError(f"{rows} training images are too few for {self._rank.world} processes")
         self._rows = rows
         self._views = views
         self._seed = seed
@@ -84,11 +104,11 @@ class EpochSampler(Sampler[Item]):
 
     def __iter__(self) -> Iterator[Item]:
         order = np.random.default_rng((self._seed, self._epoch)).permutation(self._rows)
-        for row in order.tolist():
+        for row in order[self._rank.number :: self._rank.world][: len(self)].tolist():
             yield row, self._epoch + 1 if self._views is None else (self._epoch + row) % self._views
 
     def __len__(self) -> int:
-        return self._rows
+        return self._rows // self._rank.world
 
 
 def train_loader(
@@ -99,25 +119,46 @@ def train_loader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
-        num_workers=workers,
-        persistent_workers=workers > 0,
         drop_last=len(sampler) >= batch_size,
-        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,
+        **worker_settings(workers),
     )
 
 
 def whole_image_loader(
-    dataset: Dataset[dict[str, Any]], rows: int, *, batch_size: int, workers: int
+    dataset: Dataset[dict[str, Any]], rows: int, *, batch_size: int, workers: int, rank: Rank | None = None
 ) -> DataLoader[dict[str, Any]]:
-    """View 0 of every row, in order."""
+    """View 0 of every row, in order; for one of several processes, of its share."""
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        sampler=FixedItems([(row, 0) for row in range(rows)]),
-        num_workers=workers,
+        sampler=FixedItems(whole_images(rows, rank or Rank())),
         persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
+        **worker_settings(workers),
     )
+
+
+def worker_settings(workers: int) -> dict[str, Any]:
+    """What every loader that reads images tells ``DataLoader`` about its worker processes.
+
+    Each runs single-threaded: torch sees to its own threads, ``_settle`` to those of numpy and scikit-learn, and Pillow
+    has none. Batches are prefetched two per worker, as torch does unasked: more would only take more shared memory.
+    """
+    return {"num_workers": workers, "worker_init_fn": _settle, "pin_memory": torch.cuda.is_available()}
+
+
+def _settle(worker: int) -> None:
+    """In a worker process: one thread, or those of all workers fight for the cores; interrupts are the parent's."""
+    threadpool_limits(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def whole_images(rows: int, rank: Rank) -> list[Item]:
+    """View 0 of every world-th row, or where there are fewer rows than processes, of every row.
+
+    Means over the shares, weighted by their sizes, are means over all rows either way.
+    """
+    return [(row, 0) for row in (range(rank.number, rows, rank.world) if rows >= rank.world else range(rows))]
 
 
 class FixedItems(Sampler[Item]):
@@ -142,7 +183,8 @@ def load(uri: str) -> Image.Image:
     try:
         return decode(read_bytes(uri))
     except (OSError, DecodeError) as error:
-        raise UserError(f"{uri}: {error}; it was readable before: run `pocketeva prepare` again") from error
+        remedy = "delete it and run the same command again" if is_copy(uri) else "run `pocketeva prepare` again"
+        raise UserError(f"{uri}: {error}; it was readable before: {remedy}") from error
 
 
 def to_chw(pixels: NDArray[np.uint8]) -> torch.Tensor:

@@ -52,7 +52,7 @@ def prepare(
     """
     listing = _listing(run, labels, config, records)
     inputs: dict[str, Json] = {
-        "data": asdict(config),
+        "data": asdict(replace(config, working_size=None)),  # only training reads the copies
         "labels": labels.to_json(),
         "files": listing_digest(listing),
     }

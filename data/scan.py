@@ -5,12 +5,6 @@ a later one reads only images that are new or whose fingerprint changed.
 """
 
 import hashlib
-import os
-import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +17,7 @@ import xxhash
 from PIL import Image
 
 from data.decode import DecodeError, decode
+from data.parallel import in_parallel
 from data.storage import read_bytes
 from run.console import progress
 from run.errors import UserError, listed
@@ -43,12 +38,8 @@ SCHEMA = pa.schema(
 
 SHARD = 4096
 """Images between two points that a killed scan goes on from."""
-CHUNK = 32
-"""Images handed to a process at a time."""
 SMALL = 64
 """Pixels a side that a perceptual hash is taken from; it looks at 32 × 32 of them."""
-WORTH_PROCESSES = 256
-"""Fewer images than this are read by threads: processes take longer to start."""
 
 
 def scan(listing: pa.Table, folder: Path) -> pa.Table:
@@ -96,46 +87,20 @@ def _find(listing: pa.Table, known: pa.Table) -> pa.Array:
 def _scan(todo: pa.Table, folder: Path) -> list[str]:
     """Read these images and write shards; says which could not be read, and why."""
     failed: list[str] = []
-    with _executor(len(todo)) as run, progress("reading images", len(todo)) as advance:
+    with in_parallel(len(todo), "reading images") as run, progress("reading images", len(todo)) as advance:
         for start in range(0, len(todo), SHARD):
             files = todo.select(["uri", "fingerprint"]).slice(start, SHARD).to_pylist()
             rows = []
-            try:
-                for file, found in zip(files, run(scan_image, [file["uri"] for file in files]), strict=True):
-                    advance(1)
-                    if isinstance(found, OSError):
-                        failed.append(f"{file['uri']}: {found}")
-                    else:
-                        rows.append({**file, **found})
-            except BrokenProcessPool as error:
-                raise UserError(
-                    "a process that was reading images was ended from outside, most often because memory ran out; "
-                    "run the same command again to go on, with fewer other programs"
-                ) from error
+            for file, found in zip(files, run(scan_image, [file["uri"] for file in files]), strict=True):
+                advance(1)
+                if isinstance(found, OSError):
+                    failed.append(f"{file['uri']}: {found}")
+                else:
+                    rows.append({**file, **found})
             if rows:
                 with atomic_path(folder / f"{json_digest(files)[:16]}.parquet") as partial:
                     pq.write_table(pa.Table.from_pylist(rows, SCHEMA), partial)
     return failed
-
-
-@contextmanager
-def _executor(images: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """A ``map`` that keeps the order, over processes if there are enough images for that."""
-    workers = os.cpu_count() or 1
-    processes = images >= WORTH_PROCESSES and workers > 1
-    pool: Executor = (
-        ProcessPoolExecutor(workers, initializer=_leave_interrupts_to_parent)
-        if processes
-        else ThreadPoolExecutor(workers)
-    )
-    try:
-        yield lambda function, items: pool.map(function, items, chunksize=CHUNK)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _leave_interrupts_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def scan_image(uri: str) -> dict[str, Any] | OSError:

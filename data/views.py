@@ -54,9 +54,11 @@ class ViewSpec:
     brightness: float
     contrast: float
     saturation: float
+    working_size: int | None = None
+    """Of the copies that views are cut from (``data.working``), or null; views are drawn alike whatever it is."""
 
     @classmethod
-    def of(cls, config: ViewsConfig) -> "ViewSpec":
+    def of(cls, config: ViewsConfig, working_size: int | None = None) -> "ViewSpec":
         """The distribution a config describes; how many views are drawn from it is not part of it."""
         return cls(
             crop_scale=config.crop_scale,
@@ -66,18 +68,25 @@ class ViewSpec:
             brightness=config.brightness,
             contrast=config.contrast,
             saturation=config.saturation,
+            working_size=working_size,
         )
 
     @property
     def digest(self) -> str:
-        """Names the distribution and the way views are drawn from it."""
-        return json_digest({"algorithm": 1, **asdict(self)})
+        """Names the distribution, the way views are drawn from it, and what they are cut from."""
+        return json_digest({"drawn": self._drawn, "working_size": self.working_size})
+
+    @property
+    def _drawn(self) -> str:
+        fields = asdict(self)
+        del fields["working_size"]
+        return json_digest({"algorithm": 1, **fields})
 
     def draw(self, image_id: str, index: int, width: int, height: int) -> View:
         """View ``index`` of an image of the given size in pixels; index 0 is the whole image."""
         if index == 0:
             return View(box=(0, 0, width, height))
-        key = hashlib.sha256(f"{image_id}/{index}/{self.digest}".encode()).digest()
+        key = hashlib.sha256(f"{image_id}/{index}/{self._drawn}".encode()).digest()
         generator = np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little")))
         area, ratio, x, y, mirror, flip, brightness, contrast, saturation = generator.random(9).tolist()
         return View(

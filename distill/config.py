@@ -1,9 +1,20 @@
 """Config section of a student. Nothing here imports torch."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
+from data.config import Kind
 from run.config import FitConfig, require
+
+Loss = Literal["kl", "standardised_kl", "dist", "dkd", "labels"]
+LOSSES_FOR: Mapping[Kind, tuple[Loss, ...]] = {
+    "nominal": get_args(Loss),
+    "ordinal": get_args(Loss),
+    "multilabel": ("kl", "labels"),
+}
+"""The losses that are defined for each kind of label set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,12 +29,23 @@ class StudentConfig:
     """Start from the model's weights; false starts from random ones."""
     image_size: int = 224
     """Pixels a side. The student always sees the whole image, squashed into a square."""
+    loss: Loss = "kl"
+    """What the student is trained on beside the labels. ``kl``: the teacher's probabilities. ``standardised_kl``: its
+    logits without their scale. ``dist``: their correlations, for students much smaller than the teacher. ``dkd``: its
+    first choice and the rest, weighed apart. ``labels``: nothing, so that the teacher teaches nothing. A multilabel set
+    takes ``kl`` (one label at a time) or ``labels``."""
     temperature: float = 1.0
     """Softens teacher and student alike in the distillation loss."""
     label_weight: float = 0.2
     """Weight of the labels' cross-entropy beside the distillation loss, on labelled images."""
+    baseline: bool = False
+    """Train the same model on the labels alone as well, for as many steps, and say what distillation added."""
     fit: FitConfig = FitConfig(epochs=50, batch_size=128, lr=1e-3, ema_decay=0.999)
     """How it is trained."""
+
+    def as_baseline(self) -> "StudentConfig":
+        """The same student, trained on the labels alone."""
+        return replace(self, name=f"{self.name}-baseline", loss="labels", baseline=False)
 
     def __post_init__(self) -> None:
         plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name) is not None and self.name != "teacher"

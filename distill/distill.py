@@ -2,15 +2,14 @@
 
 from dataclasses import asdict, replace
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
 
 from data.config import ViewsConfig
 from data.loaders import EpochSampler, ViewDataset, train_loader, whole_image_loader
 from data.manifest import Manifest
 from data.views import ViewSpec
+from data.working import warn_if_enlarged, with_copies
 from distill.config import StudentConfig
 from distill.module import StudentModule
 from models import checkpoint
@@ -19,12 +18,14 @@ from models.classifier import Classifier, build
 from models.forward import whole_image_logits
 from models.labelled import labelled_rows
 from models.publish import publishing
-from models.view_cache import head_logits, outputs_over_views
+from models.view_cache import Passes, outputs_over_views
+from models.view_outputs import HeadLogits, ViewOutputs
 from run.console import log
 from run.context import RunContext
-from run.files import Json, file_digest, write_json
+from run.files import Json, write_json
 from run.fit import fit, resolve_precision
 from run.folder import resumable
+from run.ranks import once, this_rank
 from train.module import Costs
 
 
@@ -54,11 +55,12 @@ def distill(
     """
     run, name = context.folder, config.name
     inputs: dict[str, Json] = {
-        "manifest": file_digest(run.manifest),
-        "teacher": teacher.weights_digest(),
+        "images": manifest.digest("train", "unlabeled", "val", "calibration"),
+        "teacher": None if config.loss == "labels" else teacher.weights_digest(),
         "student": asdict(config),
         "costs": costs,
         "views": asdict(views),
+        "working_size": context.working_size,
         "seed": context.seed,
         "precision": context.trainer.precision,
     }
@@ -72,21 +74,28 @@ def distill(
     )
     student = replace(student, spec=student.spec.squashed())
     _warn_if_larger(student, teacher, name)
-    metrics: dict[str, Json] = {"fit": dict(_fit(context, manifest, config, views, teacher, student, costs))}
+    warn_if_enlarged(context.working_size, student.spec.size, f"student {name}")
+    passes = Passes()
+    metrics: dict[str, Json] = {"fit": dict(_fit(context, manifest, config, views, teacher, student, costs, passes))}
+    metrics["teacher_passes"] = passes.to_json()
     part, spec = labelled_rows(manifest, "calibration"), ViewSpec.of(views)
     logits = whole_image_logits(student, part, spec, context.trainer, "32-true", f"calibrating {name}")
     metrics["calibration"] = calibration = calibrate(student, logits, part.targets())
     facts: dict[str, Json] = {
         "base_model": config.model,
         "pretrained": config.pretrained,
-        "teacher": teacher.weights_digest(),
+        "teacher": inputs["teacher"],
         "temperature": calibration["temperature"],
     }
-    checkpoint.save(student, folder, facts)
-    write_json(run.student(name) / "metrics.json", metrics)
-    run.mark_done(f"distill-{name}", inputs, [*folder.iterdir(), run.student(name) / "metrics.json"])
-    for path in work.rglob("*.ckpt"):
-        path.unlink()
+
+    def write() -> None:
+        checkpoint.save(student, folder, facts)
+        write_json(run.student(name) / "metrics.json", metrics)
+        run.mark_done(f"distill-{name}", inputs, [*folder.iterdir(), run.student(name) / "metrics.json"])
+        for path in work.rglob("*.ckpt"):
+            path.unlink()
+
+    once(write)
     return checkpoint.load(folder, manifest.labels)
 
 
@@ -97,24 +106,31 @@ def _warn_if_larger(student: Classifier, teacher: Classifier, name: str) -> None
 
 
 def teacher_logits(
-    context: RunContext, part: Manifest, views: ViewsConfig, count: int, teacher: Classifier
-) -> NDArray[np.floating]:
+    context: RunContext,
+    part: Manifest,
+    views: ViewsConfig,
+    count: int,
+    teacher: Classifier,
+    passes: Passes | None = None,
+) -> ViewOutputs:
     """The teacher's logits [rows, count, C] for the first ``count`` views of each row.
 
     A head-mode teacher's come from the features that its head was trained on; any other's from a pass of its own.
+    ``passes`` counts what had to be computed.
     """
     in_head_mode = checkpoint.facts_of(context.folder.teacher / "model")["mode"] == "head"
     outputs = outputs_over_views(
         teacher,
         "features" if in_head_mode else "logits",
-        part,
+        with_copies(part, context.folder, context.working_size),
         count,
-        ViewSpec.of(views),
+        ViewSpec.of(views, context.working_size),
         root=context.folder.cache,
         trainer=context.trainer,
         precision=resolve_precision(context.trainer, convolutional=False),
+        passes=passes,
     )
-    return head_logits(teacher, outputs) if in_head_mode else outputs
+    return HeadLogits(teacher, outputs) if in_head_mode else outputs
 
 
 def _fit(
@@ -125,17 +141,27 @@ def _fit(
     teacher: Classifier,
     student: Classifier,
     costs: Costs | None,
+    passes: Passes,
 ) -> dict[str, float]:
-    workers, spec, folder = context.trainer.num_workers, ViewSpec.of(views), context.folder.student(config.name) / "fit"
-    parts = manifest.usable("train", "unlabeled"), manifest.usable("val")
-    datasets = [
-        ViewDataset(part, student.spec.render, spec, teacher_logits(context, part, views, count, teacher))
-        for part, count in zip(parts, (views.count, 1), strict=True)
-    ]
-    sampler = EpochSampler(len(parts[0]), views.count, context.seed)
+    workers, folder = context.trainer.workers, context.folder.student(config.name) / "fit"
+    spec = ViewSpec.of(views, context.working_size)
+    manifest = with_copies(manifest.usable("train", "unlabeled", "val"), context.folder, context.working_size)
+    images, held_out = manifest.usable("train", "unlabeled"), manifest.usable("val")
+    if config.loss == "labels":
+        config = _for_as_many_steps(config, images, manifest.usable("train"))
+        images, count = manifest.usable("train"), None
+        datasets = [ViewDataset(part, student.spec.render, spec) for part in (images, held_out)]
+    else:
+        count = views.count
+        datasets = [
+            ViewDataset(part, student.spec.render, spec, teacher_logits(context, part, views, number, teacher, passes))
+            for part, number in ((images, count), (held_out, 1))
+        ]
+    sampler = EpochSampler(len(images), count, context.seed)
+    sizes: dict[str, int] = {"batch_size": config.fit.batch_size, "workers": workers}
     loaders = (
-        train_loader(datasets[0], sampler, batch_size=config.fit.batch_size, workers=workers),
-        whole_image_loader(datasets[1], len(parts[1]), batch_size=config.fit.batch_size, workers=workers),
+        train_loader(datasets[0], sampler, **sizes),
+        whole_image_loader(datasets[1], len(held_out), rank=this_rank(), **sizes),
     )
     student.model.requires_grad_(True).to(memory_format=torch.channels_last)  # convolutions train faster so on a CPU
     return fit(
@@ -148,3 +174,9 @@ def _fit(
         context=context,
         callbacks=publishing(context, config.name, student, folder / "best"),
     )
+
+
+def _for_as_many_steps(config: StudentConfig, images: Manifest, fewer: Manifest) -> StudentConfig:
+    """More epochs, where an epoch is shorter because unlabelled images are left out."""
+    epochs = round(config.fit.epochs * len(images) / len(fewer))
+    return replace(config, fit=replace(config.fit, epochs=epochs))

@@ -1,24 +1,38 @@
 """The student as a LightningModule. The teacher is not in it: batches hold what the teacher said."""
 
+from collections.abc import Callable, Mapping
+
 import torch
 from timm.optim import param_groups_weight_decay
 from torch import Tensor
 
 from distill.config import StudentConfig
 from distill.losses.binary_kl import binary_kl_divergence
+from distill.losses.dist import dist
+from distill.losses.dkd import dkd
 from distill.losses.kl import kl_divergence
 from distill.losses.labels import labelled_loss
+from distill.losses.standardised_kl import standardised_kl_divergence
 from models.classifier import Classifier, normalise
 from models.outputs import exclusive
 from run.fit import Batch, FitModule
 from train.losses import activated, share_alike
 from train.module import Costs
 
+LOSSES: Mapping[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "kl": kl_divergence,
+    "standardised_kl": standardised_kl_divergence,
+    "dist": dist,
+    "dkd": dkd,
+}
+"""By ``students[].loss``, where labels exclude each other: of student and teacher logits [B, C] and a temperature."""
+
 
 class StudentModule(FitModule):
-    """KL to the teacher's logits for the same view, plus the labels' own loss on labelled images.
+    """A distillation loss against the teacher's logits for the same view, plus the labels' own loss.
 
-    Batches hold ``image`` (uint8 [B, 3, S, S]), ``teacher`` (logits [B, C]), ``target`` [B, C] and ``labelled`` [B].
+    Batches hold ``image`` (uint8 [B, 3, S, S]), ``target`` [B, C], ``labelled`` [B], and, unless the labels are all
+    that is learnt, ``teacher`` (logits [B, C]).
     """
 
     def __init__(self, classifier: Classifier, config: StudentConfig, costs: Costs | None = None) -> None:
@@ -31,10 +45,14 @@ class StudentModule(FitModule):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted sum, its two parts, and the share of images on which student and teacher decide alike."""
+        config, kind = self._student, self._kind
         logits: Tensor = self.model(normalise(batch["image"], self._spec)).float()
-        teacher, kind = batch["teacher"], self._kind
-        divergence = kl_divergence if exclusive(kind) else binary_kl_divergence
-        kl = divergence(logits, teacher, self._student.temperature)
         labels = labelled_loss(logits, batch["target"], batch["labelled"], kind, self._buffers["costs"])
+        if config.loss == "labels":
+            return {"loss": labels, "labels": labels}
+        teacher = batch["teacher"]
+        loss = LOSSES[config.loss] if exclusive(kind) else binary_kl_divergence
+        distilled = loss(logits, teacher, config.temperature)
         agreement = share_alike(activated(logits, kind), activated(teacher, kind), kind)
-        return {"loss": kl + self._student.label_weight * labels, "kl": kl, "labels": labels, "agreement": agreement}
+        total = distilled + config.label_weight * labels
+        return {"loss": total, "distilled": distilled, "labels": labels, "agreement": agreement}

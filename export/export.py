@@ -58,6 +58,32 @@ def export(context: RunContext, manifest: Manifest, config: ExportConfig, models
         _export_one(context, manifest, config, name, classifier, source / "model")
 
 
+def export_baseline(
+    context: RunContext, manifest: Manifest, config: ExportConfig, name: str, classifier: Classifier
+) -> None:
+    """Write ``students/NAME/model.onnx``, checked like any other, to be compared with and not to be released.
+
+    Raises:
+        UserError: the model cannot be exported, or its file does not give what PyTorch gives.
+    """
+    folder = context.folder.student(name)
+    path = folder / "model.onnx"
+    inputs: dict[str, Json] = {
+        "weights": file_digest(folder / "model" / "model.safetensors"),
+        "images": manifest.digest("calibration"),
+        "export": {"opset": config.opset, "parity": config.parity},
+    }
+    if context.folder.skips(f"export-{name}", inputs):
+        return
+    log.print(f"exporting {name}")
+    uris = manifest.usable("calibration").column("uri")
+    classifier, temperature = fuse(classifier), checkpoint.facts_of(folder / "model")["temperature"]
+    with atomic_path(path) as partial:
+        write_onnx(classifier, partial, opset=config.opset, facts={"temperature": temperature})
+        check_parity(classifier, partial, [load(uri) for uri in uris[: BATCHES[-1] * ROUNDS]], config.parity)
+    context.folder.mark_done(f"export-{name}", inputs, [path])
+
+
 def _export_one(
     context: RunContext, manifest: Manifest, config: ExportConfig, name: str, classifier: Classifier, source: Path
 ) -> None:

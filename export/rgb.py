@@ -1,6 +1,6 @@
 """``rgb.onnx``: decoded pixels straight in, probabilities out; all that lies between is in the graph. No torch here.
 
-The resize contract is ``models.spec.resize``: two bicubic passes, width first, each rounded to 8 bits. The graph does
+The resize contract is ``data.resize.resize``: two bicubic passes, width first, each rounded to 8 bits. The graph does
 Pillow's own integer arithmetic with plain operators, so that every pixel is equal. ONNX Runtime's Resize on uint8 comes
 close in less time, but its coordinates are in float32: one pixel in a few thousand is a level or two off, and
 that alone moved a score of a small trained model by 9e-4.

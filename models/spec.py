@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from data.resize import resize
 from data.views import View
 from run.files import Json, json_digest
 
@@ -84,12 +85,3 @@ class InputSpec:
         bicubic = Image.Resampling.BICUBIC
         columns = image.resize((width, image.height), bicubic).crop((left, 0, left + self.size, image.height))
         return columns.resize((self.size, height), bicubic).crop((0, top, self.size, top + self.size))
-
-
-def resize(image: Image.Image, width: int, height: int) -> Image.Image:
-    """Bicubic with antialiasing in two passes, width first, each rounded to 8 bits.
-
-    Two calls, because the order of the passes inside one call depends on the version of Pillow.
-    """
-    bicubic = Image.Resampling.BICUBIC
-    return image.resize((width, image.height), bicubic).resize((width, height), bicubic)

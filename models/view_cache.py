@@ -1,16 +1,16 @@
 """The view cache: what a frozen model gives for image × view, computed once, memory-mapped for ever after.
 
-A cache is a folder named after its key (weights, input contract, view distribution, precision). It holds shards: the
-views ``start`` to ``stop`` of up to ``SHARD_IMAGES`` images, as ``NAME.npy`` (float16 [images, views, width]) and
-``NAME.json`` (which images, which views, the checksum). The JSON is written last and makes the shard count; a shard
-without it, or whose checksum is wrong, is made again. Missing images are sorted by id and cut at fixed places, and a
-batch never crosses a shard, so a cache comes out the same however often the making of it was interrupted.
+A cache is a folder named after its key (weights, input contract, view distribution, precision). It holds the plans that
+say what is in it and the shards they name (``docs/cache.md`` shows all of it). A batch never crosses a shard, so a
+cache comes out the same byte for byte, on one kind of device, however many processes make it and however often they are
+interrupted. One thing can change last digits: a batch that is halved because it does not fit into the GPU's memory.
 """
 
-import json
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import errno
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,170 +18,203 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from data.loaders import load, to_chw
 from data.manifest import Manifest
 from data.views import ViewSpec
+from models.cache_key import CacheKey, claim
 from models.classifier import Classifier
 from models.forward import BATCH_SIZE, Forward, Output, forward_of
+from models.renders import render_batches
+from models.shards import Shard, discard, is_sound, made_in, total_size, unsound, write_shard
 from models.spec import InputSpec
+from models.top_labels import RECORD, compress, reconstruct
+from models.view_outputs import Outputs, Unpack
+from models.view_plan import agree, drop, planned_shards
 from run.config import TrainerConfig
 from run.console import log, progress
 from run.errors import UserError
-from run.files import Json, atomic_path, file_digest, json_digest, write_json
+from run.files import Json
+from run.ranks import Rank, this_rank, wait_until_empty
 
-SHARD_IMAGES = 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class CacheKey:
-    """Everything that the cached numbers depend on, besides the images and view indices."""
-
-    output: Output
-    weights: str
-    """Digest of the weights that matter: all of them for logits, those before the head for features."""
-    input: str
-    views: str
-    precision: str
-    width: int
-    """Numbers per image and view."""
+HEADER_BYTES = 512
+"""More than a shard takes besides its values."""
 
 
-@dataclass(frozen=True)
-class Shard:
-    """Views ``start`` to ``stop`` of some images."""
+@dataclass
+class Passes:
+    """How often a frozen model was run: a mutable sum over a stage."""
 
-    path: Path
-    images: tuple[str, ...]
-    start: int
-    stop: int
+    images_x_views: int = 0
+    """Images × views that went through it, here or in a process beside this one."""
+    cached: int = 0
+    """Images × views that were asked for and were there."""
 
-    def open(self) -> NDArray[np.float16]:
-        """The values [images, views, width], memory-mapped."""
-        values: NDArray[np.float16] = np.load(self.path, mmap_mode="r")
-        return values
+    def add(self, other: "Passes") -> None:
+        """Count another's too."""
+        self.images_x_views += other.images_x_views
+        self.cached += other.cached
+
+    def to_json(self) -> dict[str, Json]:
+        """As ``metrics.json`` has it under ``teacher_passes``."""
+        return {"images_x_views": self.images_x_views, "cached": self.cached}
 
 
 class ViewCache:
-    """The shards of one key, below ``root``; damaged ones are removed when the cache is opened."""
+    """The shards of one key, below ``root``.
+
+    Raises:
+        UserError: the key's folder holds the cache of another key.
+    """
 
     def __init__(self, root: Path, key: CacheKey) -> None:
         self.key = key
-        self.folder = root / f"{key.output}-{json_digest(asdict(key))[:12]}"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / "key.json", asdict(key))
-        self._shards = [
-            shard for path in sorted(self.folder.glob("[0-9]*-*.json")) if (shard := _open(path)) is not None
-        ]
+        self.folder = claim(root, key)
 
-    def read(self, image_ids: Sequence[str], views: int) -> NDArray[np.float16]:
-        """Values [images, views, width] of views 0 to ``views``; all must be there."""
-        wanted = {image: row for row, image in enumerate(image_ids)}
-        result = np.full((len(image_ids), views, self.key.width), np.nan, np.float16)
-        for shard in self._shards:
-            inside = [(wanted[image], at) for at, image in enumerate(shard.images) if image in wanted]
-            stop = min(shard.stop, views)
-            if inside and shard.start < stop:
-                rows, places = (list(column) for column in zip(*inside, strict=True))
-                result[rows, shard.start : stop] = shard.open()[places, : stop - shard.start]
-        assert not np.isnan(result).any(), "fill() the cache before reading it"
-        return result
+    @property
+    def bytes_each(self) -> int:
+        """Bytes stored per image and view."""
+        return 2 * self.key.width if self.key.layout == "all" else RECORD.itemsize
+
+    def read(self, image_ids: Sequence[str], views: int) -> Outputs:
+        """Values [rows, views, width] of views 0 to ``views``, read where they are asked for; all must be there."""
+        unpack: Unpack = np.asarray if self.key.layout == "all" else partial(reconstruct, count=self.key.width)
+        shards = [shard for _, shard in planned_shards(self.folder, image_ids, views)]
+        return Outputs(self.folder, shards, image_ids, views, self.key.width, unpack)
 
     def fill(
-        self, manifest: Manifest, views: int, forward: Forward, input_spec: InputSpec, spec: ViewSpec, *, workers: int
-    ) -> int:
+        self,
+        manifest: Manifest,
+        views: int,
+        forward: Forward,
+        input_spec: InputSpec,
+        spec: ViewSpec,
+        *,
+        workers: int,
+        rank: Rank | None = None,
+    ) -> Passes:
         """Compute whatever of views 0 to ``views`` is missing for these images.
 
+        Several processes may call this for the same folder on a shared file system: each makes its share of the shards
+        and waits for the others'. Each checks every shard's checksum once, before it relies on it.
+
         Returns:
-            How many images × views went through the model.
+            How many images × views were missing when this process looked, and went through the model here or in
+            another process; and how many were there.
 
         Raises:
-            UserError: the model gave a value that is not finite in float16; the image is named.
+            UserError: the model gave a value that is not finite in float16 (the image is named), the disk is too small
+                or full, or the other processes make nothing.
         """
-        uri_of = dict(zip(manifest.column("image_id"), manifest.column("uri"), strict=True))
-        plan = list(self._plan(list(uri_of), views))
-        total = sum(len(images) * (views - start) for images, start in plan)
-        if not total:
-            return 0
-        dataset = _RenderDataset(uri_of, input_spec, spec)
-        batches = [
-            [(image, start, views) for image in images[i : i + step]]
-            for images, start in plan
-            for step in [max(1, BATCH_SIZE // (views - start))]
-            for i in range(0, len(images), step)
-        ]
-        loader = iter(DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=torch.stack))
-        with progress(f"{self.key.output} of {len(uri_of):,} images × {views} views", total) as advance:
-            for images, start in plan:
-                parts: list[NDArray[np.float32]] = []
-                while sum(map(len, parts)) < len(images):
-                    renders: Tensor = next(loader)
-                    values = np.concatenate(
-                        [forward(chunk) for chunk in torch.split(renders.flatten(0, 1), BATCH_SIZE)]
-                    )
-                    parts.append(values.reshape(len(renders), views - start, self.key.width))
-                    advance(len(values))
-                self._write(images, start, views, np.concatenate(parts), uri_of)
-        return total
+        wanted, rank = set(manifest.column("image_id")), rank or this_rank()
+        missing = self._missing(wanted, views, rank)
+        self._require_space([shard for _, shard in missing])
+        mine = [shard for number, shard in missing if number % rank.world == rank.number]
+        self._make(mine, manifest, forward, input_spec, spec, workers)
+        self._wait_for([shard for number, shard in missing if number % rank.world != rank.number])
+        computed = total_size(shard for _, shard in missing)
+        return Passes(computed, max(0, len(wanted) * views - computed))
 
-    def _plan(self, images: Sequence[str], views: int) -> Iterator[tuple[list[str], int]]:
-        """The shards to make: their images, and the first view that is missing."""
-        have: dict[str, int] = defaultdict(int)
-        for shard in sorted(self._shards, key=lambda shard: shard.start):
-            for image in shard.images:
-                if have[image] == shard.start:
-                    have[image] = shard.stop
-        by_start = defaultdict(list)
-        for image in sorted(images):
-            if have[image] < views:
-                by_start[have[image]].append(image)
-        for start, missing in sorted(by_start.items()):
-            for i in range(0, len(missing), SHARD_IMAGES):
-                yield missing[i : i + SHARD_IMAGES], start
+    def _missing(self, wanted: set[str], views: int, rank: Rank) -> list[tuple[int, Shard]]:
+        """The shards to make, with their numbers; none holds anything but what is asked for.
 
-    def _write(
-        self, images: list[str], start: int, stop: int, values: NDArray[np.float32], uri_of: dict[str, str]
+        Someone who stops a pass over 16 views and asks for 4 wants no shard of 16 finished, so what an older plan has
+        left undone is planned anew where it holds more. While other processes may have read that plan, it cannot be.
+        """
+        agree(self.folder, wanted, views, rank)
+        missing = self._unsound(wanted, views)
+        unfit = [shard for _, shard in missing if shard.stop > views or not wanted.issuperset(shard.images)]
+        if not unfit:
+            return missing
+        if rank.number == 0:
+            drop(self.folder, unfit)
+            for shard in unfit:
+                discard(self.folder, shard)
+        if rank.world > 1:
+            raise UserError(f"what was left undone in {self.folder} is planned anew: start the same command again")
+        agree(self.folder, wanted, views, rank)
+        return self._unsound(wanted, views)
+
+    def _unsound(self, wanted: set[str], views: int) -> list[tuple[int, Shard]]:
+        planned = planned_shards(self.folder, wanted, views)
+        names = {shard.name for shard in unsound(self.folder, [shard for _, shard in planned])}
+        return [(number, shard) for number, shard in planned if shard.name in names]
+
+    def _wait_for(self, shards: Sequence[Shard]) -> None:
+        """Return once other processes have made these shards and this one has checked them."""
+        left = {shard.name: shard for shard in shards}
+
+        def names_left() -> list[str]:
+            for name in made_in(self.folder).intersection(left):
+                if is_sound(self.folder, left[name]):
+                    del left[name]
+            return list(left)
+
+        wait_until_empty(names_left, "shards")
+
+    def _make(
+        self,
+        shards: Sequence[Shard],
+        manifest: Manifest,
+        forward: Forward,
+        input_spec: InputSpec,
+        spec: ViewSpec,
+        workers: int,
     ) -> None:
-        with np.errstate(over="ignore"):
-            stored = values.astype(np.float16)
-        bad = np.flatnonzero(~np.isfinite(stored).all((1, 2)))
+        if not shards:
+            return
+        for shard in shards:
+            if discard(self.folder, shard):
+                log.print(f"{shard.values_path(self.folder)} is damaged and is made again", soft_wrap=True)
+        renders = render_batches(manifest, shards, input_spec, spec, workers=workers)
+        with progress(f"{self.key.output} of images × views", total_size(shards)) as advance:
+            for number, shard in enumerate(shards):
+                values = np.empty((*shard.shape, self.key.width), np.float32)
+                at = 0
+                while at < len(values):
+                    batch = next(renders)
+                    values[at : at + len(batch)] = self._values(forward, batch)
+                    at += len(batch)
+                    advance(batch.shape[0] * batch.shape[1])
+                self._require_finite(shard, values, manifest)
+                self._store(shard, values, shards[number:])
+
+    def _values(self, forward: Forward, batch: Tensor) -> NDArray[np.float32]:
+        """Values [images, views, width] of renders [images, views, 3, S, S]."""
+        chunks = torch.split(batch.flatten(0, 1), BATCH_SIZE)  # more than one where an image's views alone are more
+        values = [forward(chunk) for chunk in chunks]
+        whole = values[0] if len(values) == 1 else np.concatenate(values)
+        return whole.reshape(*batch.shape[:2], self.key.width)
+
+    def _require_finite(self, shard: Shard, values: NDArray[np.float32], manifest: Manifest) -> None:
+        bad = np.flatnonzero(~(np.abs(values) <= np.finfo(np.float16).max).all((1, 2)))
         if len(bad):
-            raise UserError(f"the teacher gives {self.key.output} that are not finite for {uri_of[images[bad[0]]]}")
-        path = self.folder / f"{start}-{json_digest(images)[:16]}.npy"
-        with atomic_path(path) as partial, partial.open("wb") as file:
-            np.save(file, stored)
-        record: dict[str, Json] = {"images": images, "start": start, "stop": stop, "sha256": file_digest(path)}
-        write_json(path.with_suffix(".json"), record)
-        self._shards.append(Shard(path, tuple(images), start, stop))
+            row = manifest.column("image_id").index(shard.images[bad[0]])
+            uri = manifest.column("uri")[row]
+            raise UserError(f"the teacher gives {self.key.output} that are not finite in float16 for {uri}")
 
+    def _store(self, shard: Shard, values: NDArray[np.float32], left: Sequence[Shard]) -> None:
+        stored: NDArray[Any] = values.astype(np.float16) if self.key.layout == "all" else compress(values)
+        try:
+            write_shard(self.folder, shard, stored)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise UserError(
+                f"the disk is full: {self.folder} needs {_gigabytes(self._bytes(left))} more. What is made is kept: "
+                "make room, and the same command goes on from here"
+            ) from error
 
-class _RenderDataset(Dataset[Tensor]):
-    """Items (image id, first view, last view) as uint8 renders [views, 3, S, S], each image decoded once."""
+    def _require_space(self, shards: Sequence[Shard]) -> None:
+        needed, free = self._bytes(shards), shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise UserError(
+                f"the cache needs {_gigabytes(needed)} more below {self.folder.parent}, where "
+                f"{_gigabytes(free)} are free: {total_size(shards):,} images × views of {self.bytes_each:,} bytes. "
+                "Make room, or lower views.count"
+            )
 
-    def __init__(self, uri_of: dict[str, str], input_spec: InputSpec, spec: ViewSpec) -> None:
-        self._uri_of = uri_of
-        self._input_spec = input_spec
-        self._spec = spec
-
-    def __getitem__(self, item: tuple[str, int, int]) -> Tensor:
-        image_id, start, stop = item
-        image = load(self._uri_of[image_id])
-        views = [self._spec.draw(image_id, index, *image.size) for index in range(start, stop)]
-        return torch.stack([to_chw(self._input_spec.render(image, view)) for view in views])
-
-
-def _open(path: Path) -> Shard | None:
-    values = path.with_suffix(".npy")
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if file_digest(values) == record["sha256"]:
-            return Shard(values, tuple(record["images"]), record["start"], record["stop"])
-    except (FileNotFoundError, ValueError):
-        pass  # the values are gone, or the record is cut short
-    log.print(f"{values} is damaged and will be made again")
-    path.unlink()
-    return None
+    def _bytes(self, shards: Sequence[Shard]) -> int:
+        return total_size(shards) * self.bytes_each + len(shards) * HEADER_BYTES
 
 
 def outputs_over_views(
@@ -194,29 +227,20 @@ def outputs_over_views(
     root: Path,
     trainer: TrainerConfig,
     precision: str,
-) -> NDArray[np.float16]:
-    """A frozen model's outputs for views 0 to ``views`` of these rows [rows, views, width].
+    passes: Passes | None = None,
+) -> Outputs:
+    """A frozen model's outputs for views 0 to ``views`` of these rows [rows, views, width], read as they are indexed.
 
-    They come from the cache below ``root``; whatever is missing there is computed first.
+    They come from the cache below ``root``; whatever is missing there is computed first, and ``passes`` told how much
+    that was.
     """
-    key = CacheKey(
-        output=output,
-        weights=classifier.weights_digest(backbone_only=output == "features"),
-        input=classifier.spec.digest,
-        views=spec.digest,
-        precision=precision,
-        width=classifier.feature_width if output == "features" else len(classifier.labels),
-    )
-    cache = ViewCache(root, key)
+    cache = ViewCache(root, CacheKey.of(classifier, output, spec, precision))
     forward = forward_of(classifier, output, trainer, precision)
-    cache.fill(manifest, views, forward, classifier.spec, spec, workers=trainer.num_workers)
+    done = cache.fill(manifest, views, forward, classifier.spec, spec, workers=trainer.workers)
+    if passes is not None:
+        passes.add(done)
     return cache.read(manifest.column("image_id"), views)
 
 
-def head_logits(classifier: Classifier, features: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Logits [..., C] of the head on features [..., D], in float32."""
-    weight, bias = (
-        parameter.detach().float().cpu().numpy() for parameter in (classifier.head.weight, classifier.head.bias)
-    )
-    logits: NDArray[np.float32] = features.astype(np.float32) @ weight.T + bias
-    return logits
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:,.2f} GB ({count:,} bytes)"

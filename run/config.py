@@ -1,5 +1,6 @@
 """Config sections that every stage shares. Nothing here imports torch."""
 
+import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,16 +15,28 @@ class TrainerConfig:
     """How many devices, or which."""
     num_nodes: int = 1
     """How many machines take part."""
-    strategy: str = "auto"
-    """Lightning's strategy name, for example ``ddp``."""
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"] = "auto"
+    """Lightning's strategy; ``auto`` is ``ddp`` where there are several devices. docs/machines.md has more."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     """``auto`` is bf16 where the hardware multiplies it faster, else float32."""
-    num_workers: int = 2
-    """Processes that read and render images while the model runs; 0 does it in the main process."""
+    num_workers: int | Literal["auto"] = "auto"
+    """Processes per device that read and render images while the model runs; 0 does it in the main process. ``auto`` is
+    a device's share of the cores but one, between 2 and 16."""
 
     def __post_init__(self) -> None:
-        require(self.num_workers >= 0, "trainer.num_workers", self.num_workers, "0 or more")
+        workers = self.num_workers
+        require(workers == "auto" or workers >= 0, "trainer.num_workers", workers, "0 or more, or auto")
         require(self.num_nodes >= 1, "trainer.num_nodes", self.num_nodes, "1 or more")
+
+    @property
+    def workers(self) -> int:
+        """``num_workers``, with ``auto`` worked out for this machine."""
+        if self.num_workers != "auto":
+            return self.num_workers
+        counted = len(self.devices) if isinstance(self.devices, list) else self.devices
+        started = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes on this machine, where torchrun started them
+        processes = counted if isinstance(counted, int) and counted > 0 else started
+        return min(16, max(2, (os.cpu_count() or 1) // processes - 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +56,7 @@ class FitConfig:
     epochs: int
     """Passes over the training images; each pass sees one view of every image."""
     batch_size: int
-    """Images per optimiser step and device."""
+    """Images per optimiser step and device: on 8 devices a step sees 8 times as many."""
     lr: float
     """Peak learning rate."""
     weight_decay: float = 0.02

@@ -19,5 +19,7 @@ class RunContext:
     seed: int
     config: Json
     """The whole resolved config, for the tracker."""
+    working_size: int | None = None
+    """``data.working_size``: shorter side in pixels of the copies that training reads; null reads the originals."""
     publish: Callable[[str, Path, str], None] | None = None
     """Called while training with the model's name, the folder of its best checkpoint so far, and what to say of it."""

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+from run.ranks import this_rank
+
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 
@@ -17,10 +19,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` and move it there once the block has ended without an error.
 
     Works for a file or a folder; what stood at ``path`` before is replaced. A killed process leaves
-    only the temporary, whose name starts with ``.partial-``.
+    only the temporary, whose name starts with ``.partial-``. Processes that write the same do not touch each other's.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.parent / f".partial-{path.name}"
+    number = this_rank().number
+    partial = path.parent / f".partial-{f'{number}-' if number else ''}{path.name}"
     remove(partial)
     try:
         yield partial

@@ -25,6 +25,8 @@ from run.console import log
 from run.context import RunContext
 from run.errors import UserError, listed
 from run.files import Json, write_json
+from run.processes import Processes, seed_apart, share_buffers, synchronise_batch_norm
+from run.ranks import EndedElsewhereError, in_any_process, once, require_processes, this_rank
 
 Batch = dict[str, Any]
 """What a loader yields: tensors by name, and ``image_id`` (a list of str)."""
@@ -49,9 +51,12 @@ class FitModule(pl.LightningModule):
         """Named mean values over the batch, ``loss`` (what is minimised, a scalar) among them."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one batch; a loss that is not finite ends the run and names the batch."""
+        """Loss of one batch; a loss that is not finite in any process ends the run and names the batch."""
         values = self.losses(batch)
-        if not torch.isfinite(values["loss"]):
+        finite = bool(torch.isfinite(values["loss"]))
+        if in_any_process(not finite, self.device):
+            if finite:
+                raise EndedElsewhereError
             raise UserError(
                 f"the training loss is {values['loss'].item()} in epoch {self.current_epoch}, batch {batch_idx}; "
                 "lower lr, or set trainer.precision to 32-true. Its images:\n" + listed(batch["image_id"])
@@ -63,9 +68,14 @@ class FitModule(pl.LightningModule):
         """Log the same values on validation images."""
         self._log("val", self.losses(batch), batch)
 
+    def on_validation_epoch_start(self) -> None:
+        """Validate process 0's running statistics everywhere: they are kept. Averaged weights are in place by now."""
+        pass
+
     def _log(self, split: str, values: Mapping[str, Tensor], batch: Batch) -> None:
         named = {f"{split}_{name}": value for name, value in values.items()}
-        self.log_dict(named, on_step=False, on_epoch=True, batch_size=len(batch["image_id"]), sync_dist=True)
+        size = len(batch["image_id"]) * self.trainer.world_size  # Lightning divides by world_size, as whole numbers
+        self.log_dict(named, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW with a linear warm-up and a cosine to zero, stepped every batch."""
@@ -100,7 +110,8 @@ def fit(
 ) -> dict[str, float]:
     """Fit ``module`` and leave it with the weights of its best epoch by validation loss.
 
-    A checkpoint is kept after every epoch; called again with the same ``folder`` it continues from the last one.
+    A checkpoint is kept after every epoch; called again with the same ``folder`` it continues from the last one. Where
+    there are several processes, all have to call this, each with loaders of its own share.
 
     Args:
         module: trained in place.
@@ -116,17 +127,27 @@ def fit(
         The metrics of the best epoch, with ``epoch`` and ``epochs`` (how many were run).
 
     Raises:
-        UserError: the loss stopped being finite.
+        UserError: the loss stopped being finite, or there is not one process for each device.
+        EndedElsewhereError: another process raised the UserError.
         KeyboardInterrupt: the user interrupted; the finished epochs are kept.
     """
-    done, best_path, last_path = folder / "done.json", folder / "best.ckpt", folder / "last.ckpt"
-    if not (done.is_file() and best_path.is_file()):
+    require_processes(context.trainer)
+    metrics = once(lambda: _finished(folder))
+    if metrics is None:
         metrics = _run(module, loaders, name, folder, config, precision, context, callbacks)
-        write_json(done, metrics)
-    state = torch.load(best_path, map_location="cpu", weights_only=True)
+        once(lambda: write_json(folder / "done.json", metrics))
+    state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])
     module.eval()
-    last_path.unlink(missing_ok=True)
+    once(lambda: (folder / "last.ckpt").unlink(missing_ok=True))
+    return metrics
+
+
+def _finished(folder: Path) -> dict[str, float] | None:
+    """The metrics of a fit that is done."""
+    done = folder / "done.json"
+    if not (done.is_file() and (folder / "best.ckpt").is_file()):
+        return None
     return dict(json.loads(done.read_text(encoding="utf-8")))
 
 
@@ -142,7 +163,8 @@ def _run(
 ) -> dict[str, float]:
     _quiet()
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = context.trainer
+    last = once(lambda: _existing(folder / "last.ckpt"))
+    trainer, alone = context.trainer, this_rank().world == 1
     checkpoint = ModelCheckpoint(
         dirpath=folder, filename="best", monitor="val_loss", save_last=True, enable_version_counter=False
     )
@@ -156,7 +178,7 @@ def _run(
         accelerator=trainer.accelerator,
         devices=trainer.devices,
         num_nodes=trainer.num_nodes,
-        strategy=trainer.strategy,
+        strategy="auto" if alone else trainer.strategy,
         precision=precision,  # type: ignore[arg-type]
         max_epochs=config.epochs,
         gradient_clip_val=config.clip_norm,
@@ -166,19 +188,27 @@ def _run(
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
+        plugins=Processes(),
+        use_distributed_sampler=False,  # the loaders share out the images
     )
+    if loop.strategy.root_device.type == "cuda" and not alone:
+        synchronise_batch_norm(module)
+    seed_apart()
     module.train()  # Lightning keeps the mode it is given
-    last = folder / "last.ckpt"
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         with _finishing(context.tracking):
-            loop.fit(module, *loaders, ckpt_path=last if last.is_file() else None, weights_only=True)
+            loop.fit(module, *loaders, ckpt_path=last, weights_only=True)
     except SystemExit:
         signal.signal(signal.SIGINT, on_interrupt)
         if loop.interrupted:  # Lightning turns Ctrl-C into exit(1)
             raise KeyboardInterrupt from None
         raise
     return {**best.metrics, "epochs": float(loop.current_epoch)}
+
+
+def _existing(path: Path) -> Path | None:
+    return path if path.is_file() else None
 
 
 class BestMetrics(Callback):

@@ -12,6 +12,7 @@ from typing import cast
 from run.console import log
 from run.errors import UserError, listed
 from run.files import Json, file_digest, remove, write_json
+from run.ranks import once, this_rank
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,9 @@ class RunFolder:
 
     def skips(self, stage: str, inputs: Mapping[str, Json]) -> bool:
         """``is_done``, and say so; where the stage has to run again, say what changed."""
+        return once(lambda: self._skips(stage, inputs))
+
+    def _skips(self, stage: str, inputs: Mapping[str, Json]) -> bool:
         if self.is_done(stage, inputs):
             log.print(f"{stage}: done already")
             return True
@@ -114,13 +118,18 @@ class RunFolder:
 def resumable(folder: Path, inputs: Mapping[str, Json]) -> Path:
     """``folder``, emptied unless what lies in it was begun with these very inputs.
 
-    An interrupted fit leaves its checkpoints here; a fit with other settings must not continue from them.
+    An interrupted fit leaves its checkpoints here; a fit with other settings, or in another number of processes, must
+    not continue from them.
     """
     path = folder / "inputs.json"
-    wanted = _with_version(inputs)
-    if not (path.is_file() and json.loads(path.read_text(encoding="utf-8")) == wanted):
-        remove(folder)
-        write_json(path, wanted)
+    wanted = {**_with_version(inputs), "processes": this_rank().world}
+
+    def empty_unless_fit() -> None:
+        if not (path.is_file() and json.loads(path.read_text(encoding="utf-8")) == wanted):
+            remove(folder)
+            write_json(path, wanted)
+
+    once(empty_unless_fit)
     return folder
 
 

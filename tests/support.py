@@ -21,6 +21,8 @@ from run.config import TrackingConfig, TrainerConfig
 from run.context import RunContext
 from run.folder import RunFolder
 
+REPOSITORY = Path(__file__).resolve().parents[1]
+
 TWO = LabelSet(("sound", "broken"), "nominal")
 FOUR = LabelSet(("sound", "doubtful", "likely", "broken"), "ordinal")
 TRAINER = TrainerConfig(accelerator="cpu", devices=1, precision="32-true", num_workers=0)

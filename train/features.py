@@ -4,18 +4,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from data.loaders import EpochSampler, FixedItems, Item
 from data.manifest import Manifest
+from models.view_outputs import Outputs
 from run.fit import Batch
 
 
 class FeatureDataset(Dataset[Any]):
     """Whole batches of (row, view) items from features [rows, views, D]."""
 
-    def __init__(self, manifest: Manifest, features: NDArray[np.float16]) -> None:
+    def __init__(self, manifest: Manifest, features: Outputs) -> None:
         self._features = features
         self._targets = torch.from_numpy(manifest.targets())
         self._ids = manifest.column("image_id")

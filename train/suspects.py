@@ -16,6 +16,7 @@ from data.config import ViewsConfig
 from data.labels import THRESHOLD
 from data.manifest import Manifest
 from data.views import ViewSpec
+from data.working import with_copies
 from models.classifier import Classifier
 from models.view_cache import outputs_over_views
 from run.console import log
@@ -44,9 +45,9 @@ def write_suspects(context: RunContext, manifest: Manifest, teacher: Classifier,
     features = outputs_over_views(
         teacher,
         "features",
-        part,
+        with_copies(part, context.folder, context.working_size),
         1,
-        ViewSpec.of(views),
+        ViewSpec.of(views, context.working_size),
         root=context.folder.cache,
         trainer=context.trainer,
         precision=resolve_precision(context.trainer, convolutional=False),

@@ -1,6 +1,6 @@
 """Stage 1: fine-tune the teacher."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +9,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data.config import ViewsConfig
-from data.loaders import EpochSampler, FixedItems, ViewDataset, train_loader, whole_image_loader
+from data.loaders import EpochSampler, FixedItems, ViewDataset, train_loader, whole_image_loader, whole_images
 from data.manifest import Manifest
 from data.views import ViewSpec
+from data.working import warn_if_enlarged, with_copies
 from models import checkpoint
 from models.calibrate import calibrate
 from models.classifier import Classifier, build
 from models.forward import whole_image_logits
 from models.labelled import labelled_rows
 from models.publish import publishing
-from models.view_cache import head_logits, outputs_over_views
+from models.view_cache import Passes, outputs_over_views
+from models.view_outputs import Outputs, head_logits
 from run.context import RunContext
-from run.files import Json, file_digest, write_json
+from run.files import Json, write_json
 from run.fit import fit, resolve_precision
 from run.folder import resumable
+from run.ranks import once, this_rank
 from train.config import TeacherConfig
 from train.features import FeatureDataset, feature_loader
 from train.module import Costs, TeacherModule, class_weights
@@ -51,13 +54,14 @@ def train(
         UserError: the model or its weights cannot be had, or the loss stopped being finite.
     """
     run = context.folder
-    inputs = _inputs(context, config, views, costs)
+    inputs = _inputs(context, manifest, config, views, costs)
     folder = run.teacher / "model"
     if run.skips("train", inputs):
         return checkpoint.load(folder, manifest.labels)
     work = resumable(run.teacher / "fit", inputs)
     pl.seed_everything(context.seed, verbose=False)
-    classifier = _starting_point(manifest, config)
+    classifier = starting_point(manifest, config)
+    warn_if_enlarged(context.working_size, classifier.spec.size, "teacher")
     fitting = _Fitting(context, manifest, config, views, classifier, costs)
     metrics: dict[str, Json] = {}
     if config.mode != "full":
@@ -66,36 +70,45 @@ def train(
         metrics["full"] = fitting.full(work / "full")
     targets = fitting.part("calibration").targets()
     metrics["calibration"] = calibration = calibrate(classifier, fitting.calibration_logits(), targets)
+    metrics["teacher_passes"] = fitting.passes.to_json()
     facts: dict[str, Json] = {
         "base_model": config.model,
         "pretrained": config.pretrained,
         "mode": config.mode,
         "temperature": calibration["temperature"],
     }
-    checkpoint.save(classifier, folder, facts)
-    write_json(run.teacher / "metrics.json", metrics)
-    run.mark_done("train", inputs, [*folder.iterdir(), run.teacher / "metrics.json"])
-    for path in work.rglob("*.ckpt"):
-        path.unlink()
+
+    def write() -> None:
+        checkpoint.save(classifier, folder, facts)
+        write_json(run.teacher / "metrics.json", metrics)
+        run.mark_done("train", inputs, [*folder.iterdir(), run.teacher / "metrics.json"])
+        for path in work.rglob("*.ckpt"):
+            path.unlink()
+
+    once(write)
     return checkpoint.load(folder, manifest.labels)
 
 
-def _inputs(context: RunContext, config: TeacherConfig, views: ViewsConfig, costs: Costs | None) -> dict[str, Json]:
+def _inputs(
+    context: RunContext, manifest: Manifest, config: TeacherConfig, views: ViewsConfig, costs: Costs | None
+) -> dict[str, Json]:
     """What the teacher depends on; the number of views matters only to a head trained on them."""
     relevant: dict[str, Json] = asdict(views)
     if config.mode == "full":
         del relevant["count"]
     return {
-        "manifest": file_digest(context.folder.manifest),
+        "images": manifest.digest("train", "val", "calibration"),
         "teacher": asdict(config),
         "costs": costs,
         "views": relevant,
+        "working_size": context.working_size,
         "seed": context.seed,
         "precision": context.trainer.precision,
     }
 
 
-def _starting_point(manifest: Manifest, config: TeacherConfig) -> Classifier:
+def starting_point(manifest: Manifest, config: TeacherConfig) -> Classifier:
+    """The model before any training; where its weights are random, the seed has to be set before."""
     classifier = build(
         config.model,
         manifest.labels,
@@ -117,10 +130,21 @@ class _Fitting:
     views: ViewsConfig
     classifier: Classifier
     costs: Costs | None
+    passes: Passes = field(default_factory=Passes)
+    """How often the backbone was run besides training it."""
 
     def part(self, split: str) -> Manifest:
         """The labelled rows of a split."""
         return labelled_rows(self.manifest, split)
+
+    def learnt(self, split: str) -> Manifest:
+        """The same rows, with working copies of large images."""
+        return with_copies(self.part(split), self.context.folder, self.context.working_size)
+
+    @property
+    def working_views(self) -> ViewSpec:
+        """Views of working copies."""
+        return ViewSpec.of(self.views, self.context.working_size)
 
     @property
     def precision(self) -> str:
@@ -133,15 +157,15 @@ class _Fitting:
     def head(self, folder: Path) -> dict[str, Json]:
         """Train the last layer on the frozen backbone's cached features of the views."""
         config = self.config.head
-        parts = self.part("train"), self.part("val")
-        counts = self.views.count, 1
+        parts = self.learnt("train"), self.learnt("val")
+        counts, spec = (self.views.count, 1), self.working_views
         datasets = [
-            FeatureDataset(part, self._features(part, count)) for part, count in zip(parts, counts, strict=True)
+            FeatureDataset(part, self._features(part, count, spec)) for part, count in zip(parts, counts, strict=True)
         ]
         sampler = EpochSampler(len(parts[0]), self.views.count, self.context.seed)
         loaders = (
             feature_loader(datasets[0], sampler, config.batch_size),
-            feature_loader(datasets[1], FixedItems([(row, 0) for row in range(len(parts[1]))]), config.batch_size),
+            feature_loader(datasets[1], FixedItems(whole_images(len(parts[1]), this_rank())), config.batch_size),
         )
         module = TeacherModule.of_head(self.classifier, config, self.weights, self.costs)
         return dict(
@@ -159,14 +183,15 @@ class _Fitting:
 
     def full(self, folder: Path) -> dict[str, Json]:
         """Train every layer on fresh views of the images."""
-        config, workers = self.config.full, self.context.trainer.num_workers
-        spec = ViewSpec.of(self.views)
-        parts = self.part("train"), self.part("val")
+        config, workers = self.config.full, self.context.trainer.workers
+        spec = self.working_views
+        parts = self.learnt("train"), self.learnt("val")
         datasets = [ViewDataset(part, self.classifier.spec.render, spec) for part in parts]
         sampler = EpochSampler(len(parts[0]), None, self.context.seed)
+        sizes: dict[str, int] = {"batch_size": config.batch_size, "workers": workers}
         loaders = (
-            train_loader(datasets[0], sampler, batch_size=config.batch_size, workers=workers),
-            whole_image_loader(datasets[1], len(parts[1]), batch_size=config.batch_size, workers=workers),
+            train_loader(datasets[0], sampler, **sizes),
+            whole_image_loader(datasets[1], len(parts[1]), rank=this_rank(), **sizes),
         )
         self.classifier.model.requires_grad_(True)
         module = TeacherModule.of_all(self.classifier, config, self.weights, self.config.layer_decay, self.costs)
@@ -184,21 +209,22 @@ class _Fitting:
         )
 
     def calibration_logits(self) -> NDArray[np.float32]:
-        """Logits [rows, C] of the calibration split's labelled images, whole."""
-        part = self.part("calibration")
+        """Logits [rows, C] of the calibration split's labelled images, whole and as they are on disk."""
+        part, spec, trainer = self.part("calibration"), ViewSpec.of(self.views), self.context.trainer
         if self.config.mode == "head":
-            return head_logits(self.classifier, self._features(part, 1)[:, 0])
-        spec, trainer = ViewSpec.of(self.views), self.context.trainer
+            return head_logits(self.classifier, self._features(part, 1, spec))[:, 0]
+        self.passes.add(Passes(images_x_views=len(part)))
         return whole_image_logits(self.classifier, part, spec, trainer, self.precision, "calibrating the teacher")
 
-    def _features(self, part: Manifest, views: int) -> NDArray[np.float16]:
+    def _features(self, part: Manifest, views: int, spec: ViewSpec) -> Outputs:
         return outputs_over_views(
             self.classifier,
             "features",
             part,
             views,
-            ViewSpec.of(self.views),
+            spec,
             root=self.context.folder.cache,
             trainer=self.context.trainer,
             precision=self.precision,
+            passes=self.passes,
         )

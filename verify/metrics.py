@@ -9,12 +9,22 @@ from data.labels import LabelSet
 from models.outputs import Decisions, exclusive, same
 from run.files import Json
 from verify.ordinal import ordinal_facts
-from verify.statistics import Proportion, proportion_json
+from verify.statistics import PairedDifference, Proportion, proportion_json
 
 
 def agreement(left: Decisions, right: Decisions) -> Proportion:
     """On how many images two models decide the same, in every label."""
     return Proportion(int(same(left, right).sum()), len(left))
+
+
+def against_baseline(truth: Decisions, decided: Decisions, baseline: Decisions, confidence: float) -> dict[str, Json]:
+    """The ``accuracy`` of the same student trained on labels alone, and what distillation added (``gain``)."""
+    right, plain = same(truth, decided), same(truth, baseline)
+    gain = PairedDifference(gained=int((right & ~plain).sum()), lost=int((plain & ~right).sum()), n=len(truth))
+    return {
+        "accuracy": proportion_json(agreement(truth, baseline), confidence),
+        "gain": gain.to_json(confidence),
+    }
 
 
 def majority(truth: Decisions, labels: LabelSet) -> dict[str, Json]:

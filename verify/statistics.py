@@ -1,9 +1,10 @@
 """Exact bounds on proportions, and the verdict they allow. Pure functions."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.stats import beta
+from scipy.stats import beta, binomtest, norm
 
 from run.files import Json
 
@@ -50,6 +51,46 @@ def proportion_json(found: Proportion, confidence: float) -> dict[str, Json]:
         "upper": upper,
         "confidence": confidence,
     }
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Two models on the same ``n`` images: on ``gained`` only the first is right, on ``lost`` only the second."""
+
+    gained: int
+    lost: int
+    n: int
+
+    @property
+    def rate(self) -> float:
+        """How much larger the first model's share of right answers is."""
+        return (self.gained - self.lost) / self.n
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Two-sided adjusted Wald interval of the difference (Bonett and Price 2012, doi 10.3102/1076998611411915)."""
+        gained, lost = (self.gained + 1) / (self.n + 2), (self.lost + 1) / (self.n + 2)
+        width = float(norm.ppf((1 + confidence) / 2)) * math.sqrt((gained + lost - (gained - lost) ** 2) / (self.n + 2))
+        return max(-1.0, gained - lost - width), min(1.0, gained - lost + width)
+
+    @property
+    def p_value(self) -> float:
+        """McNemar's exact test that both are right equally often; a large one shows no equality."""
+        discordant = self.gained + self.lost
+        return float(binomtest(self.gained, discordant).pvalue) if discordant else 1.0
+
+    def to_json(self, confidence: float) -> dict[str, Json]:
+        """Counts, rate, interval and p-value."""
+        lower, upper = self.interval(confidence)
+        return {
+            "n": self.n,
+            "gained": self.gained,
+            "lost": self.lost,
+            "rate": self.rate,
+            "lower": lower,
+            "upper": upper,
+            "confidence": confidence,
+            "mcnemar_p": self.p_value,
+        }
 
 
 def judge(found: Proportion, target: float, confidence: float) -> Verdict:

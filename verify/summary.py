@@ -37,6 +37,8 @@ def show(certificate: dict[str, Any], release: Path) -> None:
             cells = _cells(found, criteria.get(("agreement", file)), criteria.get(("parity", file)))
             table.add_row(KINDS[file.split("/", 1)[1]], *cells)
         console.print(table)
+        if "baseline" in facts:
+            console.print(_gain(facts["baseline"]))
     _explain(certificate, release)
 
 
@@ -56,6 +58,14 @@ def _cells(found: dict[str, Any], agreement: dict[str, Any] | None, parity: dict
 def _under_call(found: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
     """The headline of ordered labels: how often a file is too mild by the most steps that are counted."""
     return max(found["ordinal"]["under_call"].items()) if "ordinal" in found else None
+
+
+def _gain(baseline: dict[str, Any]) -> str:
+    accuracy, gain = baseline["accuracy"], baseline["gain"]
+    return (
+        f"trained on labels alone: {accuracy['rate']:.1%}; distillation added {100 * gain['rate']:+.1f} points "
+        f"({100 * gain['lower']:+.1f} to {100 * gain['upper']:+.1f}; McNemar p {gain['mcnemar_p']:.2g})\n"
+    )
 
 
 def _majority(majority: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -24,14 +24,19 @@ from run.files import Json, file_digest, write_json
 from run.folder import RunFolder
 from verify.config import VerifyConfig
 from verify.latency import latency
-from verify.metrics import agreement, by_label, closeness, majority, quality
+from verify.metrics import against_baseline, agreement, by_label, closeness, majority, quality
 from verify.statistics import Proportion, Verdict, judge, more_images
 
 BATCH_SIZE = 16
 
 
 def verify(
-    run: RunFolder, name: str, labels: LabelSet, config: VerifyConfig, students: Sequence[str]
+    run: RunFolder,
+    name: str,
+    labels: LabelSet,
+    config: VerifyConfig,
+    students: Sequence[str],
+    baselines: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Run every exported file over the test split and write ``verify/certificate.json`` and its copies.
 
@@ -41,6 +46,7 @@ def verify(
         labels: the run's label set.
         config: the targets.
         students: names of the students in the release.
+        baselines: by student, the ONNX file of the same model trained on labels alone.
 
     Returns:
         The certificate.
@@ -48,17 +54,18 @@ def verify(
     Raises:
         UserError: the release or the test split is not there, or an exported file carries other labels.
     """
-    models = ["teacher", *students]
+    models, plain = ["teacher", *students], dict(baselines or {})
     files = _model_files(run.release, models)
     inputs: dict[str, Json] = {
         "images": Manifest.read(run.manifest, labels).digest("test"),
         "verify": asdict(config),
         "files": cast("Json", files),
+        "baselines": {student: file_digest(path) for student, path in plain.items()},
         "parity": [file_digest(run.release / onnx_folder(model) / "parity.json") for model in models],
     }
     path = run.verify / "certificate.json"
     if not run.skips("verify", inputs):
-        certificate = _certificate(run, name, labels, config, models, files)
+        certificate = _certificate(run, name, labels, config, models, files, plain)
         write_json(path, certificate)
         copies = [run.release / onnx_folder(model) / path.name for model in models]
         for copy in copies:
@@ -85,7 +92,13 @@ def _exported_files(release: Path, models: Sequence[str]) -> list[str]:
 
 
 def _certificate(
-    run: RunFolder, name: str, labels: LabelSet, config: VerifyConfig, models: Sequence[str], files: dict[str, str]
+    run: RunFolder,
+    name: str,
+    labels: LabelSet,
+    config: VerifyConfig,
+    models: Sequence[str],
+    files: dict[str, str],
+    baselines: Mapping[str, Path],
 ) -> dict[str, Json]:
     everything = labelled_rows(Manifest.read(run.manifest, labels), "test")
     test = _one_per_group(everything)
@@ -93,7 +106,8 @@ def _certificate(
     exported = {file: _open(run.release / file) for file in _exported_files(run.release, models)}
     for file, classifier in exported.items():
         labels.require_equal(classifier.labels, f"release/{file}")
-    decided = _decide(test, exported)
+    plain = {f"baseline of {student}": OnnxClassifier(path) for student, path in baselines.items()}
+    decided = _decide(test, {**exported, **plain})
     reference, *others = exported
     facts = {
         file: {
@@ -103,6 +117,14 @@ def _certificate(
             "latency_ms": latency(_open(run.release / file, threads=1)),
         }
         for file in exported
+    }
+    compared: dict[str, dict[str, Json]] = {
+        student: {
+            "baseline": against_baseline(
+                truth, decided[_reference(student)], decided[f"baseline of {student}"], config.confidence
+            )
+        }
+        for student in baselines
     }
     criteria = [
         *(_agreement(file, agreement(decided[reference], decided[file]), labels, config) for file in others),
@@ -116,7 +138,10 @@ def _certificate(
         "labels_digest": labels.digest,
         "test": {"images": len(everything), "groups": len(test), "majority": majority(truth, labels)},
         "criteria": cast("Json", criteria),
-        "models": {model: _model_facts(run.release, model, truth, decided, facts, labels) for model in models},
+        "models": {
+            model: {**_model_facts(run.release, model, truth, decided, facts, labels), **compared.get(model, {})}
+            for model in models
+        },
         "files": cast("Json", files),
     }
 
@@ -180,13 +205,18 @@ def _parity(release: Path, model: str) -> dict[str, Json]:
     return {
         "name": "parity",
         "model": model,
-        "file": (Path(folder.name) / ONNX_FILE).as_posix(),
+        "file": _reference(model),
         "statement": "largest difference of a probability between PyTorch and the exported file, on calibration images",
         "n": measured["n"],
         "largest": measured["largest"],
         "target": measured["target"],
         "verdict": "PASS" if same_file and measured["largest"] <= measured["target"] else "FAIL",
     }
+
+
+def _reference(model: str) -> str:
+    """The file that stands for a model, as a path below the release."""
+    return (Path(onnx_folder(model)) / ONNX_FILE).as_posix()
 
 
 def _model_facts(
@@ -198,7 +228,7 @@ def _model_facts(
     labels: LabelSet,
 ) -> dict[str, Json]:
     """What is known of a model: of its reference file first, then of each of its files."""
-    file = (Path(onnx_folder(model)) / ONNX_FILE).as_posix()
+    file = _reference(model)
     saved = json.loads((release / model / "config.json").read_text(encoding="utf-8"))["pocketeva"]
     return {
         "role": "teacher" if model == "teacher" else "student",

@@ -1,3 +1,5 @@
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -6,13 +8,27 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from threadpoolctl import threadpool_info, threadpool_limits
+from torch.utils.data import DataLoader, Dataset
 
 from data.config import ViewsConfig
-from data.loaders import EpochSampler, ViewDataset, load, to_chw, train_loader, whole_image_loader
+from data.loaders import (
+    EpochSampler,
+    FixedItems,
+    Item,
+    ViewDataset,
+    load,
+    to_chw,
+    train_loader,
+    whole_image_loader,
+    whole_images,
+    worker_settings,
+)
 from data.manifest import Manifest
 from data.views import View, ViewSpec
 from run.errors import UserError
 from run.folder import RunFolder
+from run.ranks import Rank
 from tests.support import TWO, elpv_rows, rows_of
 
 SPEC = ViewSpec.of(ViewsConfig(crop_scale=(0.3, 0.6)))
@@ -121,3 +137,64 @@ def test_load__an_image_that_has_gone_bad_is_named(tmp_path: Path, content: byte
         path.write_bytes(content)
     with pytest.raises(UserError, match=r"a\.png: .*run `pocketeva prepare` again"):
         load(str(path))
+
+
+def test_load__a_damaged_working_copy_is_to_be_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "working" / "64" / "ab" / ("ab" * 32 + ".jpg")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"\xff\xd8\xff half")
+    with pytest.raises(UserError, match=r"\.jpg: .*delete it and run the same command again"):
+        load(str(path))
+
+
+class Threads(Dataset[Any]):
+    """What threads a worker process would use, and what it does on an interrupt."""
+
+    def __getitem__(self, item: Item) -> list[Any]:
+        np.ones((64, 64)) @ np.ones((64, 64))
+        pools = [pool["num_threads"] for pool in threadpool_info()]
+        return [torch.get_num_threads(), *pools, int(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)]
+
+
+def test_worker_settings__one_thread_per_worker_and_interrupts_left_to_the_parent() -> None:
+    threadpool_limits(4)
+    try:
+        (seen,) = DataLoader(Threads(), sampler=FixedItems([(0, 0)]), **worker_settings(1))
+        assert len(seen) > 2
+        assert {int(value) for value in seen} == {1}
+        assert any(pool["num_threads"] > 1 for pool in threadpool_info()), "the parent keeps its threads"
+    finally:
+        threadpool_limits(os.cpu_count())
+
+
+def test_view_dataset__reads_what_the_manifest_names_and_draws_by_image_id(tmp_path: Path) -> None:
+    (path,) = (path for path, _ in elpv_rows()[:1])
+    small = tmp_path / "other-name.png"
+    load(str(path)).resize((150, 150)).save(small)
+    rows = rows_of([path], TWO)
+    copies = Manifest.of(TWO, [{**rows[0], "uri": str(small)}])
+    examples = [ViewDataset(manifest, render, SPEC)[0, 2] for manifest in (Manifest.of(TWO, rows), copies)]
+    assert examples[0]["image_id"] == examples[1]["image_id"]
+    difference = (examples[0]["image"].float() - examples[1]["image"].float()).abs()
+    assert 0 < difference.mean() < 12, "the same view of another file"
+
+
+@pytest.mark.parametrize("views", [3, None])
+def test_epoch_sampler__shares_together_are_the_whole(views: int | None) -> None:
+    whole = items(EpochSampler(11, views, seed=1), 2)
+    shares = [items(EpochSampler(11, views, 1, Rank(number, 3)), 2) for number in range(3)]
+    assert [len(EpochSampler(11, views, 1, Rank(number, 3))) for number in range(3)] == [3, 3, 3]
+    together = [item for step in zip(*shares, strict=True) for item in step]
+    assert together == whole[:9]
+
+
+def test_epoch_sampler__fewer_rows_than_processes() -> None:
+    with pytest.raises(UserError, match="2 training images are too few for 3 processes"):
+        EpochSampler(2, None, 0, Rank(0, 3))
+
+
+@pytest.mark.parametrize(("rows", "each"), [(11, [4, 4, 3]), (3, [1, 1, 1]), (2, [2, 2, 2])])
+def test_whole_images__shares(rows: int, each: list[int]) -> None:
+    shares = [whole_images(rows, Rank(number, 3)) for number in range(3)]
+    assert [len(share) for share in shares] == each
+    assert {item for share in shares for item in share} == {(row, 0) for row in range(rows)}

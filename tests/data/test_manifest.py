@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_targets__unlabelled_rows_are_zero() -> None:
 
 
 def test_digest__of_what_the_splits_teach() -> None:
-    def digest(labels: LabelSet = TWO, **changes: object) -> str:
+    def digest(labels: LabelSet = TWO, **changes: Any) -> str:
         rows = rows_of(PATHS[:4], labels)
         rows[3]["split"] = "test"
         rows[0].update(changes)
@@ -67,7 +68,7 @@ def test_digest__of_what_the_splits_teach() -> None:
     assert digest() == digest(width=9) == digest(votes=[1.0, 2.0])
     moved = [{**row, "uri": f"/moved/{row['uri']}"} for row in rows_of(PATHS[:3], TWO)]
     assert Manifest.of(TWO, moved).digest("train") == digest()
-    changes: list[dict[str, object]] = [
+    changes: list[dict[str, Any]] = [
         {"target": [0.5, 0.5]}, {"target": None}, {"group": "g"}, {"image_id": "z"}, {"split": "val"}, {"status": "bad"}
     ]  # fmt: skip
     digests = [digest(), digest(LabelSet(TWO.names, "ordinal")), *(digest(**change) for change in changes)]

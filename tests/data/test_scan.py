@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from data import parallel
 from data import scan as scan_module
 from data.listing import collect
 from data.readers.record import Record
@@ -30,9 +31,9 @@ def paths() -> list[Path]:
 def test_scan__processes_and_threads_find_the_same(
     paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert len(paths) >= scan_module.WORTH_PROCESSES
+    assert len(paths) >= parallel.WORTH_PROCESSES
     found = scan(listing(paths), tmp_path / "processes")
-    monkeypatch.setattr(scan_module, "WORTH_PROCESSES", 10**9)
+    monkeypatch.setattr(parallel, "WORTH_PROCESSES", 10**9)
     assert scan(listing(paths), tmp_path / "threads").equals(found)
     rows = found.to_pylist()
     assert [row["image_id"] for row in rows] == [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]

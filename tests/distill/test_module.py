@@ -1,10 +1,13 @@
+from typing import Any
+
 import pytest
 import torch
 
 from data.labels import LabelSet
 from distill.config import StudentConfig
 from distill.losses.binary_kl import binary_kl_divergence
-from distill.module import StudentModule
+from distill.module import LOSSES, StudentModule
+from models.classifier import normalise
 from run.config import FitConfig
 from tests.support import TWO, tiny, uint8_batch
 from train.losses import binary_cross_entropy
@@ -12,9 +15,9 @@ from train.losses import binary_cross_entropy
 FIT = FitConfig(epochs=1, batch_size=4, lr=0.1)
 
 
-def module(**settings: float) -> StudentModule:
+def module(**settings: Any) -> StudentModule:
     classifier = tiny("test_efficientnet", TWO, 32)
-    return StudentModule(classifier, StudentConfig(name="phone", fit=FIT, **settings))  # type: ignore[arg-type]
+    return StudentModule(classifier, StudentConfig(name="phone", fit=FIT, **settings))
 
 
 def batch(student: StudentModule) -> dict[str, torch.Tensor]:
@@ -37,8 +40,8 @@ def test_losses__are_weighted_and_agree_with_themselves() -> None:
     student = module(label_weight=0.3, temperature=2.0)
     student.model.eval()
     values = student.losses(batch(student))
-    assert values.keys() == {"loss", "kl", "labels", "agreement"}
-    torch.testing.assert_close(values["loss"], values["kl"] + 0.3 * values["labels"])
+    assert values.keys() == {"loss", "distilled", "labels", "agreement"}
+    torch.testing.assert_close(values["loss"], values["distilled"] + 0.3 * values["labels"])
     given = batch(student)
     spec = student._spec
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
@@ -48,8 +51,32 @@ def test_losses__are_weighted_and_agree_with_themselves() -> None:
     assert values["agreement"].item() == hits.item()
     given["teacher"] = logits
     same = student.losses(given)
-    assert same["kl"].item() == pytest.approx(0, abs=1e-6)
+    assert same["distilled"].item() == pytest.approx(0, abs=1e-6)
     assert same["agreement"].item() == 1
+
+
+@pytest.mark.parametrize("name", ["kl", "standardised_kl", "dist", "dkd"])
+def test_losses__by_name(name: str) -> None:
+    student = module(loss=name, temperature=2.0, label_weight=0.0)
+    student.model.eval()
+    given = batch(student)
+    with torch.no_grad():
+        logits = student.model(normalise(given["image"], student._spec))
+        expected = LOSSES[name](logits, given["teacher"], 2.0)
+    torch.testing.assert_close(student.losses(given)["loss"], expected)
+
+
+def test_losses__labels_alone_ask_no_teacher() -> None:
+    student = module(loss="labels")
+    student.model.eval()
+    given = batch(student)
+    del given["teacher"]
+    values = student.losses(given)
+    assert values.keys() == {"loss", "labels"}
+    with_teacher = module(label_weight=1.0)
+    with_teacher.model.load_state_dict(student.model.state_dict())
+    with_teacher.model.eval()
+    torch.testing.assert_close(values["loss"], with_teacher.losses(batch(student))["labels"])
 
 
 def test_student_module__biases_and_norms_are_not_decayed() -> None:
@@ -70,11 +97,11 @@ def test_losses__of_a_multilabel_set() -> None:
     values = student.losses(given)
     with torch.no_grad():
         logits = student.model(classifier.normalise(given["image"]))
-    torch.testing.assert_close(values["kl"], binary_kl_divergence(logits, given["teacher"], 2.0))
+    torch.testing.assert_close(values["distilled"], binary_kl_divergence(logits, given["teacher"], 2.0))
     keep = given["labelled"].bool()
     labels_loss = binary_cross_entropy(logits, given["target"])[keep].sum() / 4
     torch.testing.assert_close(values["labels"], labels_loss)
-    torch.testing.assert_close(values["loss"], values["kl"] + 0.5 * labels_loss)
+    torch.testing.assert_close(values["loss"], values["distilled"] + 0.5 * labels_loss)
     alike = ((logits >= 0) == (given["teacher"] >= 0)).all(1).float().mean()
     assert values["agreement"].item() == alike.item()
 
@@ -86,5 +113,5 @@ def test_losses__costs_count_on_labelled_images() -> None:
     given = batch(plain)
     classifier.model.eval()
     assert costly.losses(given)["labels"].item() > plain.losses(given)["labels"].item() + 0.1
-    assert costly.losses(given)["kl"].item() == plain.losses(given)["kl"].item()
+    assert costly.losses(given)["distilled"].item() == plain.losses(given)["distilled"].item()
     assert set(costly.state_dict()) == set(plain.state_dict())

@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from data.decode import decode
+from data.resize import resize
 from data.views import View
 from models.classifier import normalise
-from models.spec import InputSpec, resize
+from models.spec import InputSpec
 from tests.support import elpv_rows, picture, pixels, uint8_batch
 
 IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}

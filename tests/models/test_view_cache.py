@@ -1,3 +1,4 @@
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -11,52 +12,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import models.view_cache
-from data.config import ViewsConfig
+from data.labels import LabelSet
 from data.loaders import load
 from data.manifest import Manifest
-from data.views import ViewSpec
 from models.classifier import Classifier
-from models.forward import Forward, forward_of
-from models.view_cache import CacheKey, ViewCache, head_logits, outputs_over_views
+from models.forward import forward_of
+from models.renders import render_batches
+from models.shards import Shard
+from models.view_cache import Passes, outputs_over_views
+from models.view_outputs import head_logits
 from run.errors import UserError
-from tests.support import TRAINER, TWO, elpv_rows, files_below, rows_of, tiny
-
-SPEC = ViewSpec.of(ViewsConfig())
-PATHS = [path for path, _ in elpv_rows()[:11]]
+from run.ranks import Rank
+from tests.models.view_caches import PATHS, SMALL, SPEC, Counted, fill, manifest, model, opened, shards
+from tests.support import TRAINER, TWO, files_below, rows_of, tiny
 
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four images a shard and at most six renders a batch, so that eleven images take several of both."""
-    monkeypatch.setattr(models.view_cache, "SHARD_IMAGES", 4)
-    monkeypatch.setattr(models.view_cache, "BATCH_SIZE", 6)
+    for module, name, value in SMALL:
+        monkeypatch.setattr(module, name, value)
 
 
 @pytest.fixture(scope="module")
 def classifier() -> Classifier:
-    return tiny("test_resnet", TWO, 32)
-
-
-def manifest(count: int = len(PATHS)) -> Manifest:
-    return Manifest.of(TWO, rows_of(PATHS[:count], TWO))
-
-
-def opened(root: Path, classifier: Classifier, **changes: Any) -> ViewCache:
-    key = CacheKey(
-        output="logits",
-        weights=classifier.weights_digest(),
-        input=classifier.spec.digest,
-        views=SPEC.digest,
-        precision="32-true",
-        width=2,
-    )
-    return ViewCache(root, replace(key, **changes))
-
-
-def fill(cache: ViewCache, classifier: Classifier, rows: Manifest, views: int, forward: Forward | None = None) -> int:
-    forward = forward or forward_of(classifier, "logits", TRAINER, "32-true")
-    return cache.fill(rows, views, forward, classifier.spec, SPEC, workers=0)
+    return model()
 
 
 def expected(classifier: Classifier, rows: Manifest, views: int) -> NDArray[np.float32]:
@@ -71,29 +50,16 @@ def expected(classifier: Classifier, rows: Manifest, views: int) -> NDArray[np.f
     return np.array(result).reshape(len(rows), views, 2)
 
 
-def shards(cache: ViewCache) -> dict[str, bytes]:
-    return {name: data for name, data in files_below(cache.folder).items() if name != "key.json"}
-
-
-class Interrupted:
-    """A forward that is cut off after some batches."""
-
-    def __init__(self, forward: Forward, batches: int) -> None:
-        self.forward, self.left = forward, batches
-
-    def __call__(self, images: Tensor) -> NDArray[np.float32]:
-        if not self.left:
-            raise KeyboardInterrupt
-        self.left -= 1
-        return self.forward(images)
+def interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 def test_fill__computes_each_image_and_view_once(tmp_path: Path, classifier: Classifier) -> None:
     cache, rows = opened(tmp_path, classifier), manifest()
-    assert fill(cache, classifier, rows, 3) == 33
-    assert fill(cache, classifier, rows, 3) == 0
-    assert fill(opened(tmp_path, classifier), classifier, rows, 2) == 0
-    values = opened(tmp_path, classifier).read(rows.column("image_id"), 3)
+    assert fill(cache, classifier, rows, 3).images_x_views == 33
+    assert fill(cache, classifier, rows, 3).images_x_views == 0
+    assert fill(opened(tmp_path, classifier), classifier, rows, 2).images_x_views == 0
+    values = opened(tmp_path, classifier).read(rows.column("image_id"), 3)[:]
     assert values.dtype == np.float16
     np.testing.assert_allclose(values, expected(classifier, rows, 3), rtol=2e-3, atol=2e-3)
 
@@ -101,22 +67,22 @@ def test_fill__computes_each_image_and_view_once(tmp_path: Path, classifier: Cla
 def test_read__rows_come_in_the_order_asked_for(tmp_path: Path, classifier: Classifier) -> None:
     cache, ids = opened(tmp_path, classifier), manifest().column("image_id")
     fill(cache, classifier, manifest(), 2)
-    whole = cache.read(ids, 2)
-    assert np.array_equal(cache.read(ids[::-1], 2), whole[::-1])
-    assert np.array_equal(cache.read(ids[3:5], 1), whole[3:5, :1])
+    whole = cache.read(ids, 2)[:]
+    assert np.array_equal(cache.read(ids[::-1], 2)[:], whole[::-1])
+    assert np.array_equal(cache.read(ids[3:5], 1)[:], whole[3:5, :1])
     assert len({row.tobytes() for row in whole.reshape(22, 2)}) == 22
 
 
 def test_fill__more_images_or_views_compute_only_those(tmp_path: Path, classifier: Classifier) -> None:
     cache = opened(tmp_path, classifier)
-    assert fill(cache, classifier, manifest(6), 2) == 12
+    assert fill(cache, classifier, manifest(6), 2).images_x_views == 12
     before = shards(cache)
-    assert fill(cache, classifier, manifest(), 2) == 10
-    assert fill(cache, classifier, manifest(), 5) == 33
-    assert fill(cache, classifier, manifest(), 5) == 0
+    assert fill(cache, classifier, manifest(), 2).images_x_views == 10
+    assert fill(cache, classifier, manifest(), 5).images_x_views == 33
+    assert fill(cache, classifier, manifest(), 5).images_x_views == 0
     after = shards(opened(tmp_path, classifier))
     assert {name: after[name] for name in before} == before
-    values = opened(tmp_path, classifier).read(manifest().column("image_id"), 5)
+    values = opened(tmp_path, classifier).read(manifest().column("image_id"), 5)[:]
     np.testing.assert_allclose(values, expected(classifier, manifest(), 5), rtol=2e-3, atol=2e-3)
 
 
@@ -126,8 +92,8 @@ def test_fill__resumed_is_byte_for_byte_the_same(tmp_path: Path, classifier: Cla
     fill(whole, classifier, manifest(), 3)
     forward = forward_of(classifier, "logits", TRAINER, "32-true")
     with pytest.raises(KeyboardInterrupt):
-        fill(cut, classifier, manifest(), 3, Interrupted(forward, batches))
-    left = fill(opened(tmp_path / "cut", classifier), classifier, manifest(), 3)
+        fill(cut, classifier, manifest(), 3, Counted(forward, batches, interrupt))
+    left = fill(opened(tmp_path / "cut", classifier), classifier, manifest(), 3).images_x_views
     assert left == 33 - 12 * (batches // 2), "two images a batch: two batches make a shard"
     assert shards(opened(tmp_path / "cut", classifier)) == shards(whole)
 
@@ -164,28 +130,37 @@ def test_fill__a_damaged_shard_is_made_again(
     before = shards(cache)
     spoil(sorted(cache.folder.glob("*.npy"))[1])
     again = opened(tmp_path, classifier)
-    assert fill(again, classifier, manifest(), 3) in (9, 12)
+    assert fill(again, classifier, manifest(), 3).images_x_views in (9, 12)
     assert shards(again) == before
 
 
 def test_view_cache__what_a_kill_leaves_is_no_shard(tmp_path: Path, classifier: Classifier) -> None:
     cache = opened(tmp_path, classifier)
     fill(cache, classifier, manifest(), 1)
-    (path, *_) = sorted(cache.folder.glob("*.json"))
+    (path, *_) = sorted(cache.folder.glob("[0-9]*.json"))
     (cache.folder / f".partial-{path.name}").write_text('{"ima')
-    assert fill(opened(tmp_path, classifier), classifier, manifest(), 1) == 0
+    assert fill(opened(tmp_path, classifier), classifier, manifest(), 1).images_x_views == 0
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"weights": "x"}, {"input": "x"}, {"views": "x"}, {"precision": "bf16-mixed"}, {"output": "features"}],
+    [
+        {"weights": "x"},
+        {"labels": "x"},
+        {"views": replace(SPEC, crop_scale=(0.9, 1.0))},
+        {"precision": "bf16-mixed"},
+        {"output": "features"},
+        {"layout": "top"},
+    ],
 )
 def test_view_cache__another_key_is_another_folder(
     tmp_path: Path, classifier: Classifier, changes: dict[str, Any]
 ) -> None:
     first, second = opened(tmp_path, classifier), opened(tmp_path, classifier, **changes)
     assert first.folder != second.folder
-    assert json.loads((second.folder / "key.json").read_text()).items() >= changes.items()
+    stored = json.loads((second.folder / "key.json").read_text())
+    assert stored != json.loads((first.folder / "key.json").read_text())
+    assert stored == second.key.to_json()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
@@ -210,10 +185,10 @@ def test_fill__a_value_that_is_not_finite_in_half_precision_names_the_image(
 
 
 def test_outputs_over_views__features_serve_any_head(tmp_path: Path, classifier: Classifier) -> None:
-    def ask(output: Any, model: Classifier, count: int = 2) -> NDArray[np.float16]:
+    def ask(output: Any, model: Classifier, count: int = 2) -> NDArray[np.floating]:
         return outputs_over_views(
             model, output, manifest(), count, SPEC, root=tmp_path, trainer=TRAINER, precision="32-true"
-        )
+        )[:]
 
     features = ask("features", classifier)
     assert features.shape == (11, 2, classifier.feature_width)
@@ -229,3 +204,100 @@ def test_outputs_over_views__features_serve_any_head(tmp_path: Path, classifier:
     finally:
         with torch.no_grad():
             classifier.head.bias.sub_(1.0)
+
+
+def test_fill__fewer_views_than_an_unfinished_pass_had_planned(tmp_path: Path, classifier: Classifier) -> None:
+    """Whoever stops a pass over many views and asks for few does not get the many."""
+    forward = forward_of(classifier, "logits", TRAINER, "32-true")
+    with pytest.raises(KeyboardInterrupt):
+        fill(opened(tmp_path, classifier), classifier, manifest(), 3, Counted(forward, 2, interrupt))
+    cache = opened(tmp_path, classifier)
+    assert fill(cache, classifier, manifest(), 1) == Passes(7, 4), "four images have their three views"
+    assert fill(cache, classifier, manifest(), 3) == Passes(14, 19)
+    values = cache.read(manifest().column("image_id"), 3)[:]
+    np.testing.assert_allclose(values, expected(classifier, manifest(), 3), rtol=2e-3, atol=2e-3)
+
+
+def test_fill__what_others_may_have_planned_is_not_changed_beside_them(tmp_path: Path, classifier: Classifier) -> None:
+    forward = forward_of(classifier, "logits", TRAINER, "32-true")
+    with pytest.raises(KeyboardInterrupt):
+        fill(opened(tmp_path, classifier), classifier, manifest(), 3, Counted(forward, 2, interrupt))
+    with pytest.raises(UserError, match="start the same command again"):
+        fill(opened(tmp_path, classifier), classifier, manifest(), 1, rank=Rank(0, 2))
+    assert fill(opened(tmp_path, classifier), classifier, manifest(), 1) == Passes(7, 4)
+
+
+def test_fill__images_that_are_gone_from_the_manifest_are_not_missed(tmp_path: Path, classifier: Classifier) -> None:
+    forward = forward_of(classifier, "logits", TRAINER, "32-true")
+    with pytest.raises(KeyboardInterrupt):
+        fill(opened(tmp_path, classifier), classifier, manifest(), 2, Counted(forward, 0, interrupt))
+    assert fill(opened(tmp_path, classifier), classifier, manifest(5), 2) == Passes(10, 0)
+
+
+def test_fill__a_damaged_plan_is_made_again(
+    tmp_path: Path, classifier: Classifier, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = opened(tmp_path, classifier)
+    fill(cache, classifier, manifest(), 2)
+    (cache.folder / "plan-000.json").write_text('{"shards": [')
+    before = shards(cache)
+    assert fill(opened(tmp_path, classifier), classifier, manifest(), 2) == Passes(0, 22)
+    assert "plan-000.json is damaged" in capsys.readouterr().err
+    assert fill(opened(tmp_path, classifier), classifier, manifest(), 2) == Passes(0, 22)
+    assert "damaged" not in capsys.readouterr().err
+    assert shards(cache) == before
+
+
+def test_fill__a_disk_that_is_too_small_is_refused_before_any_work(
+    tmp_path: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = opened(tmp_path, classifier)
+    usage = shutil.disk_usage(tmp_path)
+    forward = Counted(forward_of(classifier, "logits", TRAINER, "32-true"))
+    needed = 33 * 2 * 2 + 3 * 512
+    for free, enough in ((needed - 1, False), (needed, True)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
+        if enough:
+            assert fill(cache, classifier, manifest(), 3, forward) == Passes(33, 0)
+            continue
+        with pytest.raises(UserError, match=rf"needs .*\({needed:,} bytes\) more .*{free:,} bytes"):
+            fill(cache, classifier, manifest(), 3, forward)
+        assert forward.images == 0
+
+
+def test_fill__a_disk_that_fills_up_keeps_what_is_made(
+    tmp_path: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, write = opened(tmp_path, classifier), Path.write_bytes
+    with monkeypatch.context() as patch:
+
+        def full(path: Path, data: bytes) -> int:
+            if any(cache.folder.glob("[0-9]*.npy")):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return write(path, data)
+
+        patch.setattr(Path, "write_bytes", full)
+        needed = 7 * 3 * 4 + 2 * 512
+        with pytest.raises(UserError, match=rf"disk is full: .*\({needed:,} bytes\)"):
+            fill(cache, classifier, manifest(), 3)
+    assert len(shards(cache)) == 2
+    assert fill(cache, classifier, manifest(), 3) == Passes(21, 12)
+
+
+@pytest.mark.parametrize("layout", ["all", "top"])
+def test_view_cache__takes_two_bytes_a_number_and_a_header_per_shard(tmp_path: Path, layout: str) -> None:
+    labels = LabelSet(tuple(f"label {index}" for index in range(65 if layout == "all" else 150)), "nominal")
+    classifier = tiny("test_resnet", labels, 32)
+    cache, rows = opened(tmp_path, classifier), Manifest.of(labels, rows_of(PATHS, labels))
+    assert cache.key.layout == layout
+    fill(cache, classifier, rows, 2)
+    values = cache.read(rows.column("image_id"), 2)
+    assert values.shape == values[:].shape == (11, 2, len(labels))
+    stored = sum(len(data) for data in shards(cache).values())
+    assert stored <= 22 * 2 * len(labels) + 3 * 512
+    live = forward_of(classifier, "logits", TRAINER, "32-true")
+    whole = next(render_batches(rows, [Shard(tuple(rows.column("image_id")), 0, 1)], classifier.spec, SPEC, workers=0))
+    logits = live(whole[:, 0])
+    assert np.array_equal(values[: len(logits), 0].argmax(1), logits.argmax(1))
+    if layout == "all":
+        np.testing.assert_allclose(values[: len(logits), 0], logits, rtol=2e-3, atol=2e-3)

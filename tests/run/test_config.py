@@ -1,3 +1,4 @@
+import os
 from dataclasses import FrozenInstanceError
 from typing import Any
 
@@ -77,3 +78,28 @@ def test_require__message() -> None:
     require(True, "a.b", 1, "2")
     with pytest.raises(ValueError, match=r"^a\.b is 'x'; it must be 2 or more$"):
         require(False, "a.b", "x", "2 or more")
+
+
+@pytest.mark.parametrize(
+    ("cores", "devices", "started", "workers"),
+    [
+        (1, "auto", None, 2),
+        (2, 1, None, 2),
+        (8, 1, None, 7),
+        (8, -1, None, 7),
+        (64, 1, None, 16),
+        (16, 4, None, 3),
+        (16, [0, 5], None, 7),
+        (32, "auto", "4", 7),
+    ],
+)
+def test_workers__auto_is_a_share_of_the_cores(
+    cores: int, devices: Any, started: str | None, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    if started is not None:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", started)
+    assert TrainerConfig(devices=devices).workers == workers
+    assert TrainerConfig(devices=devices, num_workers=0).workers == 0
+    assert TrainerConfig(devices=devices, num_workers=5).workers == 5

@@ -239,9 +239,10 @@ def test_fit__trains_in_train_mode_whatever_mode_it_is_given(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_fit__ctrl_c_reaches_the_caller_and_the_next_call_resumes(tmp_path: Path) -> None:
-    whole, expected = run_toy(tmp_path / "whole")
+    config = toy_config(ema_decay=0.5, epochs=6)
+    whole, expected = run_toy(tmp_path / "whole", config)
     folder = tmp_path / "cut"
-    command = [sys.executable, "-m", "tests.run.toy", str(folder)]
+    command = [sys.executable, "-m", "tests.run.toy", str(folder), "0.03", "sound"]
     process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
     for _ in range(600):
         if (folder / "fit" / "last.ckpt").exists() or process.poll() is not None:
@@ -252,7 +253,7 @@ def test_fit__ctrl_c_reaches_the_caller_and_the_next_call_resumes(tmp_path: Path
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
-    resumed, metrics = run_toy(folder)
+    resumed, metrics = run_toy(folder, config)
     assert 0 not in resumed.epochs_seen
     assert metrics == expected
     assert states_equal(whole, resumed)

@@ -1,8 +1,13 @@
-"""A fit small enough to be run many times; ``python -m tests.run.toy FOLDER`` runs it in a process of its own."""
+"""A fit small enough to be run many times; ``python -m tests.run.toy FOLDER`` runs it in a process of its own.
 
+Started several times, with ranks in the environment, the processes run it together.
+"""
+
+import math
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from data.loaders import EpochSampler, FixedItems
-from run.config import FitConfig, TrackingConfig
+from data.loaders import EpochSampler, FixedItems, whole_images
+from run.config import FitConfig, TrackingConfig, TrainerConfig
 from run.context import RunContext
+from run.errors import UserError
 from run.fit import Batch, FitModule, fit
 from run.folder import RunFolder
-from tests.support import context
+from run.ranks import EndedElsewhereError, connect, disconnect, this_rank
+from tests.support import TRAINER, context
 
 ROWS = 24
 
@@ -54,9 +61,9 @@ class ToyModule(FitModule):
 
 
 def loaders(seconds: float = 0.0) -> tuple[Iterable[Batch], Iterable[Batch]]:
-    """Three training batches and three validation batches of eight."""
+    """Batches of up to eight of this process's share of 24 training and 23 validation points."""
     train = DataLoader(ToyData(seconds), batch_size=8, sampler=EpochSampler(ROWS, 4, seed=0))
-    val = DataLoader(ToyData(), batch_size=8, sampler=FixedItems([(row, 0) for row in range(ROWS)]))
+    val = DataLoader(ToyData(), batch_size=8, sampler=FixedItems(whole_images(ROWS - 1, this_rank())))
     return train, val
 
 
@@ -80,7 +87,10 @@ def run_toy(
     config = config or toy_config()
     module = module or ToyModule(config)
     run: RunContext = context(
-        RunFolder(folder), tracking=tracking or TrackingConfig(), config=run_config if run_config is not None else {}
+        RunFolder(folder),
+        trainer=trainer(),
+        tracking=tracking or TrackingConfig(),
+        config=run_config if run_config is not None else {},
     )
     metrics = fit(
         module,
@@ -95,8 +105,37 @@ def run_toy(
     return module, metrics
 
 
-if __name__ == "__main__":
+def trainer() -> TrainerConfig:
+    """A device for each process."""
+    return replace(TRAINER, devices=this_rank().world)
+
+
+class BreaksInSecond(ToyModule):
+    """In the second process the loss of the third batch is no number."""
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        values = super().losses(batch)
+        breaks = this_rank().number == 1 and len(self.epochs_seen) == 3
+        return {**values, "loss": values["loss"] * math.nan} if breaks else values
+
+
+def main(folder: Path, seconds: float, name: str) -> int:
+    """Run the toy as one of however many processes; the exit code is pocketeva's."""
+    connect(trainer())
+    config = toy_config(ema_decay=0.5, epochs=6)
     try:
-        run_toy(Path(sys.argv[1]), seconds=0.03)
+        module = BreaksInSecond(config) if name == "breaks" else ToyModule(config)
+        run_toy(folder, config, module=module, seconds=seconds)
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
+    except UserError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+    except EndedElsewhereError:
+        return 2
+    disconnect()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]))

@@ -65,7 +65,7 @@ def test_train__every_mode(run: RunContext, manifest: Manifest, mode: Any) -> No
     assert checkpoint.load(folder / "model", FOUR).weights_digest() == teacher.weights_digest()
     metrics = json.loads((folder / "metrics.json").read_text())
     stages = {"head": ["head"], "full": ["full"], "probe_then_full": ["head", "full"]}[mode]
-    assert list(metrics) == [*stages, "calibration"]
+    assert list(metrics) == [*stages, "calibration", "teacher_passes"]
     assert all(metrics[stage]["epochs"] == 3 for stage in stages)
     facts = checkpoint.facts_of(folder / "model")
     assert (facts["mode"], facts["base_model"], facts["pretrained"]) == (mode, config.model, False)

@@ -5,7 +5,7 @@ import pytest
 
 from data.labels import LabelSet
 from tests.support import FOUR
-from verify.metrics import agreement, by_label, closeness, macro_f1, majority, per_class, quality
+from verify.metrics import against_baseline, agreement, by_label, closeness, macro_f1, majority, per_class, quality
 from verify.statistics import Proportion, proportion_json
 
 TRUTH = np.array([0, 0, 0, 0, 1, 1, 3, 3])
@@ -131,3 +131,14 @@ def test_closeness__of_sets_also_label_by_label() -> None:
         {"label": "night", **proportion_json(Proportion(5, 5), 0.9)},
     ]
     assert set(closeness(TRUTH, PREDICTED, FOUR, 0.9)) == {"agreement"}
+
+
+def test_against_baseline__counts_images_on_which_one_alone_is_right() -> None:
+    truth = np.array([0, 1, 2, 3, 0, 1])
+    student, plain = np.array([0, 1, 2, 0, 0, 2]), np.array([0, 0, 0, 3, 0, 2])
+    found = against_baseline(truth, student, plain, 0.95)
+    assert found["accuracy"]["count"] == 3  # type: ignore[index,call-overload]
+    gain: dict[str, float] = found["gain"]  # type: ignore[assignment]
+    assert (gain["gained"], gain["lost"], gain["n"]) == (2, 1, 6)
+    assert gain["rate"] == pytest.approx(1 / 6)
+    assert gain["lower"] < 0 < gain["upper"]

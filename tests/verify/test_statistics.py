@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from verify.statistics import Proportion, judge, more_images
+from verify.statistics import PairedDifference, Proportion, judge, more_images
 
 CONFIDENCES = [0.9, 0.95, 0.99]
 
@@ -107,3 +107,32 @@ def test_more_images__decides_and_one_fewer_does_not(drawn: tuple[int, int], tar
     assert at(found.n + more) != "INCONCLUSIVE"
     before = np.linspace(found.n, found.n + more - 1, min(more, 20)).astype(int)
     assert {at(int(n)) for n in before} <= {"INCONCLUSIVE"}
+
+
+def test_paired_difference__by_hand_and_by_scipy() -> None:
+    found = PairedDifference(gained=30, lost=12, n=200)
+    assert found.rate == pytest.approx(0.09)
+    assert found.p_value == pytest.approx(binomtest(12, 42).pvalue)
+    width = 1.959964 * math.sqrt((44 / 202 - (18 / 202) ** 2) / 202)  # p12 = 31/202, p21 = 13/202
+    assert found.interval(0.95) == pytest.approx((18 / 202 - width, 18 / 202 + width), abs=1e-6)
+    swapped = PairedDifference(gained=12, lost=30, n=200)
+    assert swapped.interval(0.95) == pytest.approx(tuple(-bound for bound in reversed(found.interval(0.95))))
+
+
+def test_paired_difference__equal_models() -> None:
+    found = PairedDifference(gained=0, lost=0, n=50)
+    low, high = found.interval(0.95)
+    assert (found.rate, found.p_value) == (0.0, 1.0)
+    assert low == pytest.approx(-high)
+    assert 0 < high < 0.1
+
+
+def test_paired_difference__its_interval_covers_about_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(0)
+    draws = generator.multinomial(150, [0.12, 0.05, 0.83], 2000)
+    covered = [
+        low <= 0.07 <= high
+        for gained, lost, _ in draws.tolist()
+        for low, high in [PairedDifference(gained, lost, 150).interval(0.9)]
+    ]
+    assert 0.88 < np.mean(covered) < 0.94

@@ -1,0 +1,58 @@
+"""Something done to many images at once, in processes that end with this one."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
+from typing import Any
+
+from run.errors import UserError
+
+WORTH_PROCESSES = 256
+"""Fewer images than this are left to threads: processes take longer to start."""
+
+
+@contextmanager
+def in_parallel(images: int, doing: str, chunk: int = 32) -> Iterator[Callable[..., Iterator[Any]]]:
+    """A ``map`` that keeps the order, over processes if there are enough images for that.
+
+    Args:
+        images: how many there are.
+        doing: what is done, for the message.
+        chunk: images handed to a process at a time; an interrupt waits for them.
+
+    Raises:
+        UserError: a process was ended from outside.
+    """
+    workers = os.cpu_count() or 1
+    processes = images >= WORTH_PROCESSES and workers > 1
+    pool: Executor = (
+        ProcessPoolExecutor(workers, initializer=_follow_parent) if processes else ThreadPoolExecutor(workers)
+    )
+    try:
+        yield lambda function, items: pool.map(function, items, chunksize=chunk)
+    except BrokenProcessPool as error:
+        raise UserError(
+            f"a process that was {doing} was ended from outside, most often because memory ran out; "
+            "run the same command again to go on, with fewer other programs"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _follow_parent() -> None:
+    """Leave interrupts to the parent, and end when it has ended: a killed one cannot say so."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None, "this runs in a worker process"
+    wait([parent.sentinel])
+    os._exit(1)

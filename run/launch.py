@@ -1,0 +1,93 @@
+"""Start one process for each device of this machine, where no torchrun or srun has."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from run.config import TrainerConfig
+from run.console import log
+from run.ranks import device_count, require_processes, this_rank
+
+GRACE_S = 15.0
+"""How long processes may go on after one has failed: time to say why and to end by themselves."""
+
+Process = subprocess.Popen[bytes]
+
+
+def processes_to_start(trainer: TrainerConfig) -> int:
+    """How many processes training takes on this machine; 1 where torchrun or srun has started them.
+
+    Raises:
+        UserError: several machines take part, and nothing has started a process on each.
+    """
+    if this_rank().world > 1:
+        return 1
+    if trainer.num_nodes > 1:
+        require_processes(trainer)
+    return device_count(trainer)
+
+
+def launch(arguments: Sequence[str], count: int) -> int:
+    """Run ``pocketeva`` with these arguments in ``count`` processes that work as one.
+
+    SIGINT and SIGTERM are handed on to each.
+
+    Returns:
+        The exit code of process 0, or if that is 0, of the first that failed.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+    command = [sys.executable, "-m", "pocketeva", *arguments]
+    processes = [
+        subprocess.Popen(
+            command,
+            env={**os.environ, **shared, "RANK": str(number), "LOCAL_RANK": str(number)},
+            start_new_session=True,  # Ctrl-C reaches each once, through this process
+        )
+        for number in range(count)
+    ]
+    with _handing_on_signals(processes):
+        _wait(processes)
+    for number, process in enumerate(processes):
+        if process.returncode == -signal.SIGKILL:
+            log.print(f"process {number} of {count} was killed; where memory is short, the system does that")
+    return next((_exit_code(process) for process in processes if process.returncode), 0)
+
+
+def _wait(processes: Sequence[Process]) -> None:
+    """Until all have ended; once one has failed, the others have ``GRACE_S`` left."""
+    deadline = float("inf")
+    while any(process.poll() is None for process in processes):
+        if deadline == float("inf") and any(process.returncode for process in processes):
+            deadline = time.monotonic() + GRACE_S
+        if time.monotonic() > deadline:
+            for process in processes:
+                process.kill()
+        time.sleep(0.05)
+
+
+@contextmanager
+def _handing_on_signals(processes: Sequence[Process]) -> Iterator[None]:
+    def hand_on(number: int, _: Any) -> None:
+        for process in processes:
+            process.send_signal(number)  # does nothing once it has ended
+
+    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _exit_code(process: Process) -> int:
+    """As a shell gives it: 128 + the signal where one ended the process."""
+    return process.returncode if process.returncode >= 0 else 128 - process.returncode

@@ -1,0 +1,106 @@
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import run.ranks
+from run.config import TrainerConfig
+from run.errors import UserError
+from run.launch import launch, processes_to_start
+from run.processes import synchronise_batch_norm
+from run.ranks import Rank, connect, device_count, local_rank, require_processes, this_rank, wait_until_empty
+from tests.support import tiny, uint8_batch
+
+
+@pytest.mark.parametrize(
+    ("environment", "rank"),
+    [
+        ({}, Rank(0, 1)),
+        ({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}, Rank(3, 8)),
+        ({"SLURM_PROCID": "2", "SLURM_NTASKS": "4"}, Rank(2, 4)),
+        ({"SLURM_JOB_ID": "7", "SLURM_PROCID": "2", "SLURM_NTASKS": "8", "SLURM_STEP_NUM_TASKS": "4"}, Rank(2, 4)),
+        ({"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, Rank(0, 1)),
+        ({"RANK": "1", "WORLD_SIZE": "2", "SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, Rank(1, 2)),
+        ({"RANK": "1"}, Rank(0, 1)),
+    ],
+)
+def test_this_rank__of_the_environment(environment: dict[str, str], rank: Rank) -> None:
+    assert this_rank(environment) == rank
+
+
+@pytest.mark.parametrize(("number", "world"), [("2", "2"), ("-1", "2"), ("one", "2"), ("0", "")])
+def test_this_rank__an_environment_that_makes_no_sense_is_refused(number: str, world: str) -> None:
+    with pytest.raises(UserError, match="environment"):
+        this_rank({"RANK": number, "WORLD_SIZE": world})
+
+
+def test_local_rank__of_torchrun_or_slurm() -> None:
+    assert local_rank({}) == 0
+    assert local_rank({"LOCAL_RANK": "3", "SLURM_LOCALID": "1"}) == 3
+    assert local_rank({"SLURM_LOCALID": "1"}) == 1
+
+
+def test_wait_until_empty__is_patient_while_something_appears(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def sleep(_: float) -> None:
+        nonlocal now
+        now += 6
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(run.ranks, "PATIENCE_S", 10.0)
+    left = iter([["c", "b", "a"], ["c", "b", "a"], ["c", "b"], ["c", "b"], ["c"], ["c"], []])
+    wait_until_empty(lambda: next(left), "shards")
+    assert now == 36
+    with pytest.raises(UserError, match=r"any of 1 shards for 10 s, for example x"):
+        wait_until_empty(lambda: ["x"], "shards")
+    assert now == 48
+
+
+@pytest.mark.parametrize(("devices", "count"), [(3, 3), ([4, 5], 2), ("auto", 1), (-1, 1)])
+def test_device_count__on_a_cpu(devices: Any, count: int) -> None:
+    assert device_count(TrainerConfig(accelerator="cpu", devices=devices)) == count
+
+
+def test_require_processes__one_for_each_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = TrainerConfig(accelerator="cpu", devices=2, num_nodes=3)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "6")
+    require_processes(trainer)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match=r"devices × trainer.num_nodes is 2 × 3, and processes were started: 2\."):
+        require_processes(trainer)
+
+
+def test_connect__without_a_place_to_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "127.0.0.1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MASTER_PORT", raising=False)
+    with pytest.raises(UserError, match="set MASTER_PORT in the environment"):
+        connect(TrainerConfig(accelerator="cpu", devices=2))
+
+
+def test_processes_to_start__several_machines_need_a_launcher() -> None:
+    assert processes_to_start(TrainerConfig(accelerator="cpu", devices=4)) == 4
+    with pytest.raises(UserError, match="processes were started: 1"):
+        processes_to_start(TrainerConfig(accelerator="cpu", devices=4, num_nodes=2))
+
+
+@pytest.mark.slow
+def test_launch__what_is_wrong_is_said_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert launch(["train", str(tmp_path / "none.yaml")], 2) == 2
+    assert capfd.readouterr().err.count("none.yaml") == 1
+
+
+def test_synchronise_batch_norm__keeps_what_timm_puts_inside() -> None:
+    classifier = tiny("test_efficientnet", size=64)
+    before = classifier.normalise(uint8_batch(2, 64))
+    expected = classifier.model(before)
+    parameters = list(classifier.model.parameters())
+    synchronise_batch_norm(classifier.model)
+    assert any(isinstance(module, torch.nn.SyncBatchNorm) for module in classifier.model.modules())
+    assert all(a is b for a, b in zip(parameters, classifier.model.parameters(), strict=True)), "the optimiser's"
+    torch.testing.assert_close(classifier.model.eval()(before), expected)
