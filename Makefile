@@ -19,7 +19,7 @@ demo: $(READY)
 	$(BIN)/pocketeva run configs/demo.yaml
 
 test: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -54,7 +54,7 @@ class FitModule(pl.LightningModule):
         """Loss of one batch; a loss that is not finite in any process ends the run and names the batch."""
         values = self.losses(batch)
         finite = bool(torch.isfinite(values["loss"]))
-        if in_any_process(not finite, self.device):
+        if not finite:
             if finite:
                 raise EndedElsewhereError
             raise UserError(
@@ -70,7 +70,7 @@ class FitModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Validate process 0's running statistics everywhere: they are kept. Averaged weights are in place by now."""
-        pass
+        share_buffers(self)
 
     def _log(self, split: str, values: Mapping[str, Tensor], batch: Batch) -> None:
         named = {f"{split}_{name}": value for name, value in values.items()}

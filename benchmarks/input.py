@@ -1,0 +1,205 @@
+"""Does the input side starve the model? Images/s of the training loader, and of labelling beside the bare model.
+
+``python -m benchmarks.input [--model eva02_base_patch14_448] [--size 4000 3000] [--working-size 896]``
+
+The photographs are JPEG files of 4000 × 3000 pixels, each a mosaic of photographs of the elpv-dataset package at their
+own resolution. The loader draws, renders and collates views for training in worker processes, and nothing but this
+script takes them: once from the originals, once from working copies. Labelling is what ``train`` and ``distill`` do
+before they learn: decode each file once, render its views, run the model, write the cache. The bare model gets as many
+ready uint8 tensors of the same size, normalises and runs them. All sides take turns in one run; the best of
+``--turns`` counts.
+"""
+
+import argparse
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+
+from benchmarks.random_models import LABELS, machine, photographs, random_classifier
+from data.config import ViewsConfig
+from data.loaders import EpochSampler, ViewDataset, train_loader
+from data.manifest import Manifest
+from data.views import ViewSpec
+from data.working import with_copies
+from models.classifier import Classifier
+from models.forward import BATCH_SIZE, device_of, forward_of
+from models.view_cache import outputs_over_views
+from run.config import TrainerConfig
+from run.fit import resolve_precision
+from run.folder import RunFolder
+
+CELL = 300
+"""Pixels a side of an elpv photograph."""
+
+
+def main() -> None:
+    """Measure and print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="eva02_tiny_patch14_224")
+    parser.add_argument("--images", type=int, default=60)
+    parser.add_argument("--size", type=int, nargs=2, default=[4000, 3000], metavar=("WIDTH", "HEIGHT"))
+    parser.add_argument("--working-size", type=int, help="shorter side in pixels; by default twice the model's")
+    parser.add_argument("--views", type=int, default=8, help="per image, for labelling")
+    parser.add_argument("--batch-size", type=int, default=32, help="of the training loader")
+    parser.add_argument("--epochs", type=int, default=2, help="of the training loader, in one turn")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--workers", type=int, help="by default what trainer.num_workers: auto gives")
+    options = parser.parse_args()
+    input_size = int(timm.get_pretrained_cfg(options.model).to_dict()["input_size"][-1])
+    classifier = random_classifier(options.model, input_size, photographs(8))
+    trainer = TrainerConfig(num_workers="auto" if options.workers is None else options.workers)
+    working_size = options.working_size or 2 * input_size
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        originals = write_photographs(root / "photographs", options.images, *options.size)
+        started = time.perf_counter()
+        copies = with_copies(originals, RunFolder(root / "run"), working_size)
+        making = time.perf_counter() - started
+        manifests = {"originals": originals, "working_copies": copies}
+        loader = loader_rates(manifests, classifier, trainer, options)
+        labelling = labelling_rates(manifests, classifier, trainer, options, root)
+    bare = labelling["bare_model"]
+    print(
+        json.dumps(
+            {
+                "name": "input",
+                "ratio": round(loader["working_copies"] / loader["originals"], 2),
+                "against": "the training loader on the original files, images/s",
+                "machine": machine(),
+                "device": device_name(trainer),
+                "model": options.model,
+                "input_size": input_size,
+                "photographs": [options.images, *options.size],
+                "working_size": working_size,
+                "workers": trainer.workers,
+                "loader_images_per_s": loader,
+                "labelling_images_x_views_per_s": labelling,
+                "labelling_share_of_bare_model": {name: round(labelling[name] / bare, 3) for name in manifests},
+                "copies_made_per_s": round(options.images / making, 2),
+            }
+        )
+    )
+
+
+def write_photographs(folder: Path, count: int, width: int, height: int) -> Manifest:
+    """JPEG mosaics, and the manifest that ``prepare`` would write of them."""
+    folder.mkdir(parents=True)
+    cells = photographs(200)
+    generator = np.random.default_rng(0)
+    rows: list[dict[str, Any]] = []
+    for number in range(count):
+        sheet = Image.new("RGB", (width, height))
+        for top in range(0, height, CELL):
+            for left in range(0, width, CELL):
+                sheet.paste(cells[int(generator.integers(len(cells)))], (left, top))
+        path = folder / f"{number:04}.jpg"
+        sheet.save(path, quality=90)
+        image_id = hashlib.sha256(path.read_bytes()).hexdigest()
+        target = [float(number % len(LABELS) == index) for index in range(len(LABELS))]
+        rows.append(
+            {
+                "image_id": image_id,
+                "uri": str(path),
+                "target": target,
+                "votes": None,
+                "split": "train",
+                "group": image_id,
+                "width": width,
+                "height": height,
+                "status": "ok",
+            }
+        )
+    return Manifest.of(LABELS, rows)
+
+
+def loader_rates(
+    manifests: dict[str, Manifest], classifier: Classifier, trainer: TrainerConfig, options: argparse.Namespace
+) -> dict[str, float]:
+    """Images/s of the training loader; starting its worker processes is left out."""
+
+    def one_turn(manifest: Manifest) -> float:
+        dataset = ViewDataset(manifest, classifier.spec.render, ViewSpec.of(ViewsConfig()))
+        sampler = EpochSampler(len(manifest), None, 0)
+        loader = train_loader(dataset, sampler, batch_size=options.batch_size, workers=trainer.workers)
+        sum(1 for _ in loader)
+        started, images = time.perf_counter(), 0
+        for epoch in range(1, options.epochs + 1):
+            sampler.set_epoch(epoch)
+            images += sum(len(batch["image"]) for batch in loader)
+        return images / (time.perf_counter() - started)
+
+    sides = {name: _called(one_turn, manifest) for name, manifest in manifests.items()}
+    return in_turns(sides, options.turns)
+
+
+def labelling_rates(
+    manifests: dict[str, Manifest],
+    classifier: Classifier,
+    trainer: TrainerConfig,
+    options: argparse.Namespace,
+    root: Path,
+) -> dict[str, float]:
+    """Images × views/s of filling an empty cache with features, and of the bare model."""
+    precision = resolve_precision(trainer, convolutional=False)
+    total: int = options.images * options.views
+    forward, spec = forward_of(classifier, "features", trainer, precision), ViewSpec.of(ViewsConfig())
+    size = classifier.spec.size
+    ready = torch.randint(0, 256, (BATCH_SIZE, 3, size, size), dtype=torch.uint8)
+    if torch.cuda.is_available():
+        ready = ready.pin_memory()
+
+    def label(manifest: Manifest) -> float:
+        started = time.perf_counter()
+        with tempfile.TemporaryDirectory(dir=root) as cache:
+            outputs_over_views(
+                classifier,
+                "features",
+                manifest,
+                options.views,
+                spec,
+                root=Path(cache),
+                trainer=trainer,
+                precision=precision,
+            )
+        return total / (time.perf_counter() - started)
+
+    def bare() -> float:
+        started = time.perf_counter()
+        for start in range(0, total, BATCH_SIZE):
+            forward(ready[: min(BATCH_SIZE, total - start)])
+        return total / (time.perf_counter() - started)
+
+    forward(ready)  # what the first call sets up is no matter of rates
+    sides = {name: _called(label, manifest) for name, manifest in manifests.items()}
+    return in_turns({**sides, "bare_model": bare}, options.turns)
+
+
+def _called(function: Callable[[Manifest], float], manifest: Manifest) -> Callable[[], float]:
+    return lambda: function(manifest)
+
+
+def in_turns(sides: dict[str, Callable[[], float]], turns: int) -> dict[str, float]:
+    """The best rate of each side, measured one after the other ``turns`` times."""
+    rates: dict[str, Sequence[float]] = {name: [] for name in sides}
+    for _ in range(turns):
+        rates = {name: [*rates[name], measure()] for name, measure in sides.items()}
+    return {name: round(max(found), 2) for name, found in rates.items()}
+
+
+def device_name(trainer: TrainerConfig) -> str:
+    """What the models run on."""
+    device = device_of(trainer)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+if __name__ == "__main__":
+    main()
