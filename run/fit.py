@@ -25,7 +25,7 @@ from run.console import log
 from run.context import RunContext
 from run.errors import UserError, listed
 from run.files import Json, write_json
-from run.processes import Processes, seed_apart, share_buffers, synchronise_batch_norm
+from run.processes import Processes, data_parallel, seed_apart, share_buffers, synchronise_batch_norm
 from run.ranks import EndedElsewhereError, in_any_process, once, require_processes, this_rank
 
 Batch = dict[str, Any]
@@ -54,7 +54,7 @@ class FitModule(pl.LightningModule):
         """Loss of one batch; a loss that is not finite in any process ends the run and names the batch."""
         values = self.losses(batch)
         finite = bool(torch.isfinite(values["loss"]))
-        if not finite:
+        if in_any_process(not finite, self.device):
             if finite:
                 raise EndedElsewhereError
             raise UserError(
@@ -178,7 +178,7 @@ def _run(
         accelerator=trainer.accelerator,
         devices=trainer.devices,
         num_nodes=trainer.num_nodes,
-        strategy="auto" if alone else trainer.strategy,
+        strategy="auto" if alone else data_parallel(trainer),
         precision=precision,  # type: ignore[arg-type]
         max_epochs=config.epochs,
         gradient_clip_val=config.clip_norm,

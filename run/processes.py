@@ -4,9 +4,11 @@ import os
 
 import torch
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from pytorch_lightning.strategies import DDPStrategy
 from timm.layers import convert_sync_batchnorm
 from torch import distributed, nn
 
+from run.config import TrainerConfig
 from run.ranks import local_rank, this_rank
 
 
@@ -54,6 +56,16 @@ class Processes(ClusterEnvironment):
     def node_rank(self) -> int:
         """Of this machine; nothing here depends on it."""
         return 0
+
+
+def data_parallel(trainer: TrainerConfig) -> DDPStrategy:
+    """DDP that exchanges gradients only; ``share_buffers`` does the rest when it matters.
+
+    Buffers exchanged in every forward pass would make processes wait for each other in validation, where one may have a
+    batch more than another.
+    """
+    unused = trainer.strategy == "ddp_find_unused_parameters_true"
+    return DDPStrategy(find_unused_parameters=unused, broadcast_buffers=False)
 
 
 def synchronise_batch_norm(module: nn.Module) -> None:
