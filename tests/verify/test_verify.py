@@ -152,7 +152,7 @@ def test_verify__only_its_own_config_changed(
     capsys.readouterr()
     assert pocketeva.main(["run", "config.yaml", "--verify.confidence=0.9"]) == 0
     said = capsys.readouterr().err
-    for stage in ("train", "distill-mini", "export-teacher", "export-mini"):  # the copied images have new URIs, no more
+    for stage in ("prepare", "train", "distill-mini", "export-teacher", "export-mini"):
         assert f"{stage}: done already" in said
     assert "verify: again, because" in said
     assert "verify.confidence: 0.95 → 0.9" in said
