@@ -1,9 +1,19 @@
-"""Models with random weights, for figures of speed, size and memory: these do not depend on what a model has learnt."""
+"""Models with random weights, for figures of speed, size and memory: these do not depend on what a model has learnt.
 
+And what the benchmarks of the view cache share: photographs as files, manifests that list them, options, the clock.
+"""
+
+import argparse
+import hashlib
 import os
 import platform
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import onnxruntime as ort
@@ -13,12 +23,23 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data.labels import LabelSet
+from data.manifest import Manifest
+from data.views import ViewSpec
 from export.int8 import Int8Result, quantize
 from export.int8_config import Int8Config
 from export.onnx_file import write_onnx
 from export.reparameterize import fuse
-from models.classifier import Classifier, size_args, spec_of
+from models.cache_key import CacheKey, Layout
+from models.classifier import Classifier, build, size_args, spec_of
+from models.forward import Output
 from models.temperature import fit_temperature
+from models.top_labels import keeps_all
+from run.config import TrackingConfig, TrainerConfig
+from run.context import RunContext
+from run.fit import resolve_precision
+from run.folder import RunFolder
+
+T = TypeVar("T")
 
 LABELS = LabelSet(("none", "mild", "moderate", "severe"), "ordinal")
 
@@ -72,3 +93,134 @@ def machine() -> str:
         found = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         name = found[0] if found else name
     return f"{name}, {os.cpu_count()} cores, onnxruntime {ort.__version__}"
+
+
+def torch_machine(trainer: TrainerConfig) -> str:
+    """``machine``, torch, the precision of transformers, and the GPU where one is used."""
+    used = trainer.accelerator != "cpu" and torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if used else f"{torch.get_num_threads()} threads"
+    precision = resolve_precision(trainer, convolutional=False)
+    return f"{machine()}, torch {torch.__version__}, {precision}, {device}"
+
+
+def labels_of(count: int) -> LabelSet:
+    """A nominal label set of this size."""
+    return LabelSet(tuple(f"label {index}" for index in range(count)), "nominal")
+
+
+def untrained(name: str, size: int, labels: LabelSet = LABELS) -> Classifier:
+    """A timm model that squashes its input, always with the same random weights."""
+    torch.manual_seed(0)
+    classifier = build(name, labels, key="model", pretrained=False, image_size=size)
+    return replace(classifier, spec=classifier.spec.squashed())
+
+
+def write_photographs(folder: Path, count: int, size: tuple[int, int], suffix: str = ".jpg") -> list[Path]:
+    """Files of 2 × 2 crops from the photographs that come with scikit-learn, none like another.
+
+    Args:
+        folder: made if need be.
+        count: how many.
+        size: width and height in pixels.
+        suffix: ``.jpg`` or ``.png``.
+    """
+    from sklearn.datasets import load_sample_images  # seconds that only this needs
+
+    sources = [Image.fromarray(array) for array in load_sample_images().images]
+    generator = np.random.default_rng(0)
+    half = size[0] // 2, size[1] // 2
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number}{suffix}" for number in range(count)]
+    for path in paths:
+        sheet = Image.new("RGB", size)
+        for corner in ((0, 0), (half[0], 0), (0, half[1]), half):
+            source = sources[int(generator.integers(len(sources)))]
+            sheet.paste(_crop(source, generator).resize(half), corner)
+        sheet.save(path, quality=90)  # of a JPEG; PNG takes no notice
+    return paths
+
+
+def _crop(image: Image.Image, generator: np.random.Generator) -> Image.Image:
+    """A part with 40 to 80 % of each side."""
+    share, x, y = generator.uniform(0.4, 0.8), generator.random(), generator.random()
+    width, height = int(image.width * share), int(image.height * share)
+    left, top = int(x * (image.width - width)), int(y * (image.height - height))
+    return image.crop((left, top, left + width, top + height))
+
+
+def synthetic_manifest(paths: Sequence[Path], splits: Mapping[str, int], labels: LabelSet = LABELS) -> Manifest:
+    """Rows, so many for each split, that take turns at the files and at the labels; each is an image of its own."""
+    rows: list[dict[str, Any]] = []
+    for split, count in splits.items():
+        for number in range(len(rows), len(rows) + count):
+            target = [0.0] * len(labels)
+            target[number % len(labels)] = 1.0
+            image_id = hashlib.sha256(str(number).encode()).hexdigest()
+            uri = str(paths[number % len(paths)])
+            rows.append({"image_id": image_id, "uri": uri, "target": target, "split": split, "status": "ok"})
+    return Manifest.of(labels, rows)
+
+
+def random_key(classifier: Classifier, output: Output, width: int, views: ViewSpec) -> CacheKey:
+    """A cache key for ``width`` random numbers, kept as a model's features, or logits of so many labels, would be."""
+    layout: Layout = "all" if output == "features" or keeps_all(width, "nominal") else "top"
+    key = CacheKey.of(classifier, output, views, "32-true")
+    return replace(key, weights="random numbers", width=width, layout=layout)
+
+
+def random_forward(width: int) -> Callable[[torch.Tensor], NDArray[np.float32]]:
+    """In place of a model: images [B, 3, S, S] to random numbers [B, width]."""
+    generator = np.random.default_rng(0)
+    return lambda images: generator.standard_normal((len(images), width), np.float32)
+
+
+def context_of(folder: Path, trainer: TrainerConfig) -> RunContext:
+    """A run in ``folder`` that nothing tracks."""
+    return RunContext(folder=RunFolder(folder), trainer=trainer, tracking=TrackingConfig(), seed=0, config={})
+
+
+def add_trainer_options(parser: argparse.ArgumentParser) -> None:
+    """``--accelerator``, ``--precision`` and ``--workers``."""
+    parser.add_argument("--accelerator", default="auto", choices=("auto", "cpu", "gpu"))
+    parser.add_argument("--precision", default="auto", choices=("auto", "32-true", "bf16-mixed"))
+    parser.add_argument("--workers", type=int, help="processes that read images; as many as the product takes, unasked")
+
+
+def trainer_of(given: argparse.Namespace) -> TrainerConfig:
+    """What ``add_trainer_options`` asked for."""
+    trainer = TrainerConfig(accelerator=given.accelerator, devices=1, precision=given.precision)
+    return trainer if given.workers is None else replace(trainer, num_workers=given.workers)
+
+
+def start_like_the_product() -> None:
+    """Begin again with the environment that ``pocketeva.py`` sets before torch loads: threads that wait sleep."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+
+
+def say(message: str) -> None:
+    """Progress, on standard error."""
+    sys.stderr.write(f"{message}\n")
+
+
+@dataclass(frozen=True)
+class Timed(Generic[T]):
+    """What a call returned, and the seconds it took."""
+
+    value: T
+    seconds: float
+
+
+def timed(function: Callable[[], T]) -> Timed[T]:
+    """Call and wait until the GPU, if there is one, has done its work too."""
+    _wait_for_gpu()
+    started = time.perf_counter()
+    value = function()
+    _wait_for_gpu()
+    return Timed(value, time.perf_counter() - started)
+
+
+def _wait_for_gpu() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

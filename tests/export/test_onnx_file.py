@@ -21,7 +21,7 @@ from export.onnx_file import describe, input_json, write_onnx
 from models.classifier import Classifier
 from run.errors import UserError
 from tests import support
-from tests.export.conftest import Exported
+from tests.export.conftest import Exported, without_weights
 
 LABELS = LabelSet(("sound", "leicht beschädigt", 'bro"ken'), "ordinal")
 SIZES = {"eva02_tiny_patch14_224": 56, "mobilenetv4_conv_small_050": 64}
@@ -117,13 +117,6 @@ def test_write_onnx__nothing_of_the_machine(exported: Exported) -> None:
     assert not re.search(rb"/[\w./-]+\.pyc?\b|site-packages|File \"", words)
     for name in (getpass.getuser(), socket.gethostname()):
         assert not re.search(rf"\b{re.escape(name)}\b".encode(), words)
-
-
-def without_weights(path: Path) -> bytes:
-    model = onnx.load(path)
-    for tensor in model.graph.initializer:
-        tensor.ClearField("raw_data")
-    return bytes(model.SerializeToString())
 
 
 def test_write_onnx__same_bytes_again_and_from_training_mode(tmp_path: Path) -> None:

@@ -1,0 +1,171 @@
+"""The view cache: bytes it stores, how fast it is built from files, how fast it is read.
+
+``python -m benchmarks.cache [--images 12] [--views 2] [--model eva02_base_patch14_448 --size 448]``
+On a GPU: ``--images 1024 --views 8``.
+
+- Building: ``ViewCache.fill`` from JPEG and from PNG files, worker processes, checksums and all, against the bare
+  model on tensors that are ready on its device; they take turns, the best of each counts. The files were just written,
+  so the system reads them from memory, not from a disk.
+- Bytes: all that lies in a finished cache, plan and checksums included, over images × views.
+- Reading: random (image, view) pairs from the memory-mapped shards of a cache that fits into memory, one at a time, as
+  a student's workers do, and in batches, as a head's training does.
+
+Sizes and reading do not depend on the numbers, so random ones stand in for a model's there.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.head import bare_pass
+from benchmarks.random_models import (
+    add_trainer_options,
+    random_forward,
+    random_key,
+    say,
+    start_like_the_product,
+    synthetic_manifest,
+    timed,
+    torch_machine,
+    trainer_of,
+    untrained,
+    write_photographs,
+)
+from data.config import ViewsConfig
+from data.manifest import Manifest
+from data.views import ViewSpec
+from models.cache_key import CacheKey
+from models.classifier import Classifier
+from models.forward import Output, forward_of
+from models.view_cache import ViewCache
+from run.config import TrainerConfig
+from run.fit import resolve_precision
+
+SPEC = ViewSpec.of(ViewsConfig())
+FEATURES = 768
+"""Width of EVA-02 base."""
+STORED: dict[str, tuple[Output, int]] = {
+    "logits of 4 labels": ("logits", 4),
+    "logits of 64 labels": ("logits", 64),
+    "logits of 1000 labels": ("logits", 1000),
+    f"features of width {FEATURES}": ("features", FEATURES),
+}
+DISTINCT_FILES = 128
+BATCH = 512
+
+
+def options() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=12, help="that the cache is built for")
+    parser.add_argument("--views", type=int, default=2, help="of each")
+    parser.add_argument("--turns", type=int, default=2, help="how often the cache is built from each kind of file")
+    parser.add_argument("--model", default="eva02_base_patch14_448")
+    parser.add_argument("--size", type=int, default=448, help="its input, in pixels")
+    parser.add_argument("--pixels", type=int, nargs=2, default=(1024, 768), help="width and height of the files")
+    parser.add_argument("--stored-images", type=int, default=2048, help="in the caches whose bytes are counted")
+    parser.add_argument("--read-images", type=int, default=16384, help="in the cache that is read")
+    parser.add_argument("--read-views", type=int, default=4, help="in the cache that is read")
+    parser.add_argument("--reads", type=int, default=100_000, help="pairs that are read in batches; a tenth singly")
+    add_trainer_options(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print one JSON object."""
+    given = options()
+    trainer = trainer_of(given)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        stored = {kind: bytes_each(folder / kind, *what, given.stored_images) for kind, what in STORED.items()}
+        say(f"bytes: {stored}")
+        reads = reading(folder, given.read_images, given.read_views, given.reads)
+        say(f"reads/s: {reads}")
+        rates = building(folder, given, trainer)
+    result = {
+        "name": "cache",
+        "ratio": min(rates["JPEG"], rates["PNG"]) / rates["bare"],
+        "against": "the bare model on ready tensors, images × views/s; the slower of JPEG and PNG files",
+        "machine": torch_machine(trainer),
+        "model": f"{given.model} at {given.size}, random weights",
+        "images": given.images,
+        "views": given.views,
+        "images_x_views_per_s": rates,
+        "bytes_per_image_and_view": stored,
+        "reads_per_s": reads,
+    }
+    print(json.dumps(result))
+
+
+def bytes_each(root: Path, output: Output, width: int, images: int, views: int = 2) -> dict[str, float]:
+    """Bytes per image and view: of the numbers themselves, and of everything in the folder."""
+    cache = random_cache(root, output, width, images, views)
+    total = sum(path.stat().st_size for path in cache.folder.iterdir())
+    return {"numbers": cache.bytes_each, "all": round(total / (images * views), 1)}
+
+
+def random_cache(root: Path, output: Output, width: int, images: int, views: int) -> ViewCache:
+    """A cache of random numbers for small images."""
+    paths = write_photographs(root / "small", 16, (16, 16), ".png")
+    manifest, classifier = synthetic_manifest(paths, {"train": images}), untrained("test_vit", 16)
+    cache = ViewCache(root, random_key(classifier, output, width, SPEC))
+    cache.fill(manifest, views, random_forward(width), classifier.spec, SPEC, workers=2)
+    return cache
+
+
+def reading(folder: Path, images: int, views: int, reads: int) -> dict[str, float]:
+    """Random pairs/s, one at a time and in batches, of features."""
+    cache = random_cache(folder / "read", "features", FEATURES, images, views)
+    ids = synthetic_manifest([folder], {"train": images}).column("image_id")
+    outputs = cache.read(ids, views)
+    generator = np.random.default_rng(0)
+    rows, indices = generator.integers(images, size=reads), generator.integers(views, size=reads)
+    outputs[np.arange(images)]  # every shard is mapped by then
+    singly = reads // 10
+
+    def one_by_one() -> None:
+        for row, view in zip(rows[:singly].tolist(), indices[:singly].tolist(), strict=True):
+            outputs[row, view]
+
+    def in_batches() -> None:
+        for start in range(0, reads, BATCH):
+            outputs[rows[start : start + BATCH], indices[start : start + BATCH]]
+
+    return {"singly": singly / timed(one_by_one).seconds, f"batches of {BATCH}": reads / timed(in_batches).seconds}
+
+
+def building(folder: Path, given: argparse.Namespace, trainer: TrainerConfig) -> dict[str, float]:
+    """Images × views/s of the bare model, and of the cache from either kind of file."""
+    classifier, count = untrained(given.model, given.size), given.images * given.views
+    manifests = {
+        kind: synthetic_manifest(
+            write_photographs(folder / kind, min(DISTINCT_FILES, given.images), given.pixels, suffix),
+            {"train": given.images},
+        )
+        for kind, suffix in (("JPEG", ".jpg"), ("PNG", ".png"))
+    }
+    bare_pass(classifier, trainer, 2)  # what happens once only is over by then
+    best = dict.fromkeys(("bare", *manifests), 0.0)
+    for turn in range(given.turns):
+        seconds = {"bare": timed(lambda: bare_pass(classifier, trainer, count)).seconds}
+        for kind, manifest in manifests.items():
+            seconds[kind] = fill_seconds(folder / f"{kind}{turn}", classifier, manifest, given.views, trainer)
+        best = {kind: max(rate, count / seconds[kind]) for kind, rate in best.items()}
+        say(f"turn {turn + 1}: seconds {seconds}")
+    return best
+
+
+def fill_seconds(root: Path, classifier: Classifier, manifest: Manifest, views: int, trainer: TrainerConfig) -> float:
+    """Seconds of filling a new cache with features."""
+    precision = resolve_precision(trainer, convolutional=False)
+    cache = ViewCache(root, CacheKey.of(classifier, "features", SPEC, precision))
+    forward = forward_of(classifier, "features", trainer, precision)
+    return timed(lambda: cache.fill(manifest, views, forward, classifier.spec, SPEC, workers=trainer.workers)).seconds
+
+
+if __name__ == "__main__":
+    start_like_the_product()
+    main()

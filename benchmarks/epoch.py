@@ -1,0 +1,233 @@
+"""Seconds of one student epoch: taught from the cache, on plain labels, and by a teacher that runs live.
+
+``python -m benchmarks.epoch [--images 256] [--live-images 16]``
+On a GPU: ``--images 8192 --batch-size 128 --live-images 2048``.
+
+All read the same JPEG files through worker processes and train the same student with the product's loss, in a plain
+loop without Lightning; only where the teacher's logits come from differs. From the cache they are either cached logits
+or, as with a head-mode teacher, the head applied to cached features. Live, the files are decoded once and rendered
+twice, and the teacher runs between loader and student. The first three take turns, the median counts; live is slow, so
+images/s of fewer images are compared there.
+
+What the cache holds is random numbers: that does not change how long reading them takes.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from benchmarks.random_models import (
+    add_trainer_options,
+    labels_of,
+    random_forward,
+    random_key,
+    say,
+    start_like_the_product,
+    synthetic_manifest,
+    timed,
+    torch_machine,
+    trainer_of,
+    untrained,
+    write_photographs,
+)
+from data.config import ViewsConfig
+from data.loaders import EpochSampler, Item, ViewDataset, load, to_chw, train_loader
+from data.manifest import Manifest
+from data.views import ViewSpec
+from distill.config import StudentConfig
+from distill.module import StudentModule
+from models.classifier import Classifier
+from models.forward import Forward, Output, device_of, forward_of
+from models.view_cache import ViewCache
+from models.view_outputs import HeadLogits, ViewOutputs
+from run.config import FitConfig, TrainerConfig
+from run.fit import Batch, resolve_precision
+
+SPEC = ViewSpec.of(ViewsConfig())
+DISTINCT_FILES = 256
+Epoch = Callable[[], object]
+
+
+def options() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=256, help="in an epoch")
+    parser.add_argument("--live-images", type=int, default=16, help="that are measured with a live teacher")
+    parser.add_argument("--views", type=int, default=2, help="in the cache, of each image")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--live-batch-size", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--labels", type=int, default=4)
+    parser.add_argument("--student", default="mobilenetv4_conv_small")
+    parser.add_argument("--student-size", type=int, default=224, help="its input, in pixels")
+    parser.add_argument("--teacher", default="eva02_base_patch14_448")
+    parser.add_argument("--teacher-size", type=int, default=448, help="its input, in pixels")
+    parser.add_argument("--pixels", type=int, nargs=2, default=(1024, 768), help="width and height of the JPEG files")
+    add_trainer_options(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print one JSON object."""
+    given = options()
+    trainer, labels = trainer_of(given), labels_of(given.labels)
+    teacher = untrained(given.teacher, given.teacher_size, labels)
+    student = untrained(given.student, given.student_size, labels)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = write_photographs(folder / "images", min(DISTINCT_FILES, given.images), given.pixels)
+        manifest = synthetic_manifest(paths, {"train": given.images}, labels)
+        sources = {
+            "cached_logits": cached(folder, teacher, "logits", manifest, given.views),
+            "cached_features": cached(folder, teacher, "features", manifest, given.views),
+        }
+        epochs = {name: cached_epoch(student, manifest, logits, given, trainer) for name, logits in sources.items()}
+        epochs["plain_labels"] = plain_epoch(student, manifest, given, trainer)
+        seconds = race(epochs, given.rounds)
+        live = live_seconds(student, teacher, manifest, given, trainer)
+    plain = seconds["plain_labels"]
+    result = {
+        "name": "epoch",
+        "ratio": max(seconds["cached_logits"], seconds["cached_features"]) / plain,
+        "against": "an epoch on plain labels, seconds; the slower of cached logits and cached features with a head",
+        "live_over_plain_per_image": live / plain * given.images,
+        "live_over_cached_per_image": live / seconds["cached_features"] * given.images,
+        "machine": torch_machine(trainer),
+        "student": f"{given.student} at {given.student_size}, random weights",
+        "teacher": f"{given.teacher} at {given.teacher_size}, random weights",
+        "images": given.images,
+        "live_images": given.live_images,
+        "seconds_per_epoch": seconds,
+        "images_per_s": {name: given.images / value for name, value in seconds.items()} | {"live": 1 / live},
+    }
+    print(json.dumps(result))
+
+
+def race(epochs: dict[str, Epoch], rounds: int) -> dict[str, float]:
+    """Median seconds of each, all taking turns, after one round that does not count."""
+    taken: dict[str, list[float]] = {name: [] for name in epochs}
+    for number in range(rounds + 1):
+        for name, epoch in epochs.items():
+            seconds = timed(epoch).seconds
+            if number:
+                taken[name].append(seconds)
+        say(f"round {number}: " + ", ".join(f"{name} {times[-1]:.2f} s" for name, times in taken.items() if times))
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def cached(folder: Path, teacher: Classifier, output: Output, manifest: Manifest, views: int) -> ViewOutputs:
+    """Logits of the manifest's views out of a cache of random numbers."""
+    width = teacher.feature_width if output == "features" else len(teacher.labels)
+    cache, small = ViewCache(folder, random_key(teacher, output, width, SPEC)), untrained("test_vit", 32)
+    cache.fill(manifest, views, random_forward(width), small.spec, SPEC, workers=2)
+    outputs = cache.read(manifest.column("image_id"), views)
+    return HeadLogits(teacher, outputs) if output == "features" else outputs
+
+
+def cached_epoch(
+    student: Classifier, manifest: Manifest, logits: ViewOutputs, given: argparse.Namespace, trainer: TrainerConfig
+) -> Epoch:
+    """An epoch that learns cached logits and labels."""
+    dataset = ViewDataset(manifest, student.spec.render, SPEC, logits)
+    loader = train_loader(
+        dataset, EpochSampler(len(manifest), given.views, 0), batch_size=given.batch_size, workers=trainer.workers
+    )
+    learn = step(student, "kl", given.batch_size, trainer)
+    return lambda: [learn(batch) for batch in loader]
+
+
+def plain_epoch(student: Classifier, manifest: Manifest, given: argparse.Namespace, trainer: TrainerConfig) -> Epoch:
+    """An epoch that learns the labels alone, from the same views."""
+    loader = train_loader(
+        ViewDataset(manifest, student.spec.render, SPEC),
+        EpochSampler(len(manifest), given.views, 0),
+        batch_size=given.batch_size,
+        workers=trainer.workers,
+    )
+    learn = step(student, "labels", given.batch_size, trainer)
+    return lambda: [learn(batch) for batch in loader]
+
+
+def live_seconds(
+    student: Classifier, teacher: Classifier, manifest: Manifest, given: argparse.Namespace, trainer: TrainerConfig
+) -> float:
+    """Seconds an image with a teacher that runs on its own render of each view."""
+    part = Manifest(manifest.labels, manifest.table.slice(0, given.live_images))
+    loader: DataLoader[Any] = train_loader(
+        TwoRenders(part, student, teacher),
+        EpochSampler(len(part), given.views, 0),
+        batch_size=given.live_batch_size,
+        workers=trainer.workers,
+    )
+    forward = forward_of(teacher, "logits", trainer, resolve_precision(trainer, convolutional=False))
+    learn = step(student, "kl", given.live_batch_size, trainer)
+    forward(torch.zeros(1, 3, teacher.spec.size, teacher.spec.size, dtype=torch.uint8))
+
+    def epoch() -> int:
+        return sum(taught(batch, forward, learn) for batch in loader)
+
+    taken = timed(epoch)
+    say(f"live: {taken.seconds:.1f} s for {taken.value} images")
+    return taken.seconds / taken.value
+
+
+def taught(batch: Batch, forward: Forward, learn: Callable[[Batch], None]) -> int:
+    """Run the teacher, then a step; the number of images."""
+    batch["teacher"] = torch.from_numpy(forward(batch["teacher_image"]))
+    learn(batch)
+    return len(batch["image"])
+
+
+class TwoRenders(ViewDataset):
+    """``ViewDataset`` with the teacher's render of the view beside the student's, ``teacher_image``; decoded once."""
+
+    def __init__(self, manifest: Manifest, student: Classifier, teacher: Classifier) -> None:
+        super().__init__(manifest, student.spec.render, SPEC)
+        self._teacher_render = teacher.spec.render
+
+    def __getitem__(self, item: Item) -> dict[str, Any]:
+        row, index = item
+        image_id, image = self._ids[row].as_py(), load(self._uris[row].as_py())
+        view = SPEC.draw(image_id, index, *image.size)
+        return {
+            "image": to_chw(self._render(image, view)),
+            "teacher_image": to_chw(self._teacher_render(image, view)),
+            "target": self._targets[row],
+            "labelled": self._labelled[row].astype("float32"),
+        }
+
+
+def step(student: Classifier, loss: Any, batch_size: int, trainer: TrainerConfig) -> Callable[[Batch], None]:
+    """One step of the product's student module with AdamW."""
+    device = device_of(trainer)
+    fit = FitConfig(epochs=1, batch_size=batch_size, lr=1e-4)
+    module = StudentModule(student, StudentConfig(name="student", loss=loss, fit=fit)).to(device)
+    module.model.requires_grad_(True).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=fit.lr)
+    lower = resolve_precision(trainer, convolutional=True) == "bf16-mixed"
+
+    def learn(batch: Batch) -> None:
+        module.train()
+        inputs = {
+            name: value.to(device, non_blocking=True) for name, value in batch.items() if isinstance(value, Tensor)
+        }
+        with torch.autocast(device.type, torch.bfloat16, enabled=lower):
+            value = module.losses(inputs)["loss"]
+        optimizer.zero_grad()
+        value.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return learn
+
+
+if __name__ == "__main__":
+    start_like_the_product()
+    main()

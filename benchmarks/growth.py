@@ -1,0 +1,183 @@
+"""Time and peak memory of the view cache and of the head's training as the number of images grows.
+
+``python -m benchmarks.growth [--images 1000 10000 100000] [--views 1]``
+
+Each phase of each size runs in a process of its own, so that its peak memory is its own; ``imported`` is what that
+process held before it began. The phases: ``logits`` fills a cache of logits, ``read`` reads all of them once in random
+batches, ``features`` fills a cache of features, ``head`` trains a head on these. Peak memory is the resident set, so it
+counts pages of the memory-mapped cache, which the system may take back at any time; worker processes are not in it.
+
+The teacher is tiny (``test_vit`` at 32 px), and the rows are synthetic: each has an id and therefore views of its own,
+but all share 64 small PNG files. So this shows how things grow, not how fast a real teacher or disk is.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.head import head_module
+from benchmarks.random_models import (
+    LABELS,
+    add_trainer_options,
+    context_of,
+    say,
+    start_like_the_product,
+    synthetic_manifest,
+    timed,
+    torch_machine,
+    trainer_of,
+    untrained,
+    write_photographs,
+)
+from data.config import ViewsConfig
+from data.loaders import EpochSampler, FixedItems, whole_images
+from data.manifest import Manifest
+from data.views import ViewSpec
+from models.forward import Output
+from models.view_cache import outputs_over_views
+from models.view_outputs import Outputs
+from run.config import FitConfig, TrainerConfig
+from run.fit import fit
+from run.ranks import Rank
+from train.features import FeatureDataset, feature_loader
+
+SPEC = ViewSpec.of(ViewsConfig())
+PHASES = ("logits", "read", "features", "head")
+FILES = 64
+FILE_SIZE = (48, 48)
+VALIDATED_SHARE = 10
+"""One image of so many is held out."""
+BATCH = 512
+
+
+def options() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--views", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=3, help="of the head")
+    parser.add_argument("--teacher", default="test_vit")
+    parser.add_argument("--size", type=int, default=32, help="its input, in pixels")
+    parser.add_argument("--phase", choices=PHASES, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    add_trainer_options(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print one JSON object."""
+    given = options()
+    if given.phase:
+        print(json.dumps(one_phase(given)))
+        return
+    growth: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_photographs(Path(folder) / "images", FILES, FILE_SIZE, ".png")
+        for images in sorted(given.images):
+            root = Path(folder) / str(images)
+            splits = {"train": images, "val": images // VALIDATED_SHARE}
+            synthetic_manifest(paths, splits).write(root / "manifest.parquet")
+            phases = {phase: in_own_process(phase, root) for phase in PHASES}
+            growth.append({"images": images, "phases": phases})
+            say(json.dumps(growth[-1]))
+    smallest, largest = growth[0], growth[-1]
+    result = {
+        "name": "growth",
+        "ratio": most_added(largest) / most_added(smallest),
+        "against": "what the phase that adds most to the imports' memory adds, at the smallest number of images",
+        "images_ratio": largest["images"] / smallest["images"],
+        "machine": torch_machine(trainer_of(given)),
+        "teacher": f"{given.teacher} at {given.size}, random weights",
+        "views": given.views,
+        "note": f"synthetic rows: all share {FILES} PNG files of {FILE_SIZE[0]} × {FILE_SIZE[1]} pixels",
+        "growth": growth,
+    }
+    print(json.dumps(result))
+
+
+def most_added(row: dict[str, Any]) -> float:
+    """MiB above the imports in the hungriest phase."""
+    return max(float(phase["peak_mib"] - phase["imported_mib"]) for phase in row["phases"].values())
+
+
+def in_own_process(phase: str, root: Path) -> dict[str, float]:
+    """This script again with the same options, for one phase."""
+    command = [*sys.orig_argv, "--phase", phase, "--folder", str(root)]
+    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(found.stdout.splitlines()[-1]))
+
+
+def one_phase(given: argparse.Namespace) -> dict[str, float]:
+    """Seconds of a phase, and the peak memory before and after it."""
+    trainer, imported = trainer_of(given), peak_mib()
+    manifest = Manifest.read(given.folder / "manifest.parquet", LABELS)
+    phases: dict[str, Callable[[], object]] = {
+        "logits": lambda: outputs(given, manifest.usable("train"), given.views, "logits", trainer),
+        "read": lambda: read(given, manifest.usable("train"), trainer),
+        "features": lambda: features(given, manifest, trainer),
+        "head": lambda: head(given, manifest, trainer),
+    }
+    seconds = timed(phases[given.phase]).seconds
+    return {"seconds": round(seconds, 2), "peak_mib": peak_mib(), "imported_mib": imported}
+
+
+def outputs(given: argparse.Namespace, part: Manifest, views: int, output: Output, trainer: TrainerConfig) -> Outputs:
+    """The teacher's outputs for these rows, computed where they are missing."""
+    teacher, root = untrained(given.teacher, given.size), given.folder / "cache"
+    return outputs_over_views(teacher, output, part, views, SPEC, root=root, trainer=trainer, precision="32-true")
+
+
+def features(given: argparse.Namespace, manifest: Manifest, trainer: TrainerConfig) -> list[Outputs]:
+    """Of the training and the held-out images."""
+    return [
+        outputs(given, manifest.usable(split), views, "features", trainer)
+        for split, views in (("train", given.views), ("val", 1))
+    ]
+
+
+def read(given: argparse.Namespace, part: Manifest, trainer: TrainerConfig) -> None:
+    """Every image's logits once, in random order; the checksums are read before."""
+    values = outputs(given, part, given.views, "logits", trainer)
+    items = list(EpochSampler(len(part), given.views, 0))
+    for start in range(0, len(items), BATCH):
+        rows, views = (list(column) for column in zip(*items[start : start + BATCH], strict=True))
+        values[rows, views]
+
+
+def head(given: argparse.Namespace, manifest: Manifest, trainer: TrainerConfig) -> None:
+    """Some epochs of the product's head; the features are there, their checksums are read before."""
+    parts = [manifest.usable("train"), manifest.usable("val")]
+    datasets = [
+        FeatureDataset(part, values) for part, values in zip(parts, features(given, manifest, trainer), strict=True)
+    ]
+    config = FitConfig(epochs=given.epochs, batch_size=BATCH, lr=1e-3)
+    loaders = (
+        feature_loader(datasets[0], EpochSampler(len(parts[0]), given.views, 0), BATCH),
+        feature_loader(datasets[1], FixedItems(whole_images(len(parts[1]), Rank())), BATCH),
+    )
+    module = head_module(untrained(given.teacher, given.size), parts[0], config)
+    settings: dict[str, Any] = {"name": "head", "folder": given.folder / "fit", "config": config}
+    fit(module, loaders, precision="32-true", context=context_of(given.folder, trainer), **settings)
+
+
+def peak_mib() -> float:
+    """MiB that this process has held at most.
+
+    On Linux from its status: what ``getrusage`` says there, a process inherits from the one that started it.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return round(int(line.split()[1]) / 1024, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1)  # bytes on macOS
+
+
+if __name__ == "__main__":
+    start_like_the_product()
+    main()

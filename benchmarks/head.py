@@ -1,0 +1,183 @@
+"""Training a head: from features computed once, against the usual loop that runs the frozen backbone every epoch.
+
+``python -m benchmarks.head [--images 48] [--views 1] [--model eva02_base_patch14_448 --size 448]``
+On a GPU: ``--images 4096 --held-out 512``.
+
+Both sides read the same files through the same loaders, see the same views, validate after every epoch and train with
+the same batches and optimiser. Ours is the product's own: fill the cache, then fit the head with Lightning, checkpoints
+included. The usual loop is a plain one without Lightning. One of its epochs is measured and multiplied by ``--epochs``.
+A bare pass is the backbone alone, on tensors that are ready on its device, over as many images × views as ours.
+
+The share of the cost that is not the backbone's shrinks with the number of images: 50 epochs take a few seconds even
+over the few dozen images that a CPU can do.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.random_models import (
+    add_trainer_options,
+    context_of,
+    say,
+    start_like_the_product,
+    synthetic_manifest,
+    timed,
+    torch_machine,
+    trainer_of,
+    untrained,
+    write_photographs,
+)
+from data.config import ViewsConfig
+from data.loaders import EpochSampler, FixedItems, ViewDataset, train_loader, whole_image_loader, whole_images
+from data.manifest import Manifest
+from data.views import ViewSpec
+from models.classifier import Classifier
+from models.forward import BATCH_SIZE, device_of
+from models.view_cache import outputs_over_views
+from models.view_outputs import Outputs
+from run.config import FitConfig, TrainerConfig
+from run.fit import fit, resolve_precision
+from run.ranks import Rank
+from train.features import FeatureDataset, feature_loader
+from train.module import TeacherModule, class_weights
+
+SPEC = ViewSpec.of(ViewsConfig())
+DISTINCT_FILES = 256
+
+
+def options() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=48, help="that the head learns from")
+    parser.add_argument("--held-out", type=int, default=8, help="images that every epoch is validated on")
+    parser.add_argument("--views", type=int, default=1, help="of each training image")
+    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--batch-size", type=int, default=64, help="images in a step of the head's optimiser")
+    parser.add_argument("--model", default="eva02_base_patch14_448")
+    parser.add_argument("--size", type=int, default=448, help="its input, in pixels")
+    parser.add_argument("--pixels", type=int, nargs=2, default=(1024, 768), help="width and height of the JPEG files")
+    add_trainer_options(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print one JSON object."""
+    given = options()
+    trainer = trainer_of(given)
+    classifier = untrained(given.model, given.size)
+    config = FitConfig(epochs=given.epochs, batch_size=given.batch_size, lr=1e-3)
+    with tempfile.TemporaryDirectory() as folder:
+        files = min(DISTINCT_FILES, given.images + given.held_out)
+        paths = write_photographs(Path(folder) / "images", files, given.pixels)
+        manifest = synthetic_manifest(paths, {"train": given.images, "val": given.held_out})
+        count = given.images * given.views + given.held_out
+        bare_pass(classifier, trainer, 2)  # what happens once only is over by then
+        bare = timed(lambda: bare_pass(classifier, trainer, count)).seconds
+        say(f"bare pass: {bare:.1f} s for {count} images × views")
+        seconds = ours(classifier, manifest, config, given.views, trainer, Path(folder) / "run")
+        epoch = timed(lambda: usual_epoch(classifier, manifest, config, given.views, trainer)).seconds
+        say(f"one epoch of the usual loop: {epoch:.1f} s")
+    whole = seconds["pass"] + seconds["epochs"]
+    result = {
+        "name": "head",
+        "ratio": given.epochs * epoch / whole,
+        "against": f"the usual loop for {given.epochs} epochs: one epoch measured, times {given.epochs}",
+        "head_training_over_one_pass": whole / bare,
+        "machine": torch_machine(trainer),
+        "model": f"{given.model} at {given.size}, random weights",
+        "images": given.images,
+        "held_out": given.held_out,
+        "views": given.views,
+        "epochs": given.epochs,
+        "seconds": {"bare_pass": bare, "our_pass": seconds["pass"], "our_epochs": seconds["epochs"]}
+        | {"one_usual_epoch": epoch, "usual_epochs_computed": given.epochs * epoch},
+    }
+    print(json.dumps(result))
+
+
+def bare_pass(classifier: Classifier, trainer: TrainerConfig, count: int) -> None:
+    """The backbone on ``count`` images that are ready: batches of normalised tensors on its device."""
+    device = device_of(trainer)
+    classifier.model.to(device).eval()
+    images = torch.rand(min(BATCH_SIZE, count), 3, classifier.spec.size, classifier.spec.size, device=device)
+    with torch.inference_mode(), autocast(device, trainer):
+        for start in range(0, count, BATCH_SIZE):
+            classifier.features(images[: count - start])
+
+
+def autocast(device: torch.device, trainer: TrainerConfig) -> torch.autocast:
+    """As the product runs a frozen transformer."""
+    lower = resolve_precision(trainer, convolutional=False) == "bf16-mixed"
+    return torch.autocast(device.type, torch.bfloat16, enabled=lower)
+
+
+def ours(
+    classifier: Classifier, manifest: Manifest, config: FitConfig, views: int, trainer: TrainerConfig, folder: Path
+) -> dict[str, float]:
+    """Seconds of the pass over images × views, and of all epochs of the head on what it gave."""
+    parts, context = [manifest.usable("train"), manifest.usable("val")], context_of(folder, trainer)
+    precision = resolve_precision(trainer, convolutional=False)
+
+    def features() -> list[Outputs]:
+        settings: dict[str, Any] = {"root": context.folder.cache, "trainer": trainer, "precision": precision}
+        return [
+            outputs_over_views(classifier, "features", part, number, SPEC, **settings)
+            for part, number in zip(parts, (views, 1), strict=True)
+        ]
+
+    filled = timed(features)
+    say(f"our pass: {filled.seconds:.1f} s")
+    module = head_module(classifier, parts[0], config)
+
+    def epochs() -> None:
+        datasets = [FeatureDataset(part, values) for part, values in zip(parts, filled.value, strict=True)]
+        loaders = (
+            feature_loader(datasets[0], EpochSampler(len(parts[0]), views, 0), config.batch_size),
+            feature_loader(datasets[1], FixedItems(whole_images(len(parts[1]), Rank())), config.batch_size),
+        )
+        fit(module, loaders, name="head", folder=folder, config=config, precision="32-true", context=context)
+
+    seconds = timed(epochs).seconds
+    say(f"our {config.epochs} epochs: {seconds:.1f} s")
+    return {"pass": filled.seconds, "epochs": seconds}
+
+
+def head_module(classifier: Classifier, part: Manifest, config: FitConfig) -> TeacherModule:
+    """The product's head with its loss."""
+    return TeacherModule.of_head(classifier, config, class_weights(part.targets(), "none", part.labels))
+
+
+def usual_epoch(
+    classifier: Classifier, manifest: Manifest, config: FitConfig, views: int, trainer: TrainerConfig
+) -> None:
+    """Every image through reading, the frozen backbone and a step of the head; then the held-out ones."""
+    parts, device = [manifest.usable("train"), manifest.usable("val")], device_of(trainer)
+    datasets = [ViewDataset(part, classifier.spec.render, SPEC) for part in parts]
+    sizes = {"batch_size": min(config.batch_size, len(parts[0])), "workers": trainer.workers}
+    loaders = (
+        train_loader(datasets[0], EpochSampler(len(parts[0]), views, 0), **sizes),
+        whole_image_loader(datasets[1], len(parts[1]), rank=Rank(), **sizes),
+    )
+    classifier.model.to(device).eval()
+    module = head_module(classifier, parts[0], config).to(device)
+    optimizer = torch.optim.AdamW(module.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    for loader, learn in zip(loaders, (True, False), strict=True):
+        for batch in loader:
+            with torch.inference_mode(), autocast(device, trainer):
+                features = classifier.features(classifier.normalise(batch["image"].to(device)))
+            inputs = {"features": features.float().clone(), "target": batch["target"].to(device)}
+            loss = module.losses(inputs)["loss"]
+            if learn:
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+
+
+if __name__ == "__main__":
+    start_like_the_product()
+    main()
