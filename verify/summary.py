@@ -27,12 +27,12 @@ def show(certificate: dict[str, Any], release: Path) -> None:
     console.print(f"{certificate['name']}: {certificate['test']['groups']:,} test images")
     criteria = {(criterion["name"], criterion["file"]): criterion for criterion in certificate["criteria"]}
     for model, facts in certificate["models"].items():
-        narrow = (0, 1, 0, 0)  # so that eight columns fit into 80 characters
+        narrow = (0, 1, 0, 0)  # so that nine columns fit into 80 characters
         table = Table(title=model, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=narrow)
         table.add_column("file", min_width=8)
         mild = ["too mild"] if _under_call(facts) else []
-        for heading in ("accuracy", *mild, "agreement", "at least", "parity", "MB", "ms p50/p95"):
-            table.add_column(heading, justify="right")
+        for heading in ("accuracy", "interval", *mild, "agrees", "at least", "parity", "MB", "ms p50/p95"):
+            table.add_column(heading, justify="right", no_wrap=True)
         for file, found in facts["files"].items():
             cells = _cells(found, criteria.get(("agreement", file)), criteria.get(("parity", file)))
             table.add_row(KINDS[file.split("/", 1)[1]], *cells)
@@ -45,13 +45,14 @@ def show(certificate: dict[str, Any], release: Path) -> None:
 def _cells(found: dict[str, Any], agreement: dict[str, Any] | None, parity: dict[str, Any] | None) -> list[str | Text]:
     accuracy, latency, under = found["accuracy"], found["latency_ms"], _under_call(found)
     return [
-        f"{accuracy['rate']:.1%} ({100 * accuracy['lower']:.1f}–{100 * accuracy['upper']:.1f})",
+        f"{accuracy['rate']:.1%}",
+        f"{100 * accuracy['lower']:.1f}–{100 * accuracy['upper']:.1f}",
         *([f"{under[1]['rate']:.1%}"] if under else []),
         f"{agreement['rate']:.1%}" if agreement else "",
         _colored(f"{agreement['lower']:.1%}", agreement["verdict"]) if agreement else "",
         _colored(f"{parity['largest']:.0e}", parity["verdict"]) if parity else "",
         f"{found['bytes'] / 1e6:.1f}",
-        f"{latency['p50']:.1f}/{latency['p95']:.1f}",
+        "/".join(f"{ms:.0f}" if ms >= 100 else f"{ms:.1f}" for ms in (latency["p50"], latency["p95"])),
     ]
 
 
@@ -82,7 +83,7 @@ def _explain(certificate: dict[str, Any], release: Path) -> None:
         f"accuracy: {'' if exclusive(kind) else 'every label right, '}with {confidence:.0%} interval; always saying "
         f"{_majority(test['majority'])} would be right on {test['majority']['rate']:.1%}\n"
         + (f"too mild: by {under[0]} labels or more\n" if under else "")
-        + f"agreement: {choice(kind)} as the teacher's fp32 file; 'at least' is the exact one-sided "
+        + f"agrees: {choice(kind)} as the teacher's fp32 file; 'at least' is the exact one-sided "
         f"{confidence:.0%} bound, target {target:.0%}\n"
         "parity: largest difference of a probability from PyTorch; ms: one image on one thread"
     )
