@@ -25,14 +25,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.random_models import machine
 from data.config import DataConfig, ViewsConfig
 from data.labels import LabelSet
 from data.manifest import Manifest
 from data.prepare import prepare
 from data.views import ViewSpec
 from run.folder import RunFolder
-from tests.support import elpv_rows
 
 LABELS = LabelSet(("a", "b", "c", "d"), "nominal")
 PHOTOGRAPHS = 1500
@@ -50,6 +48,8 @@ def main() -> None:
     if options.one:
         print(json.dumps(one_size(options.one)))
         return
+    from benchmarks.random_models import machine  # torch, which must not count as memory that prepare takes
+
     with tempfile.TemporaryDirectory() as folder:
         rate = rates(Path(folder))
         growth = []
@@ -104,6 +104,8 @@ def pillow_loop(paths: list[Path]) -> None:
 
 def write_photographs(folder: Path) -> list[Path]:
     """JPEG files of 2 × 2 photographs each, in label folders."""
+    from tests.support import elpv_rows  # torch again
+
     sources = [path for path, _ in elpv_rows()]
     generator = np.random.default_rng(0)
     paths = []
