@@ -154,22 +154,24 @@ def one_size(root: Path) -> dict[str, object]:
             (root / f"new{number}.bmp").write_bytes(data)
             table.write(f"new{number}.bmp,a\n")
     seconds["ten_new"] = timed(prepare, run, LABELS, config)
-    peak = {"prepare": _peak(resource.RUSAGE_SELF), "largest_worker": _peak(resource.RUSAGE_CHILDREN)}
+    largest_worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20  # KiB on Linux
+    peak = {"prepare": _peak(), "largest_worker": round(largest_worker, 3)}
     from data.loaders import ViewDataset  # torch, which prepare does without
 
-    peak["torch_imported"] = _peak(resource.RUSAGE_SELF)
+    peak["torch_imported"] = _peak()
     started = time.perf_counter()
     manifest = Manifest.read(run.manifest, LABELS)
     dataset = ViewDataset(manifest.usable("train"), _pixels, ViewSpec.of(ViewsConfig()))
     dataset[0, 1]
     seconds["load"] = time.perf_counter() - started
-    peak["load"] = _peak(resource.RUSAGE_SELF)
+    peak["load"] = _peak()
     return {"seconds": {name: round(value, 1) for name, value in seconds.items()}, "peak_gib": peak}
 
 
-def _peak(who: int) -> float:
-    """GiB at most so far."""
-    return round(resource.getrusage(who).ru_maxrss / 2**20, 3)  # KiB on Linux
+def _peak() -> float:
+    """GiB that this process held at most so far. ``ru_maxrss`` would count the process it was forked from."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return round(int(status.split("VmHWM:")[1].split()[0]) / 2**20, 3)
 
 
 def _pixels(image: Image.Image, view: object) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
