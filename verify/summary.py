@@ -31,7 +31,7 @@ def show(certificate: dict[str, Any], release: Path) -> None:
         table = Table(title=model, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=narrow)
         table.add_column("file", min_width=8)
         mild = ["too mild"] if _under_call(facts) else []
-        for heading in ("accuracy", "interval", *mild, "agrees", "at least", "parity", "MB", "ms p50/p95"):
+        for heading in ("right", "interval", *mild, "agrees", "bound", "parity", "MB", "p50/p95"):
             table.add_column(heading, justify="right", no_wrap=True)
         for file, found in facts["files"].items():
             cells = _cells(found, criteria.get(("agreement", file)), criteria.get(("parity", file)))
@@ -80,12 +80,12 @@ def _explain(certificate: dict[str, Any], release: Path) -> None:
     agreements = [criterion for criterion in certificate["criteria"] if criterion["name"] == "agreement"]
     confidence, target = agreements[0]["confidence"], agreements[0]["target"]
     console.print(
-        f"accuracy: {'' if exclusive(kind) else 'every label right, '}with {confidence:.0%} interval; always saying "
+        f"right: {'' if exclusive(kind) else 'every label right, '}with {confidence:.0%} interval; always saying "
         f"{_majority(test['majority'])} would be right on {test['majority']['rate']:.1%}\n"
         + (f"too mild: by {under[0]} labels or more\n" if under else "")
-        + f"agrees: {choice(kind)} as the teacher's fp32 file; 'at least' is the exact one-sided "
+        + f"agrees: {choice(kind)} as the teacher's fp32 file; 'bound' is the exact one-sided "
         f"{confidence:.0%} bound, target {target:.0%}\n"
-        "parity: largest difference of a probability from PyTorch; ms: one image on one thread"
+        "parity: largest difference of a probability from PyTorch; p50/p95: ms for one image on one thread"
     )
     for criterion in agreements:
         if criterion["verdict"] == "INCONCLUSIVE":
