@@ -1,6 +1,5 @@
 """The listing: what a source says of its images, as one table, before any image is read."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -10,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data.manifest import table_digest
 from data.readers.record import Record
 from data.storage import fingerprint, is_remote
 from run.errors import UserError, listed
@@ -50,10 +50,7 @@ def collect(records: Iterable[Record]) -> pa.Table:
 
 def listing_digest(table: pa.Table) -> str:
     """SHA-256 of everything listed but the places in the source: it changes when a file, label or split does."""
-    digest = hashlib.sha256()
-    for batch in table.drop_columns(["where"]).combine_chunks().to_batches(BATCH):
-        digest.update(repr(batch.to_pydict()).encode())
-    return digest.hexdigest()
+    return table_digest(table.drop_columns(["where"]))
 
 
 def _batches(records: Iterable[Record], absent: list[str]) -> Iterator[pa.RecordBatch]:

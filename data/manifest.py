@@ -75,7 +75,7 @@ class Manifest:
             raise UserError(f"{path} is not there: run `pocketeva prepare` first")
         table = pq.read_table(path)
         stored = json.loads(table.schema.metadata[b"labels"])
-        labels.require_equal(LabelSet(tuple(stored["names"]), stored["kind"]), str(path))
+        labels.require_equal(LabelSet.of_json(stored), str(path))
         return cls(labels, table)
 
     def write(self, path: Path, **notes: Json) -> None:
@@ -93,11 +93,8 @@ class Manifest:
 
     def digest(self, *splits: str) -> str:
         """Names what these splits teach: the label set, images, targets, splits and groups, wherever the files lie."""
-        table = self.usable(*splits).table.select(["image_id", "target", "split", "group"]).combine_chunks()
-        sha = hashlib.sha256(self.labels.digest.encode())
-        for batch in table.to_batches(DIGESTED):
-            sha.update(repr(batch.to_pydict()).encode())
-        return sha.hexdigest()
+        table = self.usable(*splits).table.select(["image_id", "target", "split", "group"])
+        return table_digest(table, self.labels.digest)
 
     def column(self, name: str) -> list[Any]:
         """One column as Python values."""
@@ -115,3 +112,11 @@ class Manifest:
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+
+def table_digest(table: pa.Table, prefix: str = "") -> str:
+    """SHA-256 of a prefix and a table's values, however they are stored."""
+    sha = hashlib.sha256(prefix.encode())
+    for batch in table.combine_chunks().to_batches(DIGESTED):
+        sha.update(repr(batch.to_pydict()).encode())
+    return sha.hexdigest()

@@ -66,7 +66,7 @@ def prepare(
     manifest = _manifest(labels, table, groups, split, status)
     found = audit(manifest, groups, crossing, promise)
     require_images(found, labels.names)
-    manifest.write(run.manifest, splits=asdict(config.splits))
+    manifest.write(run.manifest, draw=_draw(config))
     write_json(run.data / "audit.json", found)
     run.mark_done("prepare", inputs, [run.manifest, run.data / "audit.json"])
     show(found)
@@ -126,18 +126,24 @@ def _splits(run: RunFolder, table: pa.Table, groups: Groups, config: DataConfig)
 
 
 def _recorded(path: Path, table: pa.Table, groups: Groups, config: DataConfig) -> Splits:
-    """The splits of the last manifest, by image and else by group; none if it was drawn with other shares or seed."""
+    """The splits of the last manifest, by image and else by group; none if it was drawn or grouped in another way."""
     nothing = np.full(len(table), NONE, np.int8)
     if not path.is_file():
         return nothing
     notes = pq.read_schema(path).metadata
-    if json.loads(notes.get(b"splits", b"null")) != asdict(config.splits):
+    if json.loads(notes.get(b"draw", b"null")) != _draw(config):
         return nothing
     old = pq.read_table(path, columns=["image_id", "group", "split", "status"])
     old = old.filter(pc.and_(pc.equal(old.column("status"), OK), pc.not_equal(old.column("split"), "unlabeled")))
     of_image = pc.index_in(table.column("image_id"), value_set=old.column("image_id"))
     of_group = pc.index_in(groups.names, value_set=old.column("group")).take(pa.array(groups.group))
     return _numbers(old.column("split").take(pc.coalesce(of_image, of_group)))
+
+
+def _draw(config: DataConfig) -> dict[str, Json]:
+    """What splits are drawn by: recorded ones would tear groups that are made in another way."""
+    near_bits = config.near_duplicate_bits if config.near_duplicates == "group" else None
+    return {**asdict(config.splits), "group_column": config.group_column, "near_duplicate_bits": near_bits}
 
 
 def _numbers(splits: pa.ChunkedArray) -> Splits:

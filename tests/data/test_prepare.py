@@ -279,11 +279,11 @@ def test_prepare__near_duplicates_are_reported_or_kept_together(images: Path, tm
     pairs = [(name, f"{Path(name).stem}-small.png") for name in apart if f"{Path(name).stem}-small.png" in apart]
     assert len(pairs) == 20
     assert any(apart[a]["split"] != apart[b]["split"] for a, b in pairs)
-    again = RunFolder(tmp_path / "again")
-    joined = rows(prepare(again, TWO, config(images, near_duplicates="group")))
+    joined = rows(prepare(run, TWO, config(images, near_duplicates="group")))  # in spite of the recorded splits
     assert all(joined[a]["split"] == joined[b]["split"] for a, b in pairs)
     assert all(joined[a]["group"] == joined[b]["group"] for a, b in pairs)
-    assert audit(again)["near_duplicates"]["crossing_splits"] == 0
+    assert audit(run)["near_duplicates"]["crossing_splits"] == 0
+    assert audit(run)["torn"]["images"] == 0
 
 
 def test_prepare__a_group_column_stays_in_one_split(images: Path, tmp_path: Path) -> None:
@@ -291,7 +291,9 @@ def test_prepare__a_group_column_stays_in_one_split(images: Path, tmp_path: Path
     table = tmp_path / "labels.csv"
     lines = [f"{path},{path.parent.name},patient {number // 2}" for number, path in enumerate(paths)]
     table.write_text("\n".join(["image,label,patient", *lines]))
-    found = rows(prepare(RunFolder(tmp_path / "run"), TWO, config(table, "csv", group_column="patient")))
+    run = RunFolder(tmp_path / "run")
+    prepare(run, TWO, config(table, "csv"))
+    found = rows(prepare(run, TWO, config(table, "csv", group_column="patient")))
     for first, second in zip(paths[::2], paths[1::2], strict=True):
         a, b = found[first.name], found[second.name]
         assert (a["group"], a["split"]) == (b["group"], b["split"])
