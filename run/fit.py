@@ -7,26 +7,25 @@ import signal
 import sys
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from run.config import FitConfig, TrackingConfig, TrainerConfig
+from run.config import FitConfig, TrainerConfig
 from run.console import log
 from run.context import RunContext
 from run.errors import UserError, listed
-from run.files import Json, write_json
+from run.files import write_json
 from run.processes import Processes, data_parallel, seed_apart, share_buffers, synchronise_batch_norm
 from run.ranks import EndedElsewhereError, in_any_process, once, require_processes, this_rank
+from run.tracking import finishing, loggers
 
 Batch = dict[str, Any]
 """What a loader yields: tensors by name, and ``image_id`` (a list of str)."""
@@ -183,7 +182,7 @@ def _run(
         max_epochs=config.epochs,
         gradient_clip_val=config.clip_norm,
         callbacks=extra,
-        logger=_loggers(name, folder, context),
+        logger=loggers(name, folder, context),
         log_every_n_steps=1,
         num_sanity_val_steps=0,
         enable_progress_bar=False,
@@ -197,7 +196,7 @@ def _run(
     module.train()  # Lightning keeps the mode it is given
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
-        with _finishing(context.tracking):
+        with finishing(context.tracking):
             loop.fit(module, *loaders, ckpt_path=last, weights_only=True)
     except SystemExit:
         signal.signal(signal.SIGINT, on_interrupt)
@@ -283,63 +282,6 @@ def resolve_precision(trainer: TrainerConfig, *, convolutional: bool) -> str:
     if trainer.accelerator in ("auto", "cpu") and not torch.backends.mps.is_available():
         return "bf16-mixed" if torch.cpu._is_amx_tile_supported() and not convolutional else "32-true"
     return "32-true"
-
-
-def _loggers(name: str, folder: Path, context: RunContext) -> list[Logger]:
-    tracking = context.tracking
-    loggers: list[Logger] = [CSVLogger(folder, name="log")]
-    if tracking.wandb != "disabled":
-        import wandb
-
-        quiet = wandb.Settings(
-            console="off",
-            disable_code=True,
-            disable_git=True,
-            x_disable_meta=True,
-            x_disable_stats=True,
-            x_save_requirements=False,
-            silent=True,
-            host="",
-        )
-        tracker = WandbLogger(
-            name=name,
-            project=tracking.project,
-            save_dir=folder,
-            mode=tracking.wandb,
-            log_model=False,
-            settings=quiet,
-            config=_without_paths(context.config),
-        )
-        loggers.append(tracker)
-    return loggers
-
-
-@contextmanager
-def _finishing(tracking: TrackingConfig) -> Iterator[None]:
-    """End the tracker's run with the block: Lightning would log the next fit into the same one."""
-    if tracking.wandb == "disabled":
-        yield
-        return
-    import wandb
-
-    try:
-        yield
-    except wandb.Error as error:
-        raise UserError(f"tracking.wandb is {tracking.wandb}: {error} Or set it to offline or disabled.") from error
-    finally:
-        wandb.finish()
-
-
-def _without_paths(config: Json, key: str = "") -> Any:
-    """The config, fit to be shown to others: where images and models lie on this machine is left out."""
-    if isinstance(config, Mapping):
-        return {name: _without_paths(value, name) for name, value in config.items()}
-    if isinstance(config, Sequence) and not isinstance(config, str):
-        return [_without_paths(value) for value in config]
-    if key in ("path", "model") and isinstance(config, str) and config:
-        path = Path(config.removeprefix("local-dir:"))
-        return "a local path" if path.is_absolute() or path.exists() else config
-    return config
 
 
 def _quiet() -> None:

@@ -1,0 +1,71 @@
+"""Where a fit's metrics go."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+
+from run.config import TrackingConfig
+from run.context import RunContext
+from run.errors import UserError
+from run.files import Json
+
+
+def loggers(name: str, folder: Path, context: RunContext) -> list[Logger]:
+    """A CSV file in ``folder/log``, and Weights & Biases if the config asks for it."""
+    tracking = context.tracking
+    found: list[Logger] = [CSVLogger(folder, name="log")]
+    if tracking.wandb != "disabled":
+        import wandb
+
+        quiet = wandb.Settings(
+            console="off",
+            disable_code=True,
+            disable_git=True,
+            x_disable_meta=True,
+            x_disable_stats=True,
+            x_save_requirements=False,
+            silent=True,
+            host="",
+        )
+        tracker = WandbLogger(
+            name=name,
+            project=tracking.project,
+            save_dir=folder,
+            mode=tracking.wandb,
+            log_model=False,
+            settings=quiet,
+            config=_without_paths(context.config),
+        )
+        found.append(tracker)
+    return found
+
+
+@contextmanager
+def finishing(tracking: TrackingConfig) -> Iterator[None]:
+    """End the tracker's run with the block: Lightning would log the next fit into the same one."""
+    if tracking.wandb == "disabled":
+        yield
+        return
+    import wandb
+
+    try:
+        yield
+    except wandb.Error as error:
+        raise UserError(f"tracking.wandb is {tracking.wandb}: {error} Or set it to offline or disabled.") from error
+    finally:
+        wandb.finish()
+
+
+def _without_paths(config: Json, key: str = "") -> Any:
+    """The config, fit to be shown to others: where images and models lie, here or in a bucket, is left out."""
+    if isinstance(config, Mapping):
+        return {name: _without_paths(value, name) for name, value in config.items()}
+    if isinstance(config, Sequence) and not isinstance(config, str):
+        return [_without_paths(value) for value in config]
+    if key in ("path", "image_root", "model") and isinstance(config, str) and config:
+        path = Path(config.removeprefix("local-dir:"))
+        return "a private place" if "://" in config or path.is_absolute() or path.exists() else config
+    return config
