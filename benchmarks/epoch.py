@@ -18,11 +18,9 @@ import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
 
 from benchmarks.random_models import (
     add_trainer_options,
@@ -38,14 +36,16 @@ from benchmarks.random_models import (
     untrained,
     write_photographs,
 )
+from benchmarks.steps import steps_of
 from data.config import ViewsConfig
-from data.loaders import EpochSampler, Item, ViewDataset, load, to_chw, train_loader
+from data.loaders import EpochSampler, ViewDataset, train_loader
 from data.manifest import Manifest
 from data.views import ViewSpec
 from distill.config import StudentConfig
 from distill.module import StudentModule
+from distill.teacher import LiveTeacher
 from models.classifier import Classifier
-from models.forward import Forward, Output, device_of, forward_of
+from models.forward import Output, forward_of
 from models.view_cache import ViewCache
 from models.view_outputs import HeadLogits, ViewOutputs
 from run.config import FitConfig, TrainerConfig
@@ -127,7 +127,7 @@ def cached(folder: Path, teacher: Classifier, output: Output, manifest: Manifest
     """Logits of the manifest's views out of a cache of random numbers."""
     width = teacher.feature_width if output == "features" else len(teacher.labels)
     cache, small = ViewCache(folder, random_key(teacher, output, width, SPEC)), untrained("test_vit", 32)
-    cache.fill(manifest, views, random_forward(width), small.spec, SPEC, workers=2)
+    cache.fill(manifest, views, random_forward(width), small.spec, SPEC, batch_size=lambda: 128, workers=2)
     outputs = cache.read(manifest.column("image_id"), views)
     return HeadLogits(teacher, outputs) if output == "features" else outputs
 
@@ -159,73 +159,36 @@ def plain_epoch(student: Classifier, manifest: Manifest, given: argparse.Namespa
 def live_seconds(
     student: Classifier, teacher: Classifier, manifest: Manifest, given: argparse.Namespace, trainer: TrainerConfig
 ) -> float:
-    """Seconds an image with a teacher that runs on its own render of each view."""
+    """Seconds an image with a live teacher, which is shown its own render of each view."""
     part = Manifest(manifest.labels, manifest.table.slice(0, given.live_images))
-    loader: DataLoader[Any] = train_loader(
-        TwoRenders(part, student, teacher),
-        EpochSampler(len(part), given.views, 0),
-        batch_size=given.live_batch_size,
-        workers=trainer.workers,
-    )
+    dataset = ViewDataset(part, student.spec.render, SPEC, teacher_render=teacher.spec.render)
+    sampler = EpochSampler(len(part), None, 0)
+    loader = train_loader(dataset, sampler, batch_size=given.live_batch_size, workers=trainer.workers)
     forward = forward_of(teacher, "logits", trainer, resolve_precision(trainer, convolutional=False))
-    learn = step(student, "kl", given.live_batch_size, trainer)
+    live, learn = LiveTeacher(forward, 0.0, 0), step(student, "kl", given.live_batch_size, trainer)
     forward(torch.zeros(1, 3, teacher.spec.size, teacher.spec.size, dtype=torch.uint8))
 
     def epoch() -> int:
-        return sum(taught(batch, forward, learn) for batch in loader)
+        images = 0
+        for number, batch in enumerate(loader):
+            live.answer(batch, 0, number)
+            learn(batch)
+            images += len(batch["image"])
+        return images
 
     taken = timed(epoch)
     say(f"live: {taken.seconds:.1f} s for {taken.value} images")
     return taken.seconds / taken.value
 
 
-def taught(batch: Batch, forward: Forward, learn: Callable[[Batch], None]) -> int:
-    """Run the teacher, then a step; the number of images."""
-    batch["teacher"] = torch.from_numpy(forward(batch["teacher_image"]))
-    learn(batch)
-    return len(batch["image"])
-
-
-class TwoRenders(ViewDataset):
-    """``ViewDataset`` with the teacher's render of the view beside the student's, ``teacher_image``; decoded once."""
-
-    def __init__(self, manifest: Manifest, student: Classifier, teacher: Classifier) -> None:
-        super().__init__(manifest, student.spec.render, SPEC)
-        self._teacher_render = teacher.spec.render
-
-    def __getitem__(self, item: Item) -> dict[str, Any]:
-        row, index = item
-        image_id, image = self._ids[row].as_py(), load(self._uris[row].as_py())
-        view = SPEC.draw(image_id, index, *image.size)
-        return {
-            "image": to_chw(self._render(image, view)),
-            "teacher_image": to_chw(self._teacher_render(image, view)),
-            "target": self._targets[row],
-            "labelled": self._labelled[row].astype("float32"),
-        }
-
-
-def step(student: Classifier, loss: Any, batch_size: int, trainer: TrainerConfig) -> Callable[[Batch], None]:
+def step(
+    student: Classifier, loss: Literal["kl", "labels"], batch_size: int, trainer: TrainerConfig
+) -> Callable[[Batch], None]:
     """One step of the product's student module with AdamW."""
-    device = device_of(trainer)
     fit = FitConfig(epochs=1, batch_size=batch_size, lr=1e-4)
-    module = StudentModule(student, StudentConfig(name="student", loss=loss, fit=fit)).to(device)
-    module.model.requires_grad_(True).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(module.parameters(), lr=fit.lr)
-    lower = resolve_precision(trainer, convolutional=True) == "bf16-mixed"
-
-    def learn(batch: Batch) -> None:
-        module.train()
-        inputs = {
-            name: value.to(device, non_blocking=True) for name, value in batch.items() if isinstance(value, Tensor)
-        }
-        with torch.autocast(device.type, torch.bfloat16, enabled=lower):
-            value = module.losses(inputs)["loss"]
-        optimizer.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
-    return learn
+    module = StudentModule(student, StudentConfig(name="student", loss=loss, fit=fit))
+    take = steps_of(student.model, lambda batch: module.losses(batch)["loss"], fit, trainer)
+    return lambda batch: take(batch, 1.0)
 
 
 if __name__ == "__main__":

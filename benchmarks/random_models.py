@@ -6,7 +6,6 @@ And what the benchmarks of the view cache share: photographs as files, manifests
 import argparse
 import hashlib
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,10 +24,11 @@ from PIL import Image
 from data.labels import LabelSet
 from data.manifest import Manifest
 from data.views import ViewSpec
-from export.int8 import Int8Result, quantize
-from export.int8_config import Int8Config
+from export.int8.config import Int8Config
+from export.int8.quantize import Int8Result, quantize
 from export.onnx_file import write_onnx
 from export.reparameterize import fuse
+from export.runtime import processor
 from models.cache_key import CacheKey, Layout
 from models.classifier import Classifier, build, size_args, spec_of
 from models.forward import Output
@@ -87,12 +87,7 @@ def export_both(classifier: Classifier, folder: Path, images: list[Image.Image])
 
 def machine() -> str:
     """Processor, cores and runtime."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        found = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        name = found[0] if found else name
-    return f"{name}, {os.cpu_count()} cores, onnxruntime {ort.__version__}"
+    return f"{processor()}, {os.cpu_count()} cores, onnxruntime {ort.__version__}"
 
 
 def torch_machine(trainer: TrainerConfig) -> str:
@@ -108,9 +103,9 @@ def labels_of(count: int) -> LabelSet:
     return LabelSet(tuple(f"label {index}" for index in range(count)), "nominal")
 
 
-def untrained(name: str, size: int, labels: LabelSet = LABELS) -> Classifier:
-    """A timm model that squashes its input, always with the same random weights."""
-    torch.manual_seed(0)
+def untrained(name: str, size: int, labels: LabelSet = LABELS, seed: int = 0) -> Classifier:
+    """A timm model that squashes its input, with a seed's random weights."""
+    torch.manual_seed(seed)
     classifier = build(name, labels, key="model", pretrained=False, image_size=size)
     return replace(classifier, spec=classifier.spec.squashed())
 

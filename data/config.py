@@ -1,10 +1,11 @@
 """Config sections for labels, images, splits and views. Nothing here imports torch."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from run.config import require
+from run.files import Json
 
 Kind = Literal["nominal", "ordinal", "multilabel"]
 Format = Literal[
@@ -149,8 +150,14 @@ class DataConfig(SourceConfig):
 class ViewsConfig:
     """The views of each training image that the teacher is run over and the student learns from."""
 
-    count: int = 8
-    """Views per image, the whole image as it is among them."""
+    count: int | Literal["live"] = 8
+    """Views per image that the teacher is run over once, the whole image as it is among them; every epoch learns from
+    one of them. ``live``: the teacher runs on a fresh view of every image in every epoch of every student instead, and
+    a teacher in ``head`` mode is trained on whole images."""
+    live: float = 0.0
+    """Share of each student's epochs, the last ones, in which the teacher runs on fresh views."""
+    mixup: float = 0.0
+    """Where the teacher is live, images are blended in pairs, with shares from Beta(mixup, mixup); 0 never blends."""
     crop_scale: tuple[float, float] = (0.5, 1.0)
     """Smallest and largest share of the image's area in a crop."""
     crop_ratio: tuple[float, float] = (0.75, 1.333)
@@ -167,10 +174,43 @@ class ViewsConfig:
     """Saturation factors are drawn from 1 ± this."""
 
     def __post_init__(self) -> None:
-        require(self.count >= 1, "views.count", self.count, "1 or more")
+        all_live = self.count == "live"
+        require(all_live or self.cached >= 1, "views.count", self.count, "1 or more, or live")
+        require(0 <= self.live <= 1, "views.live", self.live, "between 0 and 1")
+        require(
+            not (all_live and self.live),
+            "views.live",
+            self.live,
+            "0 where views.count is live: every epoch is live then",
+        )
+        require(0 <= self.mixup < math.inf, "views.mixup", self.mixup, "0 or more, and finite")
+        require(
+            self.live_share > 0 or self.mixup == 0,
+            "views.mixup",
+            self.mixup,
+            f"0 where views.count is {self.count} and views.live is 0: what is cached was said of single images",
+        )
         for key, top in (("crop_scale", 1.0), ("crop_ratio", float("inf"))):
             low_high = getattr(self, key)
             ordered = 0 < low_high[0] <= low_high[1] <= top
             require(ordered, f"views.{key}", low_high, "two positive numbers, the smaller first (scales up to 1)")
         for key in ("brightness", "contrast", "saturation"):
             require(0 <= getattr(self, key) < 1, f"views.{key}", getattr(self, key), "at least 0 and below 1")
+
+    @property
+    def cached(self) -> int:
+        """Views per training image that are cached where a cache is asked for; fresh ones are numbered from here on."""
+        return 1 if self.count == "live" else self.count
+
+    @property
+    def live_share(self) -> float:
+        """Share of each student's epochs in which the teacher is live."""
+        return 1.0 if self.count == "live" else self.live
+
+    def live_from(self, epochs: int) -> int:
+        """The first of so many epochs, counted from 0, in which the teacher is live; ``epochs`` if it never is."""
+        return epochs - math.ceil(round(epochs * self.live_share, 6))  # rounded: 0.1 · 30 is a little over 3
+
+    def drawing(self) -> dict[str, Json]:
+        """What views are drawn from: the keys that say neither how many there are nor who is taught with them."""
+        return {key: value for key, value in asdict(self).items() if key not in ("count", "live", "mixup")}

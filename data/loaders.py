@@ -26,6 +26,10 @@ Render = Callable[[Image.Image, View], NDArray[np.uint8]]
 class ViewValues(Protocol):
     """An array [rows, views, C], or what is indexed like one and read only where it is asked for."""
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows, views, C."""
+
     def __getitem__(self, key: Any, /) -> NDArray[np.floating]:
         """Values [..., C]."""
 
@@ -37,17 +41,26 @@ Item = tuple[int, int]
 class ViewDataset(Dataset[dict[str, Any]]):
     """Renders of (row, view) items, with the row's target.
 
-    An example holds ``image`` (uint8 [3, S, S]), ``target`` (float32 [C]), ``labelled`` (1.0 or 0.0), ``image_id``, and
-    ``teacher`` (float32 [C], the teacher's logits for that very view) where ``teacher`` is given.
+    An example holds ``image`` (uint8 [3, S, S]), ``target`` (float32 [C]), ``labelled`` (1.0 or 0.0) and ``image_id``.
+    Where there is a teacher, it also holds what that said of the very view, ``teacher`` (logits, float32 [C]), or for a
+    view of which it has said nothing yet, its own render of it, ``teacher_image`` (uint8 [3, T, T]).
 
     Args:
         manifest: the rows.
         render: turns an image and a view into pixels.
         spec: draws the views.
         teacher: logits [rows, views, C]; an item's view indexes into it.
+        teacher_render: as ``render``, for the teacher; null where ``teacher`` knows all views that are asked for.
     """
 
-    def __init__(self, manifest: Manifest, render: Render, spec: ViewSpec, teacher: ViewValues | None = None) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        render: Render,
+        spec: ViewSpec,
+        teacher: ViewValues | None = None,
+        teacher_render: Render | None = None,
+    ) -> None:
         self._uris = manifest.table.column("uri").combine_chunks()  # Arrow, not lists: worker processes share it
         self._ids = manifest.table.column("image_id").combine_chunks()
         self._targets = manifest.targets()
@@ -55,6 +68,8 @@ class ViewDataset(Dataset[dict[str, Any]]):
         self._render = render
         self._spec = spec
         self._teacher = teacher
+        self._teacher_render = teacher_render
+        self._known_views = 0 if teacher is None else teacher.shape[1]
 
     def __getitem__(self, item: Item) -> dict[str, Any]:
         row, index = item
@@ -67,7 +82,9 @@ class ViewDataset(Dataset[dict[str, Any]]):
             "labelled": np.float32(self._labelled[row]),
             "image_id": image_id,
         }
-        if self._teacher is not None:
+        if self._teacher_render is not None and index >= self._known_views:
+            example["teacher_image"] = to_chw(self._teacher_render(image, view))
+        elif self._teacher is not None:
             example["teacher"] = self._teacher[row, index].astype(np.float32)
         return example
 
@@ -80,21 +97,25 @@ class EpochSampler(Sampler[Item]):
 
     Args:
         rows: how many.
-        views: the views to go through; the image in row r gets view (epoch + r) mod ``views``. Null gives view
-            ``epoch + 1``, a fresh one each epoch.
+        views: the views to go through; the image in row r gets view (epoch + r) mod ``views``. Null is as 1 view and
+            fresh ones from the start: view ``epoch + 1`` of every image.
         seed: of the order.
         rank: this process.
+        fresh_from: in this epoch every image gets view ``views``, in the next the one after that, and so on, so that
+            none comes twice; null never goes beyond ``views``.
 
     Raises:
         UserError: there are fewer rows than processes.
     """
 
-    def __init__(self, rows: int, views: int | None, seed: int, rank: Rank | None = None) -> None:
+    def __init__(
+        self, rows: int, views: int | None, seed: int, rank: Rank | None = None, *, fresh_from: int | None = None
+    ) -> None:
         self._rank = rank or this_rank()
         if rows < self._rank.world:
             raise UserError(f"{rows} training images are too few for {self._rank.world} processes")
         self._rows = rows
-        self._views = views
+        self._views, self._fresh_from = (1, 0) if views is None else (views, fresh_from)
         self._seed = seed
         self._epoch = 0
 
@@ -105,10 +126,15 @@ class EpochSampler(Sampler[Item]):
     def __iter__(self) -> Iterator[Item]:
         order = np.random.default_rng((self._seed, self._epoch)).permutation(self._rows)
         for row in order[self._rank.number :: self._rank.world][: len(self)].tolist():
-            yield row, self._epoch + 1 if self._views is None else (self._epoch + row) % self._views
+            yield row, self._view_of(row)
 
     def __len__(self) -> int:
         return self._rows // self._rank.world
+
+    def _view_of(self, row: int) -> int:
+        if self._fresh_from is not None and self._epoch >= self._fresh_from:
+            return self._views + self._epoch - self._fresh_from
+        return (self._epoch + row) % self._views
 
 
 def train_loader(

@@ -43,8 +43,9 @@ def build_cache(context: RunContext, manifest: Manifest, config: TeacherConfig, 
         raise UserError("a fully fine-tuned teacher has nothing to cache before it is trained: run `pocketeva train`")
     for output, classifier in models:
         in_head_mode = config.mode == "head"
-        learnt = ("train", "unlabeled") if in_head_mode or output == "logits" else ("train",)
-        asked = [(learnt, views.count, context.working_size), (("val",), 1, context.working_size)]
+        learnt = _learnt_from_cache(output, config, views)
+        asked = [(learnt, views.cached, context.working_size)] if learnt else []
+        asked.append((("val",), 1, context.working_size))
         if in_head_mode:
             asked.append((("calibration",), 1, None))
         for splits, count, size in asked:
@@ -91,7 +92,8 @@ def check_cache(
     for output, classifier in _cached_models(context, manifest, config):
         for size, part in parts.items():
             spec = ViewSpec.of(views, size)
-            key = CacheKey.of(classifier, output, spec, _precision(context))
+            compiled = context.trainer.compile_frozen
+            key = CacheKey.of(classifier, output, spec, _precision(context), compiled=compiled)
             if (context.folder.cache / key.folder_name).is_dir():
                 cache = ViewCache(context.folder.cache, key)
                 forward = forward_of(classifier, output, context.trainer, key.precision)
@@ -104,6 +106,13 @@ def check_cache(
     for folder, difference in found.items():
         _show(folder, difference)
     return all(difference.passes for difference in found.values())
+
+
+def _learnt_from_cache(output: Output, config: TeacherConfig, views: ViewsConfig) -> tuple[str, ...]:
+    """The splits whose views are learnt from this output in training, by the teacher's head or by students."""
+    by_head = ("train",) if output == "features" else ()
+    students_ask = views.live_share < 1 and (output == "logits" or config.mode == "head")
+    return ("train", "unlabeled") if students_ask else by_head
 
 
 def _cached_models(context: RunContext, manifest: Manifest, config: TeacherConfig) -> list[tuple[Output, Classifier]]:

@@ -1,25 +1,31 @@
 """Stage 2: train students from what the teacher said of each view."""
 
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import NamedTuple
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Callback
 
 from data.config import ViewsConfig
-from data.loaders import EpochSampler, ViewDataset, train_loader, whole_image_loader
+from data.loaders import EpochSampler, Render, ViewDataset, train_loader, whole_image_loader
 from data.manifest import Manifest
 from data.views import ViewSpec
 from data.working import warn_if_enlarged, with_copies
 from distill.config import StudentConfig
 from distill.module import StudentModule
+from distill.teacher import LiveTeacher, live_logits, teacher_logits
 from models import checkpoint
 from models.calibrate import calibrate
 from models.classifier import Classifier, build
 from models.forward import whole_image_logits
 from models.labelled import labelled_rows
 from models.publish import publishing
-from models.view_cache import Passes, outputs_over_views
-from models.view_outputs import HeadLogits, ViewOutputs
+from models.view_cache import Passes
+from models.view_outputs import ViewOutputs
+from run.config import FitConfig
 from run.console import log
 from run.context import RunContext
 from run.files import Json, write_json
@@ -59,7 +65,7 @@ def distill(
         "teacher": None if config.loss == "labels" else teacher.weights_digest(),
         "student": asdict(config),
         "costs": costs,
-        "views": asdict(views),
+        "views": views.drawing() if config.loss == "labels" else asdict(views),
         "working_size": context.working_size,
         "seed": context.seed,
         "precision": context.trainer.precision,
@@ -75,9 +81,8 @@ def distill(
     student = replace(student, spec=student.spec.squashed())
     _warn_if_larger(student, teacher, name)
     warn_if_enlarged(context.working_size, student.spec.size, f"student {name}")
-    passes = Passes()
-    metrics: dict[str, Json] = {"fit": dict(_fit(context, manifest, config, views, teacher, student, costs, passes))}
-    metrics["teacher_passes"] = passes.to_json()
+    fitting = _Fitting(context, manifest, config, views, teacher, student, costs)
+    metrics: dict[str, Json] = {"fit": dict(fitting.fit()), "teacher_passes": fitting.passes.to_json()}
     part, spec = labelled_rows(manifest, "calibration"), ViewSpec.of(views)
     logits = whole_image_logits(student, part, spec, context.trainer, "32-true", f"calibrating {name}")
     metrics["calibration"] = calibration = calibrate(student, logits, part.targets())
@@ -105,78 +110,100 @@ def _warn_if_larger(student: Classifier, teacher: Classifier, name: str) -> None
         log.print(f"Warning: student {name} has {ours / 1e6:.1f} M weights, its teacher only {theirs / 1e6:.1f} M")
 
 
-def teacher_logits(
-    context: RunContext,
-    part: Manifest,
-    views: ViewsConfig,
-    count: int,
-    teacher: Classifier,
-    passes: Passes | None = None,
-) -> ViewOutputs:
-    """The teacher's logits [rows, count, C] for the first ``count`` views of each row.
+class _Lessons(NamedTuple):
+    """What a student is shown in training, and by whom it is taught."""
 
-    A head-mode teacher's come from the features that its head was trained on; any other's from a pass of its own.
-    ``passes`` counts what had to be computed.
-    """
-    in_head_mode = checkpoint.facts_of(context.folder.teacher / "model")["mode"] == "head"
-    outputs = outputs_over_views(
-        teacher,
-        "features" if in_head_mode else "logits",
-        with_copies(part, context.folder, context.working_size),
-        count,
-        ViewSpec.of(views, context.working_size),
-        root=context.folder.cache,
-        trainer=context.trainer,
-        precision=resolve_precision(context.trainer, convolutional=False),
-        passes=passes,
-    )
-    return HeadLogits(teacher, outputs) if in_head_mode else outputs
+    config: FitConfig
+    learnt: ViewDataset
+    sampler: EpochSampler
+    held_out: ViewDataset
+    live_from: int
+    """The first epoch with a live teacher."""
+    callbacks: Sequence[Callback]
 
 
-def _fit(
-    context: RunContext,
-    manifest: Manifest,
-    config: StudentConfig,
-    views: ViewsConfig,
-    teacher: Classifier,
-    student: Classifier,
-    costs: Costs | None,
-    passes: Passes,
-) -> dict[str, float]:
-    workers, folder = context.trainer.workers, context.folder.student(config.name) / "fit"
-    spec = ViewSpec.of(views, context.working_size)
-    manifest = with_copies(manifest.usable("train", "unlabeled", "val"), context.folder, context.working_size)
-    images, held_out = manifest.usable("train", "unlabeled"), manifest.usable("val")
-    if config.loss == "labels":
-        config = _for_as_many_steps(config, images, manifest.usable("train"))
-        images, count = manifest.usable("train"), None
-        datasets = [ViewDataset(part, student.spec.render, spec) for part in (images, held_out)]
-    else:
-        count = views.count
-        datasets = [
-            ViewDataset(part, student.spec.render, spec, teacher_logits(context, part, views, number, teacher, passes))
-            for part, number in ((images, count), (held_out, 1))
-        ]
-    sampler = EpochSampler(len(images), count, context.seed)
-    sizes: dict[str, int] = {"batch_size": config.fit.batch_size, "workers": workers}
-    loaders = (
-        train_loader(datasets[0], sampler, **sizes),
-        whole_image_loader(datasets[1], len(held_out), rank=this_rank(), **sizes),
-    )
-    student.model.requires_grad_(True).to(memory_format=torch.channels_last)  # convolutions train faster so on a CPU
-    return fit(
-        StudentModule(student, config, costs),
-        loaders,
-        name=f"student {config.name}",
-        folder=folder,
-        config=config.fit,
-        precision=resolve_precision(context.trainer, convolutional=True),
-        context=context,
-        callbacks=publishing(context, config.name, student, folder / "best"),
-    )
+@dataclass(frozen=True)
+class _Fitting:
+    """One student's fit, which changes ``student`` in place."""
 
+    context: RunContext
+    manifest: Manifest
+    config: StudentConfig
+    views: ViewsConfig
+    teacher: Classifier
+    student: Classifier
+    costs: Costs | None
+    passes: Passes = field(default_factory=Passes)
+    """How often the teacher was run."""
 
-def _for_as_many_steps(config: StudentConfig, images: Manifest, fewer: Manifest) -> StudentConfig:
-    """More epochs, where an epoch is shorter because unlabelled images are left out."""
-    epochs = round(config.fit.epochs * len(images) / len(fewer))
-    return replace(config, fit=replace(config.fit, epochs=epochs))
+    def fit(self) -> dict[str, float]:
+        """The metrics of the best epoch."""
+        context, name = self.context, self.config.name
+        lessons = self._on_labels() if self.config.loss == "labels" else self._by_the_teacher()
+        folder, config = context.folder.student(name) / "fit", lessons.config
+        sizes: dict[str, int] = {"batch_size": config.batch_size, "workers": context.trainer.workers}
+        learnt = train_loader(lessons.learnt, lessons.sampler, **sizes)
+        held_out = whole_image_loader(lessons.held_out, len(self._part("val")), rank=this_rank(), **sizes)
+        # On a CPU, convolutions train faster in this format.
+        self.student.model.requires_grad_(True).to(memory_format=torch.channels_last)
+        metrics = fit(
+            StudentModule(self.student, self.config, self.costs),
+            (learnt, held_out),
+            name=f"student {name}",
+            folder=folder,
+            config=config,
+            precision=resolve_precision(context.trainer, convolutional=True),
+            context=context,
+            callbacks=[*lessons.callbacks, *publishing(context, name, self.student, folder / "best")],
+        )
+        images = min(len(lessons.sampler), len(learnt) * config.batch_size) * this_rank().world
+        live = images * max(0, int(metrics["epochs"]) - lessons.live_from)
+        self.passes.add(Passes(images_x_views=live, live=live))
+        return metrics
+
+    def _on_labels(self) -> _Lessons:
+        """Fresh views of the labelled images, for as many steps as with a teacher, which is not asked at all."""
+        images = self._part("train")
+        epochs = round(self.config.fit.epochs * len(self._part("train", "unlabeled")) / len(images))
+        learnt, held_out = (ViewDataset(part, self._render, self._spec) for part in (images, self._part("val")))
+        sampler = EpochSampler(len(images), None, self.context.seed)
+        return _Lessons(replace(self.config.fit, epochs=epochs), learnt, sampler, held_out, epochs, [])
+
+    def _by_the_teacher(self) -> _Lessons:
+        """Views of all images: first cached ones, then fresh ones with a live teacher, as far as the config says."""
+        config, views, context = self.config.fit, self.views, self.context
+        images, held_out = self._part("train", "unlabeled"), self._part("val")
+        live_from = views.live_from(config.epochs)
+        known = self._logits(images, views.cached) if live_from > 0 else None
+        callbacks, teacher_render = [], None
+        if live_from < config.epochs:
+            teacher_render = self.teacher.spec.render
+            callbacks = [LiveTeacher(live_logits(context, self.teacher), views.mixup, context.seed)]
+        return _Lessons(
+            config,
+            ViewDataset(images, self._render, self._spec, known, teacher_render),
+            EpochSampler(len(images), views.cached, context.seed, fresh_from=live_from),
+            ViewDataset(held_out, self._render, self._spec, self._logits(held_out, 1)),
+            live_from,
+            callbacks,
+        )
+
+    def _logits(self, part: Manifest, views: int) -> ViewOutputs:
+        return teacher_logits(self.context, part, self.views, views, self.teacher, self.passes)
+
+    def _part(self, *splits: str) -> Manifest:
+        return self._learnable.usable(*splits)
+
+    @cached_property
+    def _learnable(self) -> Manifest:
+        """All that is learnt and validated on, with working copies of large images."""
+        part = self.manifest.usable("train", "unlabeled", "val")
+        return with_copies(part, self.context.folder, self.context.working_size)
+
+    @property
+    def _render(self) -> Render:
+        return self.student.spec.render
+
+    @property
+    def _spec(self) -> ViewSpec:
+        return ViewSpec.of(self.views, self.context.working_size)

@@ -119,6 +119,10 @@ def _plain(message: str) -> str:
     wrong = re.fullmatch(r"Expected a (.+)\. Got value: (.*)", reason)
     if wrong:
         return f"{where} is {wrong[2]}; it must be {wrong[1]}"
+    none_fits = re.fullmatch(r"Does not validate .+? Subtypes: \[(.+?)\] Errors: .+ Given value: (.*)", reason)
+    if none_fits:
+        allowed = none_fits[1].replace("NoneType", "null").replace(", ", " or ")
+        return f"{where} is {none_fits[2]}; it must be {allowed}"
     return f"{where}: {reason}" if where else reason
 
 

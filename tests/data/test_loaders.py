@@ -74,6 +74,15 @@ def test_epoch_sampler__without_a_count_each_epoch_has_fresh_views() -> None:
         assert {view for _, view in items(sampler, epoch)} == {epoch + 1}
 
 
+def test_epoch_sampler__goes_on_with_fresh_views_that_none_has_had() -> None:
+    sampler, cached = EpochSampler(10, 4, seed=0, fresh_from=3), EpochSampler(10, 4, seed=0)
+    assert [items(sampler, epoch) for epoch in range(3)] == [items(cached, epoch) for epoch in range(3)]
+    assert [{view for _, view in items(sampler, epoch)} for epoch in (3, 4, 5)] == [{4}, {5}, {6}]
+    assert [row for row, _ in items(sampler, 4)] == [row for row, _ in items(cached, 4)]
+    always, fresh = EpochSampler(10, 1, seed=0, fresh_from=0), EpochSampler(10, None, seed=0)
+    assert items(always, 7) == items(fresh, 7), "the whole image is never among them"
+
+
 @pytest.mark.parametrize(("batch_size", "sizes"), [(4, [4, 4]), (5, [5, 5]), (10, [10]), (11, [10]), (64, [10])])
 def test_train_loader__drops_a_last_batch_unless_it_is_the_only_one(batch_size: int, sizes: list[int]) -> None:
     loader = train_loader(dataset(), EpochSampler(10, 2, seed=0), batch_size=batch_size, workers=0)
@@ -112,6 +121,28 @@ def test_view_dataset__examples() -> None:
     assert example["labelled"] == np.float32(1)
     assert np.array_equal(example["teacher"], teacher[3, 2].astype(np.float32))
     assert "teacher" not in dataset()[3, 2]
+
+
+def larger(image: Image.Image, view: View) -> NDArray[np.uint8]:
+    return np.asarray(view.finish(image.crop(view.box).resize((24, 24))))
+
+
+def test_view_dataset__a_view_nobody_was_asked_about_comes_with_the_teachers_own_render() -> None:
+    manifest = Manifest.of(TWO, rows_of([path for path, _ in elpv_rows()[:10]], TWO))
+    known = np.zeros((10, 3, 2), np.float16)
+    mixed = ViewDataset(manifest, render, SPEC, known, larger)
+    assert "teacher_image" not in mixed[3, 2]
+    example = mixed[3, 3]
+    assert "teacher" not in example
+    assert torch.equal(example["image"], dataset()[3, 3]["image"])
+    image = load(manifest.column("uri")[3])
+    view = SPEC.draw(manifest.column("image_id")[3], 3, *image.size)
+    assert torch.equal(example["teacher_image"], to_chw(larger(image, view)))
+    live = ViewDataset(manifest, render, SPEC, teacher_render=larger)
+    assert torch.equal(live[3, 3]["teacher_image"], example["teacher_image"])
+    assert {"teacher", "teacher_image"} & live[3, 0].keys() == {"teacher_image"}
+    with pytest.raises(IndexError):
+        ViewDataset(manifest, render, SPEC, known)[3, 3]
 
 
 def test_view_dataset__image_is_the_render_of_the_drawn_view() -> None:

@@ -83,32 +83,32 @@ def test_distill__a_head_mode_run_is_one_pass_over_the_views(run: RunContext, ma
     learnt, unlabelled = (len(manifest.usable(split)) for split in ("train", "unlabeled"))
     held_out = len(manifest.usable("val", "calibration"))
     teacher = train(run, manifest, HEAD, VIEWS)
-    assert passes(run.folder.teacher) == {"images_x_views": learnt * VIEWS.count + held_out, "cached": 0}
+    assert passes(run.folder.teacher) == {"images_x_views": learnt * VIEWS.cached + held_out, "cached": 0, "live": 0}
     for name in ("phone", "browser"):
         distill(run, manifest, replace(STUDENT, name=name), VIEWS, teacher)
-    asked = (learnt + unlabelled) * VIEWS.count + len(manifest.usable("val"))
-    extra = unlabelled * VIEWS.count
-    assert passes(run.folder.student("phone")) == {"images_x_views": extra, "cached": asked - extra}
-    assert passes(run.folder.student("browser")) == {"images_x_views": 0, "cached": asked}
-    assert seen.count == (learnt + unlabelled) * VIEWS.count + held_out, "every view once, whatever asked for it"
+    asked = (learnt + unlabelled) * VIEWS.cached + len(manifest.usable("val"))
+    extra = unlabelled * VIEWS.cached
+    assert passes(run.folder.student("phone")) == {"images_x_views": extra, "cached": asked - extra, "live": 0}
+    assert passes(run.folder.student("browser")) == {"images_x_views": 0, "cached": asked, "live": 0}
+    assert seen.count == (learnt + unlabelled) * VIEWS.cached + held_out, "every view once, whatever asked for it"
 
     corrected = relabelled(manifest)
     corrected.write(run.folder.manifest)
     again = train(run, corrected, HEAD, VIEWS)
     assert again.weights_digest() != teacher.weights_digest()
-    assert passes(run.folder.teacher) == {"images_x_views": 0, "cached": learnt * VIEWS.count + held_out}
+    assert passes(run.folder.teacher) == {"images_x_views": 0, "cached": learnt * VIEWS.cached + held_out, "live": 0}
     distill(run, corrected, STUDENT, VIEWS, again)
-    assert passes(run.folder.student("phone")) == {"images_x_views": 0, "cached": asked}
+    assert passes(run.folder.student("phone")) == {"images_x_views": 0, "cached": asked, "live": 0}
 
 
 def test_distill__a_fully_tuned_teacher_makes_one_pass_for_all_students(run: RunContext, manifest: Manifest) -> None:
     teacher = train(run, manifest, FULL, VIEWS)
-    assert passes(run.folder.teacher) == {"images_x_views": len(manifest.usable("calibration")), "cached": 0}
+    assert passes(run.folder.teacher) == {"images_x_views": len(manifest.usable("calibration")), "cached": 0, "live": 0}
     for name in ("phone", "browser"):
         distill(run, manifest, replace(STUDENT, name=name), VIEWS, teacher)
-    asked = len(manifest.usable("train")) * VIEWS.count + len(manifest.usable("val"))
-    assert passes(run.folder.student("phone")) == {"images_x_views": asked, "cached": 0}
-    assert passes(run.folder.student("browser")) == {"images_x_views": 0, "cached": asked}
+    asked = len(manifest.usable("train")) * VIEWS.cached + len(manifest.usable("val"))
+    assert passes(run.folder.student("phone")) == {"images_x_views": asked, "cached": 0, "live": 0}
+    assert passes(run.folder.student("browser")) == {"images_x_views": 0, "cached": asked, "live": 0}
 
 
 @pytest.mark.parametrize("mode", ["head", "full", "probe_then_full"])

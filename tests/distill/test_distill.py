@@ -9,8 +9,9 @@ from data.config import ViewsConfig
 from data.manifest import Manifest
 from data.views import ViewSpec
 from distill.config import StudentConfig
-from distill.distill import _warn_if_larger, distill, teacher_logits
+from distill.distill import _warn_if_larger, distill
 from distill.module import StudentModule
+from distill.teacher import teacher_logits
 from models import checkpoint
 from models.classifier import Classifier
 from models.forward import whole_image_logits

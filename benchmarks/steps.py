@@ -1,0 +1,43 @@
+"""A training step in a plain loop, without Lightning, for figures of nothing but the step."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from timm.optim import param_groups_weight_decay
+from torch import Tensor, nn
+
+from models.forward import device_of
+from run.config import FitConfig, TrainerConfig
+from run.fit import Batch, resolve_precision
+
+Loss: TypeAlias = Callable[[Batch], Tensor]
+Step: TypeAlias = Callable[[Batch, float], None]
+"""Takes a batch, and the share of the highest learning rate that is due."""
+
+
+def steps_of(model: nn.Module, loss: Loss, config: FitConfig, trainer: TrainerConfig) -> Step:
+    """AdamW on a convolutional student's loss, on the product's device, in its precision and memory format."""
+    device = device_of(trainer)
+    model.requires_grad_(True).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(param_groups_weight_decay(model, config.weight_decay), lr=config.lr)
+    lower = resolve_precision(trainer, convolutional=True) == "bf16-mixed"
+
+    def step(batch: Batch, share: float) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = config.lr * share
+        with torch.autocast(device.type, torch.bfloat16, enabled=lower):
+            value = loss(on(device, batch))
+        optimizer.zero_grad()
+        value.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return step
+
+
+def on(device: torch.device, batch: Batch) -> Batch:
+    """The batch with its tensors on a device."""
+    return {
+        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        for name, value in batch.items()
+    }

@@ -1,0 +1,173 @@
+"""Data sets with a teacher that the product has trained on them, for figures of accuracy and agreement."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.stats import t as student_t
+
+from benchmarks.random_models import context_of, say, timed
+from data.config import DataConfig, LabelsConfig, SplitsConfig, ViewsConfig
+from data.labels import LabelSet
+from data.manifest import Manifest
+from data.prepare import prepare
+from data.views import ViewSpec
+from distill.config import StudentConfig
+from models.classifier import Classifier
+from models.forward import whole_image_logits
+from pocketeva import read_config
+from run.config import FitConfig, TrainerConfig
+from run.context import RunContext
+from train.config import TeacherConfig
+from train.train import train
+
+DEMO = Path(__file__).resolve().parents[1] / "configs" / "demo.yaml"
+DIGIT_PIXELS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A data set, its models, and how they are trained; teacher and student have inputs of one size."""
+
+    labels: LabelsConfig
+    data: DataConfig
+    views: ViewsConfig
+    teacher: TeacherConfig
+    student: StudentConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A recipe whose images are prepared and whose teacher is trained."""
+
+    recipe: Recipe
+    context: RunContext
+    manifest: Manifest
+    teacher: Classifier
+    teacher_seconds: float
+
+    @property
+    def train(self) -> Manifest:
+        """What students learn from."""
+        return self.manifest.usable("train")
+
+    @property
+    def test(self) -> Manifest:
+        """What they are judged on."""
+        return self.manifest.usable("test")
+
+    def facts(self) -> dict[str, object]:
+        """What a reader has to know of it, the teacher's own accuracy among it."""
+        recipe = self.recipe
+        return {
+            "teacher": {
+                "model": recipe.teacher.model,
+                "seconds": self.teacher_seconds,
+                "accuracy": self.accuracy(self.decided(self.teacher)),
+            },
+            "student": recipe.student.model,
+            "size": recipe.student.image_size,
+            "train_images": len(self.train),
+            "test_images": len(self.test),
+        }
+
+    def decided(self, model: Classifier) -> NDArray[np.intp]:
+        """Label index [N] of each test image, whole."""
+        spec = ViewSpec.of(self.recipe.views)
+        logits = whole_image_logits(model, self.test, spec, self.context.trainer, "32-true", "judging")
+        return np.asarray(logits.argmax(1), np.intp)
+
+    def accuracy(self, decided: NDArray[np.intp]) -> float:
+        """Share of test images on which these decisions [N] are right."""
+        return float((decided == self.test.targets().argmax(1)).mean())
+
+    def judge(self, student: Classifier, taught: NDArray[np.intp]) -> dict[str, float]:
+        """A student's accuracy, and its agreement with what the teacher decided [N]."""
+        said = self.decided(student)
+        return {"accuracy": self.accuracy(said), "agreement": float((said == taught).mean())}
+
+
+def elpv(_: Path) -> Recipe:
+    """The demo's photographs and models; its teacher is trained for half as long."""
+    demo = read_config(DEMO)
+    teacher = replace(demo.teacher, full=replace(demo.teacher.full, epochs=3))
+    views = replace(demo.views, count=2)
+    return Recipe(labels=demo.labels, data=demo.data, views=views, teacher=teacher, student=demo.students[0])
+
+
+def digits(folder: Path) -> Recipe:
+    """scikit-learn's digits, enlarged from 8 pixels a side, as PNG files in a folder for each label."""
+    from sklearn.datasets import load_digits  # seconds that only this needs
+
+    found, names = load_digits(), [str(digit) for digit in range(10)]
+    for name in names:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for number, (pixels, label) in enumerate(zip(found.images, found.target, strict=True)):
+        image = Image.fromarray((pixels * (255 / 16)).astype(np.uint8)).convert("RGB")
+        large = image.resize((DIGIT_PIXELS, DIGIT_PIXELS), Image.Resampling.BICUBIC)
+        large.save(folder / names[label] / f"{number}.png")
+    fit = FitConfig(epochs=5, batch_size=32, lr=1e-3, ema_decay=0.95)
+    return Recipe(
+        labels=LabelsConfig(names=names),
+        data=DataConfig(format="folder", path=str(folder), splits=SplitsConfig(val=0.1, calibration=0.1, test=0.3)),
+        views=ViewsConfig(count=2, crop_scale=(0.7, 1.0), horizontal_flip=False),
+        teacher=TeacherConfig(
+            model="resnet18",
+            pretrained=False,
+            image_size=DIGIT_PIXELS,
+            resize="squash",
+            mode="full",
+            layer_decay=1.0,
+            drop_path=0.0,
+            full=fit,
+        ),
+        student=StudentConfig(
+            name="student",
+            model="test_efficientnet",
+            pretrained=False,
+            image_size=DIGIT_PIXELS,
+            fit=replace(fit, epochs=32, lr=4e-3),
+        ),
+    )
+
+
+RECIPES = {"elpv": elpv, "digits": digits}
+
+
+def prepared(folder: Path, name: str, trainer: TrainerConfig, teacher_epochs: int | None = None) -> Task:
+    """Read the images, draw the splits and train the teacher, as ``pocketeva prepare`` and ``train`` do."""
+    recipe = RECIPES[name](folder / "images")
+    context = context_of(folder / "run", trainer)
+    manifest = prepare(context.folder, LabelSet.of(recipe.labels), recipe.data)
+    config = recipe.teacher
+    if teacher_epochs is not None:
+        config = replace(config, full=replace(config.full, epochs=teacher_epochs))
+    trained = timed(lambda: train(context, manifest, config, recipe.views))
+    say(f"{name}: the teacher took {trained.seconds:.0f} s")
+    return Task(
+        recipe=recipe, context=context, manifest=manifest, teacher=trained.value, teacher_seconds=trained.seconds
+    )
+
+
+def interval(values: Sequence[float]) -> dict[str, float | None]:
+    """Mean over the seeds, and half the width of its 95 % interval by Student's t; a single value has none."""
+    half = None
+    if len(values) > 1:
+        half = float(student_t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return {"mean": float(np.mean(values)), "plus_minus": half}
+
+
+def intervals(scores: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
+    """``interval`` of each of the figures that every seed has."""
+    return {key: interval([score[key] for score in scores]) for key in scores[0]}
+
+
+def differences(
+    ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]]
+) -> dict[str, dict[str, float | None]]:
+    """Intervals of what ours are ahead, seed by seed, in accuracy and agreement."""
+    pairs = list(zip(ours, theirs, strict=True))
+    return {key: interval([one[key] - other[key] for one, other in pairs]) for key in ("accuracy", "agreement")}

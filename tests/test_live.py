@@ -1,0 +1,45 @@
+"""Runs from the command line whose students have a live teacher."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import pocketeva
+from tests import finished
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("views", "live"), [({"count": "live"}, 120), ({"count": 2, "live": 0.5, "mixup": 0.2}, 60)], ids=["live", "mixed"]
+)
+def test_run__passes_with_a_live_teacher(
+    finished_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    views: dict[str, Any],
+    live: int,
+) -> None:
+    root = finished.copied(finished_root, tmp_path / "work")
+    monkeypatch.chdir(root)
+    config = yaml.safe_load((root / "config.yaml").read_text())
+    config["views"] = views
+    config["students"][0]["baseline"] = True
+    config["students"][0]["fit"]["epochs"] = 2
+    finished.write_config(root, config)
+    assert pocketeva.main(["run", "config.yaml"]) == 0
+    said = capsys.readouterr()
+    assert "trained on labels alone: " in said.out
+    assert ("train: done already" in said.err) == (views["count"] == 2), "its head has learnt from the same views"
+
+    students = root / "outputs" / config["name"] / "students"
+    counts = {
+        path.parent.name: json.loads(path.read_text())["teacher_passes"]["live"]
+        for path in students.glob("*/metrics.json")
+    }
+    assert counts == {"mini": live, "mini-baseline": 0}
+    assert pocketeva.main(["run", "config.yaml"]) == 0
+    assert "again, because" not in capsys.readouterr().err
