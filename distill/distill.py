@@ -26,8 +26,8 @@ from models.publish import publishing
 from models.view_cache import Passes
 from models.view_outputs import ViewOutputs
 from run.config import FitConfig
-from run.console import log
 from run.context import RunContext
+from run.errors import UserError
 from run.files import Json, write_json
 from run.fit import fit, resolve_precision
 from run.folder import resumable
@@ -57,7 +57,8 @@ def distill(
         The student.
 
     Raises:
-        UserError: the student or its weights cannot be had, or the loss stopped being finite.
+        UserError: the student or its weights cannot be had, it is larger than its teacher, or the loss stopped being
+            finite.
     """
     run, name = context.folder, config.name
     inputs: dict[str, Json] = {
@@ -73,14 +74,14 @@ def distill(
     folder = run.student(name) / "model"
     if run.skips(f"distill-{name}", inputs):
         return checkpoint.load(folder, manifest.labels)
-    work = resumable(run.student(name) / "fit", inputs)
     pl.seed_everything(context.seed, verbose=False)
     student = build(
         config.model, manifest.labels, key=f"student {name}", pretrained=config.pretrained, image_size=config.image_size
     )
     student = replace(student, spec=student.spec.squashed())
-    _warn_if_larger(student, teacher, name)
+    _require_smaller(student, teacher, name)
     warn_if_enlarged(context.working_size, student.spec.size, f"student {name}")
+    work = resumable(run.student(name) / "fit", inputs)
     fitting = _Fitting(context, manifest, config, views, teacher, student, costs)
     metrics: dict[str, Json] = {"fit": dict(fitting.fit()), "teacher_passes": fitting.passes.to_json()}
     part, spec = labelled_rows(manifest, "calibration"), ViewSpec.of(views)
@@ -104,10 +105,13 @@ def distill(
     return checkpoint.load(folder, manifest.labels)
 
 
-def _warn_if_larger(student: Classifier, teacher: Classifier, name: str) -> None:
+def _require_smaller(student: Classifier, teacher: Classifier, name: str) -> None:
     ours, theirs = (sum(weight.numel() for weight in one.model.parameters()) for one in (student, teacher))
     if ours > theirs:
-        log.print(f"Warning: student {name} has {ours / 1e6:.1f} M weights, its teacher only {theirs / 1e6:.1f} M")
+        raise UserError(
+            f"student {name} ({student.architecture}) has {ours / 1e6:.1f} M weights, its teacher "
+            f"({teacher.architecture}) only {theirs / 1e6:.1f} M: choose a smaller students[].model"
+        )
 
 
 class _Lessons(NamedTuple):

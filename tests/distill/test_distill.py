@@ -9,16 +9,16 @@ from data.config import ViewsConfig
 from data.manifest import Manifest
 from data.views import ViewSpec
 from distill.config import StudentConfig
-from distill.distill import _warn_if_larger, distill
+from distill.distill import distill
 from distill.module import StudentModule
 from distill.teacher import teacher_logits
 from models import checkpoint
-from models.classifier import Classifier
 from models.forward import whole_image_logits
 from models.labelled import labelled_rows
 from models.outputs import cross_entropy
 from run.config import FitConfig
 from run.context import RunContext
+from run.errors import UserError
 from run.folder import RunFolder
 from tests.support import FOUR, TRAINER, context, copied, files_below, tiny
 from train.config import TeacherConfig
@@ -89,7 +89,8 @@ def test_distill__writes_a_calibrated_student(taught: tuple[RunContext, Manifest
 @pytest.mark.slow
 def test_distill__a_student_with_two_last_layers(taught: tuple[RunContext, Manifest], tmp_path: Path) -> None:
     run, manifest = mine(taught, tmp_path / "run"), taught[1]
-    teacher = checkpoint.load(run.folder.teacher / "model", FOUR)
+    teacher = tiny("resnet18", FOUR)  # larger than the student
+    checkpoint.save(teacher, run.folder.teacher / "model", {"mode": "full"})
     config = replace(STUDENT, model="repvit_m0_9", image_size=64, fit=FitConfig(epochs=1, batch_size=16, lr=1e-3))
     student = distill(run, manifest, config, VIEWS, teacher)
     metrics = json.loads((run.folder.student("phone") / "metrics.json").read_text())["calibration"]
@@ -98,16 +99,12 @@ def test_distill__a_student_with_two_last_layers(taught: tuple[RunContext, Manif
     assert cross_entropy(logits, part.targets(), "ordinal") == pytest.approx(metrics["nll_after"], rel=1e-4)
 
 
-def test_warn_if_larger__than_its_teacher(capsys: pytest.CaptureFixture[str]) -> None:
-    small, large = sorted((tiny("test_vit"), tiny("test_resnet")), key=weights)
-    _warn_if_larger(small, large, "phone")
-    assert capsys.readouterr().err == ""
-    _warn_if_larger(large, small, "phone")
-    assert "Warning: student phone has" in capsys.readouterr().err
-
-
-def weights(classifier: Classifier) -> int:
-    return sum(weight.numel() for weight in classifier.model.parameters())
+def test_distill__a_student_larger_than_its_teacher(taught: tuple[RunContext, Manifest], tmp_path: Path) -> None:
+    run, manifest = mine(taught, tmp_path / "run"), taught[1]
+    before = files_below(run.folder.root)
+    with pytest.raises(UserError, match=r"student phone \(repvit_m0_9\) has 4\.7 M .* teacher \(test_resnet\)"):
+        distill(run, manifest, replace(STUDENT, model="repvit_m0_9"), VIEWS, tiny("test_resnet", FOUR))
+    assert files_below(run.folder.root) == before
 
 
 def test_distill__another_teacher_needs_another_student(taught: tuple[RunContext, Manifest], tmp_path: Path) -> None:
