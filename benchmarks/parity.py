@@ -1,15 +1,20 @@
-"""How far the preprocessing inside ``rgb.onnx`` is from that of training, and the usual alternatives beside it.
+"""How far ``rgb.onnx`` is from the training path, in pixels and in scores, and the usual alternatives beside it.
 
-``python -m benchmarks.parity [MODEL.onnx …]`` takes exported models to measure score differences on; without any, tiny
-models with random weights, which are more sensitive than trained ones. Needs the ``demo`` extra for its photographs.
+``python -m benchmarks.parity [--images N] [MODEL.onnx …]`` takes exported models to measure score differences on;
+without any, tiny models with random weights, which are more sensitive than trained ones and are run in PyTorch for
+comparison. Each is taken twice: squashing its input, and with a centre crop. Needs the ``demo`` extra for its
+photographs.
 """
 
+import argparse
+import itertools
 import json
-import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,21 +26,23 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from data.labels import LabelSet
+from benchmarks.random_models import machine, pixels_of, untrained
 from export.onnx_file import write_onnx
-from export.rgb import resizing
+from export.rgb import RgbClassifier, resizing, write_rgb
 from export.runtime import OnnxClassifier
-from models.classifier import build
+from models.classifier import Classifier
 from models.outputs import probabilities
-from models.spec import InputSpec
-from run.files import Json
+from models.spec import InputSpec, ResizeMode
 
 SIZES = (112, 224, 448)
+MODES: dict[ResizeMode, float] = {"squash": 1.0, "center": 0.875}
+"""Resize modes, with their ``crop_pct``."""
+
 Resize = Callable[[Image.Image], NDArray[np.uint8]]
 """An image to pixels [S, S, 3]."""
 
 
-def images() -> Iterator[Image.Image]:
+def pictures() -> Iterator[Image.Image]:
     """120 real photographs (a third resized, a third cropped, both coloured) and 100 random ones of many sizes."""
     spec = find_spec("elpv_dataset")
     if spec is None or spec.origin is None:
@@ -113,68 +120,118 @@ def _empty() -> onnx.ModelProto:
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
 
 
-def _random_models(folder: Path) -> Iterator[Path]:
-    labels = LabelSet(("sound", "doubtful", "likely", "broken"), "ordinal")
-    for size in SIZES:
-        torch.manual_seed(0)
-        classifier = build("test_vit", labels, key="teacher", pretrained=False, image_size=size)
+@dataclass(frozen=True)
+class Subject:
+    """One model: its file, and what the training path says of images, as probabilities [B, C]."""
+
+    name: str
+    body: Path
+    training: Callable[[Sequence[Image.Image]], NDArray[np.float32]]
+
+
+def random_subjects(folder: Path) -> Iterator[Subject]:
+    """Each size and resize mode; the training path is PyTorch's."""
+    for size, mode in itertools.product(SIZES, MODES):
+        classifier = untrained("test_vit", size)
         torch.nn.init.normal_(classifier.head.weight, std=0.3)
-        path = folder / f"{size}.onnx"
-        write_onnx(classifier, path, opset=18, facts={})
-        yield path
+        classifier = replace(classifier, spec=replace(classifier.spec, mode=mode, crop_pct=MODES[mode]))
+        body = folder / f"{size}-{mode}.onnx"
+        write_onnx(classifier, body, opset=18, facts={})
+        yield Subject(f"{size} {mode}", body, partial(_torch_scores, classifier))
 
 
-def measure(model: OnnxClassifier, way: Callable[[InputSpec], Resize], pictures: list[Image.Image]) -> dict[str, Any]:
-    """``differing`` and ``pixels`` (once for all channels), ``levels``, ``score`` (largest), ``ms`` a picture."""
-    spec = model.spec.squashed()
-    run = way(spec)
+def given_subject(path: Path) -> Subject:
+    """An exported model; the training path is its own file fed by Python's preprocessing."""
+    model = OnnxClassifier(path)
+    return Subject(f"{path.parent.parent.name} {model.spec.size} {model.spec.mode}", path, model.probabilities)
+
+
+def _torch_scores(classifier: Classifier, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        logits = classifier.model(torch.from_numpy(pixels_of(classifier, list(images)))).numpy()
+    return probabilities(logits, classifier.labels.kind)
+
+
+def measure(
+    body: Path, way: Callable[[InputSpec], Resize], images: Sequence[Image.Image], scores: NDArray[np.float32]
+) -> dict[str, Any]:
+    """How far a way of resizing is from Python's, and what it does to the scores [B, C] of the training path.
+
+    Returns:
+        ``differing`` and ``pixels`` (once for all channels), ``levels``, ``score`` (largest), ``ms`` a picture.
+    """
+    model = OnnxClassifier(body, threads=1)
+    run = way(model.spec)
     differing, levels, score, seconds = 0, 0, 0.0, 0.0
-    for image in pictures:
+    for image, expected in zip(images, scores, strict=True):
         started = time.perf_counter()
         found = run(image)
         seconds += time.perf_counter() - started
-        expected = spec.render(image)
-        off = np.abs(found.astype(np.int64) - expected).max(-1)
+        off = np.abs(found.astype(np.int64) - model.spec.render(image)).max(-1)
         differing, levels = differing + int((off > 0).sum()), max(levels, int(off.max()))
-        if off.any():
-            pair = probabilities(model.logits(spec.normalise(np.stack([found, expected]))), model.labels.kind)
-            score = max(score, float(np.abs(pair[0] - pair[1]).max()))
-    pixels = spec.size**2 * len(pictures)
-    ms = round(1000 * seconds / len(pictures), 2)
+        ours = probabilities(model.logits(model.spec.normalise(found[None])), model.labels.kind)
+        score = max(score, float(np.abs(ours[0] - expected).max()))
+    pixels = model.spec.size**2 * len(images)
+    ms = round(1000 * seconds / len(images), 2)
     return {"differing": differing, "pixels": pixels, "levels": levels, "score": score, "ms": ms}
 
 
-def main(paths: list[str]) -> None:
+def whole_path(body: Path, folder: Path, images: Sequence[Image.Image], scores: NDArray[np.float32]) -> float:
+    """The largest difference between ``rgb.onnx``, as it is shipped, and the scores [B, C] of the training path."""
+    write_rgb(body, folder / "rgb.onnx")
+    found = RgbClassifier(folder / "rgb.onnx", threads=1).probabilities(images)
+    return float(np.abs(found - scores).max())
+
+
+def main(arguments: list[str]) -> None:
     """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", type=Path)
+    parser.add_argument("--images", type=int, default=220, help="so many of them: a small number, to see that it runs")
+    given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    pictures = list(images())
-    figures: dict[str, dict[str, Json]] = {}
-    shares: dict[str, list[float]] = {}
+    every = list(pictures())
+    images = every[:: max(1, len(every) // given.images)]
+    figures: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for path in map(Path, paths) if paths else _random_models(Path(folder)):
-            model = OnnxClassifier(path)
-            for way in (ours, resize_node, torch_float, torch_bilinear):
-                found = measure(model, way, pictures)
+        for subject in map(given_subject, given.models) if given.models else random_subjects(Path(folder)):
+            scores = np.concatenate([subject.training([image]) for image in images])
+            largest = whole_path(subject.body, Path(folder), images, scores)
+            figures[subject.name] = {"rgb.onnx": {"score": largest}}
+            print(f"{subject.name:12} rgb.onnx: at most {largest:.1e} of a score off")
+            squashed = OnnxClassifier(subject.body).spec.mode == "squash"
+            for way in (ours, resize_node, torch_float, torch_bilinear) if squashed else (ours,):
+                figures[subject.name][way.__name__] = found = measure(subject.body, way, images, scores)
                 equal = 1 - found["differing"] / found["pixels"]
                 print(
-                    f"{model.spec.size} px  {way.__name__:15} {100 * equal:8.3f} % equal, at most {found['levels']:3} "
+                    f"{subject.name:12} {way.__name__:15} {100 * equal:8.3f} % equal, at most {found['levels']:3} "
                     f"levels and {found['score']:.1e} of a score off, {found['ms']:6.2f} ms"
                 )
-                figures.setdefault(way.__name__, {})[
-                    f"{path.parent.parent.name} {model.spec.size}" if paths else str(model.spec.size)
-                ] = found
-                shares.setdefault(way.__name__, []).append(1 - equal)
-    mismatch = {name: sum(values) / len(values) for name, values in shares.items()}
-    result = {
+    print(json.dumps(summary(figures, len(images))))
+
+
+def summary(figures: Mapping[str, Mapping[str, Any]], count: int) -> dict[str, Any]:
+    """The line for machines; the ratio is over the models that squash, the only ones that all ways resize for."""
+    squashed = [found for found in figures.values() if "torch_float" in found]
+    shares: dict[str, float] = {
+        way: sum(found[way]["differing"] for found in squashed)
+        / max(1, sum(found[way]["pixels"] for found in squashed))
+        for way in ("ours", "resize_node", "torch_float", "torch_bilinear")
+        if squashed
+    }
+    every = [found["ours"] for found in figures.values()]
+    return {
         "name": "parity",
-        "ratio": mismatch["ours"] / mismatch["torch_float"],
+        "ratio": shares["ours"] / shares["torch_float"] if squashed else None,
         "against": "share of pixels that PyTorch's float32 antialiased bicubic gets different from training",
-        "machine": f"{platform.processor() or platform.machine()}, one thread, onnxruntime {ort.__version__}",
-        "images": len(pictures),
-        "mismatch": mismatch,
+        "machine": machine(),
+        "images": count,
+        "equal": 1 - sum(found["differing"] for found in every) / sum(found["pixels"] for found in every),
+        "levels": max(found["levels"] for found in every),
+        "score": max(found["rgb.onnx"]["score"] for found in figures.values()),
+        "mismatch": shares,
         "figures": figures,
     }
-    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from export.int8_judge import divergence_facts, run, session
+from export.int8.judge import divergence_facts, run
+from export.int8.race import session
 from export.onnx_graph import labels_of, seal
 from run.errors import UserError
 from run.files import Json, atomic_path, file_digest
@@ -34,7 +35,7 @@ def write_fp16(source: Path, path: Path, pixels: NDArray[np.float32]) -> dict[st
         pixels: calibration images as the model takes them [N, 3, S, S].
 
     Returns:
-        What ``int8_judge.divergence_facts`` says, ``largest_inside`` (the largest inner number, which must stay below
+        What ``int8.judge.divergence_facts`` says, ``largest_inside`` (the largest inner number, which must stay below
         65504), ``bytes`` and ``sha256``.
 
     Raises:

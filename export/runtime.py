@@ -1,6 +1,7 @@
 """Exported files in ONNX Runtime: image to probabilities without torch."""
 
 import json
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,3 +60,11 @@ class OnnxClassifier:
     def probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Probabilities [B, C] of decoded images."""
         return probabilities(self.logits(self.prepare(images)), self.labels.kind)
+
+
+def processor() -> str:
+    """The model of this machine's CPU, which speed and the last digits of INT8 depend on."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()

@@ -41,35 +41,37 @@ def files(subject: Subject, int8: Mapping[str, Any] | None) -> str:
 {table(("file", "what it is", "MB", "accuracy", "agreement", "ms"), rows)}
 
 Accuracy and agreement with the teacher's float32 file are of the test split; ms is the median for one image on one \
-thread, for `rgb.onnx` with a 640 × 480 image. `rgb.onnx` is for ONNX Runtime on a CPU and in WASM: resize differs in \
-other execution providers (CUDA, OpenVINO, TensorRT), which should be given `onnx/model.onnx`. Which file is fastest \
-depends on the device: measure there. `golden/` holds images with the result of every step, \
-to find out which step of an app differs.{_int8(int8, choice(subject.labels.kind))}"""
+thread, for `rgb.onnx` with a 640 × 480 image. Which file is fastest depends on the device: measure there. `golden/` \
+holds images with the result of every step, to find out which step of an app differs.\
+{_int8(int8, choice(subject.labels.kind))}"""
 
 
 def _int8(int8: Mapping[str, Any] | None, decision: str) -> str:
     if int8 is None:
         return ""
-    rows = [_candidate(row) for row in int8["candidates"]]
+    fp32 = {"method": "float32", "per_channel": None, "activation": None, "excluded": [], **int8["fp32"]}
+    rows = [_candidate(row) for row in (fp32, *int8["candidates"])]
     images = int8["images"]
-    head = ("method", "per channel", "activations", "in fp32", "flips", "ms", "MB", "why not")
+    head = ("method", "per channel", "activations", "in fp32", "accuracy", "flips", "ms", "MB", "why not")
     return f"""
 
 INT8: {int8["reason"]}. Ranges came from {images["ranges"]} calibration images, candidates were judged on \
-{images["judged"]} others; a flip is a {decision} that is not that of float32.
+{images["judged"]} others; a flip is a {decision} that is not that of float32. Times are of one thread of the CPU that \
+exported it ({int8["processor"]}), and vouch for no other: INT8 can be slower than float32 elsewhere, in WASM for one.
 
 {table(head, rows)}"""
 
 
 def _candidate(row: Mapping[str, Any]) -> Sequence[str]:
-    ms, size = row.get("ms"), row.get("bytes")
+    accuracy, ms, size = (row.get(key) for key in ("accuracy", "ms", "bytes"))
     return (
         str(row["method"]),
         {True: "yes", False: "no", None: ""}[row["per_channel"]],
         str(row["activation"] or ""),
         str(len(row["excluded"])) if row["excluded"] else "",
+        "" if accuracy is None else f"{accuracy:.1%}",
         f"{row['flips']} of {row['n']}" if "flips" in row else "",
         "" if ms is None else f"{ms:.2f}",
         "" if size is None else f"{size / 1e6:.1f}",
-        row["why_not"] or "",
+        row.get("why_not") or "",
     )

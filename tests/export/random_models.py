@@ -1,11 +1,20 @@
-"""Students with random weights whose numbers stay in bounds."""
+"""Models with random weights whose numbers stay in bounds, and files of them."""
+
+import json
+import tempfile
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
 import numpy as np
+import onnx
 import timm
 import torch
 
 from data.labels import LabelSet
+from export.onnx_file import describe, write_onnx
 from models.classifier import Classifier, size_args, spec_of
+from models.spec import InputSpec
 from tests import support
 
 
@@ -22,3 +31,28 @@ def settled(name: str, size: int, labels: LabelSet, seed: int = 0) -> Classifier
         model.train()(torch.from_numpy(classifier.spec.normalise(images)))
     model.eval()
     return classifier
+
+
+def exported(folder: Path, labels: LabelSet, spec: InputSpec, architecture: str = "test_vit") -> Path:
+    """A small ``model.onnx`` whose scores are neither all alike nor all 0 and 1.
+
+    What labels mean and how images are resized is only metadata, so that one export serves all of a size.
+    """
+    classifier, model = _exported(architecture, spec.size, len(labels))
+    metadata = {**describe(replace(classifier, labels=labels, spec=spec)), "temperature": 1.5}
+    own = onnx.ModelProto.FromString(model)
+    onnx.helper.set_model_props(own, {key: json.dumps(value) for key, value in sorted(metadata.items())})
+    path = folder / "model.onnx"
+    onnx.save(own, path)
+    return path
+
+
+@cache
+def _exported(architecture: str, size: int, count: int) -> tuple[Classifier, bytes]:
+    classifier = support.tiny(architecture, LabelSet(tuple(map(str, range(count))), "nominal"), size)
+    with torch.no_grad():
+        classifier.head.weight.mul_(0.3)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        write_onnx(classifier, path, opset=18, facts={})
+        return classifier, path.read_bytes()

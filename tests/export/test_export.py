@@ -16,7 +16,7 @@ import pocketeva
 from data.manifest import Manifest
 from export.config import ExportConfig
 from export.export import export
-from export.int8_config import Int8Config
+from export.int8.config import Int8Config
 from export.runtime import OnnxClassifier
 from models import checkpoint
 from models.classifier import Classifier

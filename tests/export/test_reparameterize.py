@@ -1,16 +1,10 @@
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from benchmarks.students import STUDENTS
-from export.onnx_file import write_onnx
 from export.reparameterize import fuse
-from export.runtime import OnnxClassifier
 from models.classifier import Classifier
-from models.outputs import probabilities
 from run.errors import UserError
 from tests import support
 from tests.export.random_models import settled
@@ -61,16 +55,3 @@ def test_fuse__other_logits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("export.reparameterize.reparameterize_model", broken)
     with pytest.raises(UserError, match="mobileone_s0 gives other logits once its branches are fused"):
         fuse(classifier)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", STUDENTS)
-def test_write_onnx__every_student_agrees_with_pytorch(name: str, tmp_path: Path) -> None:
-    classifier = settled(name, 64, support.FOUR)
-    write_onnx(fuse(classifier), tmp_path / "model.onnx", opset=18, facts={})
-    exported = OnnxClassifier(tmp_path / "model.onnx")
-    for batch in (1, 3):
-        images = torch.randn(batch, 3, 64, 64, generator=torch.Generator().manual_seed(batch))
-        ours, theirs = logits_of(classifier, images).numpy(), exported.logits(images.numpy())
-        assert theirs.shape == (batch, 4)
-        assert np.abs(probabilities(ours, "ordinal") - probabilities(theirs, "ordinal")).max() <= 1e-4

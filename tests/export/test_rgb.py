@@ -2,7 +2,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -19,12 +17,12 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantiz
 from PIL import Image
 
 from data.labels import LabelSet
-from export.onnx_file import write_onnx
 from export.rgb import RgbClassifier, preprocessing, resizing, write_rgb
 from export.runtime import OnnxClassifier
 from models.spec import InputSpec
 from run.errors import UserError
-from tests.support import FOUR, TWO, elpv_rows, picture, tiny
+from tests.export.random_models import exported
+from tests.support import FOUR, TWO, elpv_rows, picture
 
 Pixels = NDArray[np.int64]
 
@@ -161,6 +159,19 @@ def test_resizing__48_megapixels(spec: InputSpec) -> None:
     assert levels(spec, noise(8000, 6000, 0)).max() == 0
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (33, 1000), (224, 224), (5000, 7)])
+def test_resizing__digits_cannot_overflow_16_bits(shape: tuple[int, int]) -> None:
+    """Processors without VNNI add two products of a pixel and a digit in 16 bits, which this one may not."""
+    model = resizing(squash(224), like())
+    names = ["rgb_width_digits", "rgb_height_digits"]
+    shape_of = ["blocks", "pixels", "digits"]
+    model.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT8, shape_of) for name in names
+    )
+    for digits in session(model).run(names, {"image": np.zeros((*shape, 3), np.uint8)}):
+        assert 2 * 255 * int(np.abs(digits.astype(np.int64)).max()) < 2**15
+
+
 def test_resizing__a_height_first_resize_is_noticed() -> None:
     """The comparison can fail: the other order of passes is far off."""
     image, spec = noise(24, 1200, 0), squash(112)
@@ -179,16 +190,6 @@ def test_preprocessing__is_render_and_normalise(spec: InputSpec, opset: int) -> 
         pixels = in_graph(spec, image).astype(np.uint8)
         assert values.dtype == np.float32
         np.testing.assert_allclose(values[0], spec.normalise(pixels), rtol=0, atol=1e-6)
-
-
-def exported(folder: Path, labels: LabelSet, spec: InputSpec, architecture: str = "test_vit") -> Path:
-    """A small ``model.onnx`` whose scores are neither all alike nor all 0 and 1."""
-    classifier = tiny(architecture, labels, spec.size)
-    with torch.no_grad():
-        classifier.head.weight.mul_(0.3)
-    path = folder / "model.onnx"
-    write_onnx(replace(classifier, spec=spec), path, opset=18, facts={"temperature": 1.5})
-    return path
 
 
 @pytest.mark.slow

@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data.config import Kind
-from export import int8, int8_judge, int8_static
-from export.int8 import Int8Result, quantize
-from export.int8_candidate import Candidate
-from export.int8_config import Int8Config
-from export.int8_judge import Judge, race
-from export.int8_static import StaticQuantiser
+from export.int8 import quantize as quantize_module
+from export.int8 import race as race_module
+from export.int8 import static
+from export.int8.candidate import Candidate
+from export.int8.config import Int8Config
+from export.int8.judge import Judge
+from export.int8.quantize import Int8Result, quantize
+from export.int8.race import race
+from export.int8.static import StaticQuantiser
 from export.onnx_file import write_onnx
 from export.onnx_graph import metadata_of
 from export.runtime import OnnxClassifier
@@ -151,7 +154,7 @@ def test_quantize__winner_names_no_place(student: Exported, winner: tuple[Path, 
 def test_quantize__own_temperature_divides_the_logits(
     student: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(int8_static, "candidates", lambda mode: [Candidate("MinMax", True, "QUInt8")])
+    monkeypatch.setattr(static, "candidates", lambda mode: [Candidate("MinMax", True, "QUInt8")])
     quantized(student, tmp_path / "one.onnx")
     result = quantized(student, tmp_path / "two.onnx", temperature=2.0)
     one, two = (logits_of(tmp_path / name, student[1]) for name in ("one.onnx", "two.onnx"))
@@ -203,7 +206,7 @@ def test_quantize__impossible_budget_writes_nothing_and_says_why(student: Export
 
 def test_static_quantiser__excluded_layers_stay_float(student: Exported, tmp_path: Path) -> None:
     source, pixels, _ = student
-    quantiser = StaticQuantiser(int8._prepare(source, tmp_path), pixels[:4])
+    quantiser = StaticQuantiser(quantize_module._prepare(source, tmp_path), pixels[:4])
     first = quantiser.layers()[0]
     excluded = Candidate("MinMax", False, "QUInt8", first)
     quantiser.write(tmp_path / "all.onnx", Candidate("MinMax", False, "QUInt8"))
@@ -238,7 +241,7 @@ def test_quantize__interrupted_leaves_nothing(
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(int8, "seal", interrupted)
+    monkeypatch.setattr(quantize_module, "seal", interrupted)
     with pytest.raises(KeyboardInterrupt):
         quantized(student, tmp_path / "q.onnx")
     assert not list(tmp_path.iterdir())
@@ -248,8 +251,8 @@ SCRIPT = """
 import math, sys
 from pathlib import Path
 import numpy as np
-from export import int8
-from export.int8_config import Int8Config
+from export.int8 import quantize as int8
+from export.int8.config import Int8Config
 assert "torch" not in sys.modules
 int8.SLOWER = math.inf
 source, arrays, path = map(Path, sys.argv[1:])
@@ -264,7 +267,7 @@ def test_quantize__another_process_makes_the_same_bytes_without_torch(
     student: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, pixels, targets = student
-    monkeypatch.setattr(int8, "SLOWER", math.inf)
+    monkeypatch.setattr(quantize_module, "SLOWER", math.inf)
     quantized(student, tmp_path / "here.onnx")
     np.savez(tmp_path / "given.npz", pixels=pixels, targets=targets)
     arguments = [str(source), str(tmp_path / "given.npz"), str(tmp_path / "there.onnx")]
@@ -313,7 +316,7 @@ def test_judge__ranges_and_judging_share_no_image(student: Exported) -> None:
 
 def test_race__runners_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[str] = []
-    monkeypatch.setattr(int8_judge, "WARM_UP", 0)
+    monkeypatch.setattr(race_module, "WARM_UP", 0)
     medians = race([lambda: turns.append("a"), lambda: turns.append("b")], rounds=6)
     assert turns == ["a", "b"] * 6
     assert len(medians) == 2

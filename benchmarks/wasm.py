@@ -1,0 +1,148 @@
+"""A student in the WASM build of ONNX Runtime: its answers beside Python's, and its milliseconds.
+
+``python -m benchmarks.wasm [--quick]``. Needs node and npm, which installs onnxruntime-web into a temporary folder, and
+the ``demo`` extra for its photographs. Weights are random. One thread, in node, whose WASM is that of Chromium.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+STUDENT = ("mobilenetv4_conv_small", 224)
+RUNNER = Path(__file__).with_name("wasm_runner.mjs")
+
+
+class CannotRunError(Exception):
+    """Why WASM cannot be tried on this machine."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input to one file, and how many times it is timed."""
+
+    model: Path
+    values: NDArray[Any]
+    input: str
+    rounds: int = 0
+
+
+def install(folder: Path) -> None:
+    """Put onnxruntime-web and the runner into a folder.
+
+    Raises:
+        CannotRunError: there is no node or no npm, or npm cannot fetch the package.
+    """
+    if not (shutil.which("node") and shutil.which("npm")):
+        raise CannotRunError("node and npm are not installed")
+    shutil.copyfile(RUNNER, folder / RUNNER.name)
+    (folder / "package.json").write_text('{"private": true, "type": "module"}', encoding="utf-8")
+    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "onnxruntime-web"]
+    environment = {**os.environ, "ONNXRUNTIME_NODE_INSTALL": "skip"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CannotRunError(f"npm could not install onnxruntime-web: {done.stderr.strip()[-300:]}")
+
+
+def run(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """``outputs`` (lists by name) and ``ms`` (median; null without rounds) of each job, where ``install`` has been."""
+    written = []
+    for number, job in enumerate(jobs):
+        data = folder / f"{number}.bin"
+        data.write_bytes(job.values.tobytes())
+        written.append(
+            {
+                "model": str(job.model.resolve()),
+                "input": job.input,
+                "type": str(job.values.dtype),
+                "shape": list(job.values.shape),
+                "data": str(data),
+                "rounds": job.rounds,
+            }
+        )
+    (folder / "jobs.json").write_text(json.dumps(written), encoding="utf-8")
+    command = ["node", RUNNER.name, "jobs.json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    results: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return results
+
+
+def measure(folder: Path, rounds: int) -> dict[str, Any]:
+    """``largest`` difference of a probability from Python's on photographs, and milliseconds of each file."""
+    from benchmarks.random_models import export_both, photographs, pixels_of, random_classifier
+    from export.rgb import RgbClassifier, write_rgb
+
+    install(folder)
+    images = photographs(16)
+    classifier = random_classifier(*STUDENT, images)
+    full, quantised, _ = export_both(classifier, folder, images)
+    rgb = folder / "rgb.onnx"
+    write_rgb(full, rgb)
+    sizes = [(640, 480), (1600, 1200), (90, 400), (1, 1)]
+    pictures = [image.resize(size) for image, size in zip(images, sizes, strict=False)]
+    jobs = [Job(path, pixels_of(classifier, images[:1]), "pixel_values", rounds) for path in (full, quantised)]
+    jobs += [
+        Job(rgb, np.asarray(picture), "image", rounds if index < 2 else 0) for index, picture in enumerate(pictures)
+    ]
+    found = run(folder, jobs)
+    return {
+        "largest": largest_difference(RgbClassifier(rgb), pictures, found[len(jobs) - len(pictures) :]),
+        "ms": {
+            "fp32 model": found[0]["ms"],
+            "INT8 model": found[1]["ms"],
+            "rgb.onnx in fp32, 640 × 480": found[2]["ms"],
+            "rgb.onnx in fp32, 1600 × 1200": found[3]["ms"],
+        },
+    }
+
+
+def largest_difference(model: Any, pictures: Sequence[Image.Image], found: Sequence[dict[str, Any]]) -> float:
+    """Between the outputs of an ``RgbClassifier`` in Python and what ``run`` found of the same pictures."""
+    differences = [
+        np.abs(expected - np.array(result["outputs"][name])).max()
+        for picture, result in zip(pictures, found, strict=True)
+        for name, expected in model.outputs(picture).items()
+    ]
+    return float(np.max(differences))
+
+
+def main(arguments: list[str]) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few turns: the times mean little")
+    given = parser.parse_args(arguments)
+    rounds = 3 if given.quick else 50
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            found = measure(Path(folder), rounds)
+        except CannotRunError as error:
+            sys.exit(f"benchmarks.wasm: {error}")
+    from benchmarks.random_models import machine
+
+    for name, ms in found["ms"].items():
+        print(f"{name:32} {ms:8.2f} ms")
+    print(f"probabilities are at most {found['largest']:.1e} from Python's")
+    result = {
+        "name": "wasm",
+        "ratio": found["ms"]["INT8 model"] / found["ms"]["fp32 model"],
+        "against": f"milliseconds an image of the fp32 file of {STUDENT[0]} in WASM, one thread",
+        "machine": f"{machine()}, onnxruntime-web in node",
+        "rounds": rounds,
+        **found,
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""INT8 files that are measured before they are shipped."""

@@ -1,0 +1,31 @@
+"""Config section of INT8. Nothing here imports torch, onnx or ONNX Runtime."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from run.config import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Int8Config:
+    """How an INT8 file is looked for, and what it must show before it is shipped."""
+
+    mode: Literal["none", "quick", "full"] = "full"
+    """``full`` tries every setting, and then leaves out layers where none is good enough; ``quick`` tries a few
+    settings; ``none`` makes no INT8 file."""
+    max_flip_rate: float = 0.01
+    """Largest share of the judged calibration images on which its first choice, or set of labels, may differ from that
+    of its own fp32."""
+    min_speedup: float = 1.0
+    """Its time for one image on one thread must be less than that of fp32 divided by this."""
+    images: int = 256
+    """Calibration images from which the ranges of activations are taken, but never more than half of them: the rest
+    are for judging."""
+    exclude_layers: int = 5
+    """Most layers that may stay in fp32, those that cost most first."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.max_flip_rate < 1, "export.int8.max_flip_rate", self.max_flip_rate, "at least 0 and below 1")
+        require(self.min_speedup > 0, "export.int8.min_speedup", self.min_speedup, "above 0")
+        require(self.images >= 1, "export.int8.images", self.images, "1 or more")
+        require(self.exclude_layers >= 0, "export.int8.exclude_layers", self.exclude_layers, "0 or more")

@@ -1,0 +1,65 @@
+"""INT8 for transformers: the weights of matrix products only. Convolutions and attention stay as they are."""
+
+from pathlib import Path
+from typing import Literal
+
+import onnx
+from onnxruntime.quantization import QuantType, quantize_dynamic
+
+from export.int8.candidate import Candidate, quiet
+
+BLOCK = 128
+"""Weights that share a scale in a weight-only file."""
+
+
+METHODS = ("dynamic", "weight-only")
+
+
+def candidates(mode: Literal["quick", "full"]) -> list[Candidate]:
+    """Settings to try. Weight-only files multiply in float32, or in INT8 by scales found for each image."""
+    dynamic = [Candidate("dynamic", per_channel, "QUInt8") for per_channel in (True, False)]
+    weight_only = [Candidate("weight-only", True, activation) for activation in ("QInt8", "float32")]
+    return dynamic[:1] + weight_only[:1] if mode == "quick" else dynamic + weight_only
+
+
+class MatMulQuantiser:
+    """Makes files from one prepared model.
+
+    Args:
+        prepared: what ``quant_pre_process`` made of the model.
+    """
+
+    def __init__(self, prepared: Path) -> None:
+        self._prepared = prepared
+
+    def products(self) -> int:
+        """How many matrix products have constant weights."""
+        graph = onnx.load(self._prepared, load_external_data=False).graph
+        weights = {tensor.name for tensor in graph.initializer}
+        return sum(node.op_type == "MatMul" and node.input[1] in weights for node in graph.node)
+
+    def write(self, path: Path, candidate: Candidate) -> None:
+        """Quantise every matrix product with constant weights."""
+        with quiet():
+            if candidate.method == "dynamic":
+                self._dynamic(path, candidate)
+            else:
+                self._weight_only(path, candidate)
+
+    def _dynamic(self, path: Path, candidate: Candidate) -> None:
+        quantize_dynamic(
+            self._prepared,
+            path,
+            op_types_to_quantize=["MatMul"],
+            per_channel=candidate.per_channel,
+            weight_type=QuantType.QInt8,
+        )
+
+    def _weight_only(self, path: Path, candidate: Candidate) -> None:
+        from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+        model = onnx.load(self._prepared)
+        level = 4 if candidate.activation == "QInt8" else 0
+        quantiser = MatMulNBitsQuantizer(model, bits=8, block_size=BLOCK, is_symmetric=True, accuracy_level=level)
+        quantiser.process()
+        onnx.save(quantiser.model.model, path)

@@ -1,0 +1,111 @@
+"""Static INT8 for convolutional networks: ONNX Runtime's quantiser with ranges from real images."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+from export.int8.candidate import Candidate, quiet
+from export.int8.judge import Judge, run
+from export.int8.race import session
+from models.outputs import divergence
+
+LAYERS = ("Conv", "Gemm", "MatMul")
+"""Operators that the sensitivity pass may leave in fp32."""
+
+ACTIVATIONS = ("Relu", "Clip")
+"""What ONNX Runtime fuses into the layer before it."""
+
+SENSITIVITY_IMAGES = 64
+
+
+def candidates(mode: Literal["quick", "full"]) -> list[Candidate]:
+    """Settings to try, nothing left out of them."""
+    methods = ("MinMax",) if mode == "quick" else ("MinMax", "Entropy", "Percentile")
+    activations = ("QUInt8",) if mode == "quick" else ("QUInt8", "QInt8")
+    return [
+        Candidate(method, per_channel, activation)
+        for method, per_channel, activation in itertools.product(methods, (False, True), activations)
+    ]
+
+
+class StaticQuantiser:
+    """Makes QDQ files from one prepared model; ranges are taken once per method and kept beside it.
+
+    Args:
+        prepared: what ``quant_pre_process`` made of the model.
+        pixels: images for the ranges [N, 3, S, S].
+    """
+
+    def __init__(self, prepared: Path, pixels: NDArray[np.float32]) -> None:
+        self._prepared = prepared
+        self._pixels = pixels
+
+    def write(self, path: Path, candidate: Candidate, only: tuple[str, ...] = ()) -> None:
+        """Quantise all layers but the excluded ones, or only the nodes of these names.
+
+        The head's logits stay float: 256 levels would be too few for calibrated probabilities.
+        """
+        with quiet():
+            quantize_static(
+                self._prepared,
+                path,
+                _Images(self._pixels),
+                quant_format=QuantFormat.QDQ,
+                per_channel=candidate.per_channel,
+                activation_type=QuantType[candidate.activation],
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod[candidate.method],
+                nodes_to_exclude=list(candidate.excluded),
+                nodes_to_quantize=list(only),
+                extra_options={"CalibStridedMinMax": 1, "OpTypesToExcludeOutputQuantization": ["Gemm"]},
+                calibration_cache_path=self._prepared.with_name(f"{candidate.method}.json"),
+            )
+
+    def layers(self) -> list[tuple[str, ...]]:
+        """Names of each node with weights and of the activation that runs fused with it, in the order of the graph.
+
+        The two belong together: without its Relu, a convolution is quantised over negative values that nothing reads.
+        """
+        graph = onnx.load(self._prepared, load_external_data=False).graph
+        weights = {tensor.name for tensor in graph.initializer}
+        fused = {node.input[0]: node.name for node in graph.node if node.op_type in ACTIVATIONS}
+        return [
+            tuple(name for name in (node.name, fused.get(node.output[0])) if name)
+            for node in graph.node
+            if node.op_type in LAYERS and node.input[1] in weights
+        ]
+
+    def convolutions(self) -> int:
+        """How many there are."""
+        return sum(node.op_type == "Conv" for node in onnx.load(self._prepared, load_external_data=False).graph.node)
+
+    def cost(self, layer: tuple[str, ...], candidate: Candidate, judge: Judge) -> float:
+        """The divergence from fp32 in nats, on images of the ranges, when this layer alone is quantised."""
+        chosen = judge.for_ranges[:SENSITIVITY_IMAGES]
+        path = self._prepared.with_name("one-layer.onnx")
+        self.write(path, candidate, only=layer)
+        return divergence(run(session(path), judge.pixels[chosen]), judge.logits[chosen], judge.kind)
+
+
+class _Images(CalibrationDataReader):  # type: ignore[misc]
+    """Batches of images, of which the quantiser asks for one range after the other."""
+
+    def __init__(self, pixels: NDArray[np.float32], batch: int = 32) -> None:
+        self._batches = [pixels[i : i + batch] for i in range(0, len(pixels), batch)]
+        self._turn: Iterator[NDArray[np.float32]] = iter(self._batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        self._turn = iter(self._batches[start_index:end_index])
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        batch = next(self._turn, None)
+        return None if batch is None else {"pixel_values": batch}
