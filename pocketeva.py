@@ -21,6 +21,7 @@ from data.config import DataConfig, LabelsConfig, ViewsConfig
 from data.labels import LabelSet
 from distill.config import LOSSES_FOR, StudentConfig
 from export.config import ExportConfig
+from export.formats import require_installed
 from hub.config import HubConfig
 from run.config import TrackingConfig, TrainerConfig, require
 from run.console import log
@@ -165,7 +166,7 @@ class Run:
 
         context, manifest = self._context(), self._manifest()
         models = {name: self._model(name) for name in ("teacher", *self._students)}
-        export(context, manifest, self.config.export, models)
+        export(context, manifest, self.config.export, models, self.config.hub.license)
         for name in self._baselines.values():
             export_baseline(context, manifest, self.config.export, name, self._model(name))
 
@@ -286,6 +287,8 @@ def _say_once(message: str, style: str | None = None) -> None:
 
 def _run_stage(options: argparse.Namespace, overrides: Sequence[str], arguments: Sequence[str]) -> int:
     config = read_config(options.config, overrides)
+    if options.verb in ("prepare", "export", *TRAINING):  # hours before export is a better time to say so than then
+        require_installed(config.export.formats)
     if options.verb in TRAINING and (count := processes_to_start(config.trainer)) > 1:
         return launch(arguments, count)
     connect(config.trainer)

@@ -1,8 +1,9 @@
 """Config section of the export. Nothing here imports torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from export.int8_config import Int8Config
+from export.formats.format import FormatName
+from export.int8.config import Int8Config
 from run.config import require
 
 
@@ -18,7 +19,10 @@ class ExportConfig:
     """Write an fp16 copy too: half the bytes, for runtimes that compute in fp16."""
     int8: Int8Config = Int8Config()
     """How an INT8 copy is looked for."""
+    formats: list[FormatName] = field(default_factory=list)
+    """Files for other runtimes: ``openvino``, ``executorch``, ``coreml``. Each needs the extra of its name."""
 
     def __post_init__(self) -> None:
         require(18 <= self.opset <= 20, "export.opset", self.opset, "18, 19 or 20")
         require(0 < self.parity < 1, "export.parity", self.parity, "between 0 and 1")
+        require(len(set(self.formats)) == len(self.formats), "export.formats", self.formats, "free of repeated names")

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from data.loaders import load
 from data.manifest import Manifest
 from export.config import ExportConfig
+from export.formats.write import write_formats
 from export.fp16 import write_fp16
 from export.golden import write_golden
-from export.int8 import quantize
+from export.int8.quantize import quantize
 from export.onnx_file import write_onnx
 from export.parity import BATCHES, ROUNDS, check_parity, check_rgb
 from export.release import (
@@ -36,7 +37,13 @@ from run.errors import UserError
 from run.files import Json, atomic_path, file_digest, remove, write_json
 
 
-def export(context: RunContext, manifest: Manifest, config: ExportConfig, models: Mapping[str, Classifier]) -> None:
+def export(
+    context: RunContext,
+    manifest: Manifest,
+    config: ExportConfig,
+    models: Mapping[str, Classifier],
+    licence: str = "other",
+) -> None:
     """Write ``release/NAME`` and ``release/NAME-onnx`` for each model, and remove the folders of models long gone.
 
     Args:
@@ -44,6 +51,7 @@ def export(context: RunContext, manifest: Manifest, config: ExportConfig, models
         manifest: its calibration images serve to check parity.
         config: how to export.
         models: the teacher and the students, by the name of their release folder.
+        licence: the Hub's identifier of that of the weights, for the metadata of every file.
 
     Raises:
         UserError: a model cannot be exported, or its file does not give what PyTorch gives.
@@ -55,7 +63,7 @@ def export(context: RunContext, manifest: Manifest, config: ExportConfig, models
             remove(path)
     for name, classifier in models.items():
         source = context.folder.teacher if name == "teacher" else context.folder.student(name)
-        _export_one(context, manifest, config, name, classifier, source / "model")
+        _export_one(context, manifest, config, name, classifier, source / "model", licence)
 
 
 def export_baseline(
@@ -85,7 +93,13 @@ def export_baseline(
 
 
 def _export_one(
-    context: RunContext, manifest: Manifest, config: ExportConfig, name: str, classifier: Classifier, source: Path
+    context: RunContext,
+    manifest: Manifest,
+    config: ExportConfig,
+    name: str,
+    classifier: Classifier,
+    source: Path,
+    licence: str,
 ) -> None:
     run = context.folder
     inputs: dict[str, Json] = {
@@ -93,6 +107,7 @@ def _export_one(
         "config": file_digest(source / "config.json"),
         "images": manifest.digest("calibration"),
         "export": asdict(config),
+        "license": licence,
     }
     if run.skips(f"export-{name}", inputs):
         return
@@ -102,7 +117,7 @@ def _export_one(
     log.print(f"exporting {name}")
     plain, with_onnx = run.release / name, run.release / onnx_folder(name)
     with atomic_path(with_onnx) as partial:
-        _write_onnx_folder(partial, classifier, part, config, checkpoint.facts_of(source)["temperature"])
+        _write_onnx_folder(partial, classifier, part, config, checkpoint.facts_of(source)["temperature"], licence)
     with atomic_path(plain) as partial:
         shutil.copytree(source, partial)
     written = [path for folder in (plain, with_onnx) for path in folder.rglob("*") if path.is_file()]
@@ -110,12 +125,12 @@ def _export_one(
 
 
 def _write_onnx_folder(
-    folder: Path, classifier: Classifier, part: Manifest, config: ExportConfig, temperature: float
+    folder: Path, classifier: Classifier, part: Manifest, config: ExportConfig, temperature: float, licence: str
 ) -> None:
     classifier = fuse(classifier)
     model = folder / ONNX_FILE
     images = [load(uri) for uri in part.column("uri")[: BATCHES[-1] * ROUNDS]]
-    write_onnx(classifier, model, opset=config.opset, facts={"temperature": temperature})
+    write_onnx(classifier, model, opset=config.opset, facts={"temperature": temperature, "license": licence})
     facts: dict[str, Json] = {ONNX_FILE.as_posix(): check_parity(classifier, model, images, config.parity)}
     count = min(len(part), 2 * config.int8.images)
     pixels = np.stack(
@@ -133,6 +148,7 @@ def _write_onnx_folder(
     if (folder / INT8_FILE).is_file():  # the same preprocessing, now proven, before the smaller body
         write_rgb(folder / INT8_FILE, folder / RGB_FILE)
     write_golden(folder / "golden", folder / RGB_FILE, model)
+    write_formats(folder, classifier, config.formats, config.parity, temperature)
     write_json(folder / "parity.json", facts)
     write_json(folder / "config.json", javascript_config(classifier.architecture, classifier.labels))
     write_json(folder / "preprocessor_config.json", preprocessor_config(classifier.spec))

@@ -1,9 +1,7 @@
 """The golden kit: images with what every step has to give for them, to find the step that differs. No torch here."""
 
-import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +13,20 @@ from rich import box
 from rich.table import Table
 
 from data.decode import DecodeError, decode
+from export.formats.check import golden_rows, not_run
 from export.golden_images import GoldenImage, encode_png, golden_images
+from export.golden_kit import GOLDEN, GoldenRow, damaged, read_index, read_pixels
 from export.golden_readme import readme
 from export.release import ONNX_FILE, RGB_FILE
 from export.rgb import DECODE, RgbClassifier
 from export.runtime import OnnxClassifier
 from run.console import console
-from run.errors import UserError
 from run.files import Json, atomic_path, file_digest, write_json, write_text
-
-GOLDEN = Path("golden")
-"""The kit inside a ``NAME-onnx`` folder."""
 
 RESIZE_LEVELS = 2
 """Levels of 255 that another implementation of the resize may be off; ours is equal."""
 
 STEPS = ("decode", "resize", "logits", "probabilities")
-
-
-@dataclass(frozen=True)
-class GoldenRow:
-    """How far one step is off for one image: levels of 255 for pixels, else the largest absolute difference."""
-
-    image: str
-    step: str
-    difference: float
-    tolerance: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether the step gives what it gave when the kit was made; never for NaN."""
-        return self.difference <= self.tolerance
 
 
 def write_golden(folder: Path, rgb: Path, model: Path) -> None:
@@ -110,36 +91,30 @@ def _write_image(
 def check_golden(release: Path) -> list[GoldenRow]:
     """Run every step of a release on the kit inside it.
 
-    Each step starts from what the kit has for the step before, so that one fault shows in one step.
+    Each step starts from what the kit has for the step before, so that one fault shows in one step. Files for other
+    runtimes are steps too, named like their formats, where the runtime is installed.
 
     Args:
         release: a ``NAME-onnx`` folder.
 
     Returns:
-        One row for each image and step, in order; ``difference`` is infinite where shapes differ.
+        One row for each image and step, in order, and then for each image and format; ``difference`` is infinite where
+        shapes differ.
 
     Raises:
         UserError: there is no kit, it is damaged, or a model file is missing.
     """
-    folder = release / GOLDEN
-    path = folder / "index.json"
-    if not path.is_file():
-        raise UserError(f"{path} is not there: give a release folder NAME-onnx that `pocketeva export` wrote")
+    index = read_index(release)
     classifier, whole = OnnxClassifier(release / ONNX_FILE), RgbClassifier(release / RGB_FILE)
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["images"]
-        return [row for entry in entries for row in _check_image(folder, entry, classifier, whole)]
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        raise UserError(f"{folder} is damaged: {error}; run `pocketeva export` again") from error
+    with damaged(release):
+        rows = [row for entry in index["images"] for row in _check_image(release / GOLDEN, entry, classifier, whole)]
+    return rows + golden_rows(release)
 
 
 def _check_image(
     folder: Path, entry: dict[str, Any], classifier: OnnxClassifier, whole: RgbClassifier
 ) -> Iterator[GoldenRow]:
-    with Image.open(folder / entry["rgb"]) as opened:
-        decoded = opened.convert("RGB")
-    with Image.open(folder / entry["pixels"]) as opened:
-        pixels = np.asarray(opened.convert("RGB"))
+    decoded, pixels = Image.fromarray(read_pixels(folder / entry["rgb"])), read_pixels(folder / entry["pixels"])
     differences = {
         "decode": _decode_difference((folder / entry["file"]).read_bytes(), decoded),
         "resize": _largest(classifier.spec.render(decoded), pixels),
@@ -170,12 +145,15 @@ def show_golden(release: Path) -> bool:
         UserError: as ``check_golden``.
     """
     rows = check_golden(release)
-    table = Table("image", *STEPS, box=box.SIMPLE_HEAD)
+    steps = list(dict.fromkeys(row.step for row in rows))
+    table = Table("image", *steps, box=box.SIMPLE_HEAD)
     for image in dict.fromkeys(row.image for row in rows):
         table.add_row(image, *(_cell(row) for row in rows if row.image == image))
     console.print(table)
     failed = [row for row in rows if not row.passed]
-    console.print(_verdict(rows, failed))
+    console.print(_verdict(rows, failed, steps))
+    for reason in not_run(release):
+        console.print(reason, soft_wrap=True)
     return not failed
 
 
@@ -183,8 +161,8 @@ def _cell(row: GoldenRow) -> str:
     return f"{row.difference:.2g}" if row.passed else f"{row.difference:.2g} > {row.tolerance:.2g}"
 
 
-def _verdict(rows: Sequence[GoldenRow], failed: Sequence[GoldenRow]) -> str:
+def _verdict(rows: Sequence[GoldenRow], failed: Sequence[GoldenRow], steps: Sequence[str]) -> str:
     if not failed:
         return f"all {len(rows)} steps give what they gave at export"
-    first = min(failed, key=lambda row: STEPS.index(row.step))
+    first = min(failed, key=lambda row: steps.index(row.step))
     return f"{len(failed)} of {len(rows)} steps differ; the first to look at: {first.step} of {first.image}"

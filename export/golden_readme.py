@@ -27,7 +27,7 @@ Labels, in the order of every list: {", ".join(labels.names)}.
 
 ## Which steps you need
 * Your app runs `rgb.onnx`: steps 1 and 4.
-* Your app runs `onnx/model.onnx` or a conversion of it: steps 1, 2 and 3, then {after}.
+* Your app runs `onnx/model.onnx`, or a file for another runtime (`formats.json`): steps 1, 2 and 3, then {after}.
 
 ## Step 1: decode `file`, compare with `rgb`
 `rgb` is a PNG with the decoded pixels: 8-bit RGB, upright, transparency over white. Compare width, height and every

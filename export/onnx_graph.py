@@ -70,7 +70,7 @@ def forget_origin(model: onnx.ModelProto) -> None:
 def require_no_paths(data: bytes) -> None:
     """State that a file does not say where it was made."""
     for place in {str(Path.cwd()), str(Path.home()), sys.prefix, sys.base_prefix}:
-        assert f"{place}/".encode() not in data, f"the ONNX file mentions {place}"
+        assert f"{place}/".encode() not in data, f"a file mentions {place}"
 
 
 def _messages(message: Any, kind: type | None = None) -> Iterable[Any]:

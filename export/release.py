@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from data.labels import LabelSet
+from export.formats import FORMATS
 from models.outputs import problem_type
 from models.spec import InputSpec
 from run.files import Json
@@ -15,6 +16,9 @@ INT8_FILE = Path("onnx/model_quantized.onnx")
 RGB_FILE = Path("rgb.onnx")
 """Preprocessing, the INT8 model or, where there is none, the float32 one, and softmax or sigmoid, in one graph."""
 
+FORMATS_FILE = Path("formats.json")
+"""What the files for other runtimes take and give, and what was measured of each; there where some were asked for."""
+
 
 def onnx_folder(name: str) -> str:
     """The release folder with a model's ONNX files; timm and transformers need one without them."""
@@ -24,6 +28,12 @@ def onnx_folder(name: str) -> str:
 def shipped(folder: Path) -> list[Path]:
     """The model files of a ``NAME-onnx`` folder, the reference first, as paths inside it."""
     return [path for path in (ONNX_FILE, FP16_FILE, INT8_FILE, RGB_FILE) if (folder / path).is_file()]
+
+
+def converted(folder: Path) -> list[Path]:
+    """The files for other runtimes in a ``NAME-onnx`` folder, as paths inside it."""
+    inside = [path for form in FORMATS.values() for path in (folder / form.path.parent).rglob("*")]
+    return sorted(path.relative_to(folder) for path in inside if path.is_file())
 
 
 def find_onnx(release: Path) -> Path:

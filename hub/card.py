@@ -9,9 +9,12 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from export.formats.format import NOT_WRITTEN
+from export.release import FORMATS_FILE
 from hub import sections
 from hub.config import REPOSITORY, HubConfig
 from hub.files import files
+from hub.formats import formats
 from hub.subject import Subject
 from run.errors import UserError
 from run.files import write_text
@@ -43,10 +46,9 @@ def write_cards(
     for folder in release_folders(release):
         own = judged if judged is not None and folder.name.removesuffix("-onnx") in judged["models"] else None
         subject = Subject(folder.name, named, read_config(release, folder.name), own)
-        tried = folder / "int8.json"
-        int8 = json.loads(tried.read_text(encoding="utf-8")) if tried.is_file() else None
-        body = _body(subject, differences, int8)
-        header = _metadata(subject, published=config.repo is not None).to_yaml()
+        int8, others = (_json_of(folder / name) for name in ("int8.json", FORMATS_FILE))
+        body = _body(subject, differences, int8, others)
+        header = _metadata(subject, others, published=config.repo is not None).to_yaml()
         card = ModelCard(f"---\n{header}\n---\n\n{body}\n")
         paths.append(folder / "README.md")
         write_text(paths[-1], str(card))
@@ -78,6 +80,11 @@ def read_config(release: Path, folder: str) -> dict[str, Any]:
     return config
 
 
+def _json_of(path: Path) -> dict[str, Any] | None:
+    """What an optional file of a release says."""
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
 def hub_id(base_model: str) -> str | None:
     """The Hub's name for what a model was started from; null for a folder on this machine, whose path is private."""
     name = base_model.removeprefix("hf-hub:").split("@")[0]
@@ -91,7 +98,9 @@ def hub_id(base_model: str) -> str | None:
     return cfg.hf_hub_id if cfg is not None and REPOSITORY.fullmatch(cfg.hf_hub_id or "") else None
 
 
-def _body(subject: Subject, differences: Sequence[str], int8: Mapping[str, Any] | None) -> str:
+def _body(
+    subject: Subject, differences: Sequence[str], int8: Mapping[str, Any] | None, others: Mapping[str, Any] | None
+) -> str:
     parts = [
         f"# {subject.repo.split('/')[1]}",
         sections.banner(subject, differences),
@@ -100,6 +109,7 @@ def _body(subject: Subject, differences: Sequence[str], int8: Mapping[str, Any] 
         sections.use(subject),
         sections.results(subject),
         files(subject, int8) if subject.is_onnx else "",
+        formats(subject, others) if subject.is_onnx else "",
         sections.certificate(subject),
         sections.calibration(subject),
         sections.limits(subject),
@@ -107,10 +117,11 @@ def _body(subject: Subject, differences: Sequence[str], int8: Mapping[str, Any] 
     return "\n\n".join(part for part in parts if part)
 
 
-def _metadata(subject: Subject, *, published: bool) -> ModelCardData:
+def _metadata(subject: Subject, others: Mapping[str, Any] | None, *, published: bool) -> ModelCardData:
     config = subject.hub
     base, relation = _base(subject, published=published)
-    tags = ["pocketeva", *(("onnx", "transformers.js") if subject.is_onnx else ()), *config.tags]
+    written = [name for name, found in (others or {"formats": {}})["formats"].items() if found["status"] != NOT_WRITTEN]
+    tags = ["pocketeva", *(("onnx", "transformers.js", *written) if subject.is_onnx else ()), *config.tags]
     results = _eval_results(subject)
     return ModelCardData(
         license=config.license,

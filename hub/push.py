@@ -15,7 +15,7 @@ from run.errors import UserError, listed
 from run.files import file_digest
 from run.folder import RunFolder
 
-MODEL_SUFFIXES = (".onnx", ".safetensors")
+MODEL_SUFFIXES = (".onnx", ".safetensors", ".xml", ".bin", ".pte", ".mlmodel")
 
 
 def push(run: RunFolder, config: HubConfig, *, dry_run: bool, allow_unverified: bool) -> list[Pushed]:

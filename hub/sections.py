@@ -187,8 +187,9 @@ Verdict for the whole release, teacher and students: **{subject.certificate["ver
 
 {lines}
 
-{beside} holds every figure and the SHA-256 of the files judged. It speaks of these files in ONNX Runtime on a CPU, \
-and of images drawn like the test split. It says nothing of other images, other files or other runtimes.{agreement}"""
+{beside} holds every figure and the SHA-256 of the files judged. It speaks of these files, in ONNX Runtime on a CPU \
+where no other runtime is named, and of images drawn like the test split. It says nothing of other images, other files \
+or other runtimes.{agreement}"""
 
 
 def _agreement(criterion: Mapping[str, Any]) -> str:
@@ -232,7 +233,11 @@ def limits(subject: Subject) -> str:
         "transformers, follow Pillow, which from version 13 on goes height first for tall images: scores differ there.",
     ]
     if subject.is_onnx:
-        standing.append("Tested with ONNX Runtime on a CPU. Measure again before relying on another runtime.")
+        standing.append(
+            "Tested with ONNX Runtime on a CPU. Measure again before relying on another runtime. `rgb.onnx` is for "
+            "ONNX Runtime on a CPU and in WASM. Other execution providers are known to resize differently (CUDA, "
+            "OpenVINO, TensorRT: antialiasing): give those `onnx/model.onnx`, and prepare its pixels on the CPU."
+        )
     if not subject.facts["pretrained"]:
         standing.append("The numbers are those of a small model trained from nothing: no pretrained weights were used.")
     own = subject.hub.limits.strip()

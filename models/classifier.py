@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from data.labels import LabelSet
+from models.input_check import require_size
 from models.spec import InputSpec
 from run.console import log
 from run.errors import UserError
@@ -105,11 +106,13 @@ def build(
         drop_path: rate of stochastic depth while training.
 
     Raises:
-        UserError: no such model, or its weights cannot be had.
+        UserError: no such model, its weights cannot be had, or it cannot take images of that size.
     """
     if not pretrained:
         found = _random(name, key, image_size, drop_path, len(labels))
-        return Classifier(found, architecture_of(name), labels, spec_of(found).with_size(image_size))
+        spec = spec_of(found).with_size(image_size)
+        require_size(found, spec.size, key=key)
+        return Classifier(found, architecture_of(name), labels, spec)
     folder = find_checkpoint(name, key)
     config = read_config(folder)
     names = label_names(config)
@@ -118,6 +121,7 @@ def build(
     if names != labels.names:
         log.print(f"{key}.model: a new head for the labels {', '.join(labels.names)}")
         model.reset_classifier(len(labels))  # type: ignore[operator]
+    require_size(model, size, key=key)
     return Classifier(model, config["architecture"], labels, spec_of(model).with_size(size))
 
 

@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 TWO = LabelSet(("sound", "broken"), "nominal")
 FOUR = LabelSet(("sound", "doubtful", "likely", "broken"), "ordinal")
-TRAINER = TrainerConfig(accelerator="cpu", devices=1, precision="32-true", num_workers=0)
+TRAINER = TrainerConfig(accelerator="cpu", devices=1, precision="32-true", num_workers=0, frozen_batch_size=64)
 SPLITS = SplitsConfig(val=0.2, calibration=0.2, test=0.2)
 
 

@@ -92,6 +92,10 @@ def _explain(certificate: dict[str, Any], release: Path) -> None:
             more = criterion["more_images"]
             enough = f"about {more:,} more test images would decide" if more else "no number of images would decide"
             console.print(f"{criterion['file']}: too few images to tell; {enough}")
+    shown = {file for facts in certificate["models"].values() for file in facts["files"]}
+    for criterion in certificate["criteria"]:
+        if criterion["name"] == "parity" and criterion["verdict"] != "PASS" and criterion["file"] not in shown:
+            console.print(f"{criterion['file']}: not the file that export ran, or too far off: run `pocketeva export`")
     console.print("verdict:", _colored(certificate["verdict"], certificate["verdict"]), style="bold")
     console.print(f"files: {release}")
 

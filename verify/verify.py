@@ -13,7 +13,8 @@ from data.decode import decode
 from data.labels import LabelSet
 from data.manifest import Manifest
 from data.storage import read_bytes
-from export.release import ONNX_FILE, RGB_FILE, onnx_folder, shipped
+from export.formats.format import RAN
+from export.release import FORMATS_FILE, ONNX_FILE, RGB_FILE, converted, onnx_folder, shipped
 from export.rgb import RgbClassifier
 from export.runtime import OnnxClassifier
 from models.labelled import labelled_rows
@@ -61,7 +62,7 @@ def verify(
         "verify": asdict(config),
         "files": cast("Json", files),
         "baselines": {student: file_digest(path) for student, path in plain.items()},
-        "parity": [file_digest(run.release / onnx_folder(model) / "parity.json") for model in models],
+        "parity": [file_digest(path) for model in models for path in _measured(run.release / onnx_folder(model))],
     }
     path = run.verify / "certificate.json"
     if not run.skips("verify", inputs):
@@ -75,14 +76,21 @@ def verify(
 
 
 def _model_files(release: Path, models: Sequence[str]) -> dict[str, str]:
-    """Digest of every model file in the release, by its path there."""
+    """Digest of every model file in the release, those for other runtimes too, by its path there."""
     needed = [release / model / "model.safetensors" for model in models]
     needed += [release / onnx_folder(model) / ONNX_FILE for model in models]
     missing = [str(path) for path in needed if not path.is_file()]
     if missing:
         raise UserError(f"{', '.join(missing)} not there: run `pocketeva export` first")
     weights = [f"{model}/model.safetensors" for model in models]
-    return {file: file_digest(release / file) for file in [*weights, *_exported_files(release, models)]}
+    folders = [onnx_folder(model) for model in models]
+    others = [(Path(folder) / path).as_posix() for folder in folders for path in converted(release / folder)]
+    return {file: file_digest(release / file) for file in [*weights, *_exported_files(release, models), *others]}
+
+
+def _measured(folder: Path) -> list[Path]:
+    """What export wrote down of its own checks."""
+    return [path for path in (folder / "parity.json", folder / FORMATS_FILE) if path.is_file()]
 
 
 def _exported_files(release: Path, models: Sequence[str]) -> list[str]:
@@ -129,6 +137,7 @@ def _certificate(
     criteria = [
         *(_agreement(file, agreement(decided[reference], decided[file]), labels, config) for file in others),
         *(_parity(run.release, model) for model in models),
+        *(criterion for model in models for criterion in _conversions(run.release, model)),
     ]
     return {
         "format": 1,
@@ -212,6 +221,35 @@ def _parity(release: Path, model: str) -> dict[str, Json]:
         "target": measured["target"],
         "verdict": "PASS" if same_file and measured["largest"] <= measured["target"] else "FAIL",
     }
+
+
+def _conversions(release: Path, model: str) -> list[dict[str, Json]]:
+    """Parity of each file for another runtime that export ran, if it ran these very files."""
+    folder = release / onnx_folder(model)
+    path = folder / FORMATS_FILE
+    if not path.is_file():
+        return []
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return [
+        {
+            "name": "parity",
+            "model": model,
+            "file": f"{onnx_folder(model)}/{found['file']}",
+            "statement": f"largest difference of a probability in {found['title']} from {content['compared_with']} in "
+            "ONNX Runtime, on the golden images",
+            "n": content["images"],
+            "largest": found["largest"],
+            "target": found["target"],
+            "verdict": "PASS" if _are(folder, found["sha256"]) and found["largest"] <= found["target"] else "FAIL",
+        }
+        for found in content["formats"].values()
+        if found["status"] == RAN
+    ]
+
+
+def _are(folder: Path, digests: Mapping[str, str]) -> bool:
+    """Whether these very files are there."""
+    return all((folder / path).is_file() and file_digest(folder / path) == digest for path, digest in digests.items())
 
 
 def _reference(model: str) -> str:

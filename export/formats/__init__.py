@@ -1,0 +1,42 @@
+"""Files for other runtimes: one module per format, each with a ``FORMAT``. No torch is imported until one is made."""
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+
+from export.formats import coreml, executorch_xnnpack, openvino_ir
+from export.formats.format import Format, FormatName
+from run.errors import UserError
+
+FORMATS: Mapping[FormatName, Format] = {
+    "openvino": openvino_ir.FORMAT,
+    "executorch": executorch_xnnpack.FORMAT,
+    "coreml": coreml.FORMAT,
+}
+
+
+def require_installed(names: Sequence[FormatName]) -> None:
+    """Refuse formats whose package is not there, before the hours that come before export.
+
+    Raises:
+        UserError: a package is missing; the message names the key and the command that installs it.
+    """
+    missing = [name for name in names if not installed(FORMATS[name])]
+    if missing:
+        raise UserError(
+            f"export.formats asks for {', '.join(missing)}, and {how_to_install(*missing)}; "
+            "or leave it out of export.formats"
+        )
+
+
+def installed(form: Format) -> bool:
+    """Whether the package that makes and runs this format is there."""
+    return find_spec(form.package) is not None
+
+
+def how_to_install(*names: FormatName) -> str:
+    """What is missing, and the command for it. uv's environments have no pip of their own, so both are named."""
+    packages, extras = ", ".join(FORMATS[name].package for name in names), ",".join(names)
+    return (
+        f"{packages} {'is' if len(names) == 1 else 'are'} not installed: in PocketEVA's folder run "
+        f"`pip install -e '.[{extras}]'` (with uv: `uv pip install -e '.[{extras}]'`)"
+    )

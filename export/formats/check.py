@@ -1,0 +1,98 @@
+"""Files for other runtimes against the golden kit beside them: the same numbers in another runtime. No torch here."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.formats import FORMATS, how_to_install, installed
+from export.formats.format import Format, FormatName, Run, first_line, quietly
+from export.golden_kit import GoldenRow, Kit, read_kit
+from models.outputs import probabilities
+from run.errors import UserError
+
+BATCH = 4
+"""Images at a time: a file that takes several gets several, and at the kit's end fewer."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far a file is from the kit, for each image [N]: the largest difference of a logit, and of a probability."""
+
+    logits: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+
+
+def compare(run: Run, kit: Kit) -> Comparison:
+    """Run a file on every image of a kit; what is not a number counts as infinitely far."""
+    parts = np.split(kit.pixel_values, range(BATCH, len(kit.pixel_values), BATCH))
+    ours = np.concatenate([run(part) for part in parts])
+    return Comparison(
+        logits=_largest(ours - kit.logits),
+        probabilities=_largest(probabilities(ours, kit.kind) - probabilities(kit.logits, kit.kind)),
+    )
+
+
+def _largest(differences: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The largest magnitude in each row."""
+    return np.asarray(np.nan_to_num(np.abs(differences).max(axis=1), nan=np.inf))
+
+
+def load(form: Format, path: Path) -> Run:
+    """Open a file in its runtime.
+
+    Raises:
+        UserError: the runtime refuses the file, now or when it is run.
+    """
+    assert form.load is not None
+    with _refusals(form, path), quietly():
+        run = form.load(path)
+
+    def guarded(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        with _refusals(form, path):
+            return run(pixels)
+
+    return guarded
+
+
+@contextmanager
+def _refusals(form: Format, path: Path) -> Iterator[None]:
+    """Say which file a runtime refuses; not where it lies, because ``formats.json`` repeats it."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"{path.name} cannot be run by {form.title}: {first_line(error)}") from error
+
+
+def golden_rows(release: Path) -> list[GoldenRow]:
+    """The logits of each file for another runtime that is in a release and can be run here; steps named like formats.
+
+    Raises:
+        UserError: a file cannot be run, or the kit is damaged.
+    """
+    runnable = [name for name, form in FORMATS.items() if (release / form.path).exists() and _why_not(name) is None]
+    if not runnable:
+        return []
+    kit, rows = read_kit(release), []
+    for name in runnable:
+        found = compare(load(FORMATS[name], release / FORMATS[name].path), kit)
+        for image, difference, tolerance in zip(kit.names, found.logits, kit.tolerances, strict=True):
+            rows.append(GoldenRow(image, name, float(difference), tolerance))
+    return rows
+
+
+def not_run(release: Path) -> list[str]:
+    """One sentence for each file of a release that ``golden_rows`` leaves out."""
+    present = {name: form.path for name, form in FORMATS.items() if (release / form.path).exists()}
+    reasons = {path: _why_not(name) for name, path in present.items()}
+    return [f"{path.as_posix()} was not run: {reason}" for path, reason in reasons.items() if reason is not None]
+
+
+def _why_not(name: FormatName) -> str | None:
+    """Why a format cannot be run here; null if it can."""
+    if FORMATS[name].load is None:
+        return f"{FORMATS[name].title} is not to be had on Linux"
+    return None if installed(FORMATS[name]) else how_to_install(name)
