@@ -17,10 +17,11 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchmarks.head import bare_pass
+from benchmarks.head import bare_pass, frozen
 from benchmarks.random_models import (
     add_trainer_options,
     random_forward,
@@ -37,10 +38,9 @@ from benchmarks.random_models import (
 from data.config import ViewsConfig
 from data.manifest import Manifest
 from data.views import ViewSpec
-from models.cache_key import CacheKey
 from models.classifier import Classifier
-from models.forward import Output, forward_of
-from models.view_cache import ViewCache
+from models.forward import Output
+from models.view_cache import ViewCache, outputs_over_views
 from run.config import TrainerConfig
 from run.fit import resolve_precision
 
@@ -60,8 +60,8 @@ BATCH = 512
 def options() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=12, help="that the cache is built for")
-    parser.add_argument("--views", type=int, default=2, help="of each")
+    parser.add_argument("--images", type=int, default=16, help="that the cache is built for")
+    parser.add_argument("--views", type=int, default=4, help="of each")
     parser.add_argument("--turns", type=int, default=2, help="how often the cache is built from each kind of file")
     parser.add_argument("--model", default="eva02_base_patch14_448")
     parser.add_argument("--size", type=int, default=448, help="its input, in pixels")
@@ -112,7 +112,8 @@ def random_cache(root: Path, output: Output, width: int, images: int, views: int
     paths = write_photographs(root / "small", 16, (16, 16), ".png")
     manifest, classifier = synthetic_manifest(paths, {"train": images}), untrained("test_vit", 16)
     cache = ViewCache(root, random_key(classifier, output, width, SPEC))
-    cache.fill(manifest, views, random_forward(width), classifier.spec, SPEC, workers=2)
+    forward = random_forward(width)
+    cache.fill(manifest, views, forward, classifier.spec, SPEC, batch_size=lambda: 128, workers=2)
     return cache
 
 
@@ -147,10 +148,11 @@ def building(folder: Path, given: argparse.Namespace, trainer: TrainerConfig) ->
         )
         for kind, suffix in (("JPEG", ".jpg"), ("PNG", ".png"))
     }
-    bare_pass(classifier, trainer, 2)  # what happens once only is over by then
+    forward = frozen(classifier, trainer)
+    bare_pass(forward, classifier, trainer, 2)  # what happens once only is over by then
     best = dict.fromkeys(("bare", *manifests), 0.0)
     for turn in range(given.turns):
-        seconds = {"bare": timed(lambda: bare_pass(classifier, trainer, count)).seconds}
+        seconds = {"bare": timed(lambda: bare_pass(forward, classifier, trainer, count)).seconds}
         for kind, manifest in manifests.items():
             seconds[kind] = fill_seconds(folder / f"{kind}{turn}", classifier, manifest, given.views, trainer)
         best = {kind: max(rate, count / seconds[kind]) for kind, rate in best.items()}
@@ -161,9 +163,8 @@ def building(folder: Path, given: argparse.Namespace, trainer: TrainerConfig) ->
 def fill_seconds(root: Path, classifier: Classifier, manifest: Manifest, views: int, trainer: TrainerConfig) -> float:
     """Seconds of filling a new cache with features."""
     precision = resolve_precision(trainer, convolutional=False)
-    cache = ViewCache(root, CacheKey.of(classifier, "features", SPEC, precision))
-    forward = forward_of(classifier, "features", trainer, precision)
-    return timed(lambda: cache.fill(manifest, views, forward, classifier.spec, SPEC, workers=trainer.workers)).seconds
+    settings: dict[str, Any] = {"root": root, "trainer": trainer, "precision": precision}
+    return timed(lambda: outputs_over_views(classifier, "features", manifest, views, SPEC, **settings)).seconds
 
 
 if __name__ == "__main__":

@@ -1,13 +1,18 @@
-"""Does the input side starve the model? Images/s of the training loader, and of labelling beside the bare model.
+"""Does the input side starve the model? Labelling from files beside the bare model, and the training loader by itself.
 
 ``python -m benchmarks.input [--model eva02_base_patch14_448] [--size 4000 3000] [--working-size 896]``
+On a GPU: ``--images 512``.
 
 The photographs are JPEG files of 4000 × 3000 pixels, each a mosaic of photographs of the elpv-dataset package at their
 own resolution. The loader draws, renders and collates views for training in worker processes, and nothing but this
 script takes them: once from the originals, once from working copies. Labelling is what ``train`` and ``distill`` do
-before they learn: decode each file once, render its views, run the model, write the cache. The bare model gets as many
-ready uint8 tensors of the same size, normalises and runs them. All sides take turns in one run; the best of
-``--turns`` counts.
+before they learn: start the worker processes, decode each file once, render its views, run the model, write the cache.
+The bare model gets as many ready uint8 tensors of the same size on its device, normalises and runs them in batches of
+the same size. All sides take turns in one run; the best of ``--turns`` counts. The files were just written,
+so the system reads them from memory.
+
+On a CPU the worker processes work on the same cores as the model: the share says what decoding and rendering take from
+it. On a GPU it says whether they keep up.
 """
 
 import argparse
@@ -16,6 +21,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +30,24 @@ import timm
 import torch
 from PIL import Image
 
-from benchmarks.random_models import LABELS, machine, photographs, random_classifier
+from benchmarks.random_models import (
+    LABELS,
+    add_trainer_options,
+    photographs,
+    say,
+    start_like_the_product,
+    timed,
+    torch_machine,
+    trainer_of,
+    untrained,
+)
 from data.config import ViewsConfig
 from data.loaders import EpochSampler, ViewDataset, train_loader
 from data.manifest import Manifest
 from data.views import ViewSpec
 from data.working import with_copies
 from models.classifier import Classifier
-from models.forward import BATCH_SIZE, device_of, forward_of
+from models.forward import device_of, forward_of, in_order
 from models.view_cache import outputs_over_views
 from run.config import TrainerConfig
 from run.fit import resolve_precision
@@ -41,53 +57,54 @@ CELL = 300
 """Pixels a side of an elpv photograph."""
 
 
-def main() -> None:
-    """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="eva02_tiny_patch14_224")
-    parser.add_argument("--images", type=int, default=60)
+def options() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="eva02_base_patch14_448")
+    parser.add_argument("--images", type=int, default=10)
     parser.add_argument("--size", type=int, nargs=2, default=[4000, 3000], metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--working-size", type=int, help="shorter side in pixels; by default twice the model's")
     parser.add_argument("--views", type=int, default=8, help="per image, for labelling")
-    parser.add_argument("--batch-size", type=int, default=32, help="of the training loader")
-    parser.add_argument("--epochs", type=int, default=2, help="of the training loader, in one turn")
-    parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--workers", type=int, help="by default what trainer.num_workers: auto gives")
-    options = parser.parse_args()
-    input_size = int(timm.get_pretrained_cfg(options.model).to_dict()["input_size"][-1])
-    classifier = random_classifier(options.model, input_size, photographs(8))
-    trainer = TrainerConfig(num_workers="auto" if options.workers is None else options.workers)
-    working_size = options.working_size or 2 * input_size
+    parser.add_argument("--batch-size", type=int, default=8, help="of the training loader")
+    parser.add_argument("--epochs", type=int, default=3, help="of the training loader, in one turn")
+    parser.add_argument("--turns", type=int, default=2)
+    add_trainer_options(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print one JSON object."""
+    given = options()
+    trainer = trainer_of(given)
+    input_size = int(timm.get_pretrained_cfg(given.model).to_dict()["input_size"][-1])
+    classifier = untrained(given.model, input_size)
+    working_size = given.working_size or 2 * input_size
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        originals = write_photographs(root / "photographs", options.images, *options.size)
-        started = time.perf_counter()
-        copies = with_copies(originals, RunFolder(root / "run"), working_size)
-        making = time.perf_counter() - started
-        manifests = {"originals": originals, "working_copies": copies}
-        loader = loader_rates(manifests, classifier, trainer, options)
-        labelling = labelling_rates(manifests, classifier, trainer, options, root)
-    bare = labelling["bare_model"]
-    print(
-        json.dumps(
-            {
-                "name": "input",
-                "ratio": round(loader["working_copies"] / loader["originals"], 2),
-                "against": "the training loader on the original files, images/s",
-                "machine": machine(),
-                "device": device_name(trainer),
-                "model": options.model,
-                "input_size": input_size,
-                "photographs": [options.images, *options.size],
-                "working_size": working_size,
-                "workers": trainer.workers,
-                "loader_images_per_s": loader,
-                "labelling_images_x_views_per_s": labelling,
-                "labelling_share_of_bare_model": {name: round(labelling[name] / bare, 3) for name in manifests},
-                "copies_made_per_s": round(options.images / making, 2),
-            }
-        )
-    )
+        originals = write_photographs(root / "photographs", given.images, *given.size)
+        making = timed(lambda: with_copies(originals, RunFolder(root / "run"), working_size))
+        manifests = {"originals": originals, "working_copies": making.value}
+        loader = loader_rates(manifests, classifier, trainer, given)
+        say(f"training loader, images/s: {loader}")
+        labelling = labelling_rates(manifests, classifier, trainer, given, root)
+    shares = {name: round(labelling[name] / labelling["bare_model"], 3) for name in manifests}
+    result = {
+        "name": "input",
+        "ratio": shares["originals"],
+        "against": "the bare model on ready tensors, images × views/s; labelling from the original JPEG files",
+        "machine": torch_machine(trainer),
+        "model": f"{given.model} at {input_size}, random weights",
+        "photographs": [given.images, *given.size],
+        "views": given.views,
+        "working_size": working_size,
+        "workers": trainer.workers,
+        "labelling_images_x_views_per_s": labelling,
+        "labelling_share_of_bare_model": shares,
+        "loader_images_per_s": loader,
+        "loader_copies_over_originals": round(loader["working_copies"] / loader["originals"], 2),
+        "copies_made_per_s": round(given.images / making.seconds, 2),
+    }
+    print(json.dumps(result))
 
 
 def write_photographs(folder: Path, count: int, width: int, height: int) -> Manifest:
@@ -152,31 +169,18 @@ def labelling_rates(
     precision = resolve_precision(trainer, convolutional=False)
     total: int = options.images * options.views
     forward, spec = forward_of(classifier, "features", trainer, precision), ViewSpec.of(ViewsConfig())
-    size = classifier.spec.size
-    ready = torch.randint(0, 256, (BATCH_SIZE, 3, size, size), dtype=torch.uint8)
-    if torch.cuda.is_available():
-        ready = ready.pin_memory()
+    size, batch = classifier.spec.size, forward.batch_size
+    ready = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, device=device_of(trainer))
+    settings: dict[str, Any] = {"trainer": trainer, "precision": precision}
 
     def label(manifest: Manifest) -> float:
-        started = time.perf_counter()
         with tempfile.TemporaryDirectory(dir=root) as cache:
-            outputs_over_views(
-                classifier,
-                "features",
-                manifest,
-                options.views,
-                spec,
-                root=Path(cache),
-                trainer=trainer,
-                precision=precision,
-            )
-        return total / (time.perf_counter() - started)
+            fill = partial(outputs_over_views, classifier, "features", manifest, options.views, spec, **settings)
+            return total / timed(lambda: fill(root=Path(cache))).seconds
 
     def bare() -> float:
-        started = time.perf_counter()
-        for start in range(0, total, BATCH_SIZE):
-            forward(ready[: min(BATCH_SIZE, total - start)])
-        return total / (time.perf_counter() - started)
+        batches = (ready[: total - start] for start in range(0, total, batch))
+        return total / timed(lambda: sum(len(values) for values in in_order(forward, batches))).seconds
 
     forward(ready)  # what the first call sets up is no matter of rates
     sides = {name: _called(label, manifest) for name, manifest in manifests.items()}
@@ -195,11 +199,6 @@ def in_turns(sides: dict[str, Callable[[], float]], turns: int) -> dict[str, flo
     return {name: round(max(found), 2) for name, found in rates.items()}
 
 
-def device_name(trainer: TrainerConfig) -> str:
-    """What the models run on."""
-    device = device_of(trainer)
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
 if __name__ == "__main__":
+    start_like_the_product()
     main()

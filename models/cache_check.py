@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 from data.loaders import load, to_chw
 from data.manifest import Manifest
 from data.views import ViewSpec
-from models.forward import BATCH_SIZE, Forward
+from models.forward import Forward
 from models.shards import Shard, made_in, mapped, unsound
 from models.spec import InputSpec
 from models.view_cache import ViewCache
@@ -59,8 +59,9 @@ def compare(
         return found
     differences, largest_value = np.zeros(len(chosen)), 0.0
     with progress("images × views run again", len(chosen)) as advance:
-        for start in range(0, len(chosen), BATCH_SIZE):
-            batch = chosen[start : start + BATCH_SIZE]
+        most = chosen[0][0].batch
+        for start in range(0, len(chosen), most):
+            batch = chosen[start : start + most]
             live = forward(
                 torch.stack([_render(shard.images[at], view, uri_of, input_spec, spec) for shard, at, view in batch])
             )

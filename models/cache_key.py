@@ -29,13 +29,17 @@ class CacheKey:
     input: InputSpec
     views: ViewSpec
     precision: str
+    compiled: bool
+    """Whether the model was compiled, which changes last digits."""
     width: int
     """Numbers per image and view."""
     layout: Layout
     """``all`` numbers are kept, or the ``top`` ones (``models.top_labels``)."""
 
     @classmethod
-    def of(cls, classifier: Classifier, output: Output, views: ViewSpec, precision: str) -> "CacheKey":
+    def of(
+        cls, classifier: Classifier, output: Output, views: ViewSpec, precision: str, *, compiled: bool = False
+    ) -> "CacheKey":
         """The key of a frozen model's outputs."""
         features, labels = output == "features", classifier.labels
         width = classifier.feature_width if features else len(labels)
@@ -46,6 +50,7 @@ class CacheKey:
             input=classifier.spec,
             views=views,
             precision=precision,
+            compiled=compiled,
             width=width,
             layout="all" if features or keeps_all(width, labels.kind) else "top",
         )
@@ -106,12 +111,23 @@ def _read(folder: Path) -> dict[str, Any] | None:
         key = json.loads((folder / "key.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
-    return key if isinstance(key, dict) else None
+    return key if isinstance(key, dict) and isinstance(key.get("views"), dict) else None
 
 
 def _say_what_does_not_fit(root: Path, key: CacheKey) -> None:
     wanted = key.to_json()
-    others = [(folder, there) for folder in sorted(root.glob(f"{key.output}-*")) if (there := _read(folder))]
+    others = [
+        (folder, there)
+        for folder in sorted(root.glob(f"{key.output}-*"))
+        if (there := _read(folder)) and not _beside(there, wanted)
+    ]
     if others:
         reasons = "; ".join(f"{folder.name} ({', '.join(differences(there, wanted))})" for folder, there in others)
         log.print(f"no cache of these {key.output} yet; what is there does not fit: {reasons}", soft_wrap=True)
+
+
+def _beside(there: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether one is of working copies and the other of originals: a run with ``data.working_size`` has both."""
+    of_copies = [key["views"].get("working_size") is not None for key in (there, wanted)]
+    plain = [{**key, "views": {**key["views"], "working_size": None}, "digests": None} for key in (there, wanted)]
+    return of_copies[0] != of_copies[1] and plain[0] == plain[1]

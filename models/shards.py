@@ -38,11 +38,12 @@ _checked: set[tuple[Path, int, int]] = set()
 
 @dataclass(frozen=True)
 class Shard:
-    """Views ``start`` to ``stop`` of some images."""
+    """Views ``start`` to ``stop`` of some images, made in batches of at most ``batch`` images × views."""
 
     images: tuple[str, ...]
     start: int
     stop: int
+    batch: int
 
     @cached_property
     def name(self) -> str:
@@ -58,6 +59,11 @@ class Shard:
     def size(self) -> int:
         """Images × views."""
         return len(self.images) * (self.stop - self.start)
+
+    @property
+    def images_at_a_time(self) -> int:
+        """As many as fit into a batch with all their views; one at least."""
+        return max(1, self.batch // (self.stop - self.start))
 
     def values_path(self, folder: Path) -> Path:
         """Where its values lie."""

@@ -7,10 +7,13 @@ interrupted. One thing can change last digits: a batch that is halved because it
 """
 
 import errno
+import math
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ from data.manifest import Manifest
 from data.views import ViewSpec
 from models.cache_key import CacheKey, claim
 from models.classifier import Classifier
-from models.forward import BATCH_SIZE, Forward, Output, forward_of
+from models.forward import Forward, Output, forward_of, in_order
 from models.renders import render_batches
 from models.shards import Shard, discard, is_sound, made_in, total_size, unsound, write_shard
 from models.spec import InputSpec
@@ -48,15 +51,18 @@ class Passes:
     """Images × views that went through it, here or in a process beside this one."""
     cached: int = 0
     """Images × views that were asked for and were there."""
+    live: int = 0
+    """Those of ``images_x_views`` that went through it for a training step, and were not kept."""
 
     def add(self, other: "Passes") -> None:
         """Count another's too."""
         self.images_x_views += other.images_x_views
         self.cached += other.cached
+        self.live += other.live
 
     def to_json(self) -> dict[str, Json]:
         """As ``metrics.json`` has it under ``teacher_passes``."""
-        return {"images_x_views": self.images_x_views, "cached": self.cached}
+        return asdict(self)
 
 
 class ViewCache:
@@ -89,6 +95,7 @@ class ViewCache:
         input_spec: InputSpec,
         spec: ViewSpec,
         *,
+        batch_size: Callable[[], int],
         workers: int,
         rank: Rank | None = None,
     ) -> Passes:
@@ -96,6 +103,16 @@ class ViewCache:
 
         Several processes may call this for the same folder on a shared file system: each makes its share of the shards
         and waits for the others'. Each checks every shard's checksum once, before it relies on it.
+
+        Args:
+            manifest: the images.
+            views: how many of each.
+            forward: the model.
+            input_spec: what it takes.
+            spec: draws the views.
+            batch_size: asked for once where something is planned: all processes and restarts keep to what it says.
+            workers: processes that read and render.
+            rank: this process.
 
         Returns:
             How many images × views were missing when this process looked, and went through the model here or in
@@ -106,7 +123,7 @@ class ViewCache:
                 or full, or the other processes make nothing.
         """
         wanted, rank = set(manifest.column("image_id")), rank or this_rank()
-        missing = self._missing(wanted, views, rank)
+        missing = self._missing(wanted, views, rank, batch_size)
         self._require_space([shard for _, shard in missing])
         mine = [shard for number, shard in missing if number % rank.world == rank.number]
         self._make(mine, manifest, forward, input_spec, spec, workers)
@@ -114,13 +131,16 @@ class ViewCache:
         computed = total_size(shard for _, shard in missing)
         return Passes(computed, max(0, len(wanted) * views - computed))
 
-    def _missing(self, wanted: set[str], views: int, rank: Rank) -> list[tuple[int, Shard]]:
+    def _missing(
+        self, wanted: set[str], views: int, rank: Rank, batch_size: Callable[[], int]
+    ) -> list[tuple[int, Shard]]:
         """The shards to make, with their numbers; none holds anything but what is asked for.
 
         Someone who stops a pass over 16 views and asks for 4 wants no shard of 16 finished, so what an older plan has
         left undone is planned anew where it holds more. While other processes may have read that plan, it cannot be.
         """
-        agree(self.folder, wanted, views, rank)
+        with self._naming_what_a_full_disk_lacks(len(wanted) * views * self.bytes_each):
+            agree(self.folder, wanted, views, rank, batch_size)
         missing = self._unsound(wanted, views)
         unfit = [shard for _, shard in missing if shard.stop > views or not wanted.issuperset(shard.images)]
         if not unfit:
@@ -131,7 +151,7 @@ class ViewCache:
                 discard(self.folder, shard)
         if rank.world > 1:
             raise UserError(f"what was left undone in {self.folder} is planned anew: start the same command again")
-        agree(self.folder, wanted, views, rank)
+        agree(self.folder, wanted, views, rank, batch_size)
         return self._unsound(wanted, views)
 
     def _unsound(self, wanted: set[str], views: int) -> list[tuple[int, Shard]]:
@@ -168,22 +188,23 @@ class ViewCache:
         renders = render_batches(manifest, shards, input_spec, spec, workers=workers)
         with progress(f"{self.key.output} of images × views", total_size(shards)) as advance:
             for number, shard in enumerate(shards):
-                values = np.empty((*shard.shape, self.key.width), np.float32)
-                at = 0
-                while at < len(values):
-                    batch = next(renders)
-                    values[at : at + len(batch)] = self._values(forward, batch)
-                    at += len(batch)
-                    advance(batch.shape[0] * batch.shape[1])
+                values = self._values(shard, forward, renders, advance)
                 self._require_finite(shard, values, manifest)
                 self._store(shard, values, shards[number:])
 
-    def _values(self, forward: Forward, batch: Tensor) -> NDArray[np.float32]:
-        """Values [images, views, width] of renders [images, views, 3, S, S]."""
-        chunks = torch.split(batch.flatten(0, 1), BATCH_SIZE)  # more than one where an image's views alone are more
-        values = [forward(chunk) for chunk in chunks]
-        whole = values[0] if len(values) == 1 else np.concatenate(values)
-        return whole.reshape(*batch.shape[:2], self.key.width)
+    def _values(
+        self, shard: Shard, forward: Forward, renders: Iterator[Tensor], advance: Callable[[int], None]
+    ) -> NDArray[np.float32]:
+        """Values [images, views, width] of a shard, whose renders [images, views, 3, S, S] come next."""
+        batches = islice(renders, math.ceil(len(shard.images) / shard.images_at_a_time))
+        chunks = (chunk for batch in batches for chunk in torch.split(batch.flatten(0, 1), shard.batch))
+        values, at = np.empty((shard.size, self.key.width), np.float32), 0
+        for numbers in in_order(forward, chunks):
+            values[at : at + len(numbers)] = numbers
+            at += len(numbers)
+            advance(len(numbers))
+        assert at == shard.size
+        return values.reshape(*shard.shape, self.key.width)
 
     def _require_finite(self, shard: Shard, values: NDArray[np.float32], manifest: Manifest) -> None:
         bad = np.flatnonzero(~(np.abs(values) <= np.finfo(np.float16).max).all((1, 2)))
@@ -194,14 +215,19 @@ class ViewCache:
 
     def _store(self, shard: Shard, values: NDArray[np.float32], left: Sequence[Shard]) -> None:
         stored: NDArray[Any] = values.astype(np.float16) if self.key.layout == "all" else compress(values)
-        try:
+        with self._naming_what_a_full_disk_lacks(self._bytes(left)):
             write_shard(self.folder, shard, stored)
+
+    @contextmanager
+    def _naming_what_a_full_disk_lacks(self, needed: int) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise UserError(
-                f"the disk is full: {self.folder} needs {_gigabytes(self._bytes(left))} more. What is made is kept: "
-                "make room, and the same command goes on from here"
+                f"the disk is full: {self.folder} needs {_gigabytes(needed)} more. What is made is kept: make room, "
+                "and the same command goes on from here"
             ) from error
 
     def _require_space(self, shards: Sequence[Shard]) -> None:
@@ -210,7 +236,7 @@ class ViewCache:
             raise UserError(
                 f"the cache needs {_gigabytes(needed)} more below {self.folder.parent}, where "
                 f"{_gigabytes(free)} are free: {total_size(shards):,} images × views of {self.bytes_each:,} bytes. "
-                "Make room, or lower views.count"
+                "Make room, lower views.count, or set it to live"
             )
 
     def _bytes(self, shards: Sequence[Shard]) -> int:
@@ -234,9 +260,17 @@ def outputs_over_views(
     They come from the cache below ``root``; whatever is missing there is computed first, and ``passes`` told how much
     that was.
     """
-    cache = ViewCache(root, CacheKey.of(classifier, output, spec, precision))
+    cache = ViewCache(root, CacheKey.of(classifier, output, spec, precision, compiled=trainer.compile_frozen))
     forward = forward_of(classifier, output, trainer, precision)
-    done = cache.fill(manifest, views, forward, classifier.spec, spec, workers=trainer.workers)
+    done = cache.fill(
+        manifest,
+        views,
+        forward,
+        classifier.spec,
+        spec,
+        batch_size=lambda: forward.batch_size,
+        workers=trainer.workers,
+    )
     if passes is not None:
         passes.add(done)
     return cache.read(manifest.column("image_id"), views)

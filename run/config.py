@@ -22,10 +22,17 @@ class TrainerConfig:
     num_workers: int | Literal["auto"] = "auto"
     """Processes per device that read and render images while the model runs; 0 does it in the main process. ``auto`` is
     a device's share of the cores but one, between 2 and 16."""
+    frozen_batch_size: int | Literal["auto"] = "auto"
+    """Images that go through a frozen model (the teacher while it labels views) at a time; what it gives depends on it
+    in last digits only. ``auto``: on a GPU what its memory holds, up to 128; on a CPU as many as let it use the same
+    memory again and again. A view cache writes the number down and keeps to it."""
+    compile_frozen: bool = False
+    """Compile frozen models (``torch.compile``): a minute or more at each start, then more images/s on a GPU."""
 
     def __post_init__(self) -> None:
-        workers = self.num_workers
+        workers, batch = self.num_workers, self.frozen_batch_size
         require(workers == "auto" or workers >= 0, "trainer.num_workers", workers, "0 or more, or auto")
+        require(batch == "auto" or batch >= 1, "trainer.frozen_batch_size", batch, "1 or more, or auto")
         require(self.num_nodes >= 1, "trainer.num_nodes", self.num_nodes, "1 or more")
 
     @property

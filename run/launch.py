@@ -1,12 +1,13 @@
 """Start one process for each device of this machine, where no torchrun or srun has."""
 
+import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +17,9 @@ from run.ranks import device_count, require_processes, this_rank
 
 GRACE_S = 15.0
 """How long processes may go on after one has failed: time to say why and to end by themselves."""
+
+PR_SET_PDEATHSIG = 1
+"""Linux: the signal that a process gets when the one that started it is gone (``prctl(2)``)."""
 
 Process = subprocess.Popen[bytes]
 
@@ -36,7 +40,7 @@ def processes_to_start(trainer: TrainerConfig) -> int:
 def launch(arguments: Sequence[str], count: int) -> int:
     """Run ``pocketeva`` with these arguments in ``count`` processes that work as one.
 
-    SIGINT and SIGTERM are handed on to each.
+    SIGINT and SIGTERM are handed on to each. On Linux they also end when this process is killed.
 
     Returns:
         The exit code of process 0, or if that is 0, of the first that failed.
@@ -44,13 +48,15 @@ def launch(arguments: Sequence[str], count: int) -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
     command = [sys.executable, "-m", "pocketeva", *arguments]
     processes = [
         subprocess.Popen(
             command,
             env={**os.environ, **shared, "RANK": str(number), "LOCAL_RANK": str(number)},
             start_new_session=True,  # Ctrl-C reaches each once, through this process
+            preexec_fn=ending_with_parent(),
         )
         for number in range(count)
     ]
@@ -60,6 +66,14 @@ def launch(arguments: Sequence[str], count: int) -> int:
         if process.returncode == -signal.SIGKILL:
             log.print(f"process {number} of {count} was killed; where memory is short, the system does that")
     return next((_exit_code(process) for process in processes if process.returncode), 0)
+
+
+def ending_with_parent() -> Callable[[], object] | None:
+    """What a new process does first so that it gets SIGTERM once this one is gone; null where that is not known."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl  # before the fork, after which little is safe
+    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait(processes: Sequence[Process]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from models.view_plan import read_plans
 from tests import finished, support
 
 TEACHER = "eva02_base_patch14_448"
@@ -56,8 +57,7 @@ def test_run__eva02_base_at_448(tmp_path: Path) -> None:
     (cache,) = (root / "cache").iterdir()  # one backbone pass serves head, calibration and student
     key = json.loads((cache / "key.json").read_text(encoding="utf-8"))
     assert (key["output"], key["width"]) == ("features", 768)
-    plans = [json.loads(path.read_text(encoding="utf-8"))["shards"] for path in cache.glob("plan-*.json")]
-    cached = [shard["images"] for plan in plans for shard in plan]
+    cached = [shard.images for plan in read_plans(cache).values() for shard in plan]
     images = [image for shard in cached for image in shard]
     assert sorted(map(len, cached)) == [2, 2, 4]
     assert len(set(images)) == len(images) == 8

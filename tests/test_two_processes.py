@@ -28,11 +28,21 @@ OUTPUTS = Path("outputs") / "quick"
 
 
 def settings(processes: int) -> dict[str, Any]:
-    """Batches of 20 in all, for a teacher that is trained in head and in full mode and a student without batch norm."""
+    """Batches of 20 in all, for a teacher that is trained in head and in full mode and a student without batch norm.
+
+    The student learns from the cache in its first epoch and from the live teacher in its second.
+    """
     config = finished.settings()
     fit = {"epochs": 2, "batch_size": 20 // processes, "lr": 1e-3, "ema_decay": 0.9}
-    config["teacher"] |= {"mode": "probe_then_full", "drop_path": 0.0, "head": {**fit, "ema_decay": None}, "full": fit}
+    config["teacher"] |= {
+        "model": "test_vit3",
+        "mode": "probe_then_full",
+        "drop_path": 0.0,
+        "head": {**fit, "ema_decay": None},
+        "full": fit,
+    }
     config["students"] = [{"name": "mini", "model": "test_vit", "pretrained": False, "image_size": 64, "fit": fit}]
+    config["views"] |= {"live": 0.5}
     config["trainer"]["devices"] = processes
     return config
 
@@ -60,6 +70,7 @@ def test_run__two_processes_train_what_one_does(tmp_path: Path) -> None:
         fits = [json.loads((root / OUTPUTS / model / "metrics.json").read_text()) for root in (one, both)]
         for stage in set(fits[0]) - {"teacher_passes"}:
             assert fits[1][stage] == pytest.approx(fits[0][stage], abs=1e-4), stage
+        assert [found["teacher_passes"]["live"] for found in fits] == [0 if model == "teacher" else 60] * 2
     assert caches(one) == caches(both)
     names = files_below(both)
     assert not [name for name in names if ".partial-" in name]
@@ -98,6 +109,13 @@ def test_fit__two_processes_interrupted_resume_to_the_same_result(tmp_path: Path
     module.load_state_dict(states[0])
     (alone,) = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False).validate(module, toy.loaders()[1])
     assert done["val_loss"] == pytest.approx(alone["val_loss"], abs=1e-6), "the mean over both shares, of what is kept"
+
+
+def test_fit__two_processes_stop_early_together(tmp_path: Path) -> None:
+    codes, said = Two(tmp_path / "toy", toy.main, tmp_path / "toy", 0.0, "worsens").ended()
+    assert codes == [0, 0], said
+    done = json.loads((tmp_path / "toy" / "fit" / "done.json").read_text())
+    assert (done["epoch"], done["epochs"]) == (0, 3), "the first epoch, and two that are worse"
 
 
 def test_fit__a_loss_that_breaks_in_one_process_ends_both_with_one_message(tmp_path: Path) -> None:

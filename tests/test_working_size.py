@@ -11,7 +11,8 @@ from data.manifest import Manifest
 from data.storage import read_bytes
 from data.working import is_copy
 from distill.cache import build_cache, check_cache
-from distill.distill import distill, teacher_logits
+from distill.distill import distill
+from distill.teacher import teacher_logits
 from models import checkpoint
 from run.context import RunContext
 from run.folder import RunFolder

@@ -53,6 +53,22 @@ def test_claim__says_in_one_line_what_does_not_fit(
     assert second.name in said
 
 
+def test_claim__copies_and_originals_of_one_run_are_no_surprise(
+    tmp_path: Path, classifier: Classifier, capsys: pytest.CaptureFixture[str]
+) -> None:
+    originals = CacheKey.of(classifier, "features", SPEC, "32-true")
+    copies = replace(originals, views=replace(SPEC, working_size=64))
+    claim(tmp_path, copies)
+    claim(tmp_path, originals)
+    assert capsys.readouterr().err == ""
+    claim(tmp_path, replace(originals, views=replace(SPEC, working_size=96)))
+    said = capsys.readouterr().err
+    assert f"{copies.folder_name} (views differ: working_size 64 → 96)" in said
+    assert originals.folder_name not in said
+    claim(tmp_path, replace(copies, views=replace(SPEC, vertical_flip=True)))
+    assert f"{copies.folder_name} (views differ: vertical_flip False → True, working_size" in capsys.readouterr().err
+
+
 def test_claim__a_folder_with_another_key_is_refused(tmp_path: Path, classifier: Classifier) -> None:
     key = CacheKey.of(classifier, "logits", SPEC, "32-true")
     folder = claim(tmp_path / "other", replace(key, weights="x", views=replace(SPEC, vertical_flip=True)))

@@ -98,6 +98,39 @@ def test_fill__resumed_is_byte_for_byte_the_same(tmp_path: Path, classifier: Cla
     assert shards(opened(tmp_path / "cut", classifier)) == shards(whole)
 
 
+def test_fill__the_batch_is_decided_once(tmp_path: Path, classifier: Classifier) -> None:
+    def batches_seen(images: Tensor) -> NDArray[np.float32]:
+        return np.full((len(images), 2), len(images), np.float32)
+
+    cache, rows = opened(tmp_path, classifier), manifest(8)
+    with pytest.raises(KeyboardInterrupt):
+        fill(cache, classifier, rows, 1, Counted(batches_seen, 1, interrupt), batch=3)
+    fill(cache, classifier, rows, 1, batches_seen, batch=2)
+    values = cache.read(sorted(rows.column("image_id")), 1)[:][:, 0, 0]
+    assert values.tolist() == [3, 3, 3, 1] * 2, "four images a shard"
+    fill(cache, classifier, rows, 3, batches_seen, batch=4)
+    assert cache.read(rows.column("image_id"), 3)[:, 1:].max() == 4, "what is planned anew may differ"
+    plan = (cache.folder / "plan-000.json.gz").stat().st_size
+    assert plan < 200 + 64 * len(rows), "compressed"
+
+
+def test_fill__views_of_one_image_that_are_more_than_a_batch_are_divided(
+    tmp_path: Path, classifier: Classifier
+) -> None:
+    forward = Counted(forward_of(classifier, "logits", TRAINER, "32-true"))
+    sizes: list[int] = []
+
+    def noted(images: Tensor) -> NDArray[np.float32]:
+        sizes.append(len(images))
+        return forward(images)
+
+    cache = opened(tmp_path, classifier)
+    fill(cache, classifier, manifest(2), 5, noted, batch=2)
+    assert sizes == [2, 2, 1] * 2
+    values = cache.read(manifest(2).column("image_id"), 5)[:]
+    np.testing.assert_allclose(values, expected(classifier, manifest(2), 5), rtol=2e-3, atol=2e-3)
+
+
 def test_fill__where_images_lie_changes_no_byte(tmp_path: Path, classifier: Classifier) -> None:
     moved = rows_of(PATHS, TWO)
     for number, row in enumerate(moved):  # other names, in the opposite order
@@ -149,6 +182,7 @@ def test_view_cache__what_a_kill_leaves_is_no_shard(tmp_path: Path, classifier: 
         {"labels": "x"},
         {"views": replace(SPEC, crop_scale=(0.9, 1.0))},
         {"precision": "bf16-mixed"},
+        {"compiled": True},
         {"output": "features"},
         {"layout": "top"},
     ],
@@ -239,13 +273,45 @@ def test_fill__a_damaged_plan_is_made_again(
 ) -> None:
     cache = opened(tmp_path, classifier)
     fill(cache, classifier, manifest(), 2)
-    (cache.folder / "plan-000.json").write_text('{"shards": [')
+    (cache.folder / "plan-000.json.gz").write_text('{"shards": [')
     before = shards(cache)
     assert fill(opened(tmp_path, classifier), classifier, manifest(), 2) == Passes(0, 22)
-    assert "plan-000.json is damaged" in capsys.readouterr().err
+    assert "plan-000.json.gz is damaged" in capsys.readouterr().err
     assert fill(opened(tmp_path, classifier), classifier, manifest(), 2) == Passes(0, 22)
     assert "damaged" not in capsys.readouterr().err
     assert shards(cache) == before
+
+
+def test_fill__a_shard_of_other_images_is_no_stand_in(tmp_path: Path, classifier: Classifier) -> None:
+    cache = opened(tmp_path, classifier)
+    fill(cache, classifier, manifest(3), 1)
+    (cache.folder / "plan-000.json.gz").unlink()
+    ids = sorted(manifest(3).column("image_id"))[:2]
+    fewer = Manifest.of(TWO, [row for row in rows_of(PATHS[:3], TWO) if row["image_id"] in ids])
+    assert fill(cache, classifier, fewer, 1) == Passes(2, 0), "the first image is the same"
+
+
+def test_outputs_over_views__a_compiled_model_has_a_cache_of_its_own(
+    tmp_path: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    for compiled in (False, True):
+        trainer = replace(TRAINER, compile_frozen=compiled)
+        outputs_over_views(
+            classifier, "logits", manifest(3), 1, SPEC, root=tmp_path, trainer=trainer, precision="32-true"
+        )
+    keys = [json.loads(path.read_text()) for path in tmp_path.glob("*/key.json")]
+    assert sorted(key["compiled"] for key in keys) == [False, True]
+
+
+def test_fill__later_views_alone_do_not_count_as_the_first_ones(tmp_path: Path, classifier: Classifier) -> None:
+    fill(opened(tmp_path, classifier), classifier, manifest(3), 2)
+    fill(opened(tmp_path, classifier), classifier, manifest(3), 4)
+    cache = opened(tmp_path, classifier)
+    (cache.folder / "plan-000.json.gz").unlink()
+    assert fill(cache, classifier, manifest(3), 4) == Passes(12, 0)
+    values = cache.read(manifest(3).column("image_id"), 4)[:]
+    np.testing.assert_allclose(values, expected(classifier, manifest(3), 4), rtol=2e-3, atol=2e-3)
 
 
 def test_fill__a_disk_that_is_too_small_is_refused_before_any_work(
@@ -265,6 +331,18 @@ def test_fill__a_disk_that_is_too_small_is_refused_before_any_work(
         assert forward.images == 0
 
 
+def test_fill__a_disk_without_room_for_the_plan_is_the_users_to_know(
+    tmp_path: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    cache = opened(tmp_path, classifier)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match=r"disk is full: .*\(132 bytes\)"):
+        fill(cache, classifier, manifest(), 3)
+
+
 def test_fill__a_disk_that_fills_up_keeps_what_is_made(
     tmp_path: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,7 +350,7 @@ def test_fill__a_disk_that_fills_up_keeps_what_is_made(
     with monkeypatch.context() as patch:
 
         def full(path: Path, data: bytes) -> int:
-            if any(cache.folder.glob("[0-9]*.npy")):
+            if any(cache.folder.glob("[0-9]*.npy")) and "plan" not in path.name:
                 raise OSError(errno.ENOSPC, "No space left on device")
             return write(path, data)
 
@@ -293,10 +371,13 @@ def test_view_cache__takes_two_bytes_a_number_and_a_header_per_shard(tmp_path: P
     fill(cache, classifier, rows, 2)
     values = cache.read(rows.column("image_id"), 2)
     assert values.shape == values[:].shape == (11, 2, len(labels))
+    assert np.array_equal(values[3, -1], values[:][3, 1]), "one at a time as all at once"
     stored = sum(len(data) for data in shards(cache).values())
     assert stored <= 22 * 2 * len(labels) + 3 * 512
     live = forward_of(classifier, "logits", TRAINER, "32-true")
-    whole = next(render_batches(rows, [Shard(tuple(rows.column("image_id")), 0, 1)], classifier.spec, SPEC, workers=0))
+    whole = next(
+        render_batches(rows, [Shard(tuple(rows.column("image_id")), 0, 1, 64)], classifier.spec, SPEC, workers=0)
+    )
     logits = live(whole[:, 0])
     assert np.array_equal(values[: len(logits), 0].argmax(1), logits.argmax(1))
     if layout == "all":

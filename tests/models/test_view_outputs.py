@@ -12,13 +12,13 @@ from models.shards import Shard, write_shard
 from models.view_outputs import CHUNK_ROWS, HeadLogits, Outputs, head_logits
 from tests.support import tiny
 
-WIDTH = 16
+WIDTH, BATCH = 16, 64
 SHARDS = [
-    Shard(("a", "b", "c"), 0, 2),
-    Shard(("d", "e"), 0, 2),
-    Shard(("f",), 0, 1),
-    Shard(("b", "d"), 2, 5),
-    Shard(("f",), 1, 5),
+    Shard(("a", "b", "c"), 0, 2, BATCH),
+    Shard(("d", "e"), 0, 2, BATCH),
+    Shard(("f",), 0, 1, BATCH),
+    Shard(("b", "d"), 2, 5, BATCH),
+    Shard(("f",), 1, 5, BATCH),
 ]
 ROWS = ["d", "f", "b"]
 
@@ -43,6 +43,8 @@ WHOLE = np.array([[value(image, view) for view in range(5)] for image in ROWS])
         np.s_[:],
         np.s_[1],
         np.s_[-1, -1],
+        np.s_[np.int64(1), 2],
+        np.s_[1, 3],
         np.s_[2, 4],
         np.s_[:, 0],
         np.s_[1:, 2:4],
@@ -62,7 +64,9 @@ def test_outputs__are_indexed_like_an_array(tmp_path: Path, key: Any) -> None:
     assert np.array_equal(found, expected)
 
 
-@pytest.mark.parametrize("key", [np.s_[3], np.s_[0, 5], np.s_[[0, 3], [0, 0]], np.s_[0, 0, 0]])
+@pytest.mark.parametrize(
+    "key", [np.s_[3], np.s_[0, 5], np.s_[3, 0], np.s_[-4, 0], np.s_[0, -6], np.s_[[0, 3], [0, 0]], np.s_[0, 0, 0]]
+)
 def test_outputs__an_index_out_of_range_is_an_error(tmp_path: Path, key: object) -> None:
     with pytest.raises(IndexError):
         stored(tmp_path)[key]

@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-import models.renders
-import models.view_cache
 import models.view_plan
 import run.ranks
 from data.config import ViewsConfig
@@ -28,7 +26,8 @@ from tests.support import TRAINER, TWO, elpv_rows, files_below, rows_of, tiny
 SPEC = ViewSpec.of(ViewsConfig())
 PATHS = [path for path, _ in elpv_rows()[:11]]
 
-SMALL = ((models.view_plan, "SHARD_IMAGES", 4), (models.renders, "BATCH_SIZE", 6), (models.view_cache, "BATCH_SIZE", 6))
+SMALL = ((models.view_plan, "SHARD_IMAGES", 4),)
+BATCH = 6
 """Four images a shard and at most six renders a batch, so that eleven images take several of both."""
 
 
@@ -51,9 +50,12 @@ def fill(
     views: int,
     forward: Forward | None = None,
     rank: Rank | None = None,
+    batch: int = BATCH,
 ) -> Passes:
     forward = forward or forward_of(classifier, "logits", TRAINER, "32-true")
-    return cache.fill(rows, views, forward, classifier.spec, SPEC, workers=0, rank=rank or Rank())
+    return cache.fill(
+        rows, views, forward, classifier.spec, SPEC, batch_size=lambda: batch, workers=0, rank=rank or Rank()
+    )
 
 
 def shards(cache: ViewCache) -> dict[str, bytes]:

@@ -18,6 +18,7 @@ TEACHER: dict[str, Any] = {"model": "test_vit"}
     ("section", "good", "bad", "key"),
     [
         (TrainerConfig, {}, {"num_workers": -1}, "trainer.num_workers"),
+        (TrainerConfig, {}, {"frozen_batch_size": 0}, "trainer.frozen_batch_size"),
         (TrainerConfig, {}, {"num_nodes": 0}, "trainer.num_nodes"),
         (FitConfig, FIT, {"epochs": 0}, "epochs"),
         (FitConfig, FIT, {"batch_size": 0}, "batch_size"),

@@ -122,13 +122,24 @@ class BreaksInSecond(ToyModule):
         return {**values, "loss": values["loss"] * math.nan} if breaks else values
 
 
+class WorsensInSecond(ToyModule):
+    """The second process's share of the validation points gives a larger loss each epoch."""
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        values = super().losses(batch)
+        worse = 10.0 * self.current_epoch if this_rank().number == 1 and not self.training else 0.0
+        return {**values, "loss": values["loss"] + worse}
+
+
+MODULES = {"sound": ToyModule, "breaks": BreaksInSecond, "worsens": WorsensInSecond}
+
+
 def main(folder: Path, seconds: float, name: str) -> int:
     """Run the toy as one of however many processes; the exit code is pocketeva's."""
     connect(trainer())
-    config = toy_config(ema_decay=0.5, epochs=6)
+    config = toy_config(ema_decay=0.5, epochs=6, patience=2)
     try:
-        module = BreaksInSecond(config) if name == "breaks" else ToyModule(config)
-        run_toy(folder, config, module=module, seconds=seconds)
+        run_toy(folder, config, module=MODULES[name](config), seconds=seconds)
     except KeyboardInterrupt:
         return 130
     except UserError as error:
