@@ -7,7 +7,7 @@ Both sides read the same files through the same loaders, see the same views, val
 the same batches and optimiser. Ours is the product's own: fill the cache, then fit the head with Lightning, checkpoints
 included. The usual loop is a plain one without Lightning, its backbone run as the product runs it. One of its epochs is
 measured and multiplied by ``--epochs``. A bare pass is the backbone alone, over as many images × views as ours that are
-ready on its device; the faster of one at the start and one at the end.
+ready on its device; it and our pass take turns, the best of each counts.
 
 The share of the cost that is not the backbone's shrinks with the number of images: 50 epochs take a few seconds even
 over the few dozen images that a CPU can do.
@@ -49,6 +49,7 @@ from train.module import TeacherModule, class_weights
 
 SPEC = ViewSpec.of(ViewsConfig())
 DISTINCT_FILES = 256
+TURNS = 2
 
 
 def options() -> argparse.Namespace:
@@ -79,12 +80,14 @@ def main() -> None:
         count = given.images * given.views + given.held_out
         forward = frozen(classifier, trainer)
         bare_pass(forward, classifier, trainer, 2)  # what happens once only is over by then
-        bare = timed(lambda: bare_pass(forward, classifier, trainer, count)).seconds
-        say(f"bare pass: {bare:.1f} s for {count} images × views")
-        seconds = ours(classifier, manifest, config, given.views, trainer, Path(folder) / "run")
+        bare, turns = float("inf"), []
+        for turn in range(TURNS):
+            bare = min(bare, timed(lambda: bare_pass(forward, classifier, trainer, count)).seconds)
+            say(f"bare pass: at best {bare:.1f} s for {count} images × views")
+            turns.append(ours(classifier, manifest, config, given.views, trainer, Path(folder) / f"run-{turn}"))
         epoch = timed(lambda: usual_epoch(forward, classifier, manifest, config, given.views, trainer)).seconds
         say(f"one epoch of the usual loop: {epoch:.1f} s")
-        bare = min(bare, timed(lambda: bare_pass(forward, classifier, trainer, count)).seconds)
+    seconds = {part: min(turn[part] for turn in turns) for part in ("pass", "epochs")}
     whole = seconds["pass"] + seconds["epochs"]
     result = {
         "name": "head",
