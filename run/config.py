@@ -27,7 +27,7 @@ class TrainerConfig:
     in last digits only. ``auto``: on a GPU what its memory holds, up to 128; on a CPU as many as let it use the same
     memory again and again. A view cache writes the number down and keeps to it."""
     compile_frozen: bool = False
-    """Compile frozen models (``torch.compile``): a minute or more at each start, then more images/s on a GPU."""
+    """Compile frozen models (``torch.compile``): up to two minutes at each start, then more images/s."""
 
     def __post_init__(self) -> None:
         workers, batch = self.num_workers, self.frozen_batch_size
