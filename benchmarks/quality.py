@@ -1,6 +1,6 @@
 """What a student learns in the same wall-clock time: from plain labels, with timm's distillation, and with ours.
 
-``python -m benchmarks.quality [--seconds 30] [--data elpv digits] [--seeds 3]``
+``python -m benchmarks.quality [--seconds 120] [--data elpv digits] [--seeds 3]``
 Quick: ``--data digits --digits-seconds 3 --seeds 2 --teacher-epochs 1``.
 
 One loop trains every student: the same loader, kind of views, optimiser, batch size and first weights (a seed's), and a
@@ -78,7 +78,7 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--longer", action="store_true", help="labels_longer as well")
-    parser.add_argument("--seconds", type=float, default=30.0, help="for each student of elpv")
+    parser.add_argument("--seconds", type=float, default=120.0, help="for each student of elpv")
     parser.add_argument("--digits-seconds", type=float, default=10.0, help="for each student of digits")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--views", type=int, default=2, help="in the cache, of each image")
