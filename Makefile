@@ -7,6 +7,10 @@ UV := $(shell command -v uv 2>/dev/null)
 BIN := .venv/bin
 READY := .venv/ready
 
+# uv does not compile what it installs, and where this is set nobody would: each process then compiles PyTorch's modules
+# for itself, which takes ten seconds.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help demo test check lock
 
 help:
@@ -19,7 +23,7 @@ demo: $(READY)
 	$(BIN)/pocketeva run configs/demo.yaml
 
 test: $(READY)
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	$(BIN)/ruff format --check .

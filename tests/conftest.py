@@ -17,6 +17,12 @@ from run.folder import RunFolder
 from tests import finished, support
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: processes that share the files out then end at about the same time."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def elpv_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Manifest]:
     """A prepared run over 64 real photographs; tests copy it or leave it as it is."""
