@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,7 +101,8 @@ class RunFolder:
             return []
         old, new = dict(_flat(stamp["inputs"])), dict(_flat(_with_version(inputs)))
         keys = [*new, *(key for key in old if key not in new)]
-        return [f"{key}: {old.get(key)} → {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
+        differing = [key for key in keys if old.get(key) != new.get(key)]
+        return [f"{key}: {_shown(old.get(key))} → {_shown(new.get(key))}" for key in differing]
 
     def mark_done(self, stage: str, inputs: Mapping[str, Json], outputs: Iterable[Path]) -> None:
         """Record that ``stage`` ended well: its inputs, and the digest of every file it is answerable for."""
@@ -113,6 +115,12 @@ class RunFolder:
     def _read_stamp(self, stage: str) -> dict[str, Json] | None:
         path = self._stamp_path(stage)
         return cast("dict[str, Json]", json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
+def _shown(value: Json) -> str:
+    """The value; of a digest, its beginning."""
+    text = str(value)
+    return f"{text[:8]}…" if re.fullmatch("[0-9a-f]{64}", text) else text
 
 
 def resumable(folder: Path, inputs: Mapping[str, Json]) -> Path:

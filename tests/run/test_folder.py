@@ -107,6 +107,12 @@ def test_changes__names_dotted_keys_old_and_new(tmp_path: Path) -> None:
     assert folder.changes("train", changed) == ["teacher.lr: 0.1 → 0.2", "teacher.mode: None → full", "seed: 0 → None"]
 
 
+def test_changes__of_a_digest_show_where_it_begins(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.mark_done("train", {"images": "0f" * 32}, [])
+    assert folder.changes("train", {"images": "1a" * 32}) == ["images: 0f0f0f0f… → 1a1a1a1a…"]
+
+
 def test_resumable__keeps_the_folder_for_equal_inputs_only(tmp_path: Path) -> None:
     work = resumable(tmp_path / "fit", INPUTS)
     (work / "last.ckpt").write_text("half way")
