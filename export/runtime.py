@@ -53,13 +53,17 @@ class OnnxClassifier:
         return self.spec.normalise(np.stack([self.spec.render(image) for image in images]))
 
     def logits(self, pixel_values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits [B, C] of prepared images [B, 3, S, S]."""
+        """Logits [B, C] of prepared images [B, 3, S, S], run as one batch."""
         (values,) = self._session.run(["logits"], {"pixel_values": pixel_values})
         return np.asarray(values, np.float32)
 
     def probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Probabilities [B, C] of decoded images."""
-        return probabilities(self.logits(self.prepare(images)), self.labels.kind)
+        """Probabilities [B, C] of decoded images, each run by itself.
+
+        That is how an app asks, and dynamic INT8 takes its scales from all images of a batch.
+        """
+        logits = np.concatenate([self.logits(self.prepare([image])) for image in images])
+        return probabilities(logits, self.labels.kind)
 
 
 def processor() -> str:

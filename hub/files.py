@@ -46,6 +46,11 @@ holds images with the result of every step, to find out which step of an app dif
 {_int8(int8, choice(subject.labels.kind))}"""
 
 
+_ONE_AT_A_TIME = """ \
+Give `model_quantized.onnx` one image at a time, as it was measured: it takes the scales of its activations from all \
+images of a batch, so that in a batch the others change an image's scores."""
+
+
 def _int8(int8: Mapping[str, Any] | None, decision: str) -> str:
     if int8 is None:
         return ""
@@ -57,7 +62,8 @@ def _int8(int8: Mapping[str, Any] | None, decision: str) -> str:
 
 INT8: {int8["reason"]}. Ranges came from {images["ranges"]} calibration images, candidates were judged on \
 {images["judged"]} others; a flip is a {decision} that is not that of float32. Times are of one thread of the CPU that \
-exported it ({int8["processor"]}), and vouch for no other: INT8 can be slower than float32 elsewhere, in WASM for one.
+exported it ({int8["processor"]}), and vouch for no other: INT8 can be slower than float32 elsewhere, in WASM for one.\
+{_ONE_AT_A_TIME if (int8["winner"] or {}).get("method") == "dynamic" else ""}
 
 {table(head, rows)}"""
 

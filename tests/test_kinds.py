@@ -76,11 +76,8 @@ def squares(size: int, count: int = 4) -> list[Image.Image]:
 
 def decided(path: Path, rows: Manifest) -> NDArray[np.bool_]:
     """The set that an exported file decides for each image [N, C]."""
-    images = [load(uri) for uri in rows.column("uri")]
-    if path.name == "rgb.onnx":
-        return np.stack([RgbClassifier(path).outputs(image)["probabilities"] >= 0.5 for image in images])
-    model = OnnxClassifier(path)
-    return np.asarray(model.logits(model.prepare(images)) >= 0)
+    model = (RgbClassifier if path.name == "rgb.onnx" else OnnxClassifier)(path)
+    return np.asarray(model.probabilities([load(uri) for uri in rows.column("uri")]) >= 0.5)
 
 
 def test_multilabel__every_label_is_learnt_from_its_own_column(run: RunFolder) -> None:

@@ -28,8 +28,6 @@ from verify.latency import latency
 from verify.metrics import against_baseline, agreement, by_label, closeness, majority, quality
 from verify.statistics import Proportion, Verdict, judge, more_images
 
-BATCH_SIZE = 16
-
 
 def verify(
     run: RunFolder,
@@ -180,11 +178,11 @@ def _decide(test: Manifest, exported: dict[str, OnnxClassifier]) -> dict[str, De
     uris, kind = test.column("uri"), test.labels.kind
     parts: dict[str, list[Decisions]] = {file: [] for file in exported}
     with progress("test images", len(uris)) as advance:
-        for start in range(0, len(uris), BATCH_SIZE):
-            images = [decode(read_bytes(uri)) for uri in uris[start : start + BATCH_SIZE]]
+        for uri in uris:
+            image = decode(read_bytes(uri))
             for file, classifier in exported.items():
-                parts[file].append(decisions(classifier.probabilities(images), kind))
-            advance(len(images))
+                parts[file].append(decisions(classifier.probabilities([image]), kind))
+            advance(1)
     return {file: cast("Decisions", np.concatenate(found)) for file, found in parts.items()}
 
 

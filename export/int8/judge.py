@@ -18,8 +18,6 @@ from run.files import Json
 Fit = Callable[[NDArray[np.floating], NDArray[np.floating], Kind], float]
 """Logits [N, C], targets [N, C] and their kind to a temperature; ``models.temperature.fit_temperature`` is one."""
 
-BATCH = 16
-
 
 class Judge:
     """Compares files with the fp32 file they were made from.
@@ -131,6 +129,5 @@ def count_flips(ours: NDArray[np.float32], theirs: NDArray[np.float32], kind: Ki
 
 
 def run(model: ort.InferenceSession, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits [N, C] of images [N, 3, S, S]."""
-    batches = range(0, len(pixels), BATCH)
-    return np.concatenate([model.run(["logits"], {"pixel_values": pixels[i : i + BATCH]})[0] for i in batches])
+    """Logits [N, C] of images [N, 3, S, S], each run by itself: dynamic INT8 takes its scales from a whole batch."""
+    return np.concatenate([model.run(["logits"], {"pixel_values": image[None]})[0] for image in pixels])

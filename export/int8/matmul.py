@@ -16,7 +16,7 @@ METHODS = ("dynamic", "weight-only")
 
 
 def candidates(mode: Literal["quick", "full"]) -> list[Candidate]:
-    """Settings to try. Weight-only files multiply in float32, or in INT8 by scales found for each image."""
+    """Settings to try. Dynamic files find the scales of activations in each batch that they are given."""
     dynamic = [Candidate("dynamic", per_channel, "QUInt8") for per_channel in (True, False)]
     weight_only = [Candidate("weight-only", True, activation) for activation in ("QInt8", "float32")]
     return dynamic[:1] + weight_only[:1] if mode == "quick" else dynamic + weight_only

@@ -14,6 +14,7 @@ import pytest
 import timm
 import torch
 from numpy.typing import NDArray
+from onnxruntime.quantization import quant_pre_process
 from PIL import Image
 
 from data.config import Kind
@@ -22,9 +23,10 @@ from export.int8 import race as race_module
 from export.int8 import static
 from export.int8.candidate import Candidate
 from export.int8.config import Int8Config
-from export.int8.judge import Judge
+from export.int8.judge import Judge, run
+from export.int8.matmul import MatMulQuantiser
 from export.int8.quantize import Int8Result, quantize
-from export.int8.race import race
+from export.int8.race import race, session
 from export.int8.static import StaticQuantiser
 from export.onnx_file import write_onnx
 from export.onnx_graph import metadata_of
@@ -292,6 +294,19 @@ def test_quantize__of_a_transformer_only_matrix_products_are_quantised(transform
     assert np.abs(ours - theirs).max() < 0.1 * np.abs(theirs).max()
     for batch in (1, 3, 16):
         assert logits_of(path, np.resize(pixels, (batch, *pixels.shape[1:]))).shape == (batch, 2)
+
+
+def test_run__images_of_a_dynamic_file_do_not_see_each_other(transformer: Exported, tmp_path: Path) -> None:
+    source, pixels, _ = transformer
+    path = tmp_path / "q.onnx"
+    quant_pre_process(source, tmp_path / "prepared.onnx")
+    MatMulQuantiser(tmp_path / "prepared.onnx").write(path, Candidate("dynamic", True, "QUInt8"))
+    two = np.stack([pixels[0], 8 * pixels[1]])
+    alone = logits_of(path, two[:1])[0]
+    assert (logits_of(path, two)[0] != alone).any(), "ONNX Runtime takes the scales from the whole batch"
+    np.testing.assert_array_equal(run(session(path), two)[0], alone)
+    images, model = [Image.new("RGB", (40, 40), "grey"), support.picture(40, 40, 1)], OnnxClassifier(path)
+    np.testing.assert_array_equal(model.probabilities(images)[0], model.probabilities(images[:1])[0])
 
 
 def test_judge__another_model_is_refused_for_its_flips(student: Exported, tmp_path: Path) -> None:
