@@ -1,0 +1,121 @@
+"""Correcting labels: what ``prepare`` and ``train`` take when many labels have changed, against the first time.
+
+``python -m benchmarks.relabel [--changed 2000] [--model eva02_tiny_patch14_224 --size 112] [--views 4] [--epochs 20]``.
+Needs the ``demo`` extra.
+
+The photographs of the elpv-dataset package are listed in a CSV and prepared, and the head of a teacher with random
+weights is trained on them; then labels are changed, and both verbs run again. Each verb is a process of its own, as a
+user starts it: its seconds include Python's imports, which ``imports`` measures alone.
+"""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from benchmarks.random_models import LABELS, machine, say, timed
+from data.config import DataConfig
+from data.readers import elpv
+
+NAME = "relabel"
+
+
+def options() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--changed", type=int, default=2000, help="labels")
+    parser.add_argument("--model", default="eva02_tiny_patch14_224")
+    parser.add_argument("--size", type=int, default=112, help="its input, in pixels")
+    parser.add_argument("--views", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=20, help="of the head")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print one JSON object."""
+    given = options()
+    records = list(elpv.read(DataConfig(format="elpv"), LABELS, Path()))
+    rows = [(record.uri, int(np.argmax(record.target))) for record in records]
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "config.yaml").write_text(yaml.safe_dump(settings(given)), encoding="utf-8")
+        imports = timed(lambda: python(root, "-c", "import train.train")).seconds
+        write_labels(root, rows)
+        first = verbs(root)
+        write_labels(root, changed(rows, given.changed))
+        again = verbs(root)
+        metrics = json.loads((root / "outputs" / NAME / "teacher" / "metrics.json").read_text(encoding="utf-8"))
+    result = {
+        "name": NAME,
+        "ratio": sum(again.values()) / sum(first.values()),
+        "against": "the same two verbs the first time",
+        "machine": machine(),
+        "model": f"{given.model} at {given.size}, random weights",
+        "images": len(rows),
+        "changed_labels": given.changed,
+        "views": given.views,
+        "epochs": given.epochs,
+        "seconds": {"imports": imports, "first": first, "again": again},
+        "teacher_passes_again": metrics["teacher_passes"],
+    }
+    print(json.dumps(result))
+
+
+def settings(given: argparse.Namespace) -> dict[str, Any]:
+    """A run of the head alone; its student is never trained."""
+    head = {"epochs": given.epochs, "batch_size": 64, "lr": 1e-3}
+    teacher = {"model": given.model, "pretrained": False, "image_size": given.size, "resize": "squash", "mode": "head"}
+    return {
+        "name": NAME,
+        "labels": {"names": list(LABELS.names), "kind": LABELS.kind},
+        "data": {
+            "path": "labels.csv",
+            "allow_outside": True,
+            "splits": {"val": 0.1, "calibration": 0.1, "test": 0.2},
+        },
+        "teacher": {**teacher, "head": head},
+        "views": {"count": given.views},
+        "students": [{"name": "none", "model": "mobilenetv4_conv_small", "pretrained": False}],
+    }
+
+
+def changed(rows: Sequence[tuple[str, int]], count: int) -> list[tuple[str, int]]:
+    """The rows with the next label in so many of them."""
+    chosen = set(np.random.default_rng(0).choice(len(rows), count, replace=False).tolist())
+    return [(uri, (label + (row in chosen)) % len(LABELS)) for row, (uri, label) in enumerate(rows)]
+
+
+def write_labels(root: Path, rows: Sequence[tuple[str, int]]) -> None:
+    """``labels.csv``, as a user keeps it."""
+    with (root / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "label"])
+        writer.writerows((uri, LABELS.names[label]) for uri, label in rows)
+
+
+def verbs(root: Path) -> dict[str, float]:
+    """Seconds of ``prepare`` and ``train``."""
+    seconds = {}
+    for verb in ("prepare", "train"):
+        seconds[verb] = timed(lambda verb=verb: python(root, "-m", "pocketeva", verb, "config.yaml")).seconds
+        say(f"{verb}: {seconds[verb]:.1f} s")
+    return seconds
+
+
+def python(root: Path, *arguments: str) -> None:
+    """Run a process in ``root``, with the code of this tree."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    subprocess.run([sys.executable, *arguments], cwd=root, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    main()
