@@ -22,13 +22,13 @@ from data.labels import LabelSet
 from distill.config import LOSSES_FOR, StudentConfig
 from export.config import ExportConfig
 from export.formats import require_installed
+from fitting.launch import launch, processes_to_start
 from hub.config import HubConfig
 from run.config import TrackingConfig, TrainerConfig, require
 from run.console import log
 from run.errors import UserError
 from run.files import write_text
 from run.folder import RunFolder
-from run.launch import launch, processes_to_start
 from run.parse import parse
 from run.ranks import EndedElsewhereError, connect, disconnect, first_to_fail, once, this_rank
 from train.config import TeacherConfig
@@ -331,7 +331,7 @@ def _use_cache(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 def _use_release(options: argparse.Namespace) -> int:
     if options.verb == "check-golden":
-        from export.golden import show_golden
+        from export.golden.golden import show_golden
 
         return DONE if show_golden(options.release) else NOT_VERIFIED
     from export.predict import predict

@@ -35,14 +35,14 @@ from benchmarks.random_models import (
     untrained,
     write_photographs,
 )
+from cache.view_cache import ViewCache, outputs_over_views
 from data.config import ViewsConfig
 from data.manifest import Manifest
 from data.views import ViewSpec
+from fitting.fit import resolve_precision
 from models.classifier import Classifier
 from models.forward import Output
-from models.view_cache import ViewCache, outputs_over_views
 from run.config import TrainerConfig
-from run.fit import resolve_precision
 
 SPEC = ViewSpec.of(ViewsConfig())
 FEATURES = 768

@@ -37,6 +37,8 @@ from benchmarks.random_models import (
     write_photographs,
 )
 from benchmarks.steps import steps_of
+from cache.read import HeadLogits, ViewOutputs
+from cache.view_cache import ViewCache
 from data.config import ViewsConfig
 from data.loaders import EpochSampler, ViewDataset, train_loader
 from data.manifest import Manifest
@@ -44,12 +46,11 @@ from data.views import ViewSpec
 from distill.config import StudentConfig
 from distill.module import StudentModule
 from distill.teacher import LiveTeacher
+from fitting.config import FitConfig
+from fitting.fit import Batch, resolve_precision
 from models.classifier import Classifier
 from models.forward import Output, forward_of
-from models.view_cache import ViewCache
-from models.view_outputs import HeadLogits, ViewOutputs
-from run.config import FitConfig, TrainerConfig
-from run.fit import Batch, resolve_precision
+from run.config import TrainerConfig
 
 SPEC = ViewSpec.of(ViewsConfig())
 DISTINCT_FILES = 256

@@ -35,15 +35,16 @@ from benchmarks.random_models import (
     untrained,
     write_photographs,
 )
+from cache.read import Outputs
+from cache.view_cache import outputs_over_views
 from data.config import ViewsConfig
 from data.loaders import EpochSampler, FixedItems, whole_images
 from data.manifest import Manifest
 from data.views import ViewSpec
+from fitting.config import FitConfig
+from fitting.fit import fit
 from models.forward import Output
-from models.view_cache import outputs_over_views
-from models.view_outputs import Outputs
-from run.config import FitConfig, TrainerConfig
-from run.fit import fit
+from run.config import TrainerConfig
 from run.ranks import Rank
 from train.features import FeatureDataset, feature_loader
 

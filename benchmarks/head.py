@@ -4,7 +4,7 @@
 On a GPU: ``--images 4096 --held-out 512``.
 
 Both sides read the same files through the same loaders, see the same views, validate after every epoch and train with
-the same batches and optimiser. Ours is the product's own: fill the cache, then fit the head with Lightning, checkpoints
+the same batches and optimizer. Ours is the product's own: fill the cache, then fit the head with Lightning, checkpoints
 included. The usual loop is a plain one without Lightning, its backbone run as the product runs it. One of its epochs is
 measured and multiplied by ``--epochs``. A bare pass is the backbone alone, over as many images × views as ours that are
 ready on its device; it and our pass take turns, the median of each counts.
@@ -34,16 +34,17 @@ from benchmarks.random_models import (
     untrained,
     write_photographs,
 )
+from cache.read import Outputs
+from cache.view_cache import outputs_over_views
 from data.config import ViewsConfig
 from data.loaders import EpochSampler, FixedItems, ViewDataset, train_loader, whole_image_loader, whole_images
 from data.manifest import Manifest
 from data.views import ViewSpec
+from fitting.config import FitConfig
+from fitting.fit import fit, resolve_precision
 from models.classifier import Classifier
 from models.forward import FrozenForward, device_of, forward_of, in_order
-from models.view_cache import outputs_over_views
-from models.view_outputs import Outputs
-from run.config import FitConfig, TrainerConfig
-from run.fit import fit, resolve_precision
+from run.config import TrainerConfig
 from run.ranks import Rank
 from train.features import FeatureDataset, feature_loader
 from train.module import TeacherModule, class_weights
@@ -60,7 +61,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--held-out", type=int, default=16, help="images that every epoch is validated on")
     parser.add_argument("--views", type=int, default=1, help="of each training image")
     parser.add_argument("--epochs", type=int, default=50)
-    parser.add_argument("--batch-size", type=int, default=64, help="images in a step of the head's optimiser")
+    parser.add_argument("--batch-size", type=int, default=64, help="images in a step of the head's optimizer")
     parser.add_argument("--model", default="eva02_base_patch14_448")
     parser.add_argument("--size", type=int, default=448, help="its input, in pixels")
     parser.add_argument("--pixels", type=int, nargs=2, default=(1024, 768), help="width and height of the JPEG files")

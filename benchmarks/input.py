@@ -7,7 +7,7 @@ The photographs are JPEG files of 4000 × 3000 pixels, each a mosaic of photogra
 own resolution. The loader draws, renders and collates views for training in worker processes, and nothing but this
 script takes them: once from the originals, once from working copies. Labelling is what ``train`` and ``distill`` do
 before they learn: start the worker processes, decode each file once, render its views, run the model, write the cache.
-The bare model gets as many ready uint8 tensors of the same size on its device, normalises and runs them in batches of
+The bare model gets as many ready uint8 tensors of the same size on its device, normalizes and runs them in batches of
 the same size. All sides take turns in one run; the best of ``--turns`` counts. The files were just written,
 so the system reads them from memory.
 
@@ -41,16 +41,16 @@ from benchmarks.random_models import (
     trainer_of,
     untrained,
 )
+from cache.view_cache import outputs_over_views
 from data.config import ViewsConfig
 from data.loaders import EpochSampler, ViewDataset, train_loader
 from data.manifest import Manifest
 from data.views import ViewSpec
 from data.working import with_copies
+from fitting.fit import resolve_precision
 from models.classifier import Classifier
 from models.forward import device_of, forward_of, in_order
-from models.view_cache import outputs_over_views
 from run.config import TrainerConfig
-from run.fit import resolve_precision
 from run.folder import RunFolder
 
 CELL = 300
@@ -64,7 +64,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=10)
     parser.add_argument("--size", type=int, nargs=2, default=[4000, 3000], metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--working-size", type=int, help="shorter side in pixels; by default twice the model's")
-    parser.add_argument("--views", type=int, default=8, help="per image, for labelling")
+    parser.add_argument("--views", type=int, default=8, help="per image, for labeling")
     parser.add_argument("--batch-size", type=int, default=8, help="of the training loader")
     parser.add_argument("--epochs", type=int, default=3, help="of the training loader, in one turn")
     parser.add_argument("--turns", type=int, default=2)
@@ -86,20 +86,20 @@ def main() -> None:
         manifests = {"originals": originals, "working_copies": making.value}
         loader = loader_rates(manifests, classifier, trainer, given)
         say(f"training loader, images/s: {loader}")
-        labelling = labelling_rates(manifests, classifier, trainer, given, root)
-    shares = {name: round(labelling[name] / labelling["bare_model"], 3) for name in manifests}
+        labeling = labeling_rates(manifests, classifier, trainer, given, root)
+    shares = {name: round(labeling[name] / labeling["bare_model"], 3) for name in manifests}
     result = {
         "name": "input",
         "ratio": shares["originals"],
-        "against": "the bare model on ready tensors, images × views/s; labelling from the original JPEG files",
+        "against": "the bare model on ready tensors, images × views/s; labeling from the original JPEG files",
         "machine": torch_machine(trainer),
         "model": f"{given.model} at {input_size}, random weights",
         "photographs": [given.images, *given.size],
         "views": given.views,
         "working_size": working_size,
         "workers": trainer.workers,
-        "labelling_images_x_views_per_s": labelling,
-        "labelling_share_of_bare_model": shares,
+        "labeling_images_x_views_per_s": labeling,
+        "labeling_share_of_bare_model": shares,
         "loader_images_per_s": loader,
         "loader_copies_over_originals": round(loader["working_copies"] / loader["originals"], 2),
         "copies_made_per_s": round(given.images / making.seconds, 2),
@@ -158,7 +158,7 @@ def loader_rates(
     return in_turns(sides, options.turns)
 
 
-def labelling_rates(
+def labeling_rates(
     manifests: dict[str, Manifest],
     classifier: Classifier,
     trainer: TrainerConfig,

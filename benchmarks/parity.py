@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.parity [--images N] [MODEL.onnx …]`` takes exported models to measure score differences on;
 without any, tiny models with random weights, which are more sensitive than trained ones and are run in PyTorch for
-comparison. Each is taken twice: squashing its input, and with a centre crop. Needs the ``demo`` extra for its
+comparison. Each is taken twice: squashing its input, and with a center crop. Needs the ``demo`` extra for its
 photographs.
 """
 
@@ -43,7 +43,7 @@ Resize = Callable[[Image.Image], NDArray[np.uint8]]
 
 
 def pictures() -> Iterator[Image.Image]:
-    """120 real photographs (a third resized, a third cropped, both coloured) and 100 random ones of many sizes."""
+    """120 real photographs (a third resized, a third cropped, both colored) and 100 random ones of many sizes."""
     spec = find_spec("elpv_dataset")
     if spec is None or spec.origin is None:
         sys.exit("elpv-dataset is not installed: install the demo extra")
@@ -169,7 +169,7 @@ def measure(
         seconds += time.perf_counter() - started
         off = np.abs(found.astype(np.int64) - model.spec.render(image)).max(-1)
         differing, levels = differing + int((off > 0).sum()), max(levels, int(off.max()))
-        ours = probabilities(model.logits(model.spec.normalise(found[None])), model.labels.kind)
+        ours = probabilities(model.logits(model.spec.normalize(found[None])), model.labels.kind)
         score = max(score, float(np.abs(ours[0] - expected).max()))
     pixels = model.spec.size**2 * len(images)
     ms = round(1000 * seconds / len(images), 2)

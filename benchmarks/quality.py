@@ -3,12 +3,12 @@
 ``python -m benchmarks.quality [--seconds 120] [--data elpv digits] [--seeds 3]``
 Quick: ``--data digits --digits-seconds 3 --seeds 2 --teacher-epochs 1``.
 
-One loop trains every student: the same loader, kind of views, optimiser, batch size and first weights (a seed's), and a
+One loop trains every student: the same loader, kind of views, optimizer, batch size and first weights (a seed's), and a
 learning rate that follows the clock. Arms take turns, seed by seed, and differ in their supervision alone:
 
 - ``labels``: cross-entropy against the labels.
 - ``timm``: ``timm.task.LogitDistillationTask``, whose teacher runs on every batch, with the product's loss weights,
-  temperature and teacher's precision. It shows the teacher the student's own tensor, normalised anew, so teacher and
+  temperature and teacher's precision. It shows the teacher the student's own tensor, normalized anew, so teacher and
   student have one input size here; timm cannot run a teacher of another, which the product can.
 - ``ours``: the same loss of the same views, but of ``--views`` of each image, whose logits are cached before. What
   building the cache took is taken off the clock of every student, although one cache serves all of them.
@@ -47,15 +47,15 @@ from benchmarks.random_models import (
 )
 from benchmarks.steps import Loss, steps_of
 from benchmarks.tasks import RECIPES, Task, differences, intervals, prepared
+from cache.read import ViewOutputs
 from data.loaders import EpochSampler, ViewDataset, train_loader
 from data.views import ViewSpec
 from distill.module import StudentModule
 from distill.teacher import teacher_logits
+from fitting.fit import Batch, resolve_precision, warmup_cosine
 from models.classifier import Classifier
 from models.forward import device_of
-from models.view_outputs import ViewOutputs
 from run.config import TrainerConfig
-from run.fit import Batch, resolve_precision, warmup_cosine
 
 ARMS = ("labels", "timm", "ours")
 TICKS = 1000
@@ -163,7 +163,7 @@ def arms_of(task: Task, seconds: float, logits: ViewOutputs, cache_seconds: floa
 
 
 def timm_loss(student: Classifier, task: Task) -> Loss:
-    """The loss of timm's distillation task over the student's normalised batches."""
+    """The loss of timm's distillation task over the student's normalized batches."""
     config, trainer = task.recipe.student, task.context.trainer
     distilling = LogitDistillationTask(
         student_model=student.model,
@@ -177,7 +177,7 @@ def timm_loss(student: Classifier, task: Task) -> Loss:
     ).train()
 
     def loss(batch: Batch) -> Tensor:
-        value: Tensor = distilling(student.normalise(batch["image"]), batch["target"].argmax(1))["loss"]
+        value: Tensor = distilling(student.normalize(batch["image"]), batch["target"].argmax(1))["loss"]
         return value
 
     return loss

@@ -1,4 +1,4 @@
-"""Models with random weights, for figures of speed, size and memory: these do not depend on what a model has learnt.
+"""Models with random weights, for figures of speed, size and memory: these do not depend on what a model has learned.
 
 And what the benchmarks of the view cache share: photographs as files, manifests that list them, options, the clock.
 """
@@ -21,6 +21,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from cache.key import CacheKey, Layout
+from cache.top_labels import keeps_all
 from data.labels import LabelSet
 from data.manifest import Manifest
 from data.views import ViewSpec
@@ -29,14 +31,12 @@ from export.int8.quantize import Int8Result, quantize
 from export.onnx_file import write_onnx
 from export.reparameterize import fuse
 from export.runtime import processor
-from models.cache_key import CacheKey, Layout
+from fitting.fit import resolve_precision
 from models.classifier import Classifier, build, size_args, spec_of
 from models.forward import Output
 from models.temperature import fit_temperature
-from models.top_labels import keeps_all
 from run.config import TrackingConfig, TrainerConfig
 from run.context import RunContext
-from run.fit import resolve_precision
 from run.folder import RunFolder
 
 T = TypeVar("T")
@@ -72,17 +72,17 @@ def random_classifier(name: str, size: int, images: list[Image.Image]) -> Classi
 
 def pixels_of(classifier: Classifier, images: list[Image.Image]) -> NDArray[np.float32]:
     """The images as the model takes them [N, 3, S, S]."""
-    return classifier.spec.normalise(np.stack([classifier.spec.render(image) for image in images]))
+    return classifier.spec.normalize(np.stack([classifier.spec.render(image) for image in images]))
 
 
 def export_both(classifier: Classifier, folder: Path, images: list[Image.Image]) -> tuple[Path, Path, Int8Result]:
     """The fp32 and the INT8 file of a model, fused where it can be, and how the latter was found."""
-    full, quantised = folder / "model.onnx", folder / "model_quantized.onnx"
+    full, quantized = folder / "model.onnx", folder / "model_quantized.onnx"
     write_onnx(fuse(classifier), full, opset=18, facts={})
     targets = np.zeros((len(images), len(LABELS)), np.float32)
-    labelled = np.zeros(len(images), np.bool_)
-    result = quantize(full, quantised, pixels_of(classifier, images), targets, labelled, ANY, fit_temperature)
-    return full, quantised, result
+    labeled = np.zeros(len(images), np.bool_)
+    result = quantize(full, quantized, pixels_of(classifier, images), targets, labeled, ANY, fit_temperature)
+    return full, quantized, result
 
 
 def machine() -> str:

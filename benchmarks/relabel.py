@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import yaml
 
 from benchmarks.random_models import LABELS, machine, say, timed
 from data.config import DataConfig
-from data.readers import elpv
+from data.readers.formats import elpv
 
 NAME = "relabel"
 
@@ -44,7 +45,7 @@ def main() -> None:
     """Measure and print one JSON object."""
     given = options()
     records = list(elpv.read(DataConfig(format="elpv"), LABELS, Path()))
-    rows = [(record.uri, int(np.argmax(record.target))) for record in records]
+    rows = [(record.uri, int(np.argmax(record.target or ()))) for record in records]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "config.yaml").write_text(yaml.safe_dump(settings(given)), encoding="utf-8")
@@ -106,7 +107,7 @@ def verbs(root: Path) -> dict[str, float]:
     """Seconds of ``prepare`` and ``train``."""
     seconds = {}
     for verb in ("prepare", "train"):
-        seconds[verb] = timed(lambda verb=verb: python(root, "-m", "pocketeva", verb, "config.yaml")).seconds
+        seconds[verb] = timed(partial(python, root, "-m", "pocketeva", verb, "config.yaml")).seconds
         say(f"{verb}: {seconds[verb]:.1f} s")
     return seconds
 

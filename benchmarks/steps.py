@@ -7,9 +7,10 @@ import torch
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
+from fitting.config import FitConfig
+from fitting.fit import Batch, resolve_precision
 from models.forward import device_of
-from run.config import FitConfig, TrainerConfig
-from run.fit import Batch, resolve_precision
+from run.config import TrainerConfig
 
 Loss: TypeAlias = Callable[[Batch], Tensor]
 Step: TypeAlias = Callable[[Batch, float], None]

@@ -68,22 +68,22 @@ def measure(name: str, size: int, rounds: int) -> dict[str, Any]:
     images = photographs(16)
     with tempfile.TemporaryDirectory() as folder:
         classifier = random_classifier(name, size, images)
-        full, quantised, result = export_both(classifier, Path(folder), images)
+        full, quantized, result = export_both(classifier, Path(folder), images)
         if result.winner is None:
             raise RuntimeError(f"{name}: {result.rows}")
         image = pixels_of(classifier, images[:1])
-        ms, quantised_ms = race([once(path, image) for path in (full, quantised)], rounds)
-        (whole, own), (quantised_whole, quantised_own) = (memory(path, size) for path in (full, quantised))
+        ms, quantized_ms = race([once(path, image) for path in (full, quantized)], rounds)
+        (whole, own), (quantized_whole, quantized_own) = (memory(path, size) for path in (full, quantized))
         return {
             "name": name,
             "bytes": full.stat().st_size,
-            "int8_bytes": quantised.stat().st_size,
+            "int8_bytes": quantized.stat().st_size,
             "ms": ms,
-            "int8_ms": quantised_ms,
+            "int8_ms": quantized_ms,
             "peak_mib": whole,
-            "int8_peak_mib": quantised_whole,
+            "int8_peak_mib": quantized_whole,
             "own_mib": own,
-            "int8_own_mib": quantised_own,
+            "int8_own_mib": quantized_own,
             "int8": {key: result.winner[key] for key in ("method", "per_channel", "activation")},
         }
 

@@ -16,10 +16,11 @@ from data.manifest import Manifest
 from data.prepare import prepare
 from data.views import ViewSpec
 from distill.config import StudentConfig
+from fitting.config import FitConfig
 from models.classifier import Classifier
 from models.forward import whole_image_logits
 from pocketeva import read_config
-from run.config import FitConfig, TrainerConfig
+from run.config import TrainerConfig
 from run.context import RunContext
 from train.config import TeacherConfig
 from train.train import train

@@ -3,7 +3,7 @@
 ``python -m benchmarks.teacher [--model eva02_base_patch14_448 --size 448] [--batches 1 4 16]``
 
 Every setting runs the product's own pass, ``models.forward``, over images that are ready in the main memory: copied to
-the device, normalised, run, and the features fetched. Settings take turns; the best turn of each counts. Each differs
+the device, normalized, run, and the features fetched. Settings take turns; the best turn of each counts. Each differs
 in one thing from what the product chooses by itself (``trainer.precision: auto``, ``frozen_batch_size: auto``), or with
 ``--everything`` all are combined. Compiling happens before the first turn and is counted apart.
 
@@ -33,10 +33,10 @@ from benchmarks.random_models import (
     trainer_of,
     untrained,
 )
+from fitting.fit import resolve_precision
 from models.classifier import Classifier
 from models.forward import FrozenForward, device_of, forward_of, in_order
 from run.config import TrainerConfig
-from run.fit import resolve_precision
 
 
 @dataclass(frozen=True)

@@ -86,12 +86,12 @@ def measure(folder: Path, rounds: int) -> dict[str, Any]:
     install(folder)
     images = photographs(16)
     classifier = random_classifier(*STUDENT, images)
-    full, quantised, _ = export_both(classifier, folder, images)
+    full, quantized, _ = export_both(classifier, folder, images)
     rgb = folder / "rgb.onnx"
     write_rgb(full, rgb)
     sizes = [(640, 480), (1600, 1200), (90, 400), (1, 1)]
     pictures = [image.resize(size) for image, size in zip(images, sizes, strict=False)]
-    jobs = [Job(path, pixels_of(classifier, images[:1]), "pixel_values", rounds) for path in (full, quantised)]
+    jobs = [Job(path, pixels_of(classifier, images[:1]), "pixel_values", rounds) for path in (full, quantized)]
     jobs += [
         Job(rgb, np.asarray(picture), "image", rounds if index < 2 else 0) for index, picture in enumerate(pictures)
     ]

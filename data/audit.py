@@ -98,7 +98,7 @@ def _counts(manifest: Manifest) -> tuple[dict[str, Json], dict[str, Json]]:
     totals: dict[str, Json] = {}
     for split in SPLITS:
         part = manifest.usable(split)
-        targets = part.targets()[part.labelled()]
+        targets = part.targets()[part.labeled()]
         likely = targets >= THRESHOLD if manifest.labels.kind == "multilabel" else _one_hot(targets)
         images[split] = dict(zip(manifest.labels.names, likely.sum(0).tolist(), strict=True))
         totals[split] = len(part)
@@ -212,8 +212,8 @@ def _sizes(manifest: Manifest) -> dict[str, Json]:
 
 def _telling(part: Manifest, cluster: NDArray[np.integer], common: list[Json]) -> list[Json]:
     """Labels whose images come in sizes of their own (Cramér's V, chi-squared test)."""
-    labelled = part.labelled()
-    targets, cluster = part.targets()[labelled] >= THRESHOLD, cluster[labelled]
+    labeled = part.labeled()
+    targets, cluster = part.targets()[labeled] >= THRESHOLD, cluster[labeled]
     found: list[Json] = []
     for index, label in enumerate(part.labels.names):
         counts = np.array([np.bincount(cluster[targets[:, index] == has], minlength=len(common) + 1) for has in (0, 1)])

@@ -2,7 +2,7 @@
 
 * JPEG, PNG, WebP, GIF, BMP and TIFF, told by content and not by file name; the first frame of several.
 * The EXIF orientation is applied; transparency, and what a GIF's first frame leaves bare, is white.
-* Palette, grey, 16-bit and CMYK become 8-bit RGB. ICC profiles are not applied.
+* Palette, gray, 16-bit and CMYK become 8-bit RGB. ICC profiles are not applied.
 * What is above ``MAX_PIXELS``, or lacks bytes that its pixels need, is an error.
 
 ``docs/decoding.md`` has the rules step by step, for those who decode elsewhere.
@@ -105,7 +105,7 @@ def _read(data: bytes) -> tuple[Image.Image, int]:
                 raise DecodeError(f"tiles above the limit of {MAX_PIXELS:,} pixels")
         tile = image.tile[0] if image.tile else None
         if image.format == "PNG" and tile is not None:
-            _widen_colour_key(image, tile.args)
+            _widen_color_key(image, tile.args)
         image.load()
         rgb = _to_rgb(image)
         if image.format == "GIF" and tile is not None and tile.extents not in (None, (0, 0, *rgb.size)):
@@ -130,10 +130,10 @@ def _check_jpeg(data: bytes) -> None:
     raise DecodeError("cut short: the end-of-image marker is missing")
 
 
-def _widen_colour_key(image: ImageFile, raw_mode: object) -> None:
-    """Bring the transparent colour of a PNG to the depth that Pillow gives the pixels; it leaves that out."""
+def _widen_color_key(image: ImageFile, raw_mode: object) -> None:
+    """Bring the transparent color of a PNG to the depth that Pillow gives the pixels; it leaves that out."""
     if "transparency" in image.info and raw_mode == "RGB;16B":
-        raise DecodeError("a transparent colour in 16-bit RGB; save the image with an alpha channel")
+        raise DecodeError("a transparent color in 16-bit RGB; save the image with an alpha channel")
     if "transparency" in image.info and raw_mode in ("L;2", "L;4"):
         image.info["transparency"] *= 85 if raw_mode == "L;2" else 17
 
@@ -152,18 +152,18 @@ def _to_rgb(image: ImageFile) -> Image.Image:
     for top in range(0, image.height, rows):
         strip = image.crop((0, top, image.width, min(top + rows, image.height)))
         if deep:
-            strip = _from_deep_grey(strip, int(tags.get(258, (16,))[0]), inverted=tags.get(262) == 0)
+            strip = _from_deep_gray(strip, int(tags.get(258, (16,))[0]), inverted=tags.get(262) == 0)
         rgba = strip.convert("RGBA")
         rgb.paste(rgba, (0, top), rgba)
     return rgb
 
 
-def _from_deep_grey(image: Image.Image, bits: int, *, inverted: bool) -> Image.Image:
-    """12- or 16-bit grey to 8 bits and alpha: v · 255 / white, rounded. Pillow's own conversion clips at 255."""
+def _from_deep_gray(image: Image.Image, bits: int, *, inverted: bool) -> Image.Image:
+    """12- or 16-bit gray to 8 bits and alpha: v · 255 / white, rounded. Pillow's own conversion clips at 255."""
     values, white = np.asarray(image).astype(np.uint32), 2**bits - 1
-    grey = (values * 255 + white // 2) // white
+    gray = (values * 255 + white // 2) // white
     alpha = np.where(values == image.info.get("transparency", -1), 0, 255)
-    planes = (255 - grey if inverted else grey, alpha)
+    planes = (255 - gray if inverted else gray, alpha)
     return Image.merge("LA", [Image.fromarray(plane.astype(np.uint8)) for plane in planes])
 
 

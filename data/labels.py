@@ -1,4 +1,4 @@
-"""The ordered label set that every artefact carries."""
+"""The ordered label set that every artifact carries."""
 
 import difflib
 from collections.abc import Mapping
@@ -61,7 +61,7 @@ class LabelSet:
             ) from None
 
     def require_equal(self, other: "LabelSet", what: str) -> None:
-        """Refuse an artefact made for another label set.
+        """Refuse an artifact made for another label set.
 
         Raises:
             UserError: the sets differ in names, order or kind.

@@ -41,7 +41,7 @@ Item = tuple[int, int]
 class ViewDataset(Dataset[dict[str, Any]]):
     """Renders of (row, view) items, with the row's target.
 
-    An example holds ``image`` (uint8 [3, S, S]), ``target`` (float32 [C]), ``labelled`` (1.0 or 0.0) and ``image_id``.
+    An example holds ``image`` (uint8 [3, S, S]), ``target`` (float32 [C]), ``labeled`` (1.0 or 0.0) and ``image_id``.
     Where there is a teacher, it also holds what that said of the very view, ``teacher`` (logits, float32 [C]), or for a
     view of which it has said nothing yet, its own render of it, ``teacher_image`` (uint8 [3, T, T]).
 
@@ -64,7 +64,7 @@ class ViewDataset(Dataset[dict[str, Any]]):
         self._uris = manifest.table.column("uri").combine_chunks()  # Arrow, not lists: worker processes share it
         self._ids = manifest.table.column("image_id").combine_chunks()
         self._targets = manifest.targets()
-        self._labelled = manifest.labelled()
+        self._labeled = manifest.labeled()
         self._render = render
         self._spec = spec
         self._teacher = teacher
@@ -79,7 +79,7 @@ class ViewDataset(Dataset[dict[str, Any]]):
         example = {
             "image": to_chw(self._render(image, view)),
             "target": self._targets[row],
-            "labelled": np.float32(self._labelled[row]),
+            "labeled": np.float32(self._labeled[row]),
             "image_id": image_id,
         }
         if self._teacher_render is not None and index >= self._known_views:

@@ -51,7 +51,7 @@ class Manifest:
     """Rows of a manifest, all of them or those of some splits.
 
     ``image_id`` is the SHA-256 of the file's bytes, ``uri`` where they lie, ``target`` a distribution over the labels
-    (null when unlabelled), ``group`` is shared by images that have to be in one split, ``status`` is ``ok`` or why
+    (null when unlabeled), ``group`` is shared by images that have to be in one split, ``status`` is ``ok`` or why
     the row takes no part.
     """
 
@@ -91,6 +91,18 @@ class Manifest:
         inside = pc.is_in(self.table.column("split"), pa.array(splits, pa.string()))
         return Manifest(self.labels, self.table.filter(pc.and_(usable, inside)))
 
+    def labeled_rows(self, split: str) -> "Manifest":
+        """The usable rows of a split that have a label; in a multilabel set it may be that no label applies.
+
+        Raises:
+            UserError: there are none.
+        """
+        part = self.usable(split)
+        found = Manifest(part.labels, part.table.filter(pa.array(part.labeled())))
+        if not len(found):
+            raise UserError(f"the {split} split has no images with labels: add some, or raise data.splits.{split}")
+        return found
+
     def digest(self, *splits: str) -> str:
         """Names what these splits teach: the label set, images, targets, splits and groups, wherever the files lie."""
         table = self.usable(*splits).table.select(["image_id", "target", "split", "group"])
@@ -103,11 +115,11 @@ class Manifest:
     def targets(self) -> NDArray[np.float32]:
         """Targets [rows, labels]; rows without a label are all zero."""
         targets = np.zeros((len(self), len(self.labels)), np.float32)
-        targets[self.labelled()] = pc.list_flatten(self.table.column("target")).to_numpy().reshape(-1, len(self.labels))
+        targets[self.labeled()] = pc.list_flatten(self.table.column("target")).to_numpy().reshape(-1, len(self.labels))
         return targets
 
-    def labelled(self) -> NDArray[np.bool_]:
-        """Which rows [rows] have a label; in a multilabel set a labelled row may still be all zero."""
+    def labeled(self) -> NDArray[np.bool_]:
+        """Which rows [rows] have a label; in a multilabel set a labeled row may still be all zero."""
         return np.asarray(self.table.column("target").is_valid(), np.bool_)
 
     def __len__(self) -> int:

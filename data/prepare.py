@@ -43,7 +43,7 @@ def prepare(
         run: where to write.
         labels: the label set.
         config: the sources.
-        records: the labelled images, instead of those that ``config`` names; an in-memory data set, for example.
+        records: the labeled images, instead of those that ``config`` names; an in-memory data set, for example.
         promise: what verification will ask of the test split, to say whether there are images enough; asking for
             something else is no reason to prepare again.
 
@@ -74,7 +74,7 @@ def prepare(
 
 
 def _listing(run: RunFolder, labels: LabelSet, config: DataConfig, records: Iterable[Record] | None) -> pa.Table:
-    """Labelled images, then those of the pool that are not among them."""
+    """Labeled images, then those of the pool that are not among them."""
     store = run.data / "images"
     listing = collect(readers.read(config, labels, store) if records is None else records)
     if config.unlabeled is None:

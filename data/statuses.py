@@ -17,8 +17,8 @@ UNLABELED = SPLITS.index("unlabeled")
 def statuses(table: pa.Table, groups: Groups, split: Splits, labels: int) -> list[str]:
     """``ok``, or why a row takes no part.
 
-    One picture with different labels is out; of files with equal bytes in one split the first stays; an unlabelled
-    image is out if it is also a labelled one, or nearly a held-out one.
+    One picture with different labels is out; of files with equal bytes in one split the first stays; an unlabeled
+    image is out if it is also a labeled one, or nearly a held-out one.
 
     Args:
         table: ``uri``, ``image_id``, ``target``, and the scan's ``status``.
@@ -30,28 +30,28 @@ def statuses(table: pa.Table, groups: Groups, split: Splits, labels: int) -> lis
     uris = table.column("uri")
     decoded = np.array(pc.equal(table.column("status"), OK))
     pool = decoded & (split == UNLABELED)
-    labelled = decoded & ~pool
+    labeled = decoded & ~pool
 
     def mark(rows: Iterable[tuple[int, int]], reason: str) -> None:
         for row, like in rows:
             if status[row] == OK:
                 status[row] = f"{reason}{uris[like].as_py()}"
 
-    for row in np.flatnonzero(_conflicting(table, groups, labelled, labels)).tolist():
+    for row in np.flatnonzero(_conflicting(table, groups, labeled, labels)).tolist():
         status[row] = CONFLICT
-    for row in np.flatnonzero(labelled & (split == NONE)).tolist():
+    for row in np.flatnonzero(labeled & (split == NONE)).tolist():
         status[row] = TORN
     image = table.column("image_id").combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
     mark(_repeats(image * len(SPLITS) + split, decoded), DUPLICATE)
-    mark(_first_like(groups.pixels, pool, labelled), DUPLICATE)
-    held_out = labelled & np.isin(split, [SPLITS.index(name) for name in HELD_OUT])
+    mark(_first_like(groups.pixels, pool, labeled), DUPLICATE)
+    held_out = labeled & np.isin(split, [SPLITS.index(name) for name in HELD_OUT])
     mark(_first_like(groups.near, pool, held_out), NEAR_DUPLICATE)
     return status
 
 
-def _conflicting(table: pa.Table, groups: Groups, labelled: NDArray[np.bool_], labels: int) -> NDArray[np.bool_]:
-    """Labelled rows whose picture has another label elsewhere."""
-    rows = np.flatnonzero(labelled)
+def _conflicting(table: pa.Table, groups: Groups, labeled: NDArray[np.bool_], labels: int) -> NDArray[np.bool_]:
+    """Labeled rows whose picture has another label elsewhere."""
+    rows = np.flatnonzero(labeled)
     targets = pc.list_flatten(table.column("target").take(rows)).to_numpy().reshape(len(rows), labels)
     _, first, code = np.unique(groups.pixels[rows], return_index=True, return_inverse=True)
     differs = (targets != targets[first][code]).any(1)

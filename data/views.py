@@ -18,7 +18,7 @@ from run.files import json_digest
 
 @dataclass(frozen=True)
 class View:
-    """A crop box in pixels (left, top, right, bottom), flips, and colour factors around 1."""
+    """A crop box in pixels (left, top, right, bottom), flips, and color factors around 1."""
 
     box: tuple[int, int, int, int]
     mirror: bool = False
@@ -28,7 +28,7 @@ class View:
     saturation: float = 1.0
 
     def finish(self, image: Image.Image) -> Image.Image:
-        """Apply the flips and colour factors to an image already cropped and resized."""
+        """Apply the flips and color factors to an image already cropped and resized."""
         if self.mirror:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if self.flip:

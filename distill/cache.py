@@ -4,20 +4,20 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
+from cache.check import Difference, compare
+from cache.key import CacheKey
+from cache.view_cache import Passes, ViewCache, outputs_over_views
 from data.config import ViewsConfig
 from data.manifest import SPLITS, Manifest
 from data.views import ViewSpec
 from data.working import with_copies
+from fitting.fit import resolve_precision
 from models import checkpoint
-from models.cache_check import Difference, compare
-from models.cache_key import CacheKey
 from models.classifier import Classifier
 from models.forward import Output, forward_of
-from models.view_cache import Passes, ViewCache, outputs_over_views
 from run.console import console, log
 from run.context import RunContext
 from run.errors import UserError, listed
-from run.fit import resolve_precision
 from train.config import TeacherConfig
 from train.train import starting_point
 
@@ -43,8 +43,8 @@ def build_cache(context: RunContext, manifest: Manifest, config: TeacherConfig, 
         raise UserError("a fully fine-tuned teacher has nothing to cache before it is trained: run `pocketeva train`")
     for output, classifier in models:
         in_head_mode = config.mode == "head"
-        learnt = _learnt_from_cache(output, config, views)
-        asked = [(learnt, views.cached, context.working_size)] if learnt else []
+        learned = _learned_from_cache(output, config, views)
+        asked = [(learned, views.cached, context.working_size)] if learned else []
         asked.append((("val",), 1, context.working_size))
         if in_head_mode:
             asked.append((("calibration",), 1, None))
@@ -108,8 +108,8 @@ def check_cache(
     return all(difference.passes for difference in found.values())
 
 
-def _learnt_from_cache(output: Output, config: TeacherConfig, views: ViewsConfig) -> tuple[str, ...]:
-    """The splits whose views are learnt from this output in training, by the teacher's head or by students."""
+def _learned_from_cache(output: Output, config: TeacherConfig, views: ViewsConfig) -> tuple[str, ...]:
+    """The splits whose views are learned from this output in training, by the teacher's head or by students."""
     by_head = ("train",) if output == "features" else ()
     students_ask = views.live_share < 1 and (output == "logits" or config.mode == "head")
     return ("train", "unlabeled") if students_ask else by_head

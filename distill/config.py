@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from data.config import Kind
-from run.config import FitConfig, require
+from fitting.config import FitConfig
+from run.config import require
 
-Loss = Literal["kl", "standardised_kl", "dist", "dkd", "labels"]
+Loss = Literal["kl", "standardized_kl", "dist", "dkd", "labels"]
 LOSSES_FOR: Mapping[Kind, tuple[Loss, ...]] = {
     "nominal": get_args(Loss),
     "ordinal": get_args(Loss),
@@ -30,14 +31,14 @@ class StudentConfig:
     image_size: int = 224
     """Pixels a side. The student always sees the whole image, squashed into a square."""
     loss: Loss = "kl"
-    """What the student is trained on beside the labels. ``kl``: the teacher's probabilities. ``standardised_kl``: its
+    """What the student is trained on beside the labels. ``kl``: the teacher's probabilities. ``standardized_kl``: its
     logits without their scale. ``dist``: their correlations, for students much smaller than the teacher. ``dkd``: its
     first choice and the rest, weighed apart. ``labels``: nothing, so that the teacher teaches nothing. A multilabel set
     takes ``kl`` (one label at a time) or ``labels``."""
     temperature: float = 1.0
     """Softens teacher and student alike in the distillation loss."""
     label_weight: float = 0.2
-    """Weight of the labels' cross-entropy beside the distillation loss, on labelled images."""
+    """Weight of the labels' cross-entropy beside the distillation loss, on labeled images."""
     baseline: bool = False
     """Train the same model on the labels alone as well, for as many steps, and say what distillation added."""
     fit: FitConfig = FitConfig(epochs=50, batch_size=128, lr=1e-3, ema_decay=0.999)

@@ -9,6 +9,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from cache.read import ViewOutputs
+from cache.view_cache import Passes
 from data.config import ViewsConfig
 from data.loaders import EpochSampler, Render, ViewDataset, train_loader, whole_image_loader
 from data.manifest import Manifest
@@ -17,19 +19,16 @@ from data.working import warn_if_enlarged, with_copies
 from distill.config import StudentConfig
 from distill.module import StudentModule
 from distill.teacher import LiveTeacher, live_logits, teacher_logits
+from fitting.config import FitConfig
+from fitting.fit import fit, resolve_precision
+from fitting.publish import publishing
 from models import checkpoint
 from models.calibrate import calibrate
 from models.classifier import Classifier, build
 from models.forward import whole_image_logits
-from models.labelled import labelled_rows
-from models.publish import publishing
-from models.view_cache import Passes
-from models.view_outputs import ViewOutputs
-from run.config import FitConfig
 from run.context import RunContext
 from run.errors import UserError
 from run.files import Json, write_json
-from run.fit import fit, resolve_precision
 from run.folder import resumable
 from run.ranks import once, this_rank
 from train.module import Costs
@@ -47,7 +46,7 @@ def distill(
 
     Args:
         context: the run.
-        manifest: its images are learnt from, labelled or not.
+        manifest: its images are learned from, labeled or not.
         config: the student.
         views: what it looks at.
         teacher: says what it should say.
@@ -84,7 +83,7 @@ def distill(
     work = resumable(run.student(name) / "fit", inputs)
     fitting = _Fitting(context, manifest, config, views, teacher, student, costs)
     metrics: dict[str, Json] = {"fit": dict(fitting.fit()), "teacher_passes": fitting.passes.to_json()}
-    part, spec = labelled_rows(manifest, "calibration"), ViewSpec.of(views)
+    part, spec = manifest.labeled_rows("calibration"), ViewSpec.of(views)
     logits = whole_image_logits(student, part, spec, context.trainer, "32-true", f"calibrating {name}")
     metrics["calibration"] = calibration = calibrate(student, logits, part.targets())
     facts: dict[str, Json] = {
@@ -118,7 +117,7 @@ class _Lessons(NamedTuple):
     """What a student is shown in training, and by whom it is taught."""
 
     config: FitConfig
-    learnt: ViewDataset
+    learned: ViewDataset
     sampler: EpochSampler
     held_out: ViewDataset
     live_from: int
@@ -146,13 +145,13 @@ class _Fitting:
         lessons = self._on_labels() if self.config.loss == "labels" else self._by_the_teacher()
         folder, config = context.folder.student(name) / "fit", lessons.config
         sizes: dict[str, int] = {"batch_size": config.batch_size, "workers": context.trainer.workers}
-        learnt = train_loader(lessons.learnt, lessons.sampler, **sizes)
+        learned = train_loader(lessons.learned, lessons.sampler, **sizes)
         held_out = whole_image_loader(lessons.held_out, len(self._part("val")), rank=this_rank(), **sizes)
         # On a CPU, convolutions train faster in this format.
         self.student.model.requires_grad_(True).to(memory_format=torch.channels_last)
         metrics = fit(
             StudentModule(self.student, self.config, self.costs),
-            (learnt, held_out),
+            (learned, held_out),
             name=f"student {name}",
             folder=folder,
             config=config,
@@ -160,18 +159,18 @@ class _Fitting:
             context=context,
             callbacks=[*lessons.callbacks, *publishing(context, name, self.student, folder / "best")],
         )
-        images = min(len(lessons.sampler), len(learnt) * config.batch_size) * this_rank().world
+        images = min(len(lessons.sampler), len(learned) * config.batch_size) * this_rank().world
         live = images * max(0, int(metrics["epochs"]) - lessons.live_from)
         self.passes.add(Passes(images_x_views=live, live=live))
         return metrics
 
     def _on_labels(self) -> _Lessons:
-        """Fresh views of the labelled images, for as many steps as with a teacher, which is not asked at all."""
+        """Fresh views of the labeled images, for as many steps as with a teacher, which is not asked at all."""
         images = self._part("train")
         epochs = round(self.config.fit.epochs * len(self._part("train", "unlabeled")) / len(images))
-        learnt, held_out = (ViewDataset(part, self._render, self._spec) for part in (images, self._part("val")))
+        learned, held_out = (ViewDataset(part, self._render, self._spec) for part in (images, self._part("val")))
         sampler = EpochSampler(len(images), None, self.context.seed)
-        return _Lessons(replace(self.config.fit, epochs=epochs), learnt, sampler, held_out, epochs, [])
+        return _Lessons(replace(self.config.fit, epochs=epochs), learned, sampler, held_out, epochs, [])
 
     def _by_the_teacher(self) -> _Lessons:
         """Views of all images: first cached ones, then fresh ones with a live teacher, as far as the config says."""
@@ -200,7 +199,7 @@ class _Fitting:
 
     @cached_property
     def _learnable(self) -> Manifest:
-        """All that is learnt and validated on, with working copies of large images."""
+        """All that is learned and validated on, with working copies of large images."""
         part = self.manifest.usable("train", "unlabeled", "val")
         return with_copies(part, self.context.folder, self.context.working_size)
 

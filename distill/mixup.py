@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from run.fit import Batch
+from fitting.fit import Batch
 
 
 def draw(alpha: float, size: int, key: tuple[int, ...]) -> tuple[float, Tensor]:
@@ -26,11 +26,11 @@ def blended(batch: Batch, share: float, partners: Tensor) -> dict[str, Tensor]:
     """What changes in a batch when each example keeps ``share`` of itself and gets the rest from its partner.
 
     Every render is blended alike (float32 [B, 3, S, S], still 0 to 255). The labels' loss of a blend is the blend of
-    their losses, where an example without a label has none: ``labelled`` [B] becomes the share of the blend that has
+    their losses, where an example without a label has none: ``labeled`` [B] becomes the share of the blend that has
     labels, and ``target`` [B, C] the mean of these labels.
 
     Args:
-        batch: ``image``, ``target``, ``labelled`` and whatever else; ``teacher_image`` is blended where it is there.
+        batch: ``image``, ``target``, ``labeled`` and whatever else; ``teacher_image`` is blended where it is there.
         share: in [0, 1].
         partners: indices into the batch [B], on its device.
     """
@@ -39,8 +39,8 @@ def blended(batch: Batch, share: float, partners: Tensor) -> dict[str, Tensor]:
         for key in ("image", "teacher_image")
         if key in batch
     }
-    own, others = share * batch["labelled"], (1 - share) * batch["labelled"][partners]
-    labelled = own + others
+    own, others = share * batch["labeled"], (1 - share) * batch["labeled"][partners]
+    labeled = own + others
     total = own[:, None] * batch["target"] + others[:, None] * batch["target"][partners]
-    target = total / labelled.clamp_min(torch.finfo(labelled.dtype).tiny)[:, None]
-    return {**renders, "target": target, "labelled": labelled}
+    target = total / labeled.clamp_min(torch.finfo(labeled.dtype).tiny)[:, None]
+    return {**renders, "target": target, "labeled": labeled}

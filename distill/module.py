@@ -11,17 +11,17 @@ from distill.losses.binary_kl import binary_kl_divergence
 from distill.losses.dist import dist
 from distill.losses.dkd import dkd
 from distill.losses.kl import kl_divergence
-from distill.losses.labels import labelled_loss
-from distill.losses.standardised_kl import standardised_kl_divergence
-from models.classifier import Classifier, normalise
+from distill.losses.labels import labeled_loss
+from distill.losses.standardized_kl import standardized_kl_divergence
+from fitting.fit import Batch, FitModule
+from models.classifier import Classifier, normalize
 from models.outputs import exclusive
-from run.fit import Batch, FitModule
 from train.losses import activated, share_alike
 from train.module import Costs
 
 LOSSES: Mapping[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "kl": kl_divergence,
-    "standardised_kl": standardised_kl_divergence,
+    "standardized_kl": standardized_kl_divergence,
     "dist": dist,
     "dkd": dkd,
 }
@@ -31,8 +31,8 @@ LOSSES: Mapping[str, Callable[[Tensor, Tensor, float], Tensor]] = {
 class StudentModule(FitModule):
     """A distillation loss against the teacher's logits for the same view, plus the labels' own loss.
 
-    Batches hold ``image`` (uint8 [B, 3, S, S]), ``target`` [B, C], ``labelled`` [B], and, unless the labels are all
-    that is learnt, ``teacher`` (logits [B, C]).
+    Batches hold ``image`` (uint8 [B, 3, S, S]), ``target`` [B, C], ``labeled`` [B], and, unless the labels are all
+    that is learned, ``teacher`` (logits [B, C]).
     """
 
     def __init__(self, classifier: Classifier, config: StudentConfig, costs: Costs | None = None) -> None:
@@ -46,8 +46,8 @@ class StudentModule(FitModule):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted sum, its two parts, and the share of images on which student and teacher decide alike."""
         config, kind = self._student, self._kind
-        logits: Tensor = self.model(normalise(batch["image"], self._spec)).float()
-        labels = labelled_loss(logits, batch["target"], batch["labelled"], kind, self._buffers["costs"])
+        logits: Tensor = self.model(normalize(batch["image"], self._spec)).float()
+        labels = labeled_loss(logits, batch["target"], batch["labeled"], kind, self._buffers["costs"])
         if config.loss == "labels":
             return {"loss": labels, "labels": labels}
         teacher = batch["teacher"]

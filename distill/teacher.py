@@ -6,18 +6,18 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from cache.read import HeadLogits, ViewOutputs, head_logits
+from cache.view_cache import Passes, outputs_over_views
 from data.config import ViewsConfig
 from data.manifest import Manifest
 from data.views import ViewSpec
 from data.working import with_copies
 from distill.mixup import blended, draw
+from fitting.fit import Batch, resolve_precision
 from models import checkpoint
 from models.classifier import Classifier
 from models.forward import Forward, Output, forward_of
-from models.view_cache import Passes, outputs_over_views
-from models.view_outputs import HeadLogits, ViewOutputs, head_logits
 from run.context import RunContext
-from run.fit import Batch, resolve_precision
 from run.ranks import this_rank
 
 
@@ -59,7 +59,7 @@ def live_logits(context: RunContext, teacher: Classifier) -> Forward:
 class LiveTeacher(Callback):
     """Answers batches that hold the teacher's renders, ``teacher_image``, in place of its logits, ``teacher``.
 
-    It stands beside the student's module, not in it: the teacher is in no checkpoint, optimiser, average or DDP
+    It stands beside the student's module, not in it: the teacher is in no checkpoint, optimizer, average or DDP
     wrapper. Blends depend on the seed, the epoch, the batch's number and the process alone, so a resumed fit draws the
     same ones.
 

@@ -13,7 +13,7 @@ from data.manifest import Manifest
 from export.config import ExportConfig
 from export.formats.write import write_formats
 from export.fp16 import write_fp16
-from export.golden import write_golden
+from export.golden.golden import write_golden
 from export.int8.quantize import quantize
 from export.onnx_file import write_onnx
 from export.parity import BATCHES, ROUNDS, check_parity, check_rgb
@@ -42,7 +42,7 @@ def export(
     manifest: Manifest,
     config: ExportConfig,
     models: Mapping[str, Classifier],
-    licence: str = "other",
+    license_id: str = "other",
 ) -> None:
     """Write ``release/NAME`` and ``release/NAME-onnx`` for each model, and remove the folders of models long gone.
 
@@ -51,7 +51,7 @@ def export(
         manifest: its calibration images serve to check parity.
         config: how to export.
         models: the teacher and the students, by the name of their release folder.
-        licence: the Hub's identifier of that of the weights, for the metadata of every file.
+        license_id: the Hub's identifier of that of the weights, for the metadata of every file.
 
     Raises:
         UserError: a model cannot be exported, or its file does not give what PyTorch gives.
@@ -63,7 +63,7 @@ def export(
             remove(path)
     for name, classifier in models.items():
         source = context.folder.teacher if name == "teacher" else context.folder.student(name)
-        _export_one(context, manifest, config, name, classifier, source / "model", licence)
+        _export_one(context, manifest, config, name, classifier, source / "model", license_id)
 
 
 def export_baseline(
@@ -99,7 +99,7 @@ def _export_one(
     name: str,
     classifier: Classifier,
     source: Path,
-    licence: str,
+    license_id: str,
 ) -> None:
     run = context.folder
     inputs: dict[str, Json] = {
@@ -107,7 +107,7 @@ def _export_one(
         "config": file_digest(source / "config.json"),
         "images": manifest.digest("calibration"),
         "export": asdict(config),
-        "license": licence,
+        "license": license_id,
     }
     if run.skips(f"export-{name}", inputs):
         return
@@ -117,7 +117,7 @@ def _export_one(
     log.print(f"exporting {name}")
     plain, with_onnx = run.release / name, run.release / onnx_folder(name)
     with atomic_path(with_onnx) as partial:
-        _write_onnx_folder(partial, classifier, part, config, checkpoint.facts_of(source)["temperature"], licence)
+        _write_onnx_folder(partial, classifier, part, config, checkpoint.facts_of(source)["temperature"], license_id)
     with atomic_path(plain) as partial:
         shutil.copytree(source, partial)
     written = [path for folder in (plain, with_onnx) for path in folder.rglob("*") if path.is_file()]
@@ -125,22 +125,22 @@ def _export_one(
 
 
 def _write_onnx_folder(
-    folder: Path, classifier: Classifier, part: Manifest, config: ExportConfig, temperature: float, licence: str
+    folder: Path, classifier: Classifier, part: Manifest, config: ExportConfig, temperature: float, license_id: str
 ) -> None:
     classifier = fuse(classifier)
     model = folder / ONNX_FILE
     images = [load(uri) for uri in part.column("uri")[: BATCHES[-1] * ROUNDS]]
-    write_onnx(classifier, model, opset=config.opset, facts={"temperature": temperature, "license": licence})
+    write_onnx(classifier, model, opset=config.opset, facts={"temperature": temperature, "license": license_id})
     facts: dict[str, Json] = {ONNX_FILE.as_posix(): check_parity(classifier, model, images, config.parity)}
     count = min(len(part), 2 * config.int8.images)
     pixels = np.stack(
-        [classifier.spec.normalise(classifier.spec.render(load(uri))) for uri in part.column("uri")[:count]]
+        [classifier.spec.normalize(classifier.spec.render(load(uri))) for uri in part.column("uri")[:count]]
     )
     if config.fp16:
         facts[FP16_FILE.as_posix()] = _try_fp16(model, folder / FP16_FILE, pixels)
     if config.int8.mode != "none" and count >= 2:
-        targets, labelled = part.targets()[:count], part.labelled()[:count]
-        tried = quantize(model, folder / INT8_FILE, pixels, targets, labelled, config.int8, fit_temperature)
+        targets, labeled = part.targets()[:count], part.labeled()[:count]
+        tried = quantize(model, folder / INT8_FILE, pixels, targets, labeled, config.int8, fit_temperature)
         log.print(f"  {tried.reason}")
         write_json(folder / "int8.json", tried.to_json())
     write_rgb(model, folder / RGB_FILE)

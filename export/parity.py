@@ -88,7 +88,7 @@ def check_rgb(body: Path, path: Path, images: Sequence[Image.Image], tolerance: 
 @torch.inference_mode()
 def _torch_logits(classifier: Classifier, batch: Sequence[Image.Image]) -> NDArray[np.float32]:
     """Logits [B, C], a few images at a time: PyTorch's do not depend on the batch, its memory does."""
-    pixels = classifier.spec.normalise(np.stack([classifier.spec.render(image) for image in batch]))
+    pixels = classifier.spec.normalize(np.stack([classifier.spec.render(image) for image in batch]))
     model = classifier.model.cpu().eval()
     return torch.cat([model(part) for part in torch.split(torch.from_numpy(pixels), 4)]).float().numpy()
 

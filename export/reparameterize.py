@@ -14,7 +14,7 @@ TOLERANCE = 1e-3
 
 
 def fuse(classifier: Classifier) -> Classifier:
-    """The same classifier with every reparameterisable block fused; what has none comes back as it is.
+    """The same classifier with every reparameterizable block fused; what has none comes back as it is.
 
     Raises:
         UserError: the fused model does not give the same logits.

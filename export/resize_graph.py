@@ -6,7 +6,7 @@ weights are Pillow's (``precompute_coeffs`` and ``normalize_coeffs_8bpc`` in its
 (``ImagingResampleHorizontal_8bpc``): runtimes have fast code for these, and none of it rounds.
 
 * Weights are split into ``DIGITS`` digits of 7 bits from -64 to 64, so that a product of two pairs of pixel and digit
-  stays below 2**15: processors without VNNI add pairs in 16 bits and saturate (ONNX Runtime's quantiser has
+  stays below 2**15: processors without VNNI add pairs in 16 bits and saturate (ONNX Runtime's quantizer has
   ``reduce_range`` for that).
 * Lines of the result are made a block at a time, from the span of pixels that they need: a product with all weights,
   nearly all of which are zero, would be a hundred times the work.
@@ -110,13 +110,13 @@ def _spans(p: str, source: str, whole: str, offset: str) -> str:
             {p}_lines = Add ({p}_numbers, {offset})
             {p}_lines_double = Cast <to = {_DOUBLE}> ({p}_lines)
             {p}_middles = Add ({p}_lines_double, rgb_half)
-            {p}_flat_centres = Mul ({p}_middles, {p}_scale)
-            {p}_centres = Reshape ({p}_flat_centres, rgb_by_block)
-            {p}_left = Sub ({p}_centres, {p}_support)
+            {p}_flat_centers = Mul ({p}_middles, {p}_scale)
+            {p}_centers = Reshape ({p}_flat_centers, rgb_by_block)
+            {p}_left = Sub ({p}_centers, {p}_support)
             {p}_left_rounded = Add ({p}_left, rgb_half)
             {p}_left_whole = Cast <to = {_INT64}> ({p}_left_rounded)
             {p}_first = Max ({p}_left_whole, rgb_0)
-            {p}_right = Add ({p}_centres, {p}_support)
+            {p}_right = Add ({p}_centers, {p}_support)
             {p}_right_rounded = Add ({p}_right, rgb_half)
             {p}_right_whole = Cast <to = {_INT64}> ({p}_right_rounded)
             {p}_end = Min ({p}_right_whole, {p}_n)
@@ -135,10 +135,10 @@ def _spans(p: str, source: str, whole: str, offset: str) -> str:
 
 
 def _weights(p: str) -> str:
-    """Pillow's bicubic of each line and pixel [blocks, lines, K], in units; 0 for pixels that only neighbours need."""
+    """Pillow's bicubic of each line and pixel [blocks, lines, K], in units; 0 for pixels that only neighbors need."""
     return f"""
             {p}_indices_double = Cast <to = {_DOUBLE}> ({p}_indices)
-            {p}_distances = Sub ({p}_indices_double, {p}_centres)
+            {p}_distances = Sub ({p}_indices_double, {p}_centers)
             {p}_from_middles = Add ({p}_distances, rgb_half)
             {p}_signed = Mul ({p}_from_middles, {p}_narrowing)
             {p}_x = Abs ({p}_signed)
@@ -159,8 +159,8 @@ def _weights(p: str) -> str:
             {p}_cubic = Where ({p}_is_near, {p}_near, {p}_beyond_1)
             {p}_inside = Where ({p}_is_inside, {p}_cubic, rgb_0d)
             {p}_total = ReduceSum ({p}_inside, rgb_last_axis)
-            {p}_normalised = Div ({p}_inside, {p}_total)
-            {p}_in_units = Mul ({p}_normalised, rgb_unit)
+            {p}_normalized = Div ({p}_inside, {p}_total)
+            {p}_in_units = Mul ({p}_normalized, rgb_unit)
             {p}_magnitudes = Abs ({p}_in_units)
             {p}_raised = Add ({p}_magnitudes, rgb_half)
             {p}_rounded = Floor ({p}_raised)

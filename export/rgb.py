@@ -27,7 +27,7 @@ from run.errors import UserError
 from run.files import Json, atomic_path, file_digest
 
 DECODE = (
-    "8-bit RGB, first frame, EXIF orientation applied, transparency over white, palette, grey, 16-bit grey and CMYK "
+    "8-bit RGB, first frame, EXIF orientation applied, transparency over white, palette, gray, 16-bit gray and CMYK "
     "converted to RGB, ICC profiles not applied"
 )
 """What ``image`` has to be: the decode contract of ``data.decode`` in one line."""
@@ -106,8 +106,8 @@ def preprocessing(spec: InputSpec, like: ModelProto) -> ModelProto:
             {nodes(spec)}
             rgb_values = Cast <to = {_FLOAT}> (rgb_pixels)
             rgb_scaled = Div (rgb_values, rgb_white)
-            rgb_centred = Sub (rgb_scaled, rgb_mean)
-            pixel_values = Div (rgb_centred, rgb_std)
+            rgb_centerd = Sub (rgb_scaled, rgb_mean)
+            pixel_values = Div (rgb_centerd, rgb_std)
         }}""",
     )
 

@@ -50,7 +50,7 @@ class OnnxClassifier:
 
     def prepare(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Decoded images as ``pixel_values`` [B, 3, S, S]."""
-        return self.spec.normalise(np.stack([self.spec.render(image) for image in images]))
+        return self.spec.normalize(np.stack([self.spec.render(image) for image in images]))
 
     def logits(self, pixel_values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits [B, C] of prepared images [B, 3, S, S], run as one batch."""

@@ -18,9 +18,9 @@ class HubConfig:
     """``org/name``, the beginning of each repository's name: ``org/name-teacher``, ``org/name-teacher-ONNX``,
     ``org/name-STUDENT`` and ``org/name-STUDENT-ONNX``; null publishes nothing."""
     private: bool = True
-    """Only you, or your organisation, can see the repositories."""
+    """Only you, or your organization, can see the repositories."""
     license: str = "other"
-    """The Hub's identifier of the licence of the weights, for example ``apache-2.0``."""
+    """The Hub's identifier of the license of the weights, for example ``apache-2.0``."""
     datasets: tuple[str, ...] = ()
     """Hub ids of the data sets trained on, for the cards."""
     tags: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class HubConfig:
     def __post_init__(self) -> None:
         valid = self.repo is None or (REPOSITORY.fullmatch(self.repo) and not re.search(r"--|\.\.", self.repo))
         require(bool(valid), "hub.repo", self.repo, "org/name (letters, digits, dots, dashes, underscores), or null")
-        require(self.license != "", "hub.license", self.license, "a licence identifier of the Hub, or 'other'")
+        require(self.license != "", "hub.license", self.license, "a license identifier of the Hub, or 'other'")
         need = "org/name where hub.push_checkpoints is true"
         require(self.repo is not None or not self.push_checkpoints, "hub.repo", self.repo, need)
         branch = self.checkpoint_branch

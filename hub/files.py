@@ -11,7 +11,7 @@ ABOUT = {
     "onnx/model.onnx": "float32, `pixel_values` to `logits`; the reference for the others",
     "onnx/model_fp16.onnx": "fp16 inside, float32 in and out",
     "onnx/model_quantized.onnx": "INT8, with a temperature of its own inside",
-    "rgb.onnx": "decoded pixels of any size in, probabilities out: resize, normalisation and all that follows",
+    "rgb.onnx": "decoded pixels of any size in, probabilities out: resize, normalization and all that follows",
 }
 """What each file of a folder is."""
 

@@ -15,7 +15,7 @@ def calibrate(classifier: Classifier, logits: NDArray[np.floating], targets: NDA
 
     Args:
         classifier: its head is changed in place.
-        logits: what it gives on the labelled images of the calibration split [N, C].
+        logits: what it gives on the labeled images of the calibration split [N, C].
         targets: their targets [N, C].
 
     Returns:

@@ -57,14 +57,14 @@ class Classifier:
         return self.heads[0].in_features
 
     def features(self, images: Tensor) -> Tensor:
-        """What the head takes [B, D], for normalised images [B, 3, S, S]."""
+        """What the head takes [B, D], for normalized images [B, 3, S, S]."""
         model: Any = self.model
         features: Tensor = model.forward_head(model.forward_features(images), pre_logits=True)
         return features
 
-    def normalise(self, images: Tensor) -> Tensor:
-        """``InputSpec.normalise`` for uint8 tensors [B, 3, S, S], on their device."""
-        return normalise(images, self.spec)
+    def normalize(self, images: Tensor) -> Tensor:
+        """``InputSpec.normalize`` for uint8 tensors [B, 3, S, S], on their device."""
+        return normalize(images, self.spec)
 
     def weights_digest(self, *, backbone_only: bool = False) -> str:
         """SHA-256 over the names and bytes of all weights, or of those before the head."""
@@ -77,8 +77,8 @@ class Classifier:
         return total.hexdigest()
 
 
-def normalise(images: Tensor, spec: InputSpec) -> Tensor:
-    """``InputSpec.normalise`` for uint8 tensors [B, 3, S, S], on their device."""
+def normalize(images: Tensor, spec: InputSpec) -> Tensor:
+    """``InputSpec.normalize`` for uint8 tensors [B, 3, S, S], on their device."""
     mean = images.new_tensor(spec.mean, dtype=torch.float32).view(3, 1, 1)
     std = images.new_tensor(spec.std, dtype=torch.float32).view(3, 1, 1)
     return (images.float() / 255 - mean) / std

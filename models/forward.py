@@ -113,7 +113,7 @@ def forward_of(classifier: Classifier, output: Output, trainer: TrainerConfig, p
     call = classifier.features if output == "features" else model
 
     def numbers(images: Tensor) -> Tensor:
-        values: Tensor = call(classifier.normalise(images))
+        values: Tensor = call(classifier.normalize(images))
         return values.float()
 
     run = _frozen(numbers, device, precision)

@@ -68,7 +68,7 @@ class InputSpec:
             return np.asarray(whole if view is None else view.finish(whole))
         return np.asarray(view.finish(resize(image.crop(view.box), self.size, self.size)))
 
-    def normalise(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def normalize(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """``(x / 255 - mean) / std`` of pixels [..., size, size, 3] as float32 [..., 3, size, size]."""
         scaled = pixels.astype(np.float32) / np.float32(255)
         values = (scaled - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)

@@ -18,7 +18,7 @@ def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.floating],
 
     Args:
         logits: [N, C].
-        targets: of labelled images [N, C]: distributions, or each label's probability where ``kind`` is multilabel.
+        targets: of labeled images [N, C]: distributions, or each label's probability where ``kind`` is multilabel.
         kind: of the labels.
 
     Returns:

@@ -1,8 +1,8 @@
 """Several processes for one command, one per device: which of them this one is, and how they act as one.
 
-torchrun, ``srun`` or ``run.launch`` start the same command many times. Every process goes through the same stages. What
-touches files is done by process 0 (``once``), while the others wait; a fit is done by all. Nothing here imports torch
-unless there are several processes, because ``predict`` and ``verify`` do without it.
+torchrun, ``srun`` or ``fitting.launch`` start the same command many times, and every process goes through the same
+stages. Process 0 does what touches files (``once``) while the others wait; all of them do a fit. Torch is imported only
+where there are several processes, because ``predict`` and ``verify`` do without it.
 """
 
 import os
@@ -60,7 +60,7 @@ class Rank:
 
 
 def this_rank(environment: Mapping[str, str] = os.environ) -> Rank:
-    """The rank that torchrun, ``srun`` or ``run.launch`` gave this process; alone and inside ``once`` it is 0 of 1.
+    """The rank that torchrun, ``srun`` or ``fitting.launch`` gave this process; alone and inside ``once`` it is 0 of 1.
 
     Inside a SLURM job only ``SLURM_STEP_NUM_TASKS`` counts, which ``srun`` sets for the tasks it starts: the batch
     script itself also sees the job's ``SLURM_NTASKS``, but is alone.

@@ -88,7 +88,7 @@ def tiny(name: str = "test_vit", labels: LabelSet = TWO, size: int | None = 32, 
 
 
 def picture(width: int = 40, height: int = 30, seed: int = 0) -> Image.Image:
-    """Smooth colours without any symmetry."""
+    """Smooth colors without any symmetry."""
     generator = np.random.default_rng(seed)
     small = Image.fromarray(generator.integers(0, 256, (4, 5, 3), np.uint8))
     return small.resize((width, height), Image.Resampling.BICUBIC)
@@ -118,7 +118,7 @@ def files_below(root: Path) -> dict[str, bytes]:
 
 
 def rows_of(paths: Sequence[Path], labels: LabelSet, split: str = "train") -> list[dict[str, Any]]:
-    """Manifest rows for image files, labelled in turn; ``image_id`` is the file's stem."""
+    """Manifest rows for image files, labeled in turn; ``image_id`` is the file's stem."""
     size = len(labels)
     return [
         {

@@ -18,7 +18,7 @@ import pocketeva
 from data.labels import LabelSet
 from data.loaders import load
 from data.manifest import Manifest
-from export.golden import check_golden
+from export.golden.golden import check_golden
 from export.rgb import RgbClassifier
 from export.runtime import OnnxClassifier
 from models import checkpoint
@@ -80,7 +80,7 @@ def decided(path: Path, rows: Manifest) -> NDArray[np.bool_]:
     return np.asarray(model.probabilities([load(uri) for uri in rows.column("uri")]) >= 0.5)
 
 
-def test_multilabel__every_label_is_learnt_from_its_own_column(run: RunFolder) -> None:
+def test_multilabel__every_label_is_learned_from_its_own_column(run: RunFolder) -> None:
     targets = Manifest.read(run.manifest, LABELS).targets()
     assert {tuple(row) for row in targets.tolist()} == {(0, 0, 0), (1, 0, 0), (1, 0, 1), (1, 1, 1)}
     teacher = json_of(run.teacher / "metrics.json")
@@ -161,7 +161,7 @@ def test_multilabel__files_beside_the_model_say_so(run: RunFolder, model: str) -
     assert "softmax" not in text.lower()
     tried = json_of(folder / "int8.json")
     assert all(0 <= row["flips"] <= row["n"] for row in tried["candidates"])
-    assert all(row["labelled"] == row["n"] for row in tried["candidates"]), "an image without labels counts too"
+    assert all(row["labeled"] == row["n"] for row in tried["candidates"]), "an image without labels counts too"
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -270,7 +270,7 @@ def test_ordinal__costs_train_again_and_call_less_too_mild(
     for name, costs in (("none", "null"), ("dear", "[[0,0,0,0],[9,0,0,0],[9,9,0,0],[9,9,9,0]]")):
         assert pocketeva.main(["train", "config.yaml", f"--labels.costs={costs}", *fit]) == 0
         teacher = checkpoint.load(root / "outputs" / "quick" / "teacher" / "model", support.FOUR)
-        images = teacher.spec.normalise(np.stack([teacher.spec.render(load(uri)) for uri in part.column("uri")]))
+        images = teacher.spec.normalize(np.stack([teacher.spec.render(load(uri)) for uri in part.column("uri")]))
         with torch.inference_mode():
             said = teacher.model(torch.from_numpy(images)).argmax(1).numpy()
         mean[name] = float((said - part.targets().argmax(1)).mean())

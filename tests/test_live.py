@@ -33,7 +33,7 @@ def test_run__passes_with_a_live_teacher(
     assert pocketeva.main(["run", "config.yaml"]) == 0
     said = capsys.readouterr()
     assert "trained on labels alone: " in said.out
-    assert ("train: done already" in said.err) == (views["count"] == 2), "its head has learnt from the same views"
+    assert ("train: done already" in said.err) == (views["count"] == 2), "its head has learned from the same views"
 
     students = root / "outputs" / config["name"] / "students"
     counts = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from models.view_plan import read_plans
+from cache.plan import read_plans
 from tests import finished, support
 
 TEACHER = "eva02_base_patch14_448"

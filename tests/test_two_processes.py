@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 import pocketeva
 from run.files import file_digest
 from tests import finished
-from tests.run import toy
+from tests.fitting import toy
 from tests.support import REPOSITORY, files_below
 from tests.two import Two, wait_for
 

@@ -55,7 +55,7 @@ def test_stages__learn_from_copies_and_calibrate_on_originals(
     elpv_run: Prepared, tmp_path: Path, read: set[str], mode: Any
 ) -> None:
     run, manifest = run_in(tmp_path / "run", elpv_run[0], SIZE), elpv_run[1]
-    learnt, held_out = (set(manifest.usable(*names).column("image_id")) for names in (("train", "val"), ("val",)))
+    learned, held_out = (set(manifest.usable(*names).column("image_id")) for names in (("train", "val"), ("val",)))
     calibrated = set(manifest.usable("calibration").column("uri"))
     teacher_config = replace(TEACHER, mode=mode)
     teacher = train(run, manifest, teacher_config, VIEWS)
@@ -66,12 +66,12 @@ def test_stages__learn_from_copies_and_calibrate_on_originals(
     by_student = taken(read)
     for copies, originals in (by_teacher, by_student):
         assert originals == calibrated
-        assert held_out < copies <= learnt, "a last batch that is not full is left out"
+        assert held_out < copies <= learned, "a last batch that is not full is left out"
     assert build_cache(run, manifest, teacher_config, VIEWS).images_x_views == 0, "the stages asked for all of it"
     assert check_cache(run, manifest, teacher_config, VIEWS, 8)
     assert len(list(run.folder.cache.iterdir())) == (2 if mode == "head" else 1), "no cache mixes the two"
     stored = {path.stem for path in (run.folder.data / "working").rglob("*.jpg")}
-    assert stored == learnt, "nothing else is copied"
+    assert stored == learned, "nothing else is copied"
 
 
 def test_stages__another_working_size_trains_again_and_the_same_does_not(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 CONTEXT = get_context("forkserver")  # imports what takes long once, for all
-CONTEXT.set_forkserver_preload(["tests.run.toy", "pocketeva", "train.train", "distill.distill", "export.export"])
+CONTEXT.set_forkserver_preload(["tests.fitting.toy", "pocketeva", "train.train", "distill.distill", "export.export"])
 
 
 class Two:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from run.config import FitConfig, require
+from fitting.config import FitConfig
+from run.config import require
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from cache.read import Outputs
 from data.loaders import EpochSampler, FixedItems, Item
 from data.manifest import Manifest
-from models.view_outputs import Outputs
-from run.fit import Batch
+from fitting.fit import Batch
 
 
 class FeatureDataset(Dataset[Any]):

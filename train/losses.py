@@ -11,7 +11,7 @@ from models.outputs import exclusive
 def label_loss(
     logits: Tensor, targets: Tensor, kind: Kind, *, weights: Tensor | None = None, costs: Tensor | None = None
 ) -> Tensor:
-    """What is minimised on labelled images [B], in nats.
+    """What is minimized on labeled images [B], in nats.
 
     Args:
         logits: [B, C].

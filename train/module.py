@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from data.config import Kind
 from data.labels import LabelSet
-from models.classifier import Classifier, normalise
+from fitting.config import FitConfig
+from fitting.fit import Batch, FitModule
+from models.classifier import Classifier, normalize
 from models.outputs import exclusive
 from models.spec import InputSpec
-from run.config import FitConfig
-from run.fit import Batch, FitModule
 from train.losses import activated, label_loss, share_alike
 
 Costs = list[list[float]]
@@ -26,7 +26,7 @@ class TeacherModule(FitModule):
 
     Args:
         model: features or images to logits [B, C].
-        config: the optimisation.
+        config: the optimization.
         groups: AdamW's parameter groups.
         kind: of the labels.
         class_weights: as the function of that name gives them.
@@ -81,7 +81,7 @@ class TeacherModule(FitModule):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted loss, and the share of images on which all that is decided is right."""
-        inputs = batch["features"] if self._spec is None else normalise(batch["image"], self._spec)
+        inputs = batch["features"] if self._spec is None else normalize(batch["image"], self._spec)
         logits: Tensor = self.model(inputs).float()
         targets, weights = batch["target"], self.get_buffer("class_weights")
         loss = label_loss(logits, targets, self._kind, weights=weights, costs=self._buffers["costs"]).mean()
@@ -94,7 +94,7 @@ def class_weights(targets: NDArray[np.float32], weighting: str, labels: LabelSet
     Each label of a multilabel set is a problem of its own with two classes, absent and present.
 
     Args:
-        targets: of the labelled training images [N, C].
+        targets: of the labeled training images [N, C].
         weighting: ``none``, ``sqrt`` or ``balanced``.
         labels: the label set.
 

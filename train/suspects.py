@@ -12,18 +12,18 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from cache.view_cache import outputs_over_views
 from data.config import ViewsConfig
 from data.labels import THRESHOLD
 from data.manifest import Manifest
 from data.views import ViewSpec
 from data.working import with_copies
+from fitting.fit import resolve_precision
 from models.classifier import Classifier
-from models.view_cache import outputs_over_views
 from run.console import log
 from run.context import RunContext
 from run.errors import UserError
 from run.files import atomic_path
-from run.fit import resolve_precision
 
 FOLDS = 5
 HEADER = ("uri", "split", "given", "suggested", "probability_of_given", "probability_of_suggested")
@@ -76,7 +76,7 @@ def find_suspects(
 
     Args:
         features: [N, D].
-        part: the N labelled rows.
+        part: the N labeled rows.
         groups: a number per row [N] that duplicates share.
 
     Raises:

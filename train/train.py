@@ -8,22 +8,21 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cache.read import Outputs, head_logits
+from cache.view_cache import Passes, outputs_over_views
 from data.config import ViewsConfig
 from data.loaders import EpochSampler, FixedItems, ViewDataset, train_loader, whole_image_loader, whole_images
 from data.manifest import Manifest
 from data.views import ViewSpec
 from data.working import warn_if_enlarged, with_copies
+from fitting.fit import fit, resolve_precision
+from fitting.publish import publishing
 from models import checkpoint
 from models.calibrate import calibrate
 from models.classifier import Classifier, build
 from models.forward import whole_image_logits
-from models.labelled import labelled_rows
-from models.publish import publishing
-from models.view_cache import Passes, outputs_over_views
-from models.view_outputs import Outputs, head_logits
 from run.context import RunContext
 from run.files import Json, write_json
-from run.fit import fit, resolve_precision
 from run.folder import resumable
 from run.ranks import once, this_rank
 from train.config import TeacherConfig
@@ -42,7 +41,7 @@ def train(
 
     Args:
         context: the run.
-        manifest: its labelled images are learnt from.
+        manifest: its labeled images are learned from.
         config: the teacher.
         views: what it looks at.
         costs: ``labels.costs``.
@@ -132,10 +131,10 @@ class _Fitting:
     """How often the backbone was run besides training it."""
 
     def part(self, split: str) -> Manifest:
-        """The labelled rows of a split."""
-        return labelled_rows(self.manifest, split)
+        """The labeled rows of a split."""
+        return self.manifest.labeled_rows(split)
 
-    def learnt(self, split: str) -> Manifest:
+    def learned(self, split: str) -> Manifest:
         """The same rows, with working copies of large images."""
         return with_copies(self.part(split), self.context.folder, self.context.working_size)
 
@@ -155,7 +154,7 @@ class _Fitting:
     def head(self, folder: Path) -> dict[str, Json]:
         """Train the last layer on the frozen backbone's cached features of the views."""
         config = self.config.head
-        parts = self.learnt("train"), self.learnt("val")
+        parts = self.learned("train"), self.learned("val")
         counts, spec = (self.views.cached, 1), self.working_views
         datasets = [
             FeatureDataset(part, self._features(part, count, spec)) for part, count in zip(parts, counts, strict=True)
@@ -183,7 +182,7 @@ class _Fitting:
         """Train every layer on fresh views of the images."""
         config, workers = self.config.full, self.context.trainer.workers
         spec = self.working_views
-        parts = self.learnt("train"), self.learnt("val")
+        parts = self.learned("train"), self.learned("val")
         datasets = [ViewDataset(part, self.classifier.spec.render, spec) for part in parts]
         sampler = EpochSampler(len(parts[0]), None, self.context.seed)
         sizes: dict[str, int] = {"batch_size": config.batch_size, "workers": workers}
@@ -207,7 +206,7 @@ class _Fitting:
         )
 
     def calibration_logits(self) -> NDArray[np.float32]:
-        """Logits [rows, C] of the calibration split's labelled images, whole and as they are on disk."""
+        """Logits [rows, C] of the calibration split's labeled images, whole and as they are on disk."""
         part, spec, trainer = self.part("calibration"), ViewSpec.of(self.views), self.context.trainer
         if self.config.mode == "head":
             return head_logits(self.classifier, self._features(part, 1, spec))[:, 0]

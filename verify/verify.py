@@ -17,7 +17,6 @@ from export.formats.format import RAN
 from export.release import FORMATS_FILE, ONNX_FILE, RGB_FILE, converted, onnx_folder, shipped
 from export.rgb import RgbClassifier
 from export.runtime import OnnxClassifier
-from models.labelled import labelled_rows
 from models.outputs import Decisions, choice, decisions
 from run.console import progress
 from run.errors import UserError
@@ -106,7 +105,7 @@ def _certificate(
     files: dict[str, str],
     baselines: Mapping[str, Path],
 ) -> dict[str, Json]:
-    everything = labelled_rows(Manifest.read(run.manifest, labels), "test")
+    everything = Manifest.read(run.manifest, labels).labeled_rows("test")
     test = _one_per_group(everything)
     truth = decisions(test.targets(), labels.kind)
     exported = {file: _open(run.release / file) for file in _exported_files(run.release, models)}

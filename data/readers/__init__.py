@@ -6,19 +6,8 @@ from pathlib import Path
 
 from data.config import SourceConfig
 from data.labels import LabelSet
-from data.readers import (
-    auto,
-    classes_csv,
-    coco,
-    cvat,
-    elpv,
-    folder,
-    huggingface,
-    jsonl,
-    label_studio,
-    parquet,
-    table,
-)
+from data.readers import auto
+from data.readers.formats import classes_csv, coco, cvat, elpv, folder, huggingface, jsonl, label_studio, parquet, table
 from data.readers.record import Record
 from run.errors import UserError
 
@@ -51,7 +40,7 @@ def read(config: SourceConfig, labels: LabelSet | None, store: Path) -> Iterator
 
     Args:
         config: the source.
-        labels: the run's label set; null for a pool of unlabelled images.
+        labels: the run's label set; null for a pool of unlabeled images.
         store: folder for images that are no files in the source, written under their digest.
 
     Raises:

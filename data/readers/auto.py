@@ -6,7 +6,8 @@ from pathlib import Path, PurePosixPath
 
 from data.config import Format, SourceConfig
 from data.labels import LabelSet
-from data.readers import classes_csv, coco, huggingface, metadata
+from data.readers import metadata
+from data.readers.formats import classes_csv, coco, huggingface
 from data.readers.layout import label_files, label_folders
 from data.readers.source import file_name, located, opened
 from data.storage import is_folder, is_remote, listing

@@ -5,13 +5,14 @@ from pathlib import PurePosixPath
 
 from data.config import SourceConfig
 from data.labels import LabelSet
-from data.readers import classes_csv, coco, metadata, parquet
-from data.readers.jsonl import objects_of
+from data.readers import metadata
+from data.readers.formats import classes_csv, coco, parquet
+from data.readers.formats.jsonl import objects_of
+from data.readers.formats.table import cells_of
 from data.readers.paths import join
 from data.readers.problems import Problems
 from data.readers.record import is_split
 from data.readers.source import opened
-from data.readers.table import cells_of
 from data.storage import listing
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}

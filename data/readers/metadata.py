@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data.config import SourceConfig
 from data.labels import LabelSet
-from data.readers import jsonl, parquet, table
+from data.readers.formats import jsonl, parquet, table
 from data.readers.paths import join
 from data.readers.record import Record, is_split, split_named
 from data.readers.source import place_name

@@ -12,7 +12,7 @@ SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", 
 _SPLIT_NAMES: Mapping[str, str] = {
     "valid": "val",
     "validation": "val",
-    "unlabelled": "unlabeled",
+    "unlabeled": "unlabeled",
     **{split: split for split in SPLITS},
 }
 

@@ -12,7 +12,7 @@ def dkd(
 ) -> Tensor:
     """DKD (Zhao et al. 2022, arXiv 2203.08679): T² · (KL of target against the rest + β · KL among the rest), the mean.
 
-    The target is the teacher's first choice, so that unlabelled images count too; the paper takes the label. With β
+    The target is the teacher's first choice, so that unlabeled images count too; the paper takes the label. With β
     equal to the teacher's probability of the rest, this is ``kl_divergence``.
 
     Args:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from export.formats import FORMATS, how_to_install, installed
 from export.formats.format import Format, FormatName, Run, first_line, quietly
-from export.golden_kit import GoldenRow, Kit, read_kit
+from export.golden.kit import GoldenRow, Kit, read_kit
 from models.outputs import probabilities
 from run.errors import UserError
 

@@ -8,7 +8,7 @@ import onnx
 from export.formats import FORMATS
 from export.formats.check import Comparison, compare, load
 from export.formats.format import CONVERTED, NOT_WRITTEN, RAN, Format, FormatName, Run, Source, first_line, quietly
-from export.golden_kit import Kit, read_kit
+from export.golden.kit import Kit, read_kit
 from export.int8.race import once, race
 from export.onnx_file import input_json
 from export.onnx_graph import metadata_of, require_no_paths

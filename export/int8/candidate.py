@@ -18,7 +18,7 @@ class Candidate:
     per_channel: bool
     """One scale for each output channel of a weight, not one for all."""
     activation: str
-    """Type of activations: ``QUInt8`` or ``QInt8``, or ``float32`` where only weights are quantised."""
+    """Type of activations: ``QUInt8`` or ``QInt8``, or ``float32`` where only weights are quantized."""
     excluded: tuple[str, ...] = ()
     """Nodes left in fp32."""
 
@@ -29,9 +29,9 @@ class Candidate:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep back what ONNX Runtime's quantisers print and log, which says nothing that a user could act on."""
+    """Keep back what ONNX Runtime's quantizers print and log, which says nothing that a user could act on."""
     root, handler, before = logging.getLogger(), logging.NullHandler(), logging.root.manager.disable
-    root.addHandler(handler)  # without one, importing the weight-only quantiser turns on the log of every library
+    root.addHandler(handler)  # without one, importing the weight-only quantizer turns on the log of every library
     logging.disable(logging.WARNING)
     try:
         with contextlib.redirect_stdout(io.StringIO()):

@@ -1,4 +1,4 @@
-"""What an INT8 file is worth: how far it is from its own fp32 on images its quantiser has not seen, and how fast."""
+"""What an INT8 file is worth: how far it is from its own fp32 on images its quantizer has not seen, and how fast."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,9 +26,9 @@ class Judge:
         source: the fp32 file.
         pixels: calibration images [N, 3, S, S].
         targets: as ``Manifest.targets`` gives them [N, C].
-        labelled: which of the images [N] have a label.
+        labeled: which of the images [N] have a label.
         config: the gate.
-        fit: finds a file's own temperature from every labelled image, as that of fp32 was found.
+        fit: finds a file's own temperature from every labeled image, as that of fp32 was found.
     """
 
     def __init__(
@@ -36,25 +36,25 @@ class Judge:
         source: Path,
         pixels: NDArray[np.float32],
         targets: NDArray[np.floating],
-        labelled: NDArray[np.bool_],
+        labeled: NDArray[np.bool_],
         config: Int8Config,
         fit: Fit,
     ) -> None:
-        assert len(pixels) == len(targets) >= 2, "images are needed for the quantiser and for judging"
+        assert len(pixels) == len(targets) >= 2, "images are needed for the quantizer and for judging"
         order = np.random.default_rng(0).permutation(len(pixels))
         cut = min(config.images, len(pixels) // 2)
         self.pixels = pixels
         self.for_ranges, self.for_judging = order[:cut], np.sort(order[cut:])
         self.logits = run(session(source), pixels)
         self.kind = labels_of(onnx.load(source)).kind
-        self._targets, self._labelled = targets, labelled
+        self._targets, self._labeled = targets, labeled
         self._source, self._config, self._fit = source, config, fit
 
     def measure(self, path: Path) -> dict[str, Json]:
         """A row of facts about a file, and ``why_not``: null if it passes the gate.
 
         ``flips`` of ``n`` judged images, ``flip_rate``, ``largest`` (difference of a probability), ``kl`` (mean
-        divergence from fp32 in nats), ``accuracy`` and ``nll`` on the labelled ones among them, the fitted
+        divergence from fp32 in nats), ``accuracy`` and ``nll`` on the labeled ones among them, the fitted
         ``temperature``, ``ms`` and ``fp32_ms`` (medians of one race), ``bytes``. Times are measured only where the
         rest passes.
         """
@@ -86,20 +86,20 @@ class Judge:
         return {**self._quality(self.logits[self.for_judging]), "bytes": self._source.stat().st_size}
 
     def _temperature(self, logits: NDArray[np.float32]) -> float:
-        """One over all labelled images; 1 where there are none."""
-        if not self._labelled.any():
+        """One over all labeled images; 1 where there are none."""
+        if not self._labeled.any():
             return 1.0
-        return self._fit(logits[self._labelled], self._targets[self._labelled], self.kind)
+        return self._fit(logits[self._labeled], self._targets[self._labeled], self.kind)
 
     def _quality(self, judged: NDArray[np.float32]) -> dict[str, Json]:
         """Of logits [n, C] on the judged images: how many decide as their label does, and cross-entropy in nats."""
-        targets, labelled = self._targets[self.for_judging], self._labelled[self.for_judging]
-        if not labelled.any():
-            return {"labelled": 0, "accuracy": None, "nll": None}
-        logits, targets = judged[labelled], targets[labelled]
+        targets, labeled = self._targets[self.for_judging], self._labeled[self.for_judging]
+        if not labeled.any():
+            return {"labeled": 0, "accuracy": None, "nll": None}
+        logits, targets = judged[labeled], targets[labeled]
         right = same(decisions(probabilities(logits, self.kind), self.kind), decisions(targets, self.kind))
         return {
-            "labelled": len(logits),
+            "labeled": len(logits),
             "accuracy": float(right.mean()),
             "nll": cross_entropy(logits, targets, self.kind),
         }

@@ -22,7 +22,7 @@ def candidates(mode: Literal["quick", "full"]) -> list[Candidate]:
     return dynamic[:1] + weight_only[:1] if mode == "quick" else dynamic + weight_only
 
 
-class MatMulQuantiser:
+class MatMulQuantizer:
     """Makes files from one prepared model.
 
     Args:
@@ -39,7 +39,7 @@ class MatMulQuantiser:
         return sum(node.op_type == "MatMul" and node.input[1] in weights for node in graph.node)
 
     def write(self, path: Path, candidate: Candidate) -> None:
-        """Quantise every matrix product with constant weights."""
+        """Quantize every matrix product with constant weights."""
         with quiet():
             if candidate.method == "dynamic":
                 self._dynamic(path, candidate)
@@ -60,6 +60,6 @@ class MatMulQuantiser:
 
         model = onnx.load(self._prepared)
         level = 4 if candidate.activation == "QInt8" else 0
-        quantiser = MatMulNBitsQuantizer(model, bits=8, block_size=BLOCK, is_symmetric=True, accuracy_level=level)
-        quantiser.process()
-        onnx.save(quantiser.model.model, path)
+        quantizer = MatMulNBitsQuantizer(model, bits=8, block_size=BLOCK, is_symmetric=True, accuracy_level=level)
+        quantizer.process()
+        onnx.save(quantizer.model.model, path)

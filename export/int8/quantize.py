@@ -39,7 +39,7 @@ QUANTISER_ERRORS = (
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
 )
-"""What ONNX Runtime's quantiser, and its loader of what the quantiser made, are known to raise."""
+"""What ONNX Runtime's quantizer, and its loader of what the quantizer made, are known to raise."""
 
 SLOWER = 1.25
 """A candidate that takes this much longer than the fastest that passes is not taken, however close to fp32."""
@@ -92,13 +92,13 @@ def quantize(
     path: Path,
     pixels: NDArray[np.float32],
     targets: NDArray[np.floating],
-    labelled: NDArray[np.bool_],
+    labeled: NDArray[np.bool_],
     config: Int8Config,
     fit: Fit,
 ) -> Int8Result:
     """Write the best INT8 file of a model, or nothing if none passes the gate.
 
-    Convolutional networks are tried with static ranges, transformers with quantised matrix products only, and what is
+    Convolutional networks are tried with static ranges, transformers with quantized matrix products only, and what is
     both with either. Ranges are taken from one part of the images and candidates judged on the other. Of those that
     pass and take at most ``SLOWER`` times as long as the fastest, the one with the least mean divergence from fp32 is
     taken, which depends less on luck than its count of flips. Where none passes, the closest static setting is tried
@@ -109,27 +109,27 @@ def quantize(
         path: the INT8 file; logits are divided by a temperature of its own inside.
         pixels: calibration images as the model takes them [N, 3, S, S], at least two; a memory map will do.
         targets: as ``Manifest.targets`` gives them [N, C].
-        labelled: which of the images [N] have a label.
+        labeled: which of the images [N] have a label.
         config: what to try and the gate.
         fit: logits [N, C], targets [N, C] and their kind to a temperature.
     """
     assert config.mode != "none"
-    judge = Judge(source, pixels, targets, labelled, config, fit)
+    judge = Judge(source, pixels, targets, labeled, config, fit)
     with tempfile.TemporaryDirectory() as folder:
-        quantiser = _Quantiser(_prepare(source, Path(folder)), judge)
-        sweep = _Sweep(judge, quantiser, Path(folder))
-        sweep.try_all(quantiser.candidates(config.mode))
+        quantizer = _Quantizer(_prepare(source, Path(folder)), judge)
+        sweep = _Sweep(judge, quantizer, Path(folder))
+        sweep.try_all(quantizer.candidates(config.mode))
         if config.mode == "full" and sweep.best() is None:
             sweep.leave_out_layers(config.exclude_layers)
         return sweep.finish(source, path, config)
 
 
-class _Quantiser:
+class _Quantizer:
     """Both ways of making INT8 files of one prepared model."""
 
     def __init__(self, prepared: Path, judge: Judge) -> None:
-        self.static = static.StaticQuantiser(prepared, judge.pixels[judge.for_ranges])
-        self._matmul = matmul.MatMulQuantiser(prepared)
+        self.static = static.StaticQuantizer(prepared, judge.pixels[judge.for_ranges])
+        self._matmul = matmul.MatMulQuantizer(prepared)
 
     def candidates(self, mode: Literal["quick", "full"]) -> list[Candidate]:
         """Settings to try; the one convolution of a transformer, which cuts the image into patches, is not counted."""
@@ -144,8 +144,8 @@ class _Quantiser:
 class _Sweep:
     """Candidates that were tried, and what was measured of each."""
 
-    def __init__(self, judge: Judge, quantiser: _Quantiser, folder: Path) -> None:
-        self._judge, self._quantiser = judge, quantiser
+    def __init__(self, judge: Judge, quantizer: _Quantizer, folder: Path) -> None:
+        self._judge, self._quantizer = judge, quantizer
         self._file = folder / "candidate.onnx"
         self._tried: list[tuple[Candidate, Row]] = []
         self._layer_costs: list[Row] = []
@@ -164,12 +164,12 @@ class _Sweep:
         candidate = self._closest_static()
         if candidate is None:
             return
-        quantiser = self._quantiser.static
-        layers = quantiser.layers()
+        quantizer = self._quantizer.static
+        layers = quantizer.layers()
         with progress("cost of each layer", len(layers)) as advance:
             costs: dict[tuple[str, ...], float] = {}
             for layer in layers:
-                costs[layer] = quantiser.cost(layer, candidate, self._judge)
+                costs[layer] = quantizer.cost(layer, candidate, self._judge)
                 advance(1)
         costliest = sorted(layers, key=lambda layer: -costs[layer])
         self._layer_costs = [{"nodes": list(layer), "kl": costs[layer]} for layer in costliest]
@@ -207,14 +207,14 @@ class _Sweep:
 
     def _measure(self, candidate: Candidate) -> Row:
         try:
-            self._quantiser.write(self._file, candidate)
+            self._quantizer.write(self._file, candidate)
             return self._judge.measure(self._file)
         except QUANTISER_ERRORS as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             return {"why_not": f"ONNX Runtime cannot make or run it: {lines[0]}"}
 
     def _write(self, source: Path, path: Path, candidate: Candidate, row: Row) -> Row:
-        self._quantiser.write(self._file, candidate)
+        self._quantizer.write(self._file, candidate)
         temperature = _number(row["temperature"])
         model = onnx.load(self._file)
         divide_logits(model, temperature)
@@ -237,7 +237,7 @@ def _number(value: Json) -> float:
 
 
 def _prepare(source: Path, folder: Path) -> Path:
-    """Shapes inferred, constants and batch norms folded: what the quantisers need."""
+    """Shapes inferred, constants and batch norms folded: what the quantizers need."""
     prepared = folder / "prepared.onnx"
     quant_pre_process(source, prepared)
     return prepared

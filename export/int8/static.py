@@ -1,4 +1,4 @@
-"""Static INT8 for convolutional networks: ONNX Runtime's quantiser with ranges from real images."""
+"""Static INT8 for convolutional networks: ONNX Runtime's quantizer with ranges from real images."""
 
 import itertools
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def candidates(mode: Literal["quick", "full"]) -> list[Candidate]:
     ]
 
 
-class StaticQuantiser:
+class StaticQuantizer:
     """Makes QDQ files from one prepared model; ranges are taken once per method and kept beside it.
 
     Args:
@@ -47,7 +47,7 @@ class StaticQuantiser:
         self._pixels = pixels
 
     def write(self, path: Path, candidate: Candidate, only: tuple[str, ...] = ()) -> None:
-        """Quantise all layers but the excluded ones, or only the nodes of these names.
+        """Quantize all layers but the excluded ones, or only the nodes of these names.
 
         The head's logits stay float: 256 levels would be too few for calibrated probabilities.
         """
@@ -70,7 +70,7 @@ class StaticQuantiser:
     def layers(self) -> list[tuple[str, ...]]:
         """Names of each node with weights and of the activation that runs fused with it, in the order of the graph.
 
-        The two belong together: without its Relu, a convolution is quantised over negative values that nothing reads.
+        The two belong together: without its Relu, a convolution is quantized over negative values that nothing reads.
         """
         graph = onnx.load(self._prepared, load_external_data=False).graph
         weights = {tensor.name for tensor in graph.initializer}
@@ -86,7 +86,7 @@ class StaticQuantiser:
         return sum(node.op_type == "Conv" for node in onnx.load(self._prepared, load_external_data=False).graph.node)
 
     def cost(self, layer: tuple[str, ...], candidate: Candidate, judge: Judge) -> float:
-        """The divergence from fp32 in nats, on images of the ranges, when this layer alone is quantised."""
+        """The divergence from fp32 in nats, on images of the ranges, when this layer alone is quantized."""
         chosen = judge.for_ranges[:SENSITIVITY_IMAGES]
         path = self._prepared.with_name("one-layer.onnx")
         self.write(path, candidate, only=layer)
@@ -94,7 +94,7 @@ class StaticQuantiser:
 
 
 class _Images(CalibrationDataReader):  # type: ignore[misc]
-    """Batches of images, of which the quantiser asks for one range after the other."""
+    """Batches of images, of which the quantizer asks for one range after the other."""
 
     def __init__(self, pixels: NDArray[np.float32], batch: int = 32) -> None:
         self._batches = [pixels[i : i + batch] for i in range(0, len(pixels), batch)]

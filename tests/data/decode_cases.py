@@ -15,16 +15,16 @@ from PIL import Image
 
 SHORT, LONG = 3, 4
 PALETTE = tuple((index * 2, 255 - index, index * 53 % 256) for index in range(128))
-"""The colours of every GIF here."""
+"""The colors of every GIF here."""
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width: int, height: int, depth: int, colour: int, rows: Iterable[bytes], *chunks: tuple[bytes, bytes]) -> bytes:
+def png(width: int, height: int, depth: int, color: int, rows: Iterable[bytes], *chunks: tuple[bytes, bytes]) -> bytes:
     """A PNG; ``rows`` hold the packed samples of each row, ``chunks`` come before the pixels."""
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
     parts = [(b"IHDR", header), *chunks, (b"IDAT", pixels), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(kind, data) for kind, data in parts)
@@ -75,8 +75,8 @@ def gif_frame(
 
 def gif(width: int, height: int, *frames: bytes, background: int = 0) -> bytes:
     """A GIF with ``PALETTE``."""
-    colours = bytes(level for colour in PALETTE for level in colour)
-    return b"GIF89a" + struct.pack("<HHBBB", width, height, 0xF6, background, 0) + colours + b"".join(frames) + b";"
+    colors = bytes(level for color in PALETTE for level in color)
+    return b"GIF89a" + struct.pack("<HHBBB", width, height, 0xF6, background, 0) + colors + b"".join(frames) + b";"
 
 
 def webp(width: int, height: int, chunks: bytes, flags: int) -> bytes:
@@ -95,7 +95,7 @@ def exif_bytes(orientation: int, order: str = ">", kind: int = SHORT) -> bytes:
     return b"Exif\0\0" + magic + struct.pack(f"{order}IHHHI", 8, 1, 0x0112, kind, 1) + value + bytes(4)
 
 
-WORST = ("jpeg", "jpeg-cmyk", "png-rgba", "png-la", "png-palette", "png-grey16", "gif", "webp", "tiff-rgba16")
+WORST = ("jpeg", "jpeg-cmyk", "png-rgba", "png-la", "png-palette", "png-gray16", "gif", "webp", "tiff-rgba16")
 
 
 def worst(kind: str, width: int = 8192, height: int = 6400) -> bytes:
@@ -116,7 +116,7 @@ def worst(kind: str, width: int = 8192, height: int = 6400) -> bytes:
         image = Image.frombytes("P", (width, height), ramp.tobytes())
         image.putpalette(bytes(range(256)) * 3)
         image.save(stream, "PNG", compress_level=1, transparency=bytes(range(256)), exif=exif)
-    elif kind == "png-grey16":
+    elif kind == "png-gray16":
         Image.fromarray(ramp.astype(np.uint16) * 257).save(stream, "PNG", compress_level=1, exif=exif)
     elif kind == "gif":
         return gif(width, height, gif_frame((0, 0, width, height), (ramp % 128).tobytes(), 3, disposal=2))

@@ -16,7 +16,7 @@ MANY = LabelSet(("cat", "dog"), "multilabel")
 
 
 def built(labels: LabelSet, changes: dict[int, dict[str, Any]], count: int = 12) -> tuple[Manifest, Groups]:
-    """Rows 00 to ``count``, labelled in turn, with some of their cells changed."""
+    """Rows 00 to ``count``, labeled in turn, with some of their cells changed."""
     rows = rows_of([Path(f"/images/{number:04}.png") for number in range(count)], labels)
     for number, cells in changes.items():
         rows[number].update(cells)

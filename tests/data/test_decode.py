@@ -31,9 +31,9 @@ pytestmark = [
 ]
 
 
-def over_white(colour: NDArray[np.int64], alpha: NDArray[np.int64]) -> NDArray[np.int64]:
+def over_white(color: NDArray[np.int64], alpha: NDArray[np.int64]) -> NDArray[np.int64]:
     """The documented formula, in integers."""
-    return (colour * alpha + 255 * (255 - alpha) + 127) // 255
+    return (color * alpha + 255 * (255 - alpha) + 127) // 255
 
 
 def upright_and_stored(orientation: int) -> tuple[Image.Image, Image.Image]:
@@ -136,15 +136,15 @@ def test_decode__alpha_lies_over_white(format_: str) -> None:
     """Every pair of level and opacity, over more than one strip of the conversion."""
     level, alpha = np.meshgrid(np.arange(256), np.arange(256))
     level, alpha = np.tile(level, (20, 1)), np.tile(alpha, (20, 1))
-    colour = np.stack([level, 255 - level, level ^ 85], -1)
-    image = Image.fromarray(np.dstack([colour, alpha]).astype(np.uint8))
+    color = np.stack([level, 255 - level, level ^ 85], -1)
+    image = Image.fromarray(np.dstack([color, alpha]).astype(np.uint8))
     options = {"lossless": True, "exact": True, "quality": 0} if format_ == "WEBP" else {}
     decoded = decode(encoded(image, format_, **options))
     assert decoded.mode == "RGB"
-    assert np.array_equal(pixels(decoded), over_white(colour, alpha[..., None]))
+    assert np.array_equal(pixels(decoded), over_white(color, alpha[..., None]))
 
 
-def test_decode__grey_with_alpha() -> None:
+def test_decode__gray_with_alpha() -> None:
     level, alpha = np.meshgrid(np.arange(256), np.arange(256))
     decoded = pixels(decode(encoded(Image.fromarray(np.dstack([level, alpha]).astype(np.uint8)), "PNG")))
     assert np.array_equal(decoded, np.repeat(over_white(level, alpha)[..., None], 3, -1))
@@ -161,27 +161,27 @@ def test_decode__grey_with_alpha() -> None:
         (16, [0, 0, 1, 44, 1, 45, 128, 0], 300, [0, 255, 1, 128]),
     ],
 )
-def test_decode__transparent_grey_in_png(depth: int, row: list[int], key: int, expected: list[int]) -> None:
+def test_decode__transparent_gray_in_png(depth: int, row: list[int], key: int, expected: list[int]) -> None:
     decoded = decode(png(4, 1, depth, 0, [bytes(row)], (b"tRNS", struct.pack(">H", key))))
     assert pixels(decoded)[0].tolist() == [[level] * 3 for level in expected]
 
 
-def test_decode__transparent_colour_in_png() -> None:
+def test_decode__transparent_color_in_png() -> None:
     data = png(3, 1, 8, 2, [bytes([1, 2, 3, 1, 2, 4, 0, 0, 0])], (b"tRNS", struct.pack(">HHH", 1, 2, 3)))
     assert pixels(decode(data)).tolist() == [[WHITE, [1, 2, 4], [0, 0, 0]]]
 
 
-def test_decode__transparent_colour_in_16_bit_png_is_refused() -> None:
+def test_decode__transparent_color_in_16_bit_png_is_refused() -> None:
     data = png(1, 1, 16, 2, [bytes(6)], (b"tRNS", bytes(6)))
     with pytest.raises(DecodeError, match="16-bit RGB"):
         decode(data)
 
 
 def test_decode__palette_with_opacities() -> None:
-    colours, opacities = [[10, 20, 30], [40, 50, 60], [70, 80, 90], [1, 2, 3]], [0, 100, 255]
-    chunks = (b"PLTE", bytes(level for colour in colours for level in colour)), (b"tRNS", bytes(opacities))
+    colors, opacities = [[10, 20, 30], [40, 50, 60], [70, 80, 90], [1, 2, 3]], [0, 100, 255]
+    chunks = (b"PLTE", bytes(level for color in colors for level in color)), (b"tRNS", bytes(opacities))
     decoded = pixels(decode(png(4, 1, 2, 3, [bytes([0b00011011])], *chunks)))
-    expected = over_white(np.array(colours), np.array([[0], [100], [255], [255]]))
+    expected = over_white(np.array(colors), np.array([[0], [100], [255], [255]]))
     assert decoded[0].tolist() == expected.tolist()
 
 
@@ -192,7 +192,7 @@ def test_decode__palette(format_: str) -> None:
 
 
 @pytest.mark.parametrize("format_", ["PNG", "GIF"])
-def test_decode__palette_with_a_transparent_colour(format_: str) -> None:
+def test_decode__palette_with_a_transparent_color(format_: str) -> None:
     image = Image.new("P", (4, 1))
     image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
     image.putdata([0, 1, 2, 1])
@@ -202,13 +202,13 @@ def test_decode__palette_with_a_transparent_colour(format_: str) -> None:
 
 @pytest.mark.parametrize("format_", LOSSLESS)
 @pytest.mark.parametrize("mode", ["1", "L"])
-def test_decode__grey(mode: str, format_: str) -> None:
+def test_decode__gray(mode: str, format_: str) -> None:
     image = picture().convert(mode)
     assert np.array_equal(pixels(decode(encoded(image, format_))), pixels(image.convert("RGB")))
 
 
 @pytest.mark.parametrize("format_", ["PNG", "TIFF"])
-def test_decode__sixteen_bit_grey_is_scaled_not_clipped(format_: str) -> None:
+def test_decode__sixteen_bit_gray_is_scaled_not_clipped(format_: str) -> None:
     values = np.linspace(0, 65535, 256 * 4).round().astype(np.uint16).reshape(4, 256)
     decoded = pixels(decode(encoded(Image.fromarray(values), format_)))
     assert np.array_equal(decoded[..., 0], np.round(values * (255 / 65535)).astype(np.int64))
@@ -216,35 +216,35 @@ def test_decode__sixteen_bit_grey_is_scaled_not_clipped(format_: str) -> None:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_decode__sixteen_bit_grey_tiff_in_both_byte_orders(order: str) -> None:
+def test_decode__sixteen_bit_gray_tiff_in_both_byte_orders(order: str) -> None:
     values = np.array([[0, 128, 129, 385, 386, 32767, 65406, 65535]])
     data = tiff(order, tiff_tags(8, 1, [16], 1), values.astype(f"{order}u2").tobytes())
     assert pixels(decode(data))[0, :, 0].tolist() == [0, 0, 1, 1, 2, 127, 254, 255]
 
 
-def test_decode__sixteen_bit_grey_tiff_where_zero_is_white() -> None:
+def test_decode__sixteen_bit_gray_tiff_where_zero_is_white() -> None:
     data = tiff("<", tiff_tags(3, 1, [16], 0), struct.pack("<3H", 0, 257 * 55, 65535))
     assert pixels(decode(data))[0, :, 1].tolist() == [255, 200, 0]
 
 
-def test_decode__twelve_bit_grey_tiff() -> None:
+def test_decode__twelve_bit_gray_tiff() -> None:
     data = tiff("<", tiff_tags(2, 1, [12], 1), bytes([0x80, 0x0F, 0xFF]))  # 0x800, 0xFFF
     assert pixels(decode(data))[0, :, 2].tolist() == [128, 255]
 
 
-def test_decode__sixteen_bit_colour_keeps_the_high_byte() -> None:
+def test_decode__sixteen_bit_color_keeps_the_high_byte() -> None:
     samples = [255, 256, 511, 65535, 65280, 383, 0, 32768]
     row = struct.pack(">8H", *samples)
     assert pixels(decode(png(2, 1, 16, 2, [row[:12]])))[0].tolist() == [[0, 1, 1], [255, 255, 1]]
-    colour, alpha = np.array([[0, 1, 1], [255, 1, 0]]), np.array([[255], [128]])
-    assert pixels(decode(png(2, 1, 16, 6, [row])))[0].tolist() == over_white(colour, alpha).tolist()
-    grey, alpha = np.array([[0], [1], [255], [0]]), np.array([[1], [255], [1], [128]])
+    color, alpha = np.array([[0, 1, 1], [255, 1, 0]]), np.array([[255], [128]])
+    assert pixels(decode(png(2, 1, 16, 6, [row])))[0].tolist() == over_white(color, alpha).tolist()
+    gray, alpha = np.array([[0], [1], [255], [0]]), np.array([[1], [255], [1], [128]])
     decoded = pixels(decode(png(4, 1, 16, 4, [row])))[0]
-    assert decoded.tolist() == np.repeat(over_white(grey, alpha), 3, -1).tolist()
+    assert decoded.tolist() == np.repeat(over_white(gray, alpha), 3, -1).tolist()
 
 
 @pytest.mark.parametrize("value", [-1, 0, 255, 70_000])
-def test_decode__thirty_two_bit_grey_has_no_white(value: int) -> None:
+def test_decode__thirty_two_bit_gray_has_no_white(value: int) -> None:
     image = Image.fromarray(np.full((2, 2), value, np.int32))
     with pytest.raises(DecodeError, match="no defined white"):
         decode(encoded(image, "TIFF"))
@@ -277,7 +277,7 @@ def test_decode__cmyk_jpeg_is_stored_inverted_with_and_without_the_adobe_marker(
 
 
 def test_decode__ycck_jpeg() -> None:
-    """The same samples, but the Adobe marker says that the first three are a luminance and two colour differences."""
+    """The same samples, but the Adobe marker says that the first three are a luminance and two color differences."""
     y, cb, cr, k = stored = [100, 140, 90, 180]
     data = encoded(Image.new("CMYK", (16, 16), tuple(255 - sample for sample in stored)), "JPEG", quality=100)
     place = data.index(b"\xff\xee\x00\x0eAdobe") + 15
@@ -297,7 +297,7 @@ def test_decode__progressive_jpeg_is_the_same_as_baseline() -> None:
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_decode__colour_profile_and_resolution_are_ignored(format_: str) -> None:
+def test_decode__color_profile_and_resolution_are_ignored(format_: str) -> None:
     options = {"lossless": True} if format_ == "WEBP" else {}
     plain = encoded(picture(), format_, **options)
     with_profile = encoded(picture(), format_, icc_profile=b"a profile, or not" * 9, dpi=(300, 300), **options)

@@ -9,9 +9,9 @@ from data.duplicates import chain, components, near_pairs
 def clustered(seed: int, size: int) -> NDArray[np.uint64]:
     """Distinct hashes of which many are close to another."""
     generator = np.random.default_rng(seed)
-    centres = generator.integers(0, 2**64, size, dtype=np.uint64)
+    centers = generator.integers(0, 2**64, size, dtype=np.uint64)
     flips = np.uint64(1) << generator.integers(0, 64, (3, size), dtype=np.uint64)
-    return np.unique(np.concatenate([centres, centres ^ flips[0], centres ^ flips[0] ^ flips[1], centres ^ flips[2]]))
+    return np.unique(np.concatenate([centers, centers ^ flips[0], centers ^ flips[0] ^ flips[1], centers ^ flips[2]]))
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

@@ -113,12 +113,12 @@ def test_view_dataset__examples() -> None:
     teacher = np.random.default_rng(0).standard_normal((10, 3, 2)).astype(np.float16)
     data = dataset(teacher=teacher)
     example = data[3, 2]
-    assert example.keys() == {"image", "target", "labelled", "image_id", "teacher"}
+    assert example.keys() == {"image", "target", "labeled", "image_id", "teacher"}
     assert example["image"].shape == (3, 16, 16)
     assert example["image"].dtype == torch.uint8
     assert example["target"].tolist() == [0.0, 1.0]
     assert (example["target"].dtype, example["teacher"].dtype) == (np.float32, np.float32)
-    assert example["labelled"] == np.float32(1)
+    assert example["labeled"] == np.float32(1)
     assert np.array_equal(example["teacher"], teacher[3, 2].astype(np.float32))
     assert "teacher" not in dataset()[3, 2]
 
@@ -157,7 +157,7 @@ def test_view_dataset__rows_without_a_label_are_marked() -> None:
     rows = rows_of([elpv_rows()[0][0]], TWO)
     rows[0]["target"] = None
     example = ViewDataset(Manifest.of(TWO, rows), render, SPEC)[0, 0]
-    assert example["labelled"] == np.float32(0)
+    assert example["labeled"] == np.float32(0)
     assert example["target"].tolist() == [0.0, 0.0]
 
 

@@ -7,7 +7,7 @@ import pytest
 from data.labels import LabelSet
 from data.manifest import Manifest
 from run.errors import UserError
-from tests.support import TWO, rows_of
+from tests.support import TWO, elpv_rows, rows_of
 
 PATHS = [Path(f"/images/{name}.png") for name in "abcdef"]
 
@@ -50,7 +50,7 @@ def test_usable__only_rows_that_are_ok_in_these_splits() -> None:
     assert manifest.usable("calibration").targets().shape == (0, 2)
 
 
-def test_targets__unlabelled_rows_are_zero() -> None:
+def test_targets__unlabeled_rows_are_zero() -> None:
     rows = rows_of(PATHS[:3], TWO)
     rows[1]["target"] = None
     targets = Manifest.of(TWO, rows).targets()
@@ -75,3 +75,21 @@ def test_digest__of_what_the_splits_teach() -> None:
     assert len(set(digests)) == 1 + 1 + 5, "moving a row out of train and refusing it come to the same"
     rows = rows_of(PATHS[:4], TWO)
     assert Manifest.of(TWO, [{**row, "split": "test"} for row in rows]).digest("train") not in digests
+
+
+MULTILABEL = LabelSet(("a", "b"), "multilabel")
+
+
+def multilabel_manifest(*targets: list[float] | None) -> Manifest:
+    rows = rows_of([path for path, _ in elpv_rows()[: len(targets)]], MULTILABEL, "test")
+    return Manifest.of(MULTILABEL, [{**row, "target": target} for row, target in zip(rows, targets, strict=True)])
+
+
+def test_labeled_rows__none_that_applies_is_a_label_too() -> None:
+    found = multilabel_manifest([1, 0], None, [0, 0], None).labeled_rows("test")
+    assert sorted(found.targets().tolist()) == [[0, 0], [1, 0]]
+
+
+def test_labeled_rows__a_split_without_any() -> None:
+    with pytest.raises(UserError, match=r"the test split has no images with labels: add some, or raise data.splits"):
+        multilabel_manifest(None, None).labeled_rows("test")

@@ -300,10 +300,10 @@ def test_prepare__a_group_column_stays_in_one_split(images: Path, tmp_path: Path
     assert len({row["group"] for row in found.values()}) == 20
 
 
-def test_prepare__unlabelled_images_join_one_split_of_their_own(images: Path, tmp_path: Path) -> None:
+def test_prepare__unlabeled_images_join_one_split_of_their_own(images: Path, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
-    labelled = rows(prepare(run, TWO, config(images)))
-    held_out = [name for name, row in labelled.items() if row["split"] == "test"]
+    labeled = rows(prepare(run, TWO, config(images)))
+    held_out = [name for name, row in labeled.items() if row["split"] == "test"]
     pool = tmp_path / "pool"
     (pool / "deep").mkdir(parents=True)
     originals = {path.name: path for path in images.rglob("*.png")}
@@ -316,8 +316,8 @@ def test_prepare__unlabelled_images_join_one_split_of_their_own(images: Path, tm
     for path in fresh:
         shutil.copyfile(path, pool / "deep" / path.name)
     found = rows(prepare(run, TWO, config(images, unlabeled=SourceConfig(format="folder", path=str(pool)))))
-    assert {name: row["split"] for name, row in found.items() if name in labelled} == {
-        name: row["split"] for name, row in labelled.items()
+    assert {name: row["split"] for name, row in found.items() if name in labeled} == {
+        name: row["split"] for name, row in labeled.items()
     }
     assert found["same bytes.png"]["status"] == f"duplicate of {originals[held_out[0]]}"
     assert found["same pixels.bmp"]["status"] == f"duplicate of {originals[held_out[1]]}"

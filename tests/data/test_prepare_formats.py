@@ -13,9 +13,9 @@ from data.loaders import load
 from data.manifest import Manifest
 from data.prepare import prepare
 from data.readers import READERS
-from data.readers.huggingface import records_of
+from data.readers.formats.huggingface import records_of
 from run.folder import RunFolder
-from tests.data.readers.formats import Photo, Written, photos, write_all
+from tests.data.readers.ten_formats import Photo, Written, photos, write_all
 from tests.data.stores import BUCKET, s3_store, upload
 from tests.support import TWO
 

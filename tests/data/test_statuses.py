@@ -53,7 +53,7 @@ def test_statuses__a_row_without_a_right_split() -> None:
     assert found(("x", 0, 0, A, TRAIN), ("y", 1, 1, A, NONE)) == ["ok", TORN]
 
 
-def test_statuses__the_pool_gives_way_to_labelled_images_and_to_what_is_near_held_out_ones() -> None:
+def test_statuses__the_pool_gives_way_to_labeled_images_and_to_what_is_near_held_out_ones() -> None:
     rows = [
         ("p", 0, 0, None, POOL),  # the same pixels as 5
         ("q", 1, 1, None, POOL),  # near 6, which is held out

@@ -88,8 +88,8 @@ def test_draw__follows_its_distribution() -> None:
     for factors in ([view.brightness for view in views], [view.contrast for view in views]):
         assert np.mean(factors) == pytest.approx(1, abs=0.03)
         assert np.std(factors) == pytest.approx(0.4 / math.sqrt(12), abs=0.02)
-    centres = (boxes[:, :2] + boxes[:, 2:]).mean(0) / 2
-    assert centres == pytest.approx([5000, 5000], abs=250)
+    centers = (boxes[:, :2] + boxes[:, 2:]).mean(0) / 2
+    assert centers == pytest.approx([5000, 5000], abs=250)
 
 
 def test_draw__no_flips_unless_asked_for() -> None:
@@ -97,15 +97,15 @@ def test_draw__no_flips_unless_asked_for() -> None:
     assert not any(view.mirror or view.flip for view in (spec.draw(image, 1, 9, 9) for image in IDS))
 
 
-def test_finish__flips_and_colours() -> None:
+def test_finish__flips_and_colors() -> None:
     image = picture()
     box = (0, 0, *image.size)
     assert np.array_equal(pixels(View(box, mirror=True).finish(image)), pixels(image)[:, ::-1])
     assert np.array_equal(pixels(View(box, flip=True).finish(image)), pixels(image)[::-1])
     darker = pixels(View(box, brightness=0.5).finish(image))
     assert np.abs(darker - pixels(image) / 2).max() <= 1
-    grey = pixels(View(box, saturation=0.0).finish(image))
-    assert (grey == grey[..., :1]).all()
+    gray = pixels(View(box, saturation=0.0).finish(image))
+    assert (gray == gray[..., :1]).all()
     assert pixels(View(box, contrast=0.5).finish(image)).std() < pixels(image).std() * 0.6
 
 

@@ -60,7 +60,7 @@ def passes(folder: Path) -> dict[str, int]:
     return dict(json.loads((folder / "metrics.json").read_text())["teacher_passes"])
 
 
-def with_unlabelled(manifest: Manifest, count: int) -> Manifest:
+def with_unlabeled(manifest: Manifest, count: int) -> Manifest:
     """The manifest with some of its training images stripped of their label."""
     rows = manifest.table.to_pylist()
     train = [row for row in rows if row["split"] == "train"]
@@ -69,34 +69,34 @@ def with_unlabelled(manifest: Manifest, count: int) -> Manifest:
     return Manifest.of(manifest.labels, rows)
 
 
-def relabelled(manifest: Manifest) -> Manifest:
+def relabeled(manifest: Manifest) -> Manifest:
     rows = manifest.table.to_pylist()
-    learnt = [row for row in rows if row["split"] == "train"]
-    first, second = learnt[0], next(row for row in learnt if row["target"] != learnt[0]["target"])
+    learned = [row for row in rows if row["split"] == "train"]
+    first, second = learned[0], next(row for row in learned if row["target"] != learned[0]["target"])
     first["target"], second["target"] = second["target"], first["target"]
     return Manifest.of(manifest.labels, rows)
 
 
 def test_distill__a_head_mode_run_is_one_pass_over_the_views(run: RunContext, manifest: Manifest, seen: Images) -> None:
-    manifest = with_unlabelled(manifest, 5)
+    manifest = with_unlabeled(manifest, 5)
     manifest.write(run.folder.manifest)
-    learnt, unlabelled = (len(manifest.usable(split)) for split in ("train", "unlabeled"))
+    learned, unlabeled = (len(manifest.usable(split)) for split in ("train", "unlabeled"))
     held_out = len(manifest.usable("val", "calibration"))
     teacher = train(run, manifest, HEAD, VIEWS)
-    assert passes(run.folder.teacher) == {"images_x_views": learnt * VIEWS.cached + held_out, "cached": 0, "live": 0}
+    assert passes(run.folder.teacher) == {"images_x_views": learned * VIEWS.cached + held_out, "cached": 0, "live": 0}
     for name in ("phone", "browser"):
         distill(run, manifest, replace(STUDENT, name=name), VIEWS, teacher)
-    asked = (learnt + unlabelled) * VIEWS.cached + len(manifest.usable("val"))
-    extra = unlabelled * VIEWS.cached
+    asked = (learned + unlabeled) * VIEWS.cached + len(manifest.usable("val"))
+    extra = unlabeled * VIEWS.cached
     assert passes(run.folder.student("phone")) == {"images_x_views": extra, "cached": asked - extra, "live": 0}
     assert passes(run.folder.student("browser")) == {"images_x_views": 0, "cached": asked, "live": 0}
-    assert seen.count == (learnt + unlabelled) * VIEWS.cached + held_out, "every view once, whatever asked for it"
+    assert seen.count == (learned + unlabeled) * VIEWS.cached + held_out, "every view once, whatever asked for it"
 
-    corrected = relabelled(manifest)
+    corrected = relabeled(manifest)
     corrected.write(run.folder.manifest)
     again = train(run, corrected, HEAD, VIEWS)
     assert again.weights_digest() != teacher.weights_digest()
-    assert passes(run.folder.teacher) == {"images_x_views": 0, "cached": learnt * VIEWS.cached + held_out, "live": 0}
+    assert passes(run.folder.teacher) == {"images_x_views": 0, "cached": learned * VIEWS.cached + held_out, "live": 0}
     distill(run, corrected, STUDENT, VIEWS, again)
     assert passes(run.folder.student("phone")) == {"images_x_views": 0, "cached": asked, "live": 0}
 
@@ -162,10 +162,10 @@ def test_check_cache__finds_damage(run: RunContext, manifest: Manifest, capsys: 
 def test_check_cache__of_top_logits(
     run: RunContext, manifest: Manifest, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.cache_key.keeps_all", lambda *_: False)
-    monkeypatch.setattr("models.top_labels.K", 2)
+    monkeypatch.setattr("cache.key.keeps_all", lambda *_: False)
+    monkeypatch.setattr("cache.top_labels.K", 2)
     record = np.dtype([("label", "<i4", (2,)), ("logit", "<f2", (2,)), ("others", "<f4")])
-    monkeypatch.setattr("models.top_labels.RECORD", record)
+    monkeypatch.setattr("cache.top_labels.RECORD", record)
     teacher = train(run, manifest, FULL, VIEWS)
     distill(run, manifest, STUDENT, VIEWS, teacher)
     assert check_cache(run, manifest, FULL, VIEWS, 50)

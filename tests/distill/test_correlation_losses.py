@@ -12,10 +12,10 @@ from torch import Tensor
 from distill.losses.dist import dist
 from distill.losses.dkd import dkd
 from distill.losses.kl import kl_divergence
-from distill.losses.standardised_kl import standardised_kl_divergence
+from distill.losses.standardized_kl import standardized_kl_divergence
 
 Loss = Callable[[Tensor, Tensor, float], Tensor]
-LOSSES: list[Loss] = [kl_divergence, standardised_kl_divergence, dist, dkd]
+LOSSES: list[Loss] = [kl_divergence, standardized_kl_divergence, dist, dkd]
 
 
 def logits(seed: int, rows: int = 6, labels: int = 5) -> Tensor:
@@ -45,18 +45,18 @@ def test_losses__a_constant_added_to_an_image_changes_nothing(loss: Loss) -> Non
     assert float(loss(shifted, logits(0), 1.0)) == pytest.approx(float(loss(logits(1), logits(0), 1.0)))
 
 
-def test_standardised_kl__is_scipys_of_z_scores_and_does_not_see_scale() -> None:
+def test_standardized_kl__is_scipys_of_z_scores_and_does_not_see_scale() -> None:
     student, teacher = logits(1).numpy(), logits(0).numpy()
     p, q = (softmax(zscore(values, axis=1, ddof=1) / 2.0, axis=1) for values in (teacher, student))
-    found = float(standardised_kl_divergence(logits(1), logits(0), 2.0))
+    found = float(standardized_kl_divergence(logits(1), logits(0), 2.0))
     assert found == pytest.approx(4 * entropy(p, q, axis=1).mean(), rel=1e-6)
-    assert float(standardised_kl_divergence(3 * logits(0) - 1, logits(0), 1.0)) == pytest.approx(0, abs=1e-9)
+    assert float(standardized_kl_divergence(3 * logits(0) - 1, logits(0), 1.0)) == pytest.approx(0, abs=1e-9)
     assert float(kl_divergence(3 * logits(0) - 1, logits(0), 1.0)) > 0.1
 
 
-def test_standardised_kl__equal_logits_have_a_finite_gradient() -> None:
+def test_standardized_kl__equal_logits_have_a_finite_gradient() -> None:
     student = torch.zeros(2, 3, requires_grad=True)
-    (gradient,) = torch.autograd.grad(standardised_kl_divergence(student, torch.ones(2, 3), 1.0), student)
+    (gradient,) = torch.autograd.grad(standardized_kl_divergence(student, torch.ones(2, 3), 1.0), student)
     assert not torch.isnan(gradient).any()
 
 

@@ -12,11 +12,10 @@ from distill.config import StudentConfig
 from distill.distill import distill
 from distill.module import StudentModule
 from distill.teacher import teacher_logits
+from fitting.config import FitConfig
 from models import checkpoint
 from models.forward import whole_image_logits
-from models.labelled import labelled_rows
 from models.outputs import cross_entropy
-from run.config import FitConfig
 from run.context import RunContext
 from run.errors import UserError
 from run.folder import RunFolder
@@ -94,7 +93,7 @@ def test_distill__a_student_with_two_last_layers(taught: tuple[RunContext, Manif
     config = replace(STUDENT, model="repvit_m0_9", image_size=64, fit=FitConfig(epochs=1, batch_size=16, lr=1e-3))
     student = distill(run, manifest, config, VIEWS, teacher)
     metrics = json.loads((run.folder.student("phone") / "metrics.json").read_text())["calibration"]
-    part = labelled_rows(manifest, "calibration")
+    part = manifest.labeled_rows("calibration")
     logits = whole_image_logits(student, part, ViewSpec.of(VIEWS), TRAINER, "32-true", "test")
     assert cross_entropy(logits, part.targets(), "ordinal") == pytest.approx(metrics["nll_after"], rel=1e-4)
 

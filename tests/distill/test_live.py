@@ -24,7 +24,7 @@ from models.classifier import Classifier
 from models.forward import forward_of
 from run.context import RunContext
 from run.folder import RunFolder
-from tests.distill.test_cache import passes, with_unlabelled
+from tests.distill.test_cache import passes, with_unlabeled
 from tests.distill.test_distill import STUDENT, TEACHER, times
 from tests.support import FOUR, TRAINER, context, copied, tiny
 from train.train import train
@@ -72,7 +72,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[int]]:
     return images  # type: ignore[return-value]
 
 
-def learnt_per_epoch(manifest: Manifest) -> int:
+def learned_per_epoch(manifest: Manifest) -> int:
     return len(manifest.usable("train", "unlabeled")) // BATCH * BATCH
 
 
@@ -81,7 +81,7 @@ def test_distill__live_asks_the_teacher_in_every_step_and_caches_validation_alon
 ) -> None:
     manifest = elpv_run[1]
     student = distill(taught, manifest, STUDENT, LIVE, teacher_of(taught))
-    live, held_out = 2 * learnt_per_epoch(manifest), len(manifest.usable("val"))
+    live, held_out = 2 * learned_per_epoch(manifest), len(manifest.usable("val"))
     assert seen == {40: live}, "its own size, and every training image once an epoch"
     expected = {"images_x_views": live + held_out, "cached": 0, "live": live}
     assert passes(taught.folder.student("phone")) == expected
@@ -110,7 +110,7 @@ def test_distill__mixed_begins_with_the_cache_and_ends_live(
     config = replace(STUDENT, fit=replace(STUDENT.fit, epochs=4))
     distill(taught, elpv_run[1], config, replace(MIXED, live=0.25), teacher_of(taught))
     assert set(answered) == {(0, False), (1, False), (2, False), (3, True)}
-    live = learnt_per_epoch(elpv_run[1])
+    live = learned_per_epoch(elpv_run[1])
     assert seen == {40: live}
     cached = 2 * len(elpv_run[1].usable("train")) + len(elpv_run[1].usable("val"))
     assert passes(taught.folder.student("phone")) == {"images_x_views": cached + live, "cached": 0, "live": live}
@@ -141,7 +141,7 @@ def test_distill__resumes_in_the_live_part_to_the_same_student(
 
     torch.manual_seed(99)
     assert distill(cut, manifest, config, views, teacher).weights_digest() == expected.weights_digest()
-    assert passes(cut.folder.student("phone"))["live"] == 2 * learnt_per_epoch(manifest)
+    assert passes(cut.folder.student("phone"))["live"] == 2 * learned_per_epoch(manifest)
 
 
 def shapes(value: Any) -> Counter[tuple[int, ...]]:
@@ -189,15 +189,15 @@ def test_distill__a_baseline_pays_for_no_teacher(
     )
 
 
-def test_distill__unlabelled_images_sets_of_labels_and_copies(
+def test_distill__unlabeled_images_sets_of_labels_and_copies(
     elpv_run: Prepared, tmp_path: Path, seen: Counter[int]
 ) -> None:
     labels = LabelSet(FOUR.names, "multilabel")
     run = replace(with_teacher(elpv_run[0], tmp_path / "run", "full", labels), working_size=36)
-    manifest = with_unlabelled(Manifest(labels, elpv_run[1].table), 10)
+    manifest = with_unlabeled(Manifest(labels, elpv_run[1].table), 10)
     student = distill(run, manifest, STUDENT, replace(LIVE, mixup=0.3), teacher_of(run, labels))
     assert student.labels.kind == "multilabel"
-    assert seen == {40: 2 * learnt_per_epoch(manifest)}
+    assert seen == {40: 2 * learned_per_epoch(manifest)}
     copies = {path.stem for path in (run.folder.data / "working").rglob("*.jpg")}
     assert copies == set(manifest.usable("train", "unlabeled", "val").column("image_id"))
 
@@ -242,9 +242,9 @@ def test_build_cache__makes_what_is_left_to_cache(
 ) -> None:
     run, config = context(copied(elpv_run[0], tmp_path / "run")), replace(TEACHER, mode=mode)
     teacher = train(run, elpv_run[1], config, views)
-    learnt, held_out = (len(elpv_run[1].usable(split)) for split in ("train", "val"))
+    learned, held_out = (len(elpv_run[1].usable(split)) for split in ("train", "val"))
     made = build_cache(run, elpv_run[1], config, views)
-    expected = 0 if mode == "head" else held_out if views is LIVE else 2 * learnt + held_out
+    expected = 0 if mode == "head" else held_out if views is LIVE else 2 * learned + held_out
     assert made.images_x_views == expected
     distill(run, elpv_run[1], STUDENT, views, teacher)
     found = passes(run.folder.student("phone"))

@@ -9,7 +9,7 @@ from torch import Tensor
 from data.config import Kind
 from distill.losses.binary_kl import binary_kl_divergence
 from distill.losses.kl import kl_divergence
-from distill.losses.labels import labelled_loss
+from distill.losses.labels import labeled_loss
 from train.losses import label_loss
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -71,25 +71,25 @@ def test_binary_kl_divergence__is_zero_at_equality_alone() -> None:
 
 
 @pytest.mark.parametrize("kind", ["nominal", "multilabel"])
-def test_labelled_loss__unlabelled_images_add_nothing(kind: Kind) -> None:
+def test_labeled_loss__unlabeled_images_add_nothing(kind: Kind) -> None:
     target = torch.eye(4, dtype=torch.float64)[:3].repeat(2, 1)
-    labelled = torch.tensor([1.0, 0, 1, 0, 0, 1], dtype=torch.float64)
+    labeled = torch.tensor([1.0, 0, 1, 0, 0, 1], dtype=torch.float64)
     logits = STUDENT.clone().requires_grad_()
-    loss = labelled_loss(logits, target, labelled, kind)
-    keep = labelled.bool()
+    loss = labeled_loss(logits, target, labeled, kind)
+    keep = labeled.bool()
     torch.testing.assert_close(loss, label_loss(STUDENT[keep], target[keep], kind).sum() / 6)
     (gradient,) = torch.autograd.grad(loss, logits)
     assert (gradient[~keep] == 0).all()
     assert (gradient[keep] != 0).any(1).all()
 
 
-def test_labelled_loss__no_label_at_all_is_a_label_of_a_multilabel_set() -> None:
-    loss = labelled_loss(torch.zeros(1, 3), torch.zeros(1, 3), torch.ones(1), "multilabel")
+def test_labeled_loss__no_label_at_all_is_a_label_of_a_multilabel_set() -> None:
+    loss = labeled_loss(torch.zeros(1, 3), torch.zeros(1, 3), torch.ones(1), "multilabel")
     torch.testing.assert_close(loss, 3 * torch.log(torch.tensor(2.0)))
 
 
-def test_labelled_loss__takes_costs() -> None:
+def test_labeled_loss__takes_costs() -> None:
     logits, target = torch.zeros(1, 2), torch.tensor([[0.0, 1.0]])
     costs = torch.tensor([[0.0, 1.0], [8.0, 0.0]])
-    loss = labelled_loss(logits, target, torch.ones(1), "ordinal", costs)
+    loss = labeled_loss(logits, target, torch.ones(1), "ordinal", costs)
     torch.testing.assert_close(loss, torch.log(torch.tensor(2.0)) + 4)

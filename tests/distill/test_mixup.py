@@ -6,7 +6,7 @@ import torch
 from scipy.stats import kstest
 
 from data.config import Kind
-from distill.losses.labels import labelled_loss
+from distill.losses.labels import labeled_loss
 from distill.mixup import blended, draw
 from tests.support import uint8_batch
 
@@ -23,7 +23,7 @@ def batch(kind: Kind = "nominal") -> dict[str, Any]:
         "image": uint8_batch(5, 8),
         "teacher_image": uint8_batch(5, 12, seed=1),
         "target": TARGETS[kind],
-        "labelled": torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0]),
+        "labeled": torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0]),
         "image_id": list("abcde"),
     }
 
@@ -43,7 +43,7 @@ def test_draw__is_named_by_its_key_and_follows_beta() -> None:
 def test_blended__every_render_with_the_same_share_and_partner() -> None:
     given = batch()
     result = blended(given, 0.3, PARTNERS)
-    assert result.keys() == {"image", "teacher_image", "target", "labelled"}
+    assert result.keys() == {"image", "teacher_image", "target", "labeled"}
     for key in ("image", "teacher_image"):
         images = given[key].numpy().astype(np.float64)
         expected = 0.3 * images + 0.7 * images[PARTNERS.numpy()]
@@ -58,12 +58,12 @@ def test_blended__the_labels_loss_is_the_blend_of_losses(kind: Kind, share: floa
     logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     costs = torch.tensor([[0.0, 1, 2], [3, 0, 1], [9, 4, 0]]) if kind == "nominal" else None
 
-    def loss(target: torch.Tensor, labelled: torch.Tensor) -> torch.Tensor:
-        return labelled_loss(logits, target, labelled, kind, costs)
+    def loss(target: torch.Tensor, labeled: torch.Tensor) -> torch.Tensor:
+        return labeled_loss(logits, target, labeled, kind, costs)
 
     result = blended(given, share, PARTNERS)
-    own = loss(given["target"], given["labelled"])
-    partners = loss(given["target"][PARTNERS], given["labelled"][PARTNERS])
-    torch.testing.assert_close(loss(result["target"], result["labelled"]), share * own + (1 - share) * partners)
-    assert result["labelled"][4] == 0, "nobody has a label there"
+    own = loss(given["target"], given["labeled"])
+    partners = loss(given["target"][PARTNERS], given["labeled"][PARTNERS])
+    torch.testing.assert_close(loss(result["target"], result["labeled"]), share * own + (1 - share) * partners)
+    assert result["labeled"][4] == 0, "nobody has a label there"
     assert torch.isfinite(result["target"]).all()

@@ -7,8 +7,8 @@ from data.labels import LabelSet
 from distill.config import StudentConfig
 from distill.losses.binary_kl import binary_kl_divergence
 from distill.module import LOSSES, StudentModule
-from models.classifier import normalise
-from run.config import FitConfig
+from fitting.config import FitConfig
+from models.classifier import normalize
 from tests.support import TWO, tiny, uint8_batch
 from train.losses import binary_cross_entropy
 
@@ -26,7 +26,7 @@ def batch(student: StudentModule) -> dict[str, torch.Tensor]:
         "image": images,
         "teacher": torch.tensor([[2.0, -1.0], [0.0, 1.0], [1.0, 0.0], [3.0, 3.5]]),
         "target": torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.5, 0.5]]),
-        "labelled": torch.tensor([1.0, 1.0, 0.0, 1.0]),
+        "labeled": torch.tensor([1.0, 1.0, 0.0, 1.0]),
     }
 
 
@@ -55,13 +55,13 @@ def test_losses__are_weighted_and_agree_with_themselves() -> None:
     assert same["agreement"].item() == 1
 
 
-@pytest.mark.parametrize("name", ["kl", "standardised_kl", "dist", "dkd"])
+@pytest.mark.parametrize("name", ["kl", "standardized_kl", "dist", "dkd"])
 def test_losses__by_name(name: str) -> None:
     student = module(loss=name, temperature=2.0, label_weight=0.0)
     student.model.eval()
     given = batch(student)
     with torch.no_grad():
-        logits = student.model(normalise(given["image"], student._spec))
+        logits = student.model(normalize(given["image"], student._spec))
         expected = LOSSES[name](logits, given["teacher"], 2.0)
     torch.testing.assert_close(student.losses(given)["loss"], expected)
 
@@ -96,9 +96,9 @@ def test_losses__of_a_multilabel_set() -> None:
     given = batch(student)
     values = student.losses(given)
     with torch.no_grad():
-        logits = student.model(classifier.normalise(given["image"]))
+        logits = student.model(classifier.normalize(given["image"]))
     torch.testing.assert_close(values["distilled"], binary_kl_divergence(logits, given["teacher"], 2.0))
-    keep = given["labelled"].bool()
+    keep = given["labeled"].bool()
     labels_loss = binary_cross_entropy(logits, given["target"])[keep].sum() / 4
     torch.testing.assert_close(values["labels"], labels_loss)
     torch.testing.assert_close(values["loss"], values["distilled"] + 0.5 * labels_loss)
@@ -106,7 +106,7 @@ def test_losses__of_a_multilabel_set() -> None:
     assert values["agreement"].item() == alike.item()
 
 
-def test_losses__costs_count_on_labelled_images() -> None:
+def test_losses__costs_count_on_labeled_images() -> None:
     classifier = tiny("test_efficientnet", TWO, 32)
     config = StudentConfig(name="phone", fit=FIT)
     plain, costly = (StudentModule(classifier, config, costs) for costs in (None, [[0.0, 1.0], [6.0, 0.0]]))

@@ -34,7 +34,7 @@ def batch() -> dict[str, Any]:
         "image": uint8_batch(6, 8),
         "teacher_image": uint8_batch(6, 12, seed=1),
         "target": torch.eye(3)[[0, 1, 2, 0, 1, 2]],
-        "labelled": torch.ones(6),
+        "labeled": torch.ones(6),
         "image_id": list("abcdef"),
     }
 
@@ -133,4 +133,4 @@ def test_answer__workers_change_nothing(elpv_run: Prepared) -> None:
         found.append(batches)
     for alone, helped in zip(*found, strict=True):
         assert alone["image_id"] == helped["image_id"]
-        assert all(torch.equal(alone[key], helped[key]) for key in ("image", "teacher", "target", "labelled"))
+        assert all(torch.equal(alone[key], helped[key]) for key in ("image", "teacher", "target", "labeled"))

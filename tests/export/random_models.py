@@ -28,7 +28,7 @@ def settled(name: str, size: int, labels: LabelSet, seed: int = 0) -> Classifier
             module.momentum = None  # the plain mean of all batches
     images = np.stack([classifier.spec.render(support.picture(90, 60, seed)) for seed in range(8)])
     with torch.no_grad():
-        model.train()(torch.from_numpy(classifier.spec.normalise(images)))
+        model.train()(torch.from_numpy(classifier.spec.normalize(images)))
     model.eval()
     return classifier
 

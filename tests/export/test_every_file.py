@@ -83,7 +83,7 @@ def test_card__names_the_providers_that_rgb_is_not_for(release: Path) -> None:
         assert all((name in text) == named for name in ("CUDA", "OpenVINO", "TensorRT"))
 
 
-def test_export__the_licence_of_the_config(
+def test_export__the_license_of_the_config(
     finished_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = finished.copied(finished_root, tmp_path / "work")

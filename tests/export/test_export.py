@@ -197,7 +197,7 @@ def test_export__no_calibration_images(run: RunFolder) -> None:
         export(support.context(run), without, ExportConfig(), models_of(run, *MODELS))
 
 
-def test_export__a_centre_crop_is_told_to_javascript(run: RunFolder) -> None:
+def test_export__a_center_crop_is_told_to_javascript(run: RunFolder) -> None:
     models = models_of(run, "teacher")
     spec = replace(models["teacher"].spec, mode="center", crop_pct=0.8)
     models["teacher"] = replace(models["teacher"], spec=spec)

@@ -29,13 +29,13 @@ def classifier() -> Classifier:
 @pytest.fixture(scope="module")
 def pixels(classifier: Classifier) -> Pixels:
     rendered = [classifier.spec.render(support.picture(90, 60, seed)) for seed in range(8)]
-    return classifier.spec.normalise(np.stack(rendered))
+    return classifier.spec.normalize(np.stack(rendered))
 
 
 @pytest.fixture(scope="module")
 def source(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("fp32") / "model.onnx"
-    write_onnx(classifier, path, opset=18, facts={"licence": "apache-2.0"})
+    write_onnx(classifier, path, opset=18, facts={"license": "apache-2.0"})
     return path
 
 

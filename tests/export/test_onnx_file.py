@@ -45,7 +45,7 @@ def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def photographs(classifier: Classifier, count: int) -> NDArray[np.float32]:
     paths = [path for path, _ in support.elpv_rows()[:count]]
     renders = [classifier.spec.render(load(str(path))) for path in paths]
-    return classifier.spec.normalise(np.stack(renders))
+    return classifier.spec.normalize(np.stack(renders))
 
 
 def metadata_of(path: Path) -> dict[str, Any]:

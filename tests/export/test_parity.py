@@ -46,7 +46,7 @@ def test_check_parity__reports_the_largest_difference(exported: Exported) -> Non
     image = photographs(1)
     found = check_parity(shifted, path, image, 0.5)
 
-    pixels = torch.from_numpy(classifier.spec.normalise(classifier.spec.render(image[0])[None]))
+    pixels = torch.from_numpy(classifier.spec.normalize(classifier.spec.render(image[0])[None]))
     with torch.inference_mode():
         difference = classifier.model(pixels).softmax(1) - shifted.model(pixels).softmax(1)
     expected = float(difference.abs().max())

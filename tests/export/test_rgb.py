@@ -79,7 +79,7 @@ def gradient(width: int, height: int, seed: int) -> Image.Image:
 
 
 def photographs(count: int) -> Iterator[Image.Image]:
-    """Real photographs: as they are, coloured and resized, and coloured and cropped, in turn."""
+    """Real photographs: as they are, colored and resized, and colored and cropped, in turn."""
     generator = np.random.default_rng(7)
     for number, (path, _) in enumerate(elpv_rows()[:count]):
         with Image.open(path) as opened:
@@ -112,7 +112,7 @@ def test_resizing__equals_python(spec_of: Any, size: int) -> None:
     images = image_set()
     assert len(images) >= 200
     spec = spec_of(size)
-    # the Python side of a centre crop makes the whole enlarged image first: gigabytes for the thinnest ones
+    # the Python side of a center crop makes the whole enlarged image first: gigabytes for the thinnest ones
     usable = [image for image in images if spec.mode == "squash" or max(image.size) <= 200 * min(image.size)]
     difference = np.stack([levels(spec, image) for image in usable])
     assert difference.max() == 0
@@ -138,7 +138,7 @@ def test_resizing__any_size(
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_resizing__thinnest_image_is_cropped_before_it_grows(wide: bool) -> None:
-    """1 × 8000 in a centre crop: 512 × 4,096,000 pixels, of which 448 × 448 are kept."""
+    """1 × 8000 in a center crop: 512 × 4,096,000 pixels, of which 448 × 448 are kept."""
     spec = center(448)
     line = np.random.default_rng(0).integers(0, 256, (8000, 1, 3), np.uint8)
     image = Image.fromarray(line.transpose(1, 0, 2) if wide else line)
@@ -183,13 +183,13 @@ def test_resizing__a_height_first_resize_is_noticed() -> None:
 
 @pytest.mark.parametrize("opset", [18, 19, 20])
 @pytest.mark.parametrize("spec", [squash(32), center(32)])
-def test_preprocessing__is_render_and_normalise(spec: InputSpec, opset: int) -> None:
+def test_preprocessing__is_render_and_normalize(spec: InputSpec, opset: int) -> None:
     run = session(preprocessing(spec, like(opset)))
     for image in (picture(90, 60), picture(7, 50), picture(33, 32)):
         (values,) = run.run(None, {"image": np.asarray(image)})
         pixels = in_graph(spec, image).astype(np.uint8)
         assert values.dtype == np.float32
-        np.testing.assert_allclose(values[0], spec.normalise(pixels), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(values[0], spec.normalize(pixels), rtol=0, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -254,7 +254,7 @@ class Calibration(CalibrationDataReader):  # type: ignore[misc]
     """Four photographs."""
 
     def __init__(self, spec: InputSpec) -> None:
-        self._values = iter([{"pixel_values": spec.normalise(spec.render(image))[None]} for image in photographs(4)])
+        self._values = iter([{"pixel_values": spec.normalize(spec.render(image))[None]} for image in photographs(4)])
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         return next(self._values, None)
@@ -283,5 +283,5 @@ def test_write_rgb__foreign_model(tmp_path: Path) -> None:
 
 
 def test_module__needs_no_torch() -> None:
-    script = "import sys, export.rgb, export.golden; sys.exit('torch' in sys.modules)"
+    script = "import sys, export.rgb, export.golden.golden; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=False).returncode == 0

@@ -22,7 +22,7 @@ def test_onnx_classifier__probabilities_are_those_of_torch(exported: Exported) -
     with torch.inference_mode():
         renders = np.stack([classifier.spec.render(image) for image in images])
         pixels = torch.from_numpy(renders).permute(0, 3, 1, 2)
-        expected = classifier.model(classifier.normalise(pixels)).softmax(1).numpy()
+        expected = classifier.model(classifier.normalize(pixels)).softmax(1).numpy()
     given = OnnxClassifier(path).probabilities(images)
     assert given.shape == (5, 4)
     assert given.dtype == np.float32

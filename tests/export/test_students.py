@@ -34,7 +34,7 @@ def photographs(count: int) -> list[Image.Image]:
 
 
 def pixels_of(classifier: Classifier, images: list[Image.Image]) -> NDArray[np.float32]:
-    return classifier.spec.normalise(np.stack([classifier.spec.render(image) for image in images]))
+    return classifier.spec.normalize(np.stack([classifier.spec.render(image) for image in images]))
 
 
 def after_a_step(classifier: Classifier, pixels: NDArray[np.float32]) -> Classifier:

@@ -159,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _validate_yaml(self) -> None:
         parts = json.loads(self.body)["content"].split("---\n")
         valid = len(parts) > 2 and parts[0] == "" and "license" in yaml.safe_load(parts[1])
-        errors = [] if valid else [{"message": "no licence"}]
+        errors = [] if valid else [{"message": "no license"}]
         self._json({"errors": errors, "warnings": []}, 200 if valid else 400)
 
     def _lfs_batch(self) -> None:

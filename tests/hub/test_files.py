@@ -2,7 +2,7 @@ from typing import Any
 
 from hub.files import _int8
 
-FP32 = {"labelled": 40, "accuracy": 0.925, "nll": 0.2, "bytes": 10_100_000}
+FP32 = {"labeled": 40, "accuracy": 0.925, "nll": 0.2, "bytes": 10_100_000}
 SETTINGS = {"method": "Entropy", "per_channel": True, "activation": "QUInt8", "excluded": ["stem", "head"]}
 TRIED: dict[str, Any] = {
     "reason": "1 of 2 candidates passed",

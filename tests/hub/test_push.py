@@ -109,7 +109,7 @@ def our_scores(run: RunFolder, labels: LabelSet, name: str, path: Path) -> dict[
     from models import checkpoint
 
     classifier = checkpoint.load(run.release / name, labels)
-    pixels = classifier.spec.normalise(classifier.spec.render(decode(path.read_bytes())))
+    pixels = classifier.spec.normalize(classifier.spec.render(decode(path.read_bytes())))
     with torch.inference_mode():
         logits = classifier.model(torch.from_numpy(pixels)[None])[0]
     values = logits.sigmoid() if labels.kind == "multilabel" else logits.softmax(-1)

@@ -11,7 +11,7 @@ from tests.support import FOUR, tiny, uint8_batch
 
 def test_calibrate__divides_the_models_logits() -> None:
     classifier = tiny()
-    images = classifier.normalise(uint8_batch(64, 32))
+    images = classifier.normalize(uint8_batch(64, 32))
     with torch.no_grad():
         classifier.head.bias.copy_(torch.tensor([0.3, -0.2]))
         before = classifier.model(images)
@@ -29,7 +29,7 @@ def test_calibrate__divides_the_models_logits() -> None:
 
 def test_calibrate__a_multilabel_set_has_one_temperature_for_its_sigmoids() -> None:
     classifier = tiny(labels=LabelSet(("a", "b", "c"), "multilabel"))
-    images = classifier.normalise(uint8_batch(64, 32))
+    images = classifier.normalize(uint8_batch(64, 32))
     with torch.no_grad():
         before = classifier.model(images)
         targets = (before / 2).sigmoid()
@@ -56,7 +56,7 @@ def headed(name: str, size: int | None) -> Classifier:
 def test_calibrate__every_layer_that_gives_logits_is_divided(name: str, size: int | None, count: int) -> None:
     classifier = headed(name, size)
     assert len(classifier.heads) == count
-    images = classifier.normalise(uint8_batch(2, classifier.spec.size))
+    images = classifier.normalize(uint8_batch(2, classifier.spec.size))
     with torch.no_grad():
         before = classifier.model(images)
         facts = calibrate(classifier, before.numpy(), (before / 4).softmax(1).numpy())

@@ -39,7 +39,7 @@ def test_load__gives_back_what_was_saved(tmp_path: Path, name: str) -> None:
     assert loaded.weights_digest(backbone_only=True) == classifier.weights_digest(backbone_only=True)
     assert not loaded.model.training
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
-    images = classifier.normalise(uint8_batch(2, 112))
+    images = classifier.normalize(uint8_batch(2, 112))
     with torch.no_grad():
         assert torch.equal(loaded.model(images), classifier.model(images))
     facts = checkpoint.facts_of(tmp_path / "model")
@@ -63,7 +63,7 @@ def test_save__replaces_the_folder(tmp_path: Path) -> None:
 def test_save__timm_loads_it(tmp_path: Path, name: str) -> None:
     classifier = saved(tmp_path / "model", name)
     model = timm.create_model(f"local-dir:{tmp_path / 'model'}", pretrained=True).eval()
-    images = classifier.normalise(uint8_batch(2, 112))
+    images = classifier.normalize(uint8_batch(2, 112))
     with torch.no_grad():
         torch.testing.assert_close(model(images), classifier.model(images))
     config = timm.data.resolve_model_data_config(model)
@@ -82,11 +82,11 @@ def test_save__transformers_loads_it(tmp_path: Path, name: str) -> None:
     found = {row["label"]: row["score"] for row in classify(image, top_k=3)}
     pixels = torch.from_numpy(classifier.spec.render(image).transpose(2, 0, 1).copy())
     with torch.no_grad():
-        scores = classifier.model(classifier.normalise(pixels[None])).softmax(1)[0]
+        scores = classifier.model(classifier.normalize(pixels[None])).softmax(1)[0]
     assert found.keys() == set(LABELS.names)
     ours = [found[label] for label in LABELS.names]
     np.testing.assert_allclose(ours, scores.numpy(), atol=0.02)  # two resizers, an eighth bit apart
-    tensor = torch.from_numpy(classifier.spec.normalise(np.asarray(Image.new("RGB", (112, 112), "teal"))))[None]
+    tensor = torch.from_numpy(classifier.spec.normalize(np.asarray(Image.new("RGB", (112, 112), "teal"))))[None]
     with torch.no_grad():
         torch.testing.assert_close(classify.model(pixel_values=tensor).logits, classifier.model(tensor))
 
@@ -100,7 +100,7 @@ def test_save__transformers_takes_a_sigmoid_of_each_logit_of_a_multilabel_set(tm
     classify: Any = pipeline("image-classification", model=str(tmp_path / "model"))
     image = decode(elpv_rows()[0][0].read_bytes()).resize((112, 112))
     found = {row["label"]: row["score"] for row in classify(image)}
-    pixels = torch.from_numpy(classifier.spec.normalise(np.asarray(image)))[None]
+    pixels = torch.from_numpy(classifier.spec.normalize(np.asarray(image)))[None]
     with torch.no_grad():
         scores = classifier.model(pixels).sigmoid()[0]
     np.testing.assert_allclose([found[label] for label in LABELS.names], scores.numpy(), atol=1e-4)
@@ -117,7 +117,7 @@ def test_save__a_head_of_two_layers_or_the_one_that_took_its_place(tmp_path: Pat
     classifier.model.eval()
     checkpoint.save(classifier, tmp_path / "model", {})
     by_timm = timm.create_model(f"local-dir:{tmp_path / 'model'}", pretrained=True).eval()
-    images = classifier.normalise(uint8_batch(1, 64))
+    images = classifier.normalize(uint8_batch(1, 64))
     with torch.no_grad():
         expected = classifier.model(images)
         torch.testing.assert_close(checkpoint.load(tmp_path / "model", LABELS).model(images), expected)

@@ -12,7 +12,7 @@ from PIL import Image
 from data.decode import decode
 from data.resize import resize
 from data.views import View
-from models.classifier import normalise
+from models.classifier import normalize
 from models.spec import InputSpec
 from tests.support import elpv_rows, picture, pixels, uint8_batch
 
@@ -85,7 +85,7 @@ def test_render__center_is_timms_own_evaluation_transform(size: tuple[int, int],
     transform = timm.data.create_transform(
         input_size=(3, 160, 160), interpolation="bicubic", crop_pct=crop_pct, crop_mode="center", **IMAGENET
     )
-    ours = torch.from_numpy(given.normalise(given.render(image)))
+    ours = torch.from_numpy(given.normalize(given.render(image)))
     difference = (ours - transform(image)).abs() * 255 * 0.225
     assert float(difference.max()) <= 1.5, "at most one step of eight bits"
     assert float(difference.mean()) < 0.05
@@ -97,14 +97,14 @@ def test_render__squash_is_timms_own_too() -> None:
     transform = timm.data.create_transform(
         input_size=(3, 160, 160), interpolation="bicubic", crop_pct=1.0, crop_mode="squash", **IMAGENET
     )
-    difference = (torch.from_numpy(given.normalise(given.render(image))) - transform(image)).abs() * 255 * 0.225
+    difference = (torch.from_numpy(given.normalize(given.render(image))) - transform(image)).abs() * 255 * 0.225
     assert float(difference.max()) <= 1.5
 
 
-def test_normalise__numpy_and_torch_agree() -> None:
+def test_normalize__numpy_and_torch_agree() -> None:
     batch = uint8_batch(3, 24)
-    ours = spec().normalise(batch.permute(0, 2, 3, 1).numpy())
-    theirs = normalise(batch, spec())
+    ours = spec().normalize(batch.permute(0, 2, 3, 1).numpy())
+    theirs = normalize(batch, spec())
     assert ours.shape == (3, 3, 24, 24)
     assert ours.dtype == np.float32
     np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=1e-6)

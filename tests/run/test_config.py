@@ -6,7 +6,8 @@ import pytest
 
 from data.config import DataConfig, LabelsConfig, SplitsConfig, ViewsConfig
 from distill.config import StudentConfig
-from run.config import FitConfig, TrainerConfig, require
+from fitting.config import FitConfig
+from run.config import TrainerConfig, require
 from train.config import TeacherConfig
 
 FIT: dict[str, Any] = {"epochs": 1, "batch_size": 1, "lr": 0.1}

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import run.ranks
+from fitting.launch import launch, processes_to_start
+from fitting.processes import synchronize_batch_norm
 from run.config import TrainerConfig
 from run.errors import UserError
-from run.launch import launch, processes_to_start
-from run.processes import synchronise_batch_norm
 from run.ranks import Rank, connect, device_count, local_rank, require_processes, this_rank, wait_until_empty
 from tests.support import tiny, uint8_batch
 
@@ -95,12 +95,12 @@ def test_launch__what_is_wrong_is_said_once(tmp_path: Path, capfd: pytest.Captur
     assert capfd.readouterr().err.count("none.yaml") == 1
 
 
-def test_synchronise_batch_norm__keeps_what_timm_puts_inside() -> None:
+def test_synchronize_batch_norm__keeps_what_timm_puts_inside() -> None:
     classifier = tiny("test_efficientnet", size=64)
-    before = classifier.normalise(uint8_batch(2, 64))
+    before = classifier.normalize(uint8_batch(2, 64))
     expected = classifier.model(before)
     parameters = list(classifier.model.parameters())
-    synchronise_batch_norm(classifier.model)
+    synchronize_batch_norm(classifier.model)
     assert any(isinstance(module, torch.nn.SyncBatchNorm) for module in classifier.model.modules())
-    assert all(a is b for a, b in zip(parameters, classifier.model.parameters(), strict=True)), "the optimiser's"
+    assert all(a is b for a, b in zip(parameters, classifier.model.parameters(), strict=True)), "the optimizer's"
     torch.testing.assert_close(classifier.model.eval()(before), expected)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from data.labels import LabelSet
-from run.config import FitConfig
+from fitting.config import FitConfig
 from tests.support import FOUR, TWO, tiny, uint8_batch
 from train.module import TeacherModule, class_weights
 
@@ -43,7 +43,7 @@ def test_losses__of_a_multilabel_set() -> None:
     classifier = tiny("test_vit", labels, 32)
     module = TeacherModule.of_all(classifier, FIT, torch.ones(2, 3), layer_decay=1.0)
     images = uint8_batch(3, 32)
-    logits = classifier.model(classifier.normalise(images)).detach()
+    logits = classifier.model(classifier.normalize(images)).detach()
     targets = (logits >= 0).float()
     targets[0, 0] = 1 - targets[0, 0]
     values = module.losses({"image": images, "target": targets})
@@ -60,7 +60,7 @@ def test_losses__with_costs() -> None:
         TeacherModule.of_all(classifier, FIT, torch.ones(2), 1.0, given).losses(batch)["loss"]
         for given in (None, costs)
     )
-    p = classifier.model(classifier.normalise(batch["image"])).softmax(1)
+    p = classifier.model(classifier.normalize(batch["image"])).softmax(1)
     torch.testing.assert_close(costly - plain, (p[0, 1] + 6 * p[1, 0]) / 2)
     assert "costs" not in TeacherModule.of_all(classifier, FIT, torch.ones(2), 1.0, costs).state_dict()
 
@@ -71,7 +71,7 @@ def test_losses__weighted_soft_cross_entropy_and_accuracy() -> None:
     module = TeacherModule.of_all(classifier, FIT, weights, layer_decay=1.0)
     batch = {"image": uint8_batch(4, 32), "target": torch.tensor([[1.0, 0.0], [0.2, 0.8], [0.0, 1.0], [0.9, 0.1]])}
     values = module.losses(batch)
-    logits = classifier.model(classifier.normalise(batch["image"]))
+    logits = classifier.model(classifier.normalize(batch["image"]))
     expected = -(weights * batch["target"] * functional.log_softmax(logits, 1)).sum(1).mean()
     torch.testing.assert_close(values["loss"], expected)
     hits = (logits.argmax(1) == torch.tensor([0, 1, 1, 0])).float().mean()

@@ -19,7 +19,7 @@ MANY = LabelSet(("a", "b"), "multilabel")
 
 
 def separable(labels: LabelSet, count: int = 150, seed: int = 0) -> tuple[np.ndarray[Any, Any], list[dict[str, Any]]]:
-    """Features that tell the label well, and rows labelled in turn."""
+    """Features that tell the label well, and rows labeled in turn."""
     rows = rows_of([Path(f"/images/{number:03}.png") for number in range(count)], labels)
     generator = np.random.default_rng(seed)
     features = np.array([row["target"] for row in rows]) * 8 + generator.normal(size=(count, len(labels)))
@@ -74,7 +74,7 @@ def test_find_suspects__a_label_in_one_group_only() -> None:
         find_suspects(features, Manifest.of(THREE, rows), groups)
 
 
-def test_write_suspects__reviews_every_labelled_image(
+def test_write_suspects__reviews_every_labeled_image(
     elpv_run: tuple[RunFolder, Manifest], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = support.copied(elpv_run[0], tmp_path / "run")

@@ -10,11 +10,11 @@ import pytorch_lightning as pl
 from data.config import ViewsConfig
 from data.manifest import Manifest
 from data.views import ViewSpec
+from fitting.config import FitConfig
 from models import checkpoint
 from models.classifier import Classifier, build
 from models.forward import whole_image_logits
 from models.outputs import cross_entropy
-from run.config import FitConfig
 from run.context import RunContext
 from run.folder import RunFolder
 from tests.support import FOUR, TRAINER, context, copied, files_below
@@ -146,7 +146,7 @@ def test_train__resize_squash_replaces_the_models_own_way(run: RunContext, manif
     assert checkpoint.load(run.folder.teacher / "model", FOUR).spec == squash.spec
 
 
-def test_train__learns_what_can_be_learnt(run: RunContext, manifest: Manifest) -> None:
+def test_train__learns_what_can_be_learned(run: RunContext, manifest: Manifest) -> None:
     """A head on random features fits its training images better than chance."""
     config = replace(TEACHER, mode="head", head=FitConfig(epochs=40, batch_size=16, lr=0.1))
     teacher = train(run, manifest, config, ViewsConfig(count=1))

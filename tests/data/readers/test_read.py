@@ -12,7 +12,7 @@ from data.readers import READERS, read
 from data.readers.metadata import NAMES
 from data.readers.record import split_named
 from run.errors import UserError
-from tests.data.readers.formats import Photo, Written, photos, write_all
+from tests.data.readers.ten_formats import Photo, Written, photos, write_all
 from tests.support import TWO, picture
 
 MANY = LabelSet(("sound", "broken"), "multilabel")

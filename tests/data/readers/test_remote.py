@@ -9,7 +9,7 @@ from data.readers import read
 from data.readers.record import split_named
 from data.storage import read_bytes
 from run.errors import UserError
-from tests.data.readers.formats import Photo, Written, photos, write_all
+from tests.data.readers.ten_formats import Photo, Written, photos, write_all
 from tests.data.stores import BUCKET, s3_store, upload, web_server
 from tests.support import TWO
 

@@ -11,7 +11,7 @@ import torch
 from export.formats import FORMATS
 from export.formats.format import FormatName
 from export.formats.write import write_formats
-from export.golden import write_golden
+from export.golden.golden import write_golden
 from export.onnx_file import write_onnx
 from export.rgb import write_rgb
 from models.classifier import Classifier, spec_of
@@ -58,7 +58,7 @@ def lively(classifier: Classifier) -> Classifier:
     """The same with logits of such a size that no probability is near 0 or 1, or all are the same."""
     pictures = np.stack([classifier.spec.render(support.picture(90, 60, seed)) for seed in range(8)])
     with torch.no_grad():
-        logits = classifier.model(torch.from_numpy(classifier.spec.normalise(pictures)))
+        logits = classifier.model(torch.from_numpy(classifier.spec.normalize(pictures)))
         classifier.head.weight.mul_(2 / logits.std())
     return classifier
 

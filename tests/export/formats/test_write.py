@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from export.formats import FORMATS
-from export.golden_kit import read_kit
+from export.golden.kit import read_kit
 from run.files import file_digest
 from tests import support
 from tests.export.formats.conftest import PARITY, TEMPERATURE, Made
@@ -47,7 +47,7 @@ def own(plain: Made, tmp_path: Path) -> Made:
 
 def pixels_of(made: Made, count: int) -> NDArray[np.float32]:
     spec = made.classifier.spec
-    return np.stack([spec.normalise(spec.render(support.picture(50, 70, seed))) for seed in range(20, 20 + count)])
+    return np.stack([spec.normalize(spec.render(support.picture(50, 70, seed))) for seed in range(20, 20 + count)])
 
 
 def torch_logits(made: Made, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -198,12 +198,12 @@ def test_write_formats__logits_that_only_softmax_forgives(own: Made) -> None:
     """The same number added to every logit changes no probability, but a threshold on logits would."""
     path = own.folder / "golden" / "index.json"
     index = json.loads(path.read_text(encoding="utf-8"))
-    entry = next(entry for entry in index["images"] if entry["name"] == "grey")
+    entry = next(entry for entry in index["images"] if entry["name"] == "gray")
     entry["logits"] = [value + 2 * entry["tolerance"]["logits"] for value in entry["logits"]]
     path.write_text(json.dumps(index), encoding="utf-8")
     own.write("openvino")
     assert formats_in(own.folder) == {}
-    assert "a logit of the golden image grey differs" in facts_of(own.folder)["formats"]["openvino"]["why_not"]
+    assert "a logit of the golden image gray differs" in facts_of(own.folder)["formats"]["openvino"]["why_not"]
 
 
 class Determinant(torch.nn.Module):

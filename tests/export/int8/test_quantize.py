@@ -24,10 +24,10 @@ from export.int8 import static
 from export.int8.candidate import Candidate
 from export.int8.config import Int8Config
 from export.int8.judge import Judge, run
-from export.int8.matmul import MatMulQuantiser
+from export.int8.matmul import MatMulQuantizer
 from export.int8.quantize import Int8Result, quantize
 from export.int8.race import race, session
-from export.int8.static import StaticQuantiser
+from export.int8.static import StaticQuantizer
 from export.onnx_file import write_onnx
 from export.onnx_graph import metadata_of
 from export.runtime import OnnxClassifier
@@ -80,14 +80,14 @@ def photographs(classifier: Classifier, count: int) -> tuple[NDArray[np.float32]
     sound = [path for path, index in support.elpv_rows() if index == 0][: count // 2]
     broken = [path for path, index in support.elpv_rows() if index == 3][: count // 2]
     images = [Image.open(path).convert("RGB") for path in (*sound, *broken)]
-    pixels = classifier.spec.normalise(np.stack([classifier.spec.render(image) for image in images]))
+    pixels = classifier.spec.normalize(np.stack([classifier.spec.render(image) for image in images]))
     return pixels, np.repeat(np.eye(2, dtype=np.float32), count // 2, axis=0)
 
 
 def exported(
     classifier: Classifier, folder: Path, pixels: NDArray[np.float32], targets: NDArray[np.float32]
 ) -> Exported:
-    write_onnx(classifier, folder / "model.onnx", opset=18, facts={"licence": "apache-2.0"})
+    write_onnx(classifier, folder / "model.onnx", opset=18, facts={"license": "apache-2.0"})
     return folder / "model.onnx", pixels, targets
 
 
@@ -165,9 +165,9 @@ def test_quantize__own_temperature_divides_the_logits(
     np.testing.assert_allclose(two, one / 2, rtol=1e-5)
 
 
-def test_quantize__fit_gets_every_labelled_image(student: Exported, tmp_path: Path) -> None:
+def test_quantize__fit_gets_every_labeled_image(student: Exported, tmp_path: Path) -> None:
     source, pixels, targets = student
-    labelled = np.arange(48) < 5
+    labeled = np.arange(48) < 5
     seen: list[Any] = []
 
     def fit(logits: NDArray[np.floating], given: NDArray[np.floating], kind: Kind) -> float:
@@ -175,7 +175,7 @@ def test_quantize__fit_gets_every_labelled_image(student: Exported, tmp_path: Pa
         seen.append(given)
         return 1.5
 
-    result = quantize(source, tmp_path / "q.onnx", pixels, targets, labelled, ANY_SPEED, fit)
+    result = quantize(source, tmp_path / "q.onnx", pixels, targets, labeled, ANY_SPEED, fit)
     np.testing.assert_array_equal(seen[0], targets[:5])
     assert all(row["temperature"] == 1.5 for row in result.rows)
 
@@ -206,13 +206,13 @@ def test_quantize__impossible_budget_writes_nothing_and_says_why(student: Export
     json.dumps(result.to_json(), allow_nan=False)
 
 
-def test_static_quantiser__excluded_layers_stay_float(student: Exported, tmp_path: Path) -> None:
+def test_static_quantizer__excluded_layers_stay_float(student: Exported, tmp_path: Path) -> None:
     source, pixels, _ = student
-    quantiser = StaticQuantiser(quantize_module._prepare(source, tmp_path), pixels[:4])
-    first = quantiser.layers()[0]
+    quantizer = StaticQuantizer(quantize_module._prepare(source, tmp_path), pixels[:4])
+    first = quantizer.layers()[0]
     excluded = Candidate("MinMax", False, "QUInt8", first)
-    quantiser.write(tmp_path / "all.onnx", Candidate("MinMax", False, "QUInt8"))
-    quantiser.write(tmp_path / "without.onnx", excluded)
+    quantizer.write(tmp_path / "all.onnx", Candidate("MinMax", False, "QUInt8"))
+    quantizer.write(tmp_path / "without.onnx", excluded)
     whole, without = (len(onnx.load(tmp_path / name).graph.node) for name in ("all.onnx", "without.onnx"))
     weights = {t.name: t.data_type for t in onnx.load(tmp_path / "without.onnx").graph.initializer}
     stem = next(node for node in onnx.load(tmp_path / "without.onnx").graph.node if node.name == first[0])
@@ -223,14 +223,14 @@ def test_static_quantiser__excluded_layers_stay_float(student: Exported, tmp_pat
 def test_quantize__candidate_that_cannot_be_made_is_a_row(
     student: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = StaticQuantiser.write
+    original = StaticQuantizer.write
 
-    def write(self: StaticQuantiser, path: Path, candidate: Candidate, only: tuple[str, ...] = ()) -> None:
+    def write(self: StaticQuantizer, path: Path, candidate: Candidate, only: tuple[str, ...] = ()) -> None:
         if not candidate.per_channel:
             raise RuntimeError("no such kernel\nand more")
         original(self, path, candidate, only)
 
-    monkeypatch.setattr(StaticQuantiser, "write", write)
+    monkeypatch.setattr(StaticQuantizer, "write", write)
     result = quantized(student, tmp_path / "q.onnx")
     assert result.rows[0]["why_not"] == "ONNX Runtime cannot make or run it: no such kernel"
     assert result.winner is not None
@@ -278,7 +278,7 @@ def test_quantize__another_process_makes_the_same_bytes_without_torch(
     assert (tmp_path / "here.onnx").read_bytes() == (tmp_path / "there.onnx").read_bytes()
 
 
-def test_quantize__of_a_transformer_only_matrix_products_are_quantised(transformer: Exported, tmp_path: Path) -> None:
+def test_quantize__of_a_transformer_only_matrix_products_are_quantized(transformer: Exported, tmp_path: Path) -> None:
     source, pixels, targets = transformer
     config = Int8Config(mode="full", max_flip_rate=0.5, min_speedup=1e-3)
     path = tmp_path / "q.onnx"
@@ -300,12 +300,12 @@ def test_run__images_of_a_dynamic_file_do_not_see_each_other(transformer: Export
     source, pixels, _ = transformer
     path = tmp_path / "q.onnx"
     quant_pre_process(source, tmp_path / "prepared.onnx")
-    MatMulQuantiser(tmp_path / "prepared.onnx").write(path, Candidate("dynamic", True, "QUInt8"))
+    MatMulQuantizer(tmp_path / "prepared.onnx").write(path, Candidate("dynamic", True, "QUInt8"))
     two = np.stack([pixels[0], 8 * pixels[1]])
     alone = logits_of(path, two[:1])[0]
     assert (logits_of(path, two)[0] != alone).any(), "ONNX Runtime takes the scales from the whole batch"
     np.testing.assert_array_equal(run(session(path), two)[0], alone)
-    images, model = [Image.new("RGB", (40, 40), "grey"), support.picture(40, 40, 1)], OnnxClassifier(path)
+    images, model = [Image.new("RGB", (40, 40), "gray"), support.picture(40, 40, 1)], OnnxClassifier(path)
     np.testing.assert_array_equal(model.probabilities(images)[0], model.probabilities(images[:1])[0])
 
 

@@ -1,0 +1,1 @@
+"""The view cache: what a frozen model gives for image × view, computed once."""

@@ -1,0 +1,1 @@
+"""One module per format, each with ``read(config, labels, store)``."""

@@ -1,0 +1,137 @@
+"""Label Studio's JSON export: each annotator's choices for the image of a task."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from data.config import SourceConfig
+from data.labels import LabelSet
+from data.readers import targets
+from data.readers.document import text_of
+from data.readers.json_array import objects
+from data.readers.paths import ImageRoot, parent
+from data.readers.problems import Problems
+from data.readers.record import Record, split_named
+from data.readers.source import file_name, located, opened
+from run.errors import UserError
+
+
+def read(config: SourceConfig, labels: LabelSet | None, store: Path) -> Iterator[Record]:
+    """Every task; one that nobody has annotated is unlabeled.
+
+    Cancelled annotations and predictions do not count, an annotator counts once, with the latest annotation, and one
+    that is also the ground truth counts like any other.
+
+    Raises:
+        UserError: the file cannot be read, two controls could be meant, or tasks are wrong; they are named by their id.
+    """
+    uri = located(config)
+    name = file_name(uri)
+    problems = Problems(uri)
+    tasks = _Tasks(config, labels, ImageRoot(config, parent(uri)))
+    with opened(uri) as path:
+        numbered = ((f"{name}, task {task.get('id', n)}", task) for n, task in enumerate(objects(path, name), start=1))
+        yield from problems.each(numbered, tasks.record)
+    problems.raise_any("no tasks")
+    if labels is not None:
+        tasks.require_choices(name)
+
+
+class _Tasks:
+    """Converts tasks, and remembers which controls gave choices."""
+
+    def __init__(self, config: SourceConfig, labels: LabelSet | None, root: ImageRoot) -> None:
+        self._config = config
+        self._labels = labels
+        self._root = root
+        self._controls: set[str] = set()
+
+    def record(self, numbered: tuple[str, Mapping[str, Any]]) -> Record:
+        where, task = numbered
+        config, labels, data = self._config, self._labels, task.get("data")
+        if not isinstance(data, dict):
+            raise UserError(f"{where}: no data; export the project as JSON, not as JSON-MIN or another format")
+        if config.image_column not in data:
+            raise UserError(f"{where}: data has no {config.image_column} but {', '.join(data) or 'nothing'}")
+        split, target, votes = None, None, None
+        if labels is not None:
+            named = text_of(data, config.split_column)
+            split = split_named(named, where) if named else None
+            choices = self._choices(task, labels, where) if split != "unlabeled" else []
+            if choices:
+                target, votes = targets.of_annotators(choices, labels, where)
+            else:
+                split = "unlabeled"
+        uri = self._root.locate(_image_path(data[config.image_column]), where)
+        group = text_of(data, config.group_column) or None
+        return Record(uri=uri, target=target, votes=votes, split=split, group=group, where=where)
+
+    def require_choices(self, name: str) -> None:
+        """Refuse a file in which no annotation used the control.
+
+        Raises:
+            UserError: there is none; the message names those that there are.
+        """
+        wanted = self._config.from_name
+        if not self._controls or (wanted is not None and wanted not in self._controls):
+            there = f"; from_name {wanted!r} is none of {', '.join(sorted(self._controls))}" if self._controls else ""
+            raise UserError(f"{name}: no annotation has choices{there}")
+
+    def _choices(self, task: Mapping[str, Any], labels: LabelSet, where: str) -> list[list[str]]:
+        """What each annotator chose."""
+        latest: dict[object, tuple[str, list[str]]] = {}
+        for number, annotation in enumerate(_dicts(task.get("annotations"), "annotations", where)):
+            if annotation.get("was_cancelled") or annotation.get("skipped"):
+                continue
+            chosen = self._chosen(annotation, where)
+            if not chosen and labels.kind != "multilabel":
+                continue
+            annotator = _annotator(annotation.get("completed_by"), number)
+            time = str(annotation.get("updated_at") or annotation.get("created_at") or "")
+            if annotator not in latest or time >= latest[annotator][0]:
+                latest[annotator] = (time, chosen)
+        return [chosen for _, chosen in latest.values()]
+
+    def _chosen(self, annotation: Mapping[str, Any], where: str) -> list[str]:
+        chosen: list[str] = []
+        for result in _dicts(annotation.get("result"), "result", where):
+            value = result.get("value")
+            if result.get("type") != "choices" or not isinstance(value, dict):
+                continue
+            self._controls.add(str(result.get("from_name")))
+            if self._config.from_name is None and len(self._controls) > 1:
+                raise UserError(
+                    f"{where}: choices of several controls ({', '.join(sorted(self._controls))}); "
+                    "set from_name to the one that holds the labels"
+                )
+            if self._config.from_name in (None, result.get("from_name")):
+                chosen += [str(choice) for choice in value.get("choices") or []]
+        return list(dict.fromkeys(chosen))
+
+
+def _annotator(completed_by: object, number: int) -> object:
+    """Who annotated; an annotation that does not say is its own annotator."""
+    if isinstance(completed_by, dict):
+        completed_by = completed_by.get("id", completed_by.get("email"))
+    return ("unnamed", number) if completed_by is None else str(completed_by)
+
+
+def _dicts(value: object, key: str, where: str) -> list[dict[str, Any]]:
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise UserError(f"{where}: {key} is no list of objects; export the project as JSON")
+    return value
+
+
+def _image_path(value: object) -> object:
+    """The path in what Label Studio serves: below its local-files root, or below its media folder for uploads."""
+    if not isinstance(value, str):
+        return value
+    parts = urlsplit(value)
+    if parts.path == "/data/local-files/":
+        return "".join(parse_qs(parts.query, keep_blank_values=True).get("d", [""])).lstrip("/")
+    if not parts.scheme and value.startswith("/data/upload/"):
+        return value.removeprefix("/data/")
+    return value

@@ -1,0 +1,1 @@
+"""One Lightning fit: checkpoints, resuming, averaging, processes, tracking."""

@@ -1,0 +1,78 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.config import SourceConfig
+from data.labels import LabelSet
+from data.readers.formats import cvat
+from data.readers.formats.cvat import read
+from data.readers.record import Record
+from run.errors import UserError
+from tests.support import TWO
+
+MANY = LabelSet(("sound", "broken"), "multilabel")
+START = '<?xml version="1.0" encoding="utf-8"?>\n<annotations><version>1.1</version><meta><task/></meta>'
+
+
+def records(folder: Path, body: str | bytes, labels: LabelSet | None = TWO, **settings: Any) -> list[Record]:
+    path = folder / "annotations.xml"
+    path.write_bytes(body if isinstance(body, bytes) else body.encode())
+    return list(read(SourceConfig(format="cvat", path=str(path), **settings), labels, folder))
+
+
+def image(name: str, *tags: str, number: int = 4, more: str = "") -> str:
+    inner = "".join(f'<tag label="{tag}" source="manual"></tag>' for tag in tags)
+    return f'<image id="{number}" name="{name}" width="3" height="3" {more}>{inner}</image>'
+
+
+def test_read__tags_subsets_and_folders(tmp_path: Path) -> None:
+    body = (
+        START
+        + image("a &amp; b.png", "broken", more='subset="Validation"')
+        + image("test/c.png", "sound", "sound", more='subset="default"')
+        + image("other/d.png", "sound").replace("</image>", '<box label="crack" xtl="1"></box></image>')
+        + "</annotations>"
+    )
+    assert [(r.uri, r.target, r.split, r.where) for r in records(tmp_path, body)] == [
+        (str(tmp_path / "a & b.png"), (0.0, 1.0), "val", "annotations.xml, image 4"),
+        (str(tmp_path / "test/c.png"), (1.0, 0.0), "test", "annotations.xml, image 4"),
+        (str(tmp_path / "other/d.png"), (1.0, 0.0), None, "annotations.xml, image 4"),
+    ]
+
+
+def test_read__several_labels_or_none(tmp_path: Path) -> None:
+    body = START + image("a.png", "broken", "sound") + image("b.png") + "</annotations>"
+    assert [r.target for r in records(tmp_path, body, MANY)] == [(1.0, 1.0), (0.0, 0.0)]
+    assert [r.target for r in records(tmp_path, body, None)] == [None, None]
+    with pytest.raises(UserError, match=r"(?s)2 problems:.*image 4: 2 labels .*image 4: 0 labels \(none\)"):
+        records(tmp_path, body)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (START + "</annotations>", "no images"),
+        (START + image("a.png", "brokn") + "</annotations>", "image 4: label 'brokn'.*did you mean 'broken'"),
+        (START + image("", "broken") + "</annotations>", "image 4: no image path"),
+        (START + image("../a.png", "broken") + "</annotations>", "outside the image root"),
+        (START + '<track id="0"></track></annotations>', "CVAT for video"),
+        ("<root></root>", "no CVAT file: it starts with <root>"),
+        (START + image("a.png", "sound"), "annotations.xml is no XML that can be read"),
+        ("", "is no XML"),
+        ("a,b", "is no XML"),
+        ('<!DOCTYPE annotations SYSTEM "file:///etc/passwd"><annotations></annotations>', "declares a document type"),
+        ('<!DOCTYPE a [<!ENTITY x "boom">]><annotations>&x;</annotations>', "declares a document type"),
+        ('<!DOCTYPE a [<!ENTITY x "boom">]><annotations/>'.encode("utf-16"), "declares a document type"),
+        ("<annotations>&x;</annotations>", "is no XML"),
+    ],
+)
+def test_read__wrong_files(tmp_path: Path, body: str | bytes, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        records(tmp_path, body)
+
+
+def test_read__images_may_lie_across_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cvat, "_CHUNK", 10)
+    body = START + "".join(image(f"{n}ö.png", "broken") for n in range(9)) + "</annotations>"
+    assert [r.uri for r in records(tmp_path, body)] == [str(tmp_path / f"{n}ö.png") for n in range(9)]

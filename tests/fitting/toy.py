@@ -1,0 +1,156 @@
+"""A fit small enough to be run many times; ``python -m tests.fitting.toy FOLDER`` runs it in a process of its own.
+
+Started several times, with ranks in the environment, the processes run it together.
+"""
+
+import math
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from data.loaders import EpochSampler, FixedItems, whole_images
+from fitting.config import FitConfig
+from fitting.fit import Batch, FitModule, fit
+from run.config import TrackingConfig, TrainerConfig
+from run.context import RunContext
+from run.errors import UserError
+from run.folder import RunFolder
+from run.ranks import EndedElsewhereError, connect, disconnect, this_rank
+from tests.support import TRAINER, context
+
+ROWS = 24
+
+
+class ToyData(Dataset[dict[str, Any]]):
+    """Points with a label; a view shifts its point."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.points = torch.randn(ROWS, 4, generator=generator)
+        self.seconds = seconds
+
+    def __getitem__(self, item: tuple[int, int]) -> dict[str, Any]:
+        row, view = item
+        time.sleep(self.seconds)
+        point = self.points[row] + 0.1 * view
+        return {"x": point, "y": (self.points[row, 0] > 0).float(), "image_id": f"secret-image-{row:02d}"}
+
+
+class ToyModule(FitModule):
+    """A linear layer, BatchNorm (whose counter is an integer buffer) and another."""
+
+    def __init__(self, config: FitConfig) -> None:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
+        super().__init__(config, [{"params": list(net.parameters())}])
+        self.net = net
+        self.epochs_seen: list[int] = []
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        if self.training:
+            self.epochs_seen.append(self.current_epoch)
+        outputs: Tensor = self.net(batch["x"])[:, 0]
+        loss = nn.functional.binary_cross_entropy_with_logits(outputs, batch["y"])
+        return {"loss": loss, "margin": outputs.abs().mean()}
+
+
+def loaders(seconds: float = 0.0) -> tuple[Iterable[Batch], Iterable[Batch]]:
+    """Batches of up to eight of this process's share of 24 training and 17 validation points.
+
+    Two processes validate on two batches and on one.
+    """
+    train = DataLoader(ToyData(seconds), batch_size=8, sampler=EpochSampler(ROWS, 4, seed=0))
+    val = DataLoader(ToyData(), batch_size=8, sampler=FixedItems(whole_images(ROWS - 7, this_rank())))
+    return train, val
+
+
+def toy_config(**changes: Any) -> FitConfig:
+    settings: dict[str, Any] = {"epochs": 4, "batch_size": 8, "lr": 0.05, **changes}
+    return FitConfig(**settings)
+
+
+def run_toy(
+    folder: Path,
+    config: FitConfig | None = None,
+    *,
+    module: ToyModule | None = None,
+    tracking: TrackingConfig | None = None,
+    run_config: dict[str, Any] | None = None,
+    name: str = "toy",
+    seconds: float = 0.0,
+    callbacks: Any = (),
+) -> tuple[ToyModule, dict[str, float]]:
+    """Fit the toy below ``folder / fit``."""
+    config = config or toy_config()
+    module = module or ToyModule(config)
+    run: RunContext = context(
+        RunFolder(folder),
+        trainer=trainer(),
+        tracking=tracking or TrackingConfig(),
+        config=run_config if run_config is not None else {},
+    )
+    metrics = fit(
+        module,
+        loaders(seconds),
+        name=name,
+        folder=folder / "fit",
+        config=config,
+        precision="32-true",
+        context=run,
+        callbacks=callbacks,
+    )
+    return module, metrics
+
+
+def trainer() -> TrainerConfig:
+    """A device for each process."""
+    return replace(TRAINER, devices=this_rank().world)
+
+
+class BreaksInSecond(ToyModule):
+    """In the second process the loss of the third batch is no number."""
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        values = super().losses(batch)
+        breaks = this_rank().number == 1 and len(self.epochs_seen) == 3
+        return {**values, "loss": values["loss"] * math.nan} if breaks else values
+
+
+class WorsensInSecond(ToyModule):
+    """The second process's share of the validation points gives a larger loss each epoch."""
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        values = super().losses(batch)
+        worse = 10.0 * self.current_epoch if this_rank().number == 1 and not self.training else 0.0
+        return {**values, "loss": values["loss"] + worse}
+
+
+MODULES = {"sound": ToyModule, "breaks": BreaksInSecond, "worsens": WorsensInSecond}
+
+
+def main(folder: Path, seconds: float, name: str) -> int:
+    """Run the toy as one of however many processes; the exit code is pocketeva's."""
+    connect(trainer())
+    config = toy_config(ema_decay=0.5, epochs=6, patience=2)
+    try:
+        run_toy(folder, config, module=MODULES[name](config), seconds=seconds)
+    except KeyboardInterrupt:
+        return 130
+    except UserError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+    except EndedElsewhereError:
+        return 2
+    disconnect()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]))
