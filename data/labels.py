@@ -34,6 +34,11 @@ class LabelSet:
         return cls(tuple(stored["names"]), stored["kind"])
 
     @property
+    def exclusive(self) -> bool:
+        """True where exactly one label applies to each image."""
+        return self.kind != "multilabel"
+
+    @property
     def digest(self) -> str:
         """Names the set: equal digests mean equal names, order and kind."""
         return json_digest(self.to_json())
