@@ -17,3 +17,13 @@ def listed(items: Iterable[object], limit: int = 10) -> str:
     if len(lines) > limit:
         shown.append(f"  … and {len(lines) - limit} more")
     return "\n".join(shown)
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """A count with its noun, and with a verb where one follows.
+
+    Example:
+        >>> plural(1, "image"), plural(1200, "image"), plural(2, "image lies", "images lie")
+        ('1 image', '1,200 images', '2 images lie')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
