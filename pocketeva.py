@@ -151,7 +151,8 @@ class Run:
         """Make what teacher and students will ask of the view cache, as one of however many processes."""
         from distill.cache import build_cache
 
-        build_cache(self._context(), self._manifest(), self.config.teacher, self.config.views)
+        config = self.config
+        build_cache(self._context(), self._manifest(), config.teacher, config.views, config.students)
 
     def check_cache(self, sample: int) -> int:
         """Compare the view cache with the live teacher; the exit code says what came out."""

@@ -3,12 +3,12 @@
 ``python -m benchmarks.views [--views 1 4 16] [--epochs 32] [--data digits] [--seeds 3]``
 Quick: ``--views 1 4 --epochs 2 --seeds 2 --teacher-epochs 1``.
 
-All students are made by ``pocketeva distill`` with the same settings but ``views.count``, so they take as many steps on
-the same images: cached views come round again after so many epochs, fresh ones never do, and the teacher runs on every
-batch of them. More cached views than epochs would be as good as fresh ones. Agreement with the teacher and
-accuracy are over all test images; what is paid for them stands beside: seconds to build the cache, which serves all
-students, and to train one student, and how many images went through the teacher for either. Data, models and intervals
-are those of ``benchmarks.quality``.
+All students are made by ``pocketeva distill`` with the same settings but ``views.count``, or ``students[].live: 1`` for
+fresh views, so they take as many steps on the same images: cached views come round again after so many epochs, fresh
+ones never do, and the teacher runs on every batch of them. More cached views than epochs would be as good as fresh
+ones. Agreement with the teacher and accuracy are over all test images; what is paid for them stands beside: seconds to
+build the cache, which serves all students, and to train one student, and how many images went through the teacher for
+either. Data, models and intervals are those of ``benchmarks.quality``.
 """
 
 import argparse
@@ -77,10 +77,12 @@ def mean_agreement(scores: list[dict[str, float]]) -> float:
 
 def students(task: Task, taught: NDArray[np.intp], count: Count, given: argparse.Namespace) -> list[dict[str, float]]:
     """For each seed, what a student scores and what was paid for it; each count has a cache of its own."""
-    views, config = replace(task.recipe.views, count=count), task.recipe.student
+    live = count == "live"
+    views = replace(task.recipe.views, count=1 if count == "live" else count)
+    config = replace(task.recipe.student, live=float(live))
     shutil.rmtree(task.context.folder.cache, ignore_errors=True)
-    known = task.train if count != "live" else task.manifest.usable("val")
-    cache = timed(lambda: teacher_logits(task.context, known, views, views.cached, task.teacher))
+    known = task.manifest.usable("val") if live else task.train
+    cache = timed(lambda: teacher_logits(task.context, known, views, views.count, task.teacher))
     found: list[dict[str, float]] = []
     for seed in range(given.seeds):
         one = replace(config, name=f"{count}-{seed}", fit=replace(config.fit, epochs=given.epochs))

@@ -236,7 +236,7 @@ class ViewCache:
             raise UserError(
                 f"the cache needs {_gigabytes(needed)} more below {self.folder.parent}, where "
                 f"{_gigabytes(free)} are free: {total_size(shards):,} images × views of {self.bytes_each:,} bytes. "
-                "Make room, lower views.count, or set it to live"
+                "Make room, lower views.count, or set students[].live to 1"
             )
 
     def _bytes(self, shards: Sequence[Shard]) -> int:

@@ -150,14 +150,9 @@ class DataConfig(SourceConfig):
 class ViewsConfig:
     """The views of each training image that the teacher is run over and the student learns from."""
 
-    count: int | Literal["live"] = 8
+    count: int = 8
     """Views per image that the teacher is run over once, the whole image as it is among them; every epoch learns from
-    one of them. ``live``: the teacher runs on a fresh view of every image in every epoch of every student instead, and
-    a teacher in ``head`` mode is trained on whole images."""
-    live: float = 0.0
-    """Share of each student's epochs, the last ones, in which the teacher runs on fresh views."""
-    mixup: float = 0.0
-    """Where the teacher is live, images are blended in pairs, with shares from Beta(mixup, mixup); 0 never blends."""
+    one of them. With 1, a teacher in ``head`` mode is trained on whole images."""
     crop_scale: tuple[float, float] = (0.5, 1.0)
     """Smallest and largest share of the image's area in a crop."""
     crop_ratio: tuple[float, float] = (0.75, 1.333)
@@ -174,22 +169,7 @@ class ViewsConfig:
     """Saturation factors are drawn from 1 ± this."""
 
     def __post_init__(self) -> None:
-        all_live = self.count == "live"
-        require(all_live or self.cached >= 1, "views.count", self.count, "1 or more, or live")
-        require(0 <= self.live <= 1, "views.live", self.live, "between 0 and 1")
-        require(
-            not (all_live and self.live),
-            "views.live",
-            self.live,
-            "0 where views.count is live: every epoch is live then",
-        )
-        require(0 <= self.mixup < math.inf, "views.mixup", self.mixup, "0 or more, and finite")
-        require(
-            self.live_share > 0 or self.mixup == 0,
-            "views.mixup",
-            self.mixup,
-            f"0 where views.count is {self.count} and views.live is 0: what is cached was said of single images",
-        )
+        require(self.count >= 1, "views.count", self.count, "1 or more")
         for key, top in (("crop_scale", 1.0), ("crop_ratio", float("inf"))):
             low_high = getattr(self, key)
             ordered = 0 < low_high[0] <= low_high[1] <= top
@@ -197,20 +177,6 @@ class ViewsConfig:
         for key in ("brightness", "contrast", "saturation"):
             require(0 <= getattr(self, key) < 1, f"views.{key}", getattr(self, key), "at least 0 and below 1")
 
-    @property
-    def cached(self) -> int:
-        """Views per training image that are cached where a cache is asked for; fresh ones are numbered from here on."""
-        return 1 if self.count == "live" else self.count
-
-    @property
-    def live_share(self) -> float:
-        """Share of each student's epochs in which the teacher is live."""
-        return 1.0 if self.count == "live" else self.live
-
-    def live_from(self, epochs: int) -> int:
-        """The first of so many epochs, counted from 0, in which the teacher is live; ``epochs`` if it never is."""
-        return epochs - math.ceil(round(epochs * self.live_share, 6))  # rounded: 0.1 · 30 is a little over 3
-
     def drawing(self) -> dict[str, Json]:
-        """What views are drawn from: the keys that say neither how many there are nor who is taught with them."""
-        return {key: value for key, value in asdict(self).items() if key not in ("count", "live", "mixup")}
+        """The keys that a view is drawn from: all but how many views there are."""
+        return {key: value for key, value in asdict(self).items() if key != "count"}

@@ -1,5 +1,6 @@
 """The view cache by itself: made ahead by many machines, and checked against the live teacher."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -11,6 +12,7 @@ from data.config import ViewsConfig
 from data.manifest import SPLITS, Manifest
 from data.views import ViewSpec
 from data.working import with_copies
+from distill.config import StudentConfig
 from fitting.fit import resolve_precision
 from models import checkpoint
 from models.classifier import Classifier
@@ -22,7 +24,13 @@ from train.config import TeacherConfig
 from train.train import starting_point
 
 
-def build_cache(context: RunContext, manifest: Manifest, config: TeacherConfig, views: ViewsConfig) -> Passes:
+def build_cache(
+    context: RunContext,
+    manifest: Manifest,
+    config: TeacherConfig,
+    views: ViewsConfig,
+    students: Sequence[StudentConfig],
+) -> Passes:
     """Make what ``train`` and ``distill`` will ask of the cache, as one of the processes that were started for it.
 
     Args:
@@ -30,6 +38,7 @@ def build_cache(context: RunContext, manifest: Manifest, config: TeacherConfig, 
         manifest: its images.
         config: the teacher; one that is to be fully fine-tuned has to be trained before its logits can be cached.
         views: what is looked at.
+        students: those that will learn from it.
 
     Returns:
         How many images × views went through the model in all processes.
@@ -43,8 +52,8 @@ def build_cache(context: RunContext, manifest: Manifest, config: TeacherConfig, 
         raise UserError("a fully fine-tuned teacher has nothing to cache before it is trained: run `pocketeva train`")
     for output, classifier in models:
         in_head_mode = config.mode == "head"
-        learned = _learned_from_cache(output, config, views)
-        asked = [(learned, views.cached, context.working_size)] if learned else []
+        learned = _learned_from_cache(output, config, students)
+        asked = [(learned, views.count, context.working_size)] if learned else []
         asked.append((("val",), 1, context.working_size))
         if in_head_mode:
             asked.append((("calibration",), 1, None))
@@ -108,10 +117,11 @@ def check_cache(
     return all(difference.passes for difference in found.values())
 
 
-def _learned_from_cache(output: Output, config: TeacherConfig, views: ViewsConfig) -> tuple[str, ...]:
+def _learned_from_cache(output: Output, config: TeacherConfig, students: Sequence[StudentConfig]) -> tuple[str, ...]:
     """The splits whose views are learned from this output in training, by the teacher's head or by students."""
     by_head = ("train",) if output == "features" else ()
-    students_ask = views.live_share < 1 and (output == "logits" or config.mode == "head")
+    learning = any(student.loss != "labels" and student.live_from > 0 for student in students)
+    students_ask = learning and (output == "logits" or config.mode == "head")
     return ("train", "unlabeled") if students_ask else by_head
 
 

@@ -1,5 +1,6 @@
 """Config section of a student. Nothing here imports torch."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -39,14 +40,25 @@ class StudentConfig:
     """Softens teacher and student alike in the distillation loss."""
     label_weight: float = 0.2
     """Weight of the labels' cross-entropy beside the distillation loss, on labeled images."""
+    live: float = 0.0
+    """Share of the student's epochs, the last ones, in which the teacher runs on fresh views instead of being read from
+    the cache; 1 makes all of them live."""
+    mixup: float = 0.0
+    """In live epochs images are blended in pairs, with shares from Beta(mixup, mixup); 0 never blends."""
     baseline: bool = False
     """Train the same model on the labels alone as well, for as many steps, and say what distillation added."""
     fit: FitConfig = FitConfig(epochs=50, batch_size=128, lr=1e-3, ema_decay=0.999)
     """How it is trained."""
 
+    @property
+    def live_from(self) -> int:
+        """The first epoch, counted from 0, with a live teacher; ``fit.epochs`` if there is none."""
+        live = math.ceil(round(self.fit.epochs * self.live, 6))  # rounded first: 0.1 * 30 is a little over 3
+        return self.fit.epochs - live
+
     def as_baseline(self) -> "StudentConfig":
         """The same student, trained on the labels alone."""
-        return replace(self, name=f"{self.name}-baseline", loss="labels", baseline=False)
+        return replace(self, name=f"{self.name}-baseline", loss="labels", live=0.0, mixup=0.0, baseline=False)
 
     def __post_init__(self) -> None:
         plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name) is not None and self.name != "teacher"
@@ -55,3 +67,9 @@ class StudentConfig:
         require(self.temperature > 0, "students[].temperature", self.temperature, "above 0")
         require(self.label_weight >= 0, "students[].label_weight", self.label_weight, "0 or more")
         require(self.image_size > 0, "students[].image_size", self.image_size, "above 0")
+        require(0 <= self.live <= 1, "students[].live", self.live, "between 0 and 1")
+        taught = self.loss != "labels"
+        require(taught or self.live == 0, "students[].live", self.live, "0 where loss is labels: no teacher is asked")
+        require(0 <= self.mixup < math.inf, "students[].mixup", self.mixup, "0 or more, and finite")
+        unblended = "0 where live is 0: the cache holds answers to single images"
+        require(self.live > 0 or self.mixup == 0, "students[].mixup", self.mixup, unblended)

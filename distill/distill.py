@@ -19,7 +19,6 @@ from data.working import warn_if_enlarged, with_copies
 from distill.config import StudentConfig
 from distill.module import StudentModule
 from distill.teacher import LiveTeacher, live_logits, teacher_logits
-from fitting.config import FitConfig
 from fitting.fit import fit, resolve_precision
 from fitting.publish import publishing
 from models import checkpoint
@@ -80,6 +79,8 @@ def distill(
     student = replace(student, spec=student.spec.squashed())
     _require_smaller(student, teacher, name)
     warn_if_enlarged(context.working_size, student.spec.size, f"student {name}")
+    if config.loss == "labels":
+        config = _for_as_many_steps(config, manifest)
     work = resumable(run.student(name) / "fit", inputs)
     fitting = _Fitting(context, manifest, config, views, teacher, student, costs)
     metrics: dict[str, Json] = {"fit": dict(fitting.fit()), "teacher_passes": fitting.passes.to_json()}
@@ -104,6 +105,12 @@ def distill(
     return checkpoint.load(folder, manifest.labels)
 
 
+def _for_as_many_steps(config: StudentConfig, manifest: Manifest) -> StudentConfig:
+    """The baseline with more epochs where a teacher would label more images, so that both take as many steps."""
+    learned, labeled = len(manifest.usable("train", "unlabeled")), len(manifest.usable("train"))
+    return replace(config, fit=replace(config.fit, epochs=round(config.fit.epochs * learned / labeled)))
+
+
 def _require_smaller(student: Classifier, teacher: Classifier, name: str) -> None:
     ours, theirs = (sum(weight.numel() for weight in one.model.parameters()) for one in (student, teacher))
     if ours > theirs:
@@ -116,12 +123,9 @@ def _require_smaller(student: Classifier, teacher: Classifier, name: str) -> Non
 class _Lessons(NamedTuple):
     """What a student is shown in training, and by whom it is taught."""
 
-    config: FitConfig
     learned: ViewDataset
     sampler: EpochSampler
     held_out: ViewDataset
-    live_from: int
-    """The first epoch with a live teacher."""
     callbacks: Sequence[Callback]
 
 
@@ -143,7 +147,7 @@ class _Fitting:
         """The metrics of the best epoch."""
         context, name = self.context, self.config.name
         lessons = self._on_labels() if self.config.loss == "labels" else self._by_the_teacher()
-        folder, config = context.folder.student(name) / "fit", lessons.config
+        folder, config = context.folder.student(name) / "fit", self.config.fit
         sizes: dict[str, int] = {"batch_size": config.batch_size, "workers": context.trainer.workers}
         learned = train_loader(lessons.learned, lessons.sampler, **sizes)
         held_out = whole_image_loader(lessons.held_out, len(self._part("val")), rank=this_rank(), **sizes)
@@ -160,34 +164,30 @@ class _Fitting:
             callbacks=[*lessons.callbacks, *publishing(context, name, self.student, folder / "best")],
         )
         images = min(len(lessons.sampler), len(learned) * config.batch_size) * this_rank().world
-        live = images * max(0, int(metrics["epochs"]) - lessons.live_from)
+        live = images * max(0, int(metrics["epochs"]) - self.config.live_from)
         self.passes.add(Passes(images_x_views=live, live=live))
         return metrics
 
     def _on_labels(self) -> _Lessons:
-        """Fresh views of the labeled images, for as many steps as with a teacher, which is not asked at all."""
+        """Fresh views of the labeled images; no teacher is asked."""
         images = self._part("train")
-        epochs = round(self.config.fit.epochs * len(self._part("train", "unlabeled")) / len(images))
         learned, held_out = (ViewDataset(part, self._render, self._spec) for part in (images, self._part("val")))
         sampler = EpochSampler(len(images), None, self.context.seed)
-        return _Lessons(replace(self.config.fit, epochs=epochs), learned, sampler, held_out, epochs, [])
+        return _Lessons(learned, sampler, held_out, [])
 
     def _by_the_teacher(self) -> _Lessons:
         """Views of all images: first cached ones, then fresh ones with a live teacher, as far as the config says."""
-        config, views, context = self.config.fit, self.views, self.context
+        config, views, context = self.config, self.views, self.context
         images, held_out = self._part("train", "unlabeled"), self._part("val")
-        live_from = views.live_from(config.epochs)
-        known = self._logits(images, views.cached) if live_from > 0 else None
+        known = self._logits(images, views.count) if config.live_from > 0 else None
         callbacks, teacher_render = [], None
-        if live_from < config.epochs:
+        if config.live_from < config.fit.epochs:
             teacher_render = self.teacher.spec.render
-            callbacks = [LiveTeacher(live_logits(context, self.teacher), views.mixup, context.seed)]
+            callbacks = [LiveTeacher(live_logits(context, self.teacher), config.mixup, context.seed)]
         return _Lessons(
-            config,
             ViewDataset(images, self._render, self._spec, known, teacher_render),
-            EpochSampler(len(images), views.cached, context.seed, fresh_from=live_from),
+            EpochSampler(len(images), views.count, context.seed, fresh_from=config.live_from),
             ViewDataset(held_out, self._render, self._spec, self._logits(held_out, 1)),
-            live_from,
             callbacks,
         )
 

@@ -65,7 +65,7 @@ class LiveTeacher(Callback):
 
     Args:
         forward: uint8 or float images [B, 3, T, T] of 0 to 255 to logits [B, C].
-        mixup: ``views.mixup``; 0 blends nothing.
+        mixup: ``students[].mixup``; 0 blends nothing.
         seed: of the blends.
     """
 

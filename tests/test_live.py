@@ -13,27 +13,30 @@ from tests import finished
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("views", "live"), [({"count": "live"}, 120), ({"count": 2, "live": 0.5, "mixup": 0.2}, 60)], ids=["live", "mixed"]
+    ("count", "student", "live"),
+    [(1, {"live": 1.0}, 120), (2, {"live": 0.5, "mixup": 0.2}, 60)],
+    ids=["live", "mixed"],
 )
 def test_run__passes_with_a_live_teacher(
     finished_root: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    views: dict[str, Any],
+    count: int,
+    student: dict[str, Any],
     live: int,
 ) -> None:
     root = finished.copied(finished_root, tmp_path / "work")
     monkeypatch.chdir(root)
     config = yaml.safe_load((root / "config.yaml").read_text())
-    config["views"] = views
-    config["students"][0]["baseline"] = True
+    config["views"] = {"count": count}
+    config["students"][0] |= {**student, "baseline": True}
     config["students"][0]["fit"]["epochs"] = 2
     finished.write_config(root, config)
     assert pocketeva.main(["run", "config.yaml"]) == 0
     said = capsys.readouterr()
     assert "trained on labels alone: " in said.out
-    assert ("train: done already" in said.err) == (views["count"] == 2), "its head has learned from the same views"
+    assert ("train: done already" in said.err) == (count == 2), "its head has learned from the same views"
 
     students = root / "outputs" / config["name"] / "students"
     counts = {

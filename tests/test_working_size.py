@@ -67,7 +67,9 @@ def test_stages__learn_from_copies_and_calibrate_on_originals(
     for copies, originals in (by_teacher, by_student):
         assert originals == calibrated
         assert held_out < copies <= learned, "a last batch that is not full is left out"
-    assert build_cache(run, manifest, teacher_config, VIEWS).images_x_views == 0, "the stages asked for all of it"
+    assert build_cache(run, manifest, teacher_config, VIEWS, [STUDENT]).images_x_views == 0, (
+        "the stages asked for all of it"
+    )
     assert check_cache(run, manifest, teacher_config, VIEWS, 8)
     assert len(list(run.folder.cache.iterdir())) == (2 if mode == "head" else 1), "no cache mixes the two"
     stored = {path.stem for path in (run.folder.data / "working").rglob("*.jpg")}

@@ -92,7 +92,7 @@ def _inputs(
     context: RunContext, manifest: Manifest, config: TeacherConfig, views: ViewsConfig, costs: Costs | None
 ) -> dict[str, Json]:
     """What the teacher depends on; the number of views matters only to a head trained on them."""
-    relevant = views.drawing() if config.mode == "full" else {**views.drawing(), "count": views.cached}
+    relevant = views.drawing() if config.mode == "full" else {**views.drawing(), "count": views.count}
     return {
         "images": manifest.digest("train", "val", "calibration"),
         "teacher": asdict(config),
@@ -155,11 +155,11 @@ class _Fitting:
         """Train the last layer on the frozen backbone's cached features of the views."""
         config = self.config.head
         parts = self.learned("train"), self.learned("val")
-        counts, spec = (self.views.cached, 1), self.working_views
+        counts, spec = (self.views.count, 1), self.working_views
         datasets = [
             FeatureDataset(part, self._features(part, count, spec)) for part, count in zip(parts, counts, strict=True)
         ]
-        sampler = EpochSampler(len(parts[0]), self.views.cached, self.context.seed)
+        sampler = EpochSampler(len(parts[0]), self.views.count, self.context.seed)
         loaders = (
             feature_loader(datasets[0], sampler, config.batch_size),
             feature_loader(datasets[1], FixedItems(whole_images(len(parts[1]), this_rank())), config.batch_size),

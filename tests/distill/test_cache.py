@@ -83,20 +83,20 @@ def test_distill__a_head_mode_run_is_one_pass_over_the_views(run: RunContext, ma
     learned, unlabeled = (len(manifest.usable(split)) for split in ("train", "unlabeled"))
     held_out = len(manifest.usable("val", "calibration"))
     teacher = train(run, manifest, HEAD, VIEWS)
-    assert passes(run.folder.teacher) == {"images_x_views": learned * VIEWS.cached + held_out, "cached": 0, "live": 0}
+    assert passes(run.folder.teacher) == {"images_x_views": learned * VIEWS.count + held_out, "cached": 0, "live": 0}
     for name in ("phone", "browser"):
         distill(run, manifest, replace(STUDENT, name=name), VIEWS, teacher)
-    asked = (learned + unlabeled) * VIEWS.cached + len(manifest.usable("val"))
-    extra = unlabeled * VIEWS.cached
+    asked = (learned + unlabeled) * VIEWS.count + len(manifest.usable("val"))
+    extra = unlabeled * VIEWS.count
     assert passes(run.folder.student("phone")) == {"images_x_views": extra, "cached": asked - extra, "live": 0}
     assert passes(run.folder.student("browser")) == {"images_x_views": 0, "cached": asked, "live": 0}
-    assert seen.count == (learned + unlabeled) * VIEWS.cached + held_out, "every view once, whatever asked for it"
+    assert seen.count == (learned + unlabeled) * VIEWS.count + held_out, "every view once, whatever asked for it"
 
     corrected = relabeled(manifest)
     corrected.write(run.folder.manifest)
     again = train(run, corrected, HEAD, VIEWS)
     assert again.weights_digest() != teacher.weights_digest()
-    assert passes(run.folder.teacher) == {"images_x_views": 0, "cached": learned * VIEWS.cached + held_out, "live": 0}
+    assert passes(run.folder.teacher) == {"images_x_views": 0, "cached": learned * VIEWS.count + held_out, "live": 0}
     distill(run, corrected, STUDENT, VIEWS, again)
     assert passes(run.folder.student("phone")) == {"images_x_views": 0, "cached": asked, "live": 0}
 
@@ -106,7 +106,7 @@ def test_distill__a_fully_tuned_teacher_makes_one_pass_for_all_students(run: Run
     assert passes(run.folder.teacher) == {"images_x_views": len(manifest.usable("calibration")), "cached": 0, "live": 0}
     for name in ("phone", "browser"):
         distill(run, manifest, replace(STUDENT, name=name), VIEWS, teacher)
-    asked = len(manifest.usable("train")) * VIEWS.cached + len(manifest.usable("val"))
+    asked = len(manifest.usable("train")) * VIEWS.count + len(manifest.usable("val"))
     assert passes(run.folder.student("phone")) == {"images_x_views": asked, "cached": 0, "live": 0}
     assert passes(run.folder.student("browser")) == {"images_x_views": 0, "cached": asked, "live": 0}
 
@@ -116,13 +116,13 @@ def test_build_cache__makes_all_that_a_run_asks_for(run: RunContext, manifest: M
     config = replace(TEACHER, mode=mode)
     if mode == "full":
         with pytest.raises(UserError, match="nothing to cache before it is trained"):
-            build_cache(run, manifest, config, VIEWS)
+            build_cache(run, manifest, config, VIEWS, [STUDENT])
     else:
-        assert build_cache(run, manifest, config, VIEWS).images_x_views > 0
+        assert build_cache(run, manifest, config, VIEWS, [STUDENT]).images_x_views > 0
     teacher = train(run, manifest, config, VIEWS)
     whole_images = len(manifest.usable("calibration")) if mode != "head" else 0
     assert passes(run.folder.teacher)["images_x_views"] == whole_images
-    assert (build_cache(run, manifest, config, VIEWS).images_x_views == 0) == (mode == "head")
+    assert (build_cache(run, manifest, config, VIEWS, [STUDENT]).images_x_views == 0) == (mode == "head")
     before = files_below(run.folder.cache)
     distill(run, manifest, STUDENT, VIEWS, teacher)
     assert passes(run.folder.student("phone"))["images_x_views"] == 0

@@ -16,6 +16,7 @@ from data.labels import LabelSet
 from data.manifest import Manifest
 from distill import teacher as teacher_module
 from distill.cache import build_cache
+from distill.config import StudentConfig
 from distill.distill import distill
 from distill.module import StudentModule
 from distill.teacher import LiveTeacher
@@ -30,9 +31,9 @@ from tests.support import FOUR, TRAINER, context, copied, tiny
 from train.train import train
 
 Prepared = tuple[RunFolder, Manifest]
-CACHED = ViewsConfig(count=2)
-MIXED = replace(CACHED, live=0.5, mixup=0.3)
-LIVE = ViewsConfig(count="live")
+ONE, TWO = ViewsConfig(count=1), ViewsConfig(count=2)
+MIXED = replace(STUDENT, live=0.5, mixup=0.3)
+LIVE = replace(STUDENT, live=1.0)
 BATCH = STUDENT.fit.batch_size
 
 
@@ -80,7 +81,7 @@ def test_distill__live_asks_the_teacher_in_every_step_and_caches_validation_alon
     taught: RunContext, elpv_run: Prepared, seen: Counter[int]
 ) -> None:
     manifest = elpv_run[1]
-    student = distill(taught, manifest, STUDENT, LIVE, teacher_of(taught))
+    student = distill(taught, manifest, LIVE, ONE, teacher_of(taught))
     live, held_out = 2 * learned_per_epoch(manifest), len(manifest.usable("val"))
     assert seen == {40: live}, "its own size, and every training image once an epoch"
     expected = {"images_x_views": live + held_out, "cached": 0, "live": live}
@@ -90,9 +91,9 @@ def test_distill__live_asks_the_teacher_in_every_step_and_caches_validation_alon
     assert checkpoint.load(taught.folder.student("phone") / "model", FOUR).weights_digest() == student.weights_digest()
 
     before = times(taught.folder.root)
-    distill(taught, manifest, STUDENT, LIVE, teacher_of(taught))
+    distill(taught, manifest, LIVE, ONE, teacher_of(taught))
     assert times(taught.folder.root) == before, "a second call does nothing"
-    distill(taught, manifest, replace(STUDENT, name="browser"), LIVE, teacher_of(taught))
+    distill(taught, manifest, replace(LIVE, name="browser"), ONE, teacher_of(taught))
     assert passes(taught.folder.student("browser")) == {"images_x_views": live, "cached": held_out, "live": live}
 
 
@@ -107,8 +108,8 @@ def test_distill__mixed_begins_with_the_cache_and_ends_live(
         answer(self, batch, epoch, number)
 
     monkeypatch.setattr(LiveTeacher, "answer", noted)
-    config = replace(STUDENT, fit=replace(STUDENT.fit, epochs=4))
-    distill(taught, elpv_run[1], config, replace(MIXED, live=0.25), teacher_of(taught))
+    config = replace(MIXED, live=0.25, fit=replace(STUDENT.fit, epochs=4))
+    distill(taught, elpv_run[1], config, TWO, teacher_of(taught))
     assert set(answered) == {(0, False), (1, False), (2, False), (3, True)}
     live = learned_per_epoch(elpv_run[1])
     assert seen == {40: live}
@@ -120,27 +121,28 @@ def test_distill__resumes_in_the_live_part_to_the_same_student(
     taught: RunContext, elpv_run: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest, teacher = elpv_run[1], teacher_of(taught)
-    config, views = replace(STUDENT, fit=replace(STUDENT.fit, epochs=3)), replace(MIXED, live=0.6)
+    cached = replace(STUDENT, name="other", fit=replace(STUDENT.fit, epochs=3))
+    config = replace(MIXED, live=0.6, fit=cached.fit)
     cut = context(copied(taught.folder, tmp_path / "cut"))
-    expected = distill(taught, manifest, config, views, teacher)
+    expected = distill(taught, manifest, config, TWO, teacher)
     checkpoints = {}
 
     def interrupt(module: StudentModule) -> None:
         if module.current_epoch == 2:
             raise KeyboardInterrupt
 
-    for name, looked_at in (("phone", views), ("other", CACHED)):
+    for one in (config, cached):
         with monkeypatch.context() as patch:
             patch.setattr(StudentModule, "on_train_epoch_start", interrupt)
             with pytest.raises(KeyboardInterrupt):
-                distill(cut, manifest, replace(config, name=name), looked_at, teacher)
-        path = cut.folder.student(name) / "fit" / "last.ckpt"
-        checkpoints[name] = torch.load(path, weights_only=True)
+                distill(cut, manifest, one, TWO, teacher)
+        path = cut.folder.student(one.name) / "fit" / "last.ckpt"
+        checkpoints[one.name] = torch.load(path, weights_only=True)
     assert shapes(checkpoints["phone"]) == shapes(checkpoints["other"]), "nothing of the teacher is kept"
     assert set(checkpoints["phone"]["state_dict"]) == {f"model.{name}" for name in expected.model.state_dict()}
 
     torch.manual_seed(99)
-    assert distill(cut, manifest, config, views, teacher).weights_digest() == expected.weights_digest()
+    assert distill(cut, manifest, config, TWO, teacher).weights_digest() == expected.weights_digest()
     assert passes(cut.folder.student("phone"))["live"] == 2 * learned_per_epoch(manifest)
 
 
@@ -153,16 +155,15 @@ def shapes(value: Any) -> Counter[tuple[int, ...]]:
 
 
 def test_distill__workers_change_nothing(elpv_run: Prepared, tmp_path: Path) -> None:
-    views = replace(MIXED, live=1.0)
-    config = replace(STUDENT, fit=replace(STUDENT.fit, epochs=1))
+    config = replace(MIXED, live=1.0, fit=replace(STUDENT.fit, epochs=1))
     digests = set()
     for workers in (0, 2):
         run = with_teacher(elpv_run[0], tmp_path / str(workers), "full")
         run = replace(run, trainer=replace(TRAINER, num_workers=workers))
-        digests.add(distill(run, elpv_run[1], config, views, teacher_of(run)).weights_digest())
+        digests.add(distill(run, elpv_run[1], config, TWO, teacher_of(run)).weights_digest())
     assert len(digests) == 1
     run = with_teacher(elpv_run[0], tmp_path / "unblended", "full")
-    plain = distill(run, elpv_run[1], config, replace(views, mixup=0.0), teacher_of(run))
+    plain = distill(run, elpv_run[1], replace(config, mixup=0.0), TWO, teacher_of(run))
     assert plain.weights_digest() not in digests
 
 
@@ -170,21 +171,23 @@ def test_distill__a_baseline_pays_for_no_teacher(
     elpv_run: Prepared, tmp_path: Path, seen: Counter[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, manifest = with_teacher(elpv_run[0], tmp_path / "run", "full"), elpv_run[1]
-    teacher, config = teacher_of(run), STUDENT.as_baseline()
+    teacher, config = teacher_of(run), MIXED.as_baseline()
 
     def refuse(*_: Any) -> None:
         pytest.fail("the teacher is asked")
 
     monkeypatch.setattr(teacher.model, "forward", refuse)
-    student = distill(run, manifest, config, replace(LIVE, mixup=0.3), teacher)
+    student = distill(run, manifest, config, ONE, teacher)
     nothing = {"images_x_views": 0, "cached": 0, "live": 0}
     assert (passes(run.folder.student(config.name)), seen) == (nothing, {})
     assert not run.folder.cache.exists()
     before = times(run.folder.root)
-    for views in (LIVE, MIXED, CACHED, replace(CACHED, count=7)):
+    for views in (TWO, replace(TWO, count=7)):
         assert distill(run, manifest, config, views, teacher).weights_digest() == student.weights_digest()
+    for one in (LIVE, STUDENT, replace(MIXED, live=0.1)):
+        assert distill(run, manifest, one.as_baseline(), ONE, teacher).weights_digest() == student.weights_digest()
     assert times(run.folder.root) == before, "how a teacher would be asked changes nothing"
-    assert distill(run, manifest, config, replace(LIVE, brightness=0.0), teacher).weights_digest() != (
+    assert distill(run, manifest, config, replace(ONE, brightness=0.0), teacher).weights_digest() != (
         student.weights_digest()
     )
 
@@ -195,7 +198,7 @@ def test_distill__unlabeled_images_sets_of_labels_and_copies(
     labels = LabelSet(FOUR.names, "multilabel")
     run = replace(with_teacher(elpv_run[0], tmp_path / "run", "full", labels), working_size=36)
     manifest = with_unlabeled(Manifest(labels, elpv_run[1].table), 10)
-    student = distill(run, manifest, STUDENT, replace(LIVE, mixup=0.3), teacher_of(run, labels))
+    student = distill(run, manifest, replace(LIVE, mixup=0.3), ONE, teacher_of(run, labels))
     assert student.labels.kind == "multilabel"
     assert seen == {40: 2 * learned_per_epoch(manifest)}
     copies = {path.stem for path in (run.folder.data / "working").rglob("*.jpg")}
@@ -205,47 +208,48 @@ def test_distill__unlabeled_images_sets_of_labels_and_copies(
 @pytest.mark.parametrize(
     ("before", "after", "again"),
     [
-        (CACHED, LIVE, True),
-        (CACHED, MIXED, True),
+        (STUDENT, LIVE, True),
+        (STUDENT, MIXED, True),
         (MIXED, replace(MIXED, mixup=0.0), True),
         (MIXED, replace(MIXED, live=1.0), True),
         (MIXED, replace(MIXED), False),
     ],
 )
 def test_distill__is_done_again_for_other_lessons(
-    elpv_run: Prepared, tmp_path: Path, before: ViewsConfig, after: ViewsConfig, again: bool
+    elpv_run: Prepared, tmp_path: Path, before: StudentConfig, after: StudentConfig, again: bool
 ) -> None:
     run = with_teacher(elpv_run[0], tmp_path / "run", "full")
     written = []
-    for views in (before, after):
-        distill(run, elpv_run[1], STUDENT, views, teacher_of(run))
+    for config in (before, after):
+        distill(run, elpv_run[1], config, TWO, teacher_of(run))
         written.append((run.folder.student("phone") / "metrics.json").stat().st_mtime_ns)
     assert (written[0] != written[1]) == again
 
 
 @pytest.mark.parametrize("mode", ["head", "full"])
-def test_train__depends_on_cached_views_alone(elpv_run: Prepared, tmp_path: Path, mode: Any) -> None:
+def test_train__depends_on_the_number_of_views_where_a_head_is_trained(
+    elpv_run: Prepared, tmp_path: Path, mode: Any
+) -> None:
     run, config = context(copied(elpv_run[0], tmp_path / "run")), replace(TEACHER, mode=mode)
-    teacher = train(run, elpv_run[1], config, LIVE)
+    teacher = train(run, elpv_run[1], config, ONE)
     before = times(run.folder.root)
-    for views in (replace(LIVE, mixup=0.3), replace(LIVE, count=1), replace(LIVE, count=1, live=0.5)):
-        assert train(run, elpv_run[1], config, views).weights_digest() == teacher.weights_digest()
+    assert train(run, elpv_run[1], config, replace(ONE)).weights_digest() == teacher.weights_digest()
     assert times(run.folder.root) == before
-    more = train(run, elpv_run[1], config, CACHED)
+    more = train(run, elpv_run[1], config, TWO)
     assert (more.weights_digest() == teacher.weights_digest()) == (mode == "full")
 
 
 @pytest.mark.parametrize("mode", ["head", "full"])
-@pytest.mark.parametrize("views", [LIVE, MIXED], ids=["live", "mixed"])
+@pytest.mark.parametrize(("student", "views"), [(LIVE, ONE), (MIXED, TWO)], ids=["live", "mixed"])
 def test_build_cache__makes_what_is_left_to_cache(
-    elpv_run: Prepared, tmp_path: Path, views: ViewsConfig, mode: Any
+    elpv_run: Prepared, tmp_path: Path, student: StudentConfig, views: ViewsConfig, mode: Any
 ) -> None:
     run, config = context(copied(elpv_run[0], tmp_path / "run")), replace(TEACHER, mode=mode)
     teacher = train(run, elpv_run[1], config, views)
     learned, held_out = (len(elpv_run[1].usable(split)) for split in ("train", "val"))
-    made = build_cache(run, elpv_run[1], config, views)
-    expected = 0 if mode == "head" else held_out if views is LIVE else 2 * learned + held_out
+    made = build_cache(run, elpv_run[1], config, views, [student])
+    expected = 0 if mode == "head" else held_out if student is LIVE else 2 * learned + held_out
     assert made.images_x_views == expected
-    distill(run, elpv_run[1], STUDENT, views, teacher)
+    distill(run, elpv_run[1], student, views, teacher)
     found = passes(run.folder.student("phone"))
     assert found["images_x_views"] == found["live"] > 0

@@ -1,0 +1,47 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import pocketeva
+from distill.config import StudentConfig
+from run.errors import UserError
+from tests import finished
+
+STUDENT = StudentConfig(name="phone")
+
+
+@pytest.mark.parametrize(
+    ("live", "epochs", "first"),
+    [(0.0, 10, 10), (1.0, 10, 0), (0.25, 8, 6), (0.25, 10, 7), (0.1, 30, 27), (0.1, 2, 1)],
+)
+def test_live_from__is_the_first_live_epoch(live: float, epochs: int, first: int) -> None:
+    assert replace(STUDENT, live=live, fit=replace(STUDENT.fit, epochs=epochs)).live_from == first
+
+
+def test_as_baseline__asks_no_teacher() -> None:
+    baseline = replace(STUDENT, live=0.5, mixup=0.2, baseline=True).as_baseline()
+    assert baseline == replace(STUDENT, name="phone-baseline", loss="labels")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["--students.mixup=0.2"], "students[0].mixup is 0.2; it must be 0 where live is 0"),
+        (
+            ["--students.live=0.5", "--students.loss=labels"],
+            "students[0].live is 0.5; it must be 0 where loss is labels",
+        ),
+    ],
+)
+def test_students__contradictions_name_their_key(tmp_path: Path, overrides: list[str], message: str) -> None:
+    path = finished.write_config(tmp_path, finished.settings())
+    with pytest.raises(UserError) as error:
+        pocketeva.read_config(path, overrides)
+    assert message in str(error.value)
+
+
+def test_students__live_and_mixup_are_read(tmp_path: Path) -> None:
+    path = finished.write_config(tmp_path, finished.settings())
+    (student,) = pocketeva.read_config(path, ["--students.live=0.25", "--students.mixup=0.2"]).students
+    assert (student.live, student.mixup) == (0.25, 0.2)
