@@ -22,8 +22,10 @@ import numpy as np
 
 from benchmarks.random_models import export_both, machine, photographs, pixels_of, random_classifier
 from data.decode import decode
-from export.int8.race import Runner, once, session, take_turns
-from export.rgb import RgbClassifier, write_rgb
+from export.rgb import write_rgb
+from export.runtime import RgbClassifier
+from export.session import one_inference, open_session
+from export.timing import Call, take_turns
 
 STUDENT = ("mobilenetv4_conv_small", 224)
 TEACHER = ("eva02_base_patch14_448", 448)
@@ -33,7 +35,7 @@ PAUSE = 0.02
 ROUNDS, SLOW_ROUNDS, SECONDS = 100, 10, 60.0
 """Turns of a student and of a teacher, and how long they may take together."""
 
-Runners = dict[str, Runner]
+Runners = dict[str, Call]
 KEYS = ("median", "p95")
 Figures = dict[str, dict[str, float]]
 """``median`` and ``p95`` in milliseconds, by name."""
@@ -49,13 +51,13 @@ def ours(name: str, size: int, folder: Path, threads: int, picture: bytes) -> Ru
         for path in paths.values():
             write_rgb(path, path.with_name(f"rgb-{path.name}"))
     image = pixels_of(classifier, images[:1])
-    runners: Runners = {f"{name} {kind} model": once(path, image, threads) for kind, path in paths.items()}
+    runners: Runners = {f"{name} {kind} model": one_inference(path, image, threads) for kind, path in paths.items()}
     for kind, path in paths.items():
         runners[f"{name} {kind} bytes"] = _whole(path.with_name(f"rgb-{path.name}"), threads, picture)
     return runners
 
 
-def _whole(path: Path, threads: int, picture: bytes) -> Runner:
+def _whole(path: Path, threads: int, picture: bytes) -> Call:
     model = RgbClassifier(path, threads)
     return lambda: model.probabilities([decode(picture)])
 
@@ -79,15 +81,15 @@ def nudenet(threads: int, picture: bytes) -> Runners:
         return {}
     import_module("cv2").setNumThreads(threads)
     detector = import_module("nudenet").NudeDetector()
-    detector.onnx_session = session(_packaged("nudenet", "320n.onnx"), threads)  # its own takes every core
+    detector.onnx_session = open_session(_packaged("nudenet", "320n.onnx"), threads)  # its own takes every core
     return {
         "nudenet model": _model("nudenet", "320n.onnx", (1, 3, 320, 320), threads),
         "nudenet bytes": lambda: detector.detect(picture),
     }
 
 
-def _model(package: str, name: str, shape: tuple[int, ...], threads: int) -> Runner:
-    model = session(_packaged(package, name), threads)
+def _model(package: str, name: str, shape: tuple[int, ...], threads: int) -> Call:
+    model = open_session(_packaged(package, name), threads)
     image = {model.get_inputs()[0].name: np.random.default_rng(0).uniform(size=shape).astype(np.float32)}
     return lambda: model.run(None, image)
 

@@ -28,8 +28,8 @@ from PIL import Image
 
 from benchmarks.random_models import machine, pixels_of, untrained
 from export.onnx_file import write_onnx
-from export.rgb import RgbClassifier, resizing, write_rgb
-from export.runtime import OnnxClassifier
+from export.rgb import resizing, write_rgb
+from export.runtime import OnnxClassifier, RgbClassifier
 from models.classifier import Classifier
 from models.outputs import probabilities
 from models.spec import InputSpec, ResizeMode

@@ -63,7 +63,8 @@ def memory(path: Path, size: int) -> tuple[float, float]:
 def measure(name: str, size: int, rounds: int) -> dict[str, Any]:
     """All figures of one student."""
     from benchmarks.random_models import export_both, photographs, pixels_of, random_classifier
-    from export.int8.race import once, race
+    from export.session import one_inference
+    from export.timing import race
 
     images = photographs(16)
     with tempfile.TemporaryDirectory() as folder:
@@ -72,7 +73,7 @@ def measure(name: str, size: int, rounds: int) -> dict[str, Any]:
         if result.winner is None:
             raise RuntimeError(f"{name}: {result.rows}")
         image = pixels_of(classifier, images[:1])
-        ms, quantized_ms = race([once(path, image) for path in (full, quantized)], rounds)
+        ms, quantized_ms = race([one_inference(path, image) for path in (full, quantized)], rounds)
         (whole, own), (quantized_whole, quantized_own) = (memory(path, size) for path in (full, quantized))
         return {
             "name": name,

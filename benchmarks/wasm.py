@@ -81,7 +81,8 @@ def run(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
 def measure(folder: Path, rounds: int) -> dict[str, Any]:
     """``largest`` difference of a probability from Python's on photographs, and milliseconds of each file."""
     from benchmarks.random_models import export_both, photographs, pixels_of, random_classifier
-    from export.rgb import RgbClassifier, write_rgb
+    from export.rgb import write_rgb
+    from export.runtime import RgbClassifier
 
     install(folder)
     images = photographs(16)

@@ -15,17 +15,10 @@ from export.formats.write import write_formats
 from export.fp16 import write_fp16
 from export.golden.golden import write_golden
 from export.int8.quantize import quantize
+from export.javascript import model_config, preprocessor_config
 from export.onnx_file import write_onnx
 from export.parity import BATCHES, ROUNDS, check_parity, check_rgb
-from export.release import (
-    FP16_FILE,
-    INT8_FILE,
-    ONNX_FILE,
-    RGB_FILE,
-    javascript_config,
-    onnx_folder,
-    preprocessor_config,
-)
+from export.release import FP16, FP32, INT8, RGB, Release, baseline_file
 from export.reparameterize import fuse
 from export.rgb import write_rgb
 from models import checkpoint
@@ -34,7 +27,7 @@ from models.temperature import fit_temperature
 from run.console import log
 from run.context import RunContext
 from run.errors import UserError
-from run.files import Json, atomic_path, file_digest, remove, write_json
+from run.files import Json, atomic_path, file_digest, write_json
 
 
 def export(
@@ -56,11 +49,7 @@ def export(
     Raises:
         UserError: a model cannot be exported, or its file does not give what PyTorch gives.
     """
-    release = context.folder.release
-    keep = {*models, *map(onnx_folder, models)}
-    for path in release.iterdir() if release.is_dir() else ():
-        if path.name not in keep:
-            remove(path)
+    Release(context.folder.release).keep_only(models)
     for name, classifier in models.items():
         source = context.folder.teacher if name == "teacher" else context.folder.student(name)
         _export_one(context, manifest, config, name, classifier, source / "model", license_id)
@@ -75,7 +64,7 @@ def export_baseline(
         UserError: the model cannot be exported, or its file does not give what PyTorch gives.
     """
     folder = context.folder.student(name)
-    path = folder / "model.onnx"
+    path = baseline_file(context.folder, name).path
     inputs: dict[str, Json] = {
         "weights": file_digest(folder / "model" / "model.safetensors"),
         "images": manifest.digest("calibration"),
@@ -115,12 +104,12 @@ def _export_one(
     if not len(part):
         raise UserError("the calibration split has no images: files are checked on it; raise data.splits.calibration")
     log.print(f"exporting {name}")
-    plain, with_onnx = run.release / name, run.release / onnx_folder(name)
-    with atomic_path(with_onnx) as partial:
+    released = Release(run.release).model(name)
+    with atomic_path(released.onnx) as partial:
         _write_onnx_folder(partial, classifier, part, config, checkpoint.facts_of(source)["temperature"], license_id)
-    with atomic_path(plain) as partial:
+    with atomic_path(released.checkpoint) as partial:
         shutil.copytree(source, partial)
-    written = [path for folder in (plain, with_onnx) for path in folder.rglob("*") if path.is_file()]
+    written = [path for folder in (released.checkpoint, released.onnx) for path in folder.rglob("*") if path.is_file()]
     run.mark_done(f"export-{name}", inputs, written)
 
 
@@ -128,29 +117,29 @@ def _write_onnx_folder(
     folder: Path, classifier: Classifier, part: Manifest, config: ExportConfig, temperature: float, license_id: str
 ) -> None:
     classifier = fuse(classifier)
-    model = folder / ONNX_FILE
+    model, int8, rgb = (folder / kind.path for kind in (FP32, INT8, RGB))
     images = [load(uri) for uri in part.column("uri")[: BATCHES[-1] * ROUNDS]]
     write_onnx(classifier, model, opset=config.opset, facts={"temperature": temperature, "license": license_id})
-    facts: dict[str, Json] = {ONNX_FILE.as_posix(): check_parity(classifier, model, images, config.parity)}
+    facts: dict[str, Json] = {FP32.path.as_posix(): check_parity(classifier, model, images, config.parity)}
     count = min(len(part), 2 * config.int8.images)
     pixels = np.stack(
         [classifier.spec.normalize(classifier.spec.render(load(uri))) for uri in part.column("uri")[:count]]
     )
     if config.fp16:
-        facts[FP16_FILE.as_posix()] = _try_fp16(model, folder / FP16_FILE, pixels)
+        facts[FP16.path.as_posix()] = _try_fp16(model, folder / FP16.path, pixels)
     if config.int8.mode != "none" and count >= 2:
         targets, labeled = part.targets()[:count], part.labeled()[:count]
-        tried = quantize(model, folder / INT8_FILE, pixels, targets, labeled, config.int8, fit_temperature)
+        tried = quantize(model, int8, pixels, targets, labeled, config.int8, fit_temperature)
         log.print(f"  {tried.reason}")
         write_json(folder / "int8.json", tried.to_json())
-    write_rgb(model, folder / RGB_FILE)
-    facts[RGB_FILE.as_posix()] = check_rgb(model, folder / RGB_FILE, images, config.parity)
-    if (folder / INT8_FILE).is_file():  # the same preprocessing, now proven, before the smaller body
-        write_rgb(folder / INT8_FILE, folder / RGB_FILE)
-    write_golden(folder / "golden", folder / RGB_FILE, model)
+    write_rgb(model, rgb)
+    facts[RGB.path.as_posix()] = check_rgb(model, rgb, images, config.parity)
+    if int8.is_file():  # the same preprocessing, now proven, before the smaller body
+        write_rgb(int8, rgb)
+    write_golden(folder / "golden", rgb, model)
     write_formats(folder, classifier, config.formats, config.parity, temperature)
     write_json(folder / "parity.json", facts)
-    write_json(folder / "config.json", javascript_config(classifier.architecture, classifier.labels))
+    write_json(folder / "config.json", model_config(classifier.architecture, classifier.labels))
     write_json(folder / "preprocessor_config.json", preprocessor_config(classifier.spec))
     write_json(folder / "labels.json", classifier.labels.to_json())
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from export.int8.judge import divergence_facts, run
-from export.int8.race import session
+from export.int8.judge import divergence_facts
 from export.onnx_graph import labels_of, seal
+from export.session import open_session, run_one_by_one
 from run.errors import UserError
 from run.files import Json, atomic_path, file_digest
 
@@ -53,7 +52,7 @@ def write_fp16(source: Path, path: Path, pixels: NDArray[np.float32]) -> dict[st
         half = convert_float_to_float16(onnx.load(source), keep_io_types=True)
     with atomic_path(path) as partial:
         partial.write_bytes(seal(half, model, {"quantization": {"method": "fp16"}}))
-        ours, theirs = run(session(partial), pixels), run(session(source), pixels)
+        ours, theirs = (run_one_by_one(open_session(file), pixels) for file in (partial, source))
         if not np.isfinite(ours).all():
             raise UserError(f"{path.name} was not written: some of its logits are not finite in fp16")
     return {
@@ -75,12 +74,10 @@ def _largest_inside(model: onnx.ModelProto, pixels: NDArray[np.float32]) -> floa
     known = {value.name for value in shown.graph.output}
     inside = [value for value in shown.graph.value_info if value.name not in known]
     shown.graph.output.extend(v for v in inside if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT)
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "shown.onnx"
         onnx.save(shown, path)
-        every = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        every = open_session(path, optimize=False)
         found = [_magnitude(value) for image in pixels for value in every.run(None, {"pixel_values": image[None]})]
     return float(np.max(found))
 

@@ -8,8 +8,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from export.rgb import RgbClassifier
-from export.runtime import OnnxClassifier
+from export.runtime import OnnxClassifier, RgbClassifier
 from models.classifier import Classifier
 from models.outputs import probabilities
 from run.errors import UserError

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from data.decode import DecodeError, decode
 from data.readers.record import SUFFIXES
-from export.release import find_onnx
+from export.release import find_onnx, open_onnx
 from export.runtime import OnnxClassifier
 from models.outputs import decisions, exclusive
 from run.console import console, log
@@ -30,7 +30,7 @@ def predict(release: Path, paths: Sequence[Path], *, as_json: bool) -> None:
     Raises:
         UserError: the model or a path is not there, or images cannot be read (the others are printed first).
     """
-    model = OnnxClassifier(find_onnx(release))
+    model = open_onnx(find_onnx(release))
     files = _images(paths)
     rows = (_predict_one(model, path) for path in files)
     failed = list(_print_json(rows) if as_json else _print_table(rows))

@@ -1,74 +1,174 @@
-"""The layout of a release, and the files beside the model that other libraries read."""
+"""The release as one object: its models, their folders, and every file in them."""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from data.labels import LabelSet
-from export.formats import FORMATS
-from models.outputs import problem_type
-from models.spec import InputSpec
-from run.files import Json
+from export.formats import converted_files
+from export.runtime import OnnxClassifier, RgbClassifier
+from run.files import file_digest, remove
+from run.folder import RunFolder
 
-ONNX_FILE = Path("onnx/model.onnx")
-"""The float32 model inside a ``NAME-onnx`` folder: the reference for the files made from it."""
+TEACHER = "teacher"
 
-FP16_FILE = Path("onnx/model_fp16.onnx")
-INT8_FILE = Path("onnx/model_quantized.onnx")
-RGB_FILE = Path("rgb.onnx")
-"""Preprocessing, the INT8 model or, where there is none, the float32 one, and softmax or sigmoid, in one graph."""
+_ONNX = "-onnx"
+"""Suffix of the folder with a model's ONNX files: timm and transformers need a folder without them."""
 
-FORMATS_FILE = Path("formats.json")
-"""What the files for other runtimes take and give, and what was measured of each; there where some were asked for."""
+
+@dataclass(frozen=True)
+class FileKind:
+    """One of the ONNX files that are made of every model."""
+
+    name: str
+    """Short, for tables."""
+    path: Path
+    """Inside the ONNX folder."""
+    about: str
+    """One line of Markdown for people who choose among the files."""
+
+
+FP32 = FileKind("fp32", Path("onnx/model.onnx"), "float32, `pixel_values` to `logits`; the reference for the others")
+FP16 = FileKind("fp16", Path("onnx/model_fp16.onnx"), "fp16 inside, float32 in and out")
+INT8 = FileKind("int8", Path("onnx/model_quantized.onnx"), "INT8, with a temperature of its own inside")
+RGB = FileKind(
+    "rgb",
+    Path("rgb.onnx"),
+    "decoded pixels of any size in, probabilities out: resize, normalization and all that follows",
+)
+"""Its body is the INT8 model or, where there is none, the float32 one."""
+BASELINE = FileKind("baseline", Path("model.onnx"), "trained on labels alone, to be compared with; never released")
+
+KINDS: Mapping[str, FileKind] = {kind.name: kind for kind in (FP32, FP16, INT8, RGB)}
+"""Every kind of file in a release by its short name, in the order of every table; the reference is first."""
+
+
+@dataclass(frozen=True)
+class ReleasedFile:
+    """One ONNX file."""
+
+    folder: Path
+    kind: FileKind
+
+    @property
+    def path(self) -> Path:
+        """The file itself, which may be absent."""
+        return self.folder / self.kind.path
+
+    @property
+    def name(self) -> str:
+        """Path below the release, such as ``teacher-onnx/rgb.onnx``: the file's name in a certificate."""
+        return f"{self.folder.name}/{self.kind.path.as_posix()}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the bytes."""
+        return file_digest(self.path)
+
+    def open(self, threads: int | None = None) -> OnnxClassifier:
+        """Open it in ONNX Runtime; see ``open_onnx``."""
+        return open_onnx(self.path, threads)
+
+
+@dataclass(frozen=True)
+class ReleasedModel:
+    """The teacher or a student: a checkpoint folder and an ONNX folder."""
+
+    release: Path
+    name: str
+
+    @property
+    def role(self) -> Literal["teacher", "student"]:
+        """The model's part in the run."""
+        return "teacher" if self.name == TEACHER else "student"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder for timm and transformers: ``config.json`` and ``model.safetensors``."""
+        return self.release / self.name
+
+    @property
+    def weights(self) -> Path:
+        """``model.safetensors``."""
+        return self.checkpoint / "model.safetensors"
+
+    @property
+    def onnx(self) -> Path:
+        """The folder for ONNX Runtime, browsers and other runtimes."""
+        return self.release / f"{self.name}{_ONNX}"
+
+    @property
+    def reference(self) -> ReleasedFile:
+        """The float32 file, which stands for the model."""
+        return self.file(FP32)
+
+    def file(self, kind: FileKind) -> ReleasedFile:
+        """The file of a kind, which may be absent."""
+        return ReleasedFile(self.onnx, kind)
+
+    def files(self) -> list[ReleasedFile]:
+        """The ONNX files that are there, in the order of ``KINDS``."""
+        return [file for file in map(self.file, KINDS.values()) if file.path.is_file()]
+
+    def converted(self) -> list[Path]:
+        """Files for other runtimes, sorted, as paths inside the ONNX folder."""
+        return converted_files(self.onnx)
+
+
+@dataclass(frozen=True)
+class Release:
+    """``outputs/NAME/release``."""
+
+    root: Path
+
+    def model(self, name: str) -> ReleasedModel:
+        """A model by name, which may be absent."""
+        return ReleasedModel(self.root, name)
+
+    def models(self) -> list[ReleasedModel]:
+        """The models of which a folder is there: the teacher, then the students by name."""
+        folders = [path for path in self.root.iterdir() if path.is_dir()] if self.root.is_dir() else []
+        # Killed writers leave hidden folders behind.
+        names = {path.name.removesuffix(_ONNX) for path in folders if not path.name.startswith(".")}
+        return [self.model(name) for name in sorted(names, key=lambda name: (name != TEACHER, name))]
+
+    def keep_only(self, names: Iterable[str]) -> None:
+        """Remove everything that belongs to no model of these names."""
+        models = [self.model(name) for name in names]
+        kept = {folder for model in models for folder in (model.checkpoint, model.onnx)}
+        for path in self.root.iterdir() if self.root.is_dir() else ():
+            if path not in kept:
+                remove(path)
+
+
+def baseline_file(run: RunFolder, name: str) -> ReleasedFile:
+    """``students/NAME/model.onnx``, the exported baseline of a student."""
+    return ReleasedFile(run.student(name), BASELINE)
+
+
+def find_onnx(path: Path) -> Path:
+    """The model file that a user means by an ONNX folder, or by the file itself."""
+    return path if path.suffix == ".onnx" else path / FP32.path
+
+
+def open_onnx(path: Path, threads: int | None = None) -> OnnxClassifier:
+    """Open a file as what its name says: an ``rgb.onnx`` takes decoded pixels, any other prepared ones.
+
+    Raises:
+        UserError: it is missing, damaged, or was not written by this project.
+    """
+    return (RgbClassifier if path.name == RGB.path.name else OnnxClassifier)(path, threads)
+
+
+# What verify/ and hub/ still use, until they take the object.
+ONNX_FILE, RGB_FILE, FORMATS_FILE = FP32.path, RGB.path, Path("formats.json")
 
 
 def onnx_folder(name: str) -> str:
-    """The release folder with a model's ONNX files; timm and transformers need one without them."""
-    return f"{name}-onnx"
+    """Name of a model's ONNX folder."""
+    return Release(Path()).model(name).onnx.name
 
 
 def shipped(folder: Path) -> list[Path]:
-    """The model files of a ``NAME-onnx`` folder, the reference first, as paths inside it."""
-    return [path for path in (ONNX_FILE, FP16_FILE, INT8_FILE, RGB_FILE) if (folder / path).is_file()]
-
-
-def converted(folder: Path) -> list[Path]:
-    """The files for other runtimes in a ``NAME-onnx`` folder, as paths inside it."""
-    inside = [path for form in FORMATS.values() for path in (folder / form.path.parent).rglob("*")]
-    return sorted(path.relative_to(folder) for path in inside if path.is_file())
-
-
-def find_onnx(release: Path) -> Path:
-    """The model file that a user means: a file itself, or the one inside a release folder."""
-    return release if release.suffix == ".onnx" else release / ONNX_FILE
-
-
-def javascript_config(architecture: str, labels: LabelSet) -> dict[str, Json]:
-    """``config.json`` for transformers.js, which takes labels from ``id2label`` and knows no timm wrapper."""
-    return {
-        "model_type": "mobilenet_v4" if architecture.startswith("mobilenetv4") else "vit",
-        "architecture": architecture,
-        **problem_type(labels.kind),
-        "id2label": {str(index): name for index, name in enumerate(labels.names)},
-        "label2id": {name: index for index, name in enumerate(labels.names)},
-        "num_labels": len(labels),
-    }
-
-
-def preprocessor_config(spec: InputSpec) -> dict[str, Json]:
-    """``preprocessor_config.json`` for transformers.js."""
-    side: dict[str, Json] = {"height": spec.size, "width": spec.size}
-    center = spec.mode == "center"
-    resize: dict[str, Json] = {"shortest_edge": int(spec.size / spec.crop_pct)} if center else side
-    return {
-        "image_processor_type": "ViTImageProcessor",
-        "do_convert_rgb": True,
-        "do_resize": True,
-        "size": resize,
-        "resample": 3,
-        "do_center_crop": center,
-        "crop_size": side,
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(spec.mean),
-        "image_std": list(spec.std),
-    }
+    """ONNX files of a folder, as paths inside it."""
+    return [kind.path for kind in KINDS.values() if (folder / kind.path).is_file()]

@@ -10,17 +10,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import onnx
 import onnx.compose
 import onnx.parser
-from numpy.typing import NDArray
 from onnx import ModelProto
-from PIL import Image
 
 from data.labels import LabelSet
 from export.resize_graph import constants, nodes
-from export.runtime import OnnxClassifier
 from models.outputs import exclusive
 from models.spec import InputSpec
 from run.errors import UserError
@@ -33,19 +29,6 @@ DECODE = (
 """What ``image`` has to be: the decode contract of ``data.decode`` in one line."""
 
 _FLOAT = int(onnx.TensorProto.FLOAT)
-
-
-class RgbClassifier(OnnxClassifier):
-    """An ``rgb.onnx``: takes decoded images of any size, one at a time."""
-
-    def outputs(self, image: Image.Image) -> dict[str, NDArray[np.float32]]:
-        """``probabilities`` [C] of a decoded image, and ``scores`` [C] where the labels are ordinal."""
-        names = [output.name for output in self._session.get_outputs()]
-        return dict(zip(names, self._session.run(names, {"image": np.asarray(image)}), strict=True))
-
-    def probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Probabilities [B, C] of decoded images."""
-        return np.stack([self.outputs(image)["probabilities"] for image in images])
 
 
 def write_rgb(body: Path, path: Path) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 from PIL import Image
 
 from data.labels import LabelSet
+from export.session import open_session
 from models.outputs import probabilities
 from models.spec import InputSpec
 from run.errors import UserError
@@ -32,11 +32,8 @@ class OnnxClassifier:
         self.threads = threads
         if not path.is_file():
             raise UserError(f"{path} is not there: run `pocketeva export` first, or check the name")
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        options.log_severity_level = 3
         try:
-            self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            self._session = open_session(path, threads)
         except Exception as error:  # ONNX Runtime's own errors share no other base
             raise UserError(f"{path} cannot be run: {error}") from error
         metadata: dict[str, Any] = self._session.get_modelmeta().custom_metadata_map
@@ -64,6 +61,19 @@ class OnnxClassifier:
         """
         logits = np.concatenate([self.logits(self.prepare([image])) for image in images])
         return probabilities(logits, self.labels.kind)
+
+
+class RgbClassifier(OnnxClassifier):
+    """An ``rgb.onnx``: takes decoded images of any size, one at a time."""
+
+    def outputs(self, image: Image.Image) -> dict[str, NDArray[np.float32]]:
+        """``probabilities`` [C] of a decoded image, and ``scores`` [C] where the labels are ordinal."""
+        names = [output.name for output in self._session.get_outputs()]
+        return dict(zip(names, self._session.run(names, {"image": np.asarray(image)}), strict=True))
+
+    def probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Probabilities [B, C] of decoded images."""
+        return np.stack([self.outputs(image)["probabilities"] for image in images])
 
 
 def processor() -> str:

@@ -19,8 +19,7 @@ from data.labels import LabelSet
 from data.loaders import load
 from data.manifest import Manifest
 from export.golden.golden import check_golden
-from export.rgb import RgbClassifier
-from export.runtime import OnnxClassifier
+from export.runtime import OnnxClassifier, RgbClassifier
 from models import checkpoint
 from run.folder import RunFolder
 from tests import finished, support

@@ -6,8 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from export.rgb import RgbClassifier
-from export.runtime import OnnxClassifier
+from export.runtime import OnnxClassifier, RgbClassifier
 from run.files import Json
 
 WARM_UP = 3

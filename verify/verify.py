@@ -13,9 +13,9 @@ from data.decode import decode
 from data.labels import LabelSet
 from data.manifest import Manifest
 from data.storage import read_bytes
+from export.formats import converted_files
 from export.formats.format import RAN
-from export.release import FORMATS_FILE, ONNX_FILE, RGB_FILE, converted, onnx_folder, shipped
-from export.rgb import RgbClassifier
+from export.release import FORMATS_FILE, ONNX_FILE, onnx_folder, open_onnx, shipped
 from export.runtime import OnnxClassifier
 from models.outputs import Decisions, choice, decisions
 from run.console import progress
@@ -81,7 +81,7 @@ def _model_files(release: Path, models: Sequence[str]) -> dict[str, str]:
         raise UserError(f"{', '.join(missing)} not there: run `pocketeva export` first")
     weights = [f"{model}/model.safetensors" for model in models]
     folders = [onnx_folder(model) for model in models]
-    others = [(Path(folder) / path).as_posix() for folder in folders for path in converted(release / folder)]
+    others = [(Path(folder) / path).as_posix() for folder in folders for path in converted_files(release / folder)]
     return {file: file_digest(release / file) for file in [*weights, *_exported_files(release, models), *others]}
 
 
@@ -108,7 +108,7 @@ def _certificate(
     everything = Manifest.read(run.manifest, labels).labeled_rows("test")
     test = _one_per_group(everything)
     truth = decisions(test.targets(), labels.kind)
-    exported = {file: _open(run.release / file) for file in _exported_files(run.release, models)}
+    exported = {file: open_onnx(run.release / file) for file in _exported_files(run.release, models)}
     for file, classifier in exported.items():
         labels.require_equal(classifier.labels, f"release/{file}")
     plain = {f"baseline of {student}": OnnxClassifier(path) for student, path in baselines.items()}
@@ -119,7 +119,7 @@ def _certificate(
             "bytes": (run.release / file).stat().st_size,
             **quality(truth, decided[file], labels, config.confidence),
             **closeness(decided[reference], decided[file], labels, config.confidence),
-            "latency_ms": latency(_open(run.release / file, threads=1)),
+            "latency_ms": latency(open_onnx(run.release / file, threads=1)),
         }
         for file in exported
     }
@@ -166,10 +166,6 @@ def _one_per_group(part: Manifest) -> Manifest:
     """The first image of every group of duplicates: exact bounds need independent draws."""
     first_of = {group: row for row, group in reversed(list(enumerate(part.column("group"))))}
     return Manifest(part.labels, part.table.take(sorted(first_of.values())))
-
-
-def _open(path: Path, threads: int | None = None) -> OnnxClassifier:
-    return (RgbClassifier if path.name == RGB_FILE.name else OnnxClassifier)(path, threads)
 
 
 def _decide(test: Manifest, exported: dict[str, OnnxClassifier]) -> dict[str, Decisions]:

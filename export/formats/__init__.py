@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
 from export.formats import coreml, executorch_xnnpack, openvino_ir
 from export.formats.format import Format, FormatName
@@ -12,6 +13,12 @@ FORMATS: Mapping[FormatName, Format] = {
     "executorch": executorch_xnnpack.FORMAT,
     "coreml": coreml.FORMAT,
 }
+
+
+def converted_files(folder: Path) -> list[Path]:
+    """The files of every format in an ONNX folder, sorted, as paths inside it."""
+    inside = [path for form in FORMATS.values() for path in (folder / form.path.parent).rglob("*")]
+    return sorted(path.relative_to(folder) for path in inside if path.is_file())
 
 
 def require_installed(names: Sequence[FormatName]) -> None:

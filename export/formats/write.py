@@ -5,15 +5,16 @@ from pathlib import Path
 
 import onnx
 
-from export.formats import FORMATS
+from export.formats import FORMATS, converted_files
 from export.formats.check import Comparison, compare, load
 from export.formats.format import CONVERTED, NOT_WRITTEN, RAN, Format, FormatName, Run, Source, first_line, quietly
 from export.golden.kit import Kit, read_kit
-from export.int8.race import once, race
 from export.onnx_file import input_json
 from export.onnx_graph import metadata_of, require_no_paths
-from export.release import FORMATS_FILE, ONNX_FILE, converted
+from export.release import FORMATS_FILE, FP32
 from export.runtime import processor
+from export.session import one_inference
+from export.timing import race
 from models.classifier import Classifier
 from models.outputs import activation
 from run.console import log
@@ -51,7 +52,7 @@ def write_formats(
     """
     if not names:
         return
-    model = folder / ONNX_FILE
+    model = folder / FP32.path
     source = Source(classifier, model, metadata_of(onnx.load(model)))
     classifier.model.cpu().eval()
     kit = read_kit(folder)
@@ -61,7 +62,7 @@ def write_formats(
         "labels": classifier.labels.to_json(),
         "temperature": temperature,
         "temperature_is_in_the_weights": True,
-        "compared_with": ONNX_FILE.as_posix(),
+        "compared_with": FP32.path.as_posix(),
         "images": len(kit.names),
         "processor": processor(),
         "formats": {name: _write_one(folder, source, FORMATS[name], kit, tolerance) for name in names},
@@ -81,7 +82,7 @@ def _write_one(folder: Path, source: Source, form: Format, kit: Kit, tolerance: 
     except UserError as error:
         log.print(f"  no file for {form.title}: {error}", soft_wrap=True)
         return {**facts, "status": NOT_WRITTEN, "why_not": str(error)}
-    files = [path for path in converted(folder) if path.parts[0] == form.path.parts[0]]
+    files = [path for path in converted_files(folder) if path.parts[0] == form.path.parts[0]]
     return {
         **facts,
         **measured,
@@ -127,12 +128,12 @@ def _require_close(found: Comparison, kit: Kit, tolerance: float) -> None:
     largest = float(found.probabilities.max())
     if not largest <= tolerance:
         raise UserError(
-            f"a probability differs from {ONNX_FILE.name} by {largest:.2g}, more than export.parity ({tolerance:g})"
+            f"a probability differs from {FP32.path.name} by {largest:.2g}, more than export.parity ({tolerance:g})"
         )
     for image, difference, allowed in zip(kit.names, found.logits, kit.tolerances, strict=True):
         if not difference <= allowed:
             raise UserError(
-                f"a logit of the golden image {image} differs from {ONNX_FILE.name} by {difference:.2g}, more than "
+                f"a logit of the golden image {image} differs from {FP32.path.name} by {difference:.2g}, more than "
                 f"{allowed:.2g}"
             )
 
@@ -141,4 +142,4 @@ def _race(run: Run, model: Path, kit: Kit) -> list[float]:
     """Median milliseconds of one image on one thread: this file's, and those of ``model.onnx`` beside it."""
     image = kit.pixel_values[:1]
     with quietly():
-        return race([lambda: run(image), once(model, image)])
+        return race([lambda: run(image), one_inference(model, image)])

@@ -17,9 +17,9 @@ from export.formats.check import golden_rows, not_run
 from export.golden.images import GoldenImage, encode_png, golden_images
 from export.golden.kit import GOLDEN, GoldenRow, damaged, read_index, read_pixels
 from export.golden.readme import readme
-from export.release import ONNX_FILE, RGB_FILE
-from export.rgb import DECODE, RgbClassifier
-from export.runtime import OnnxClassifier
+from export.release import FP32, RGB
+from export.rgb import DECODE
+from export.runtime import OnnxClassifier, RgbClassifier
 from run.console import console
 from run.files import Json, atomic_path, file_digest, write_json, write_text
 
@@ -44,7 +44,7 @@ def write_golden(folder: Path, rgb: Path, model: Path) -> None:
         entries = [_write_image(partial, image, classifier, whole, probability) for image in golden_images()]
         index: dict[str, Json] = {
             "format": 1,
-            "files": {ONNX_FILE.name: file_digest(model), RGB_FILE.name: file_digest(rgb)},
+            "files": {FP32.path.name: file_digest(model), RGB.path.name: file_digest(rgb)},
             "labels": classifier.labels.to_json(),
             "input": classifier.spec.to_pretrained_cfg(),
             "decode": DECODE,
@@ -105,7 +105,7 @@ def check_golden(release: Path) -> list[GoldenRow]:
         UserError: there is no kit, it is damaged, or a model file is missing.
     """
     index = read_index(release)
-    classifier, whole = OnnxClassifier(release / ONNX_FILE), RgbClassifier(release / RGB_FILE)
+    classifier, whole = OnnxClassifier(release / FP32.path), RgbClassifier(release / RGB.path)
     with damaged(release):
         rows = [row for entry in index["images"] for row in _check_image(release / GOLDEN, entry, classifier, whole)]
     return rows + golden_rows(release)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from data.config import Kind
 from export.int8.config import Int8Config
-from export.int8.race import once, race, session
 from export.onnx_graph import labels_of
+from export.session import one_inference, open_session, run_one_by_one
+from export.timing import race
 from models.outputs import choice, cross_entropy, decisions, divergence, probabilities, same
 from run.files import Json
 
@@ -45,7 +45,7 @@ class Judge:
         cut = min(config.images, len(pixels) // 2)
         self.pixels = pixels
         self.for_ranges, self.for_judging = order[:cut], np.sort(order[cut:])
-        self.logits = run(session(source), pixels)
+        self.logits = run_one_by_one(open_session(source), pixels)
         self.kind = labels_of(onnx.load(source)).kind
         self._targets, self._labeled = targets, labeled
         self._source, self._config, self._fit = source, config, fit
@@ -58,7 +58,7 @@ class Judge:
         ``temperature``, ``ms`` and ``fp32_ms`` (medians of one race), ``bytes``. Times are measured only where the
         rest passes.
         """
-        logits = run(session(path), self.pixels)
+        logits = run_one_by_one(open_session(path), self.pixels)
         if not np.isfinite(logits).all():
             return {"why_not": "some logits are not finite"}
         temperature = self._temperature(logits)
@@ -75,7 +75,7 @@ class Judge:
         if flips > self._config.max_flip_rate * n:
             allowed = f"max_flip_rate {self._config.max_flip_rate:g}"
             return {**facts, "why_not": f"{flips} of {n} images change their {choice(self.kind)}, more than {allowed}"}
-        fp32_ms, ms = race([once(path, self.pixels[:1]) for path in (self._source, path)])
+        fp32_ms, ms = race([one_inference(path, self.pixels[:1]) for path in (self._source, path)])
         facts |= {"fp32_ms": fp32_ms, "ms": ms}
         if ms * self._config.min_speedup >= fp32_ms:
             return {**facts, "why_not": f"{ms:.2f} ms an image against {fp32_ms:.2f} ms in fp32: not fast enough"}
@@ -126,8 +126,3 @@ def count_flips(ours: NDArray[np.float32], theirs: NDArray[np.float32], kind: Ki
     """On how many images two models' logits [n, C] do not decide the same."""
     left, right = (decisions(probabilities(logits, kind), kind) for logits in (ours, theirs))
     return int((~same(left, right)).sum())
-
-
-def run(model: ort.InferenceSession, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits [N, C] of images [N, 3, S, S], each run by itself: dynamic INT8 takes its scales from a whole batch."""
-    return np.concatenate([model.run(["logits"], {"pixel_values": image[None]})[0] for image in pixels])

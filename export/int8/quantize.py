@@ -15,10 +15,10 @@ from onnxruntime.quantization import quant_pre_process
 from export.int8 import matmul, static
 from export.int8.candidate import Candidate
 from export.int8.config import Int8Config
-from export.int8.judge import Fit, Judge, run
-from export.int8.race import session
+from export.int8.judge import Fit, Judge
 from export.onnx_graph import seal
 from export.runtime import processor
+from export.session import open_session, run_one_by_one
 from run.console import progress
 from run.files import Json, atomic_path, file_digest
 
@@ -221,8 +221,10 @@ class _Sweep:
         facts: dict[str, Json] = {"quantization": {**candidate.to_json(), "temperature": temperature}}
         with atomic_path(path) as partial:
             partial.write_bytes(seal(model, onnx.load(source), facts))
-            expected = run(session(self._file), self._judge.pixels[:1]) / np.float32(temperature)
-            assert np.allclose(run(session(partial), self._judge.pixels[:1]), expected, rtol=1e-4, atol=1e-4)
+            expected = run_one_by_one(open_session(self._file), self._judge.pixels[:1]) / np.float32(temperature)
+            assert np.allclose(
+                run_one_by_one(open_session(partial), self._judge.pixels[:1]), expected, rtol=1e-4, atol=1e-4
+            )
         return {"bytes": path.stat().st_size, "sha256": file_digest(path)}
 
 

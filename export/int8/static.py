@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from export.int8.candidate import Candidate, quiet
-from export.int8.judge import Judge, run
-from export.int8.race import session
+from export.int8.judge import Judge
+from export.session import open_session, run_one_by_one
 from models.outputs import divergence
 
 LAYERS = ("Conv", "Gemm", "MatMul")
@@ -90,7 +90,7 @@ class StaticQuantizer:
         chosen = judge.for_ranges[:SENSITIVITY_IMAGES]
         path = self._prepared.with_name("one-layer.onnx")
         self.write(path, candidate, only=layer)
-        return divergence(run(session(path), judge.pixels[chosen]), judge.logits[chosen], judge.kind)
+        return divergence(run_one_by_one(open_session(path), judge.pixels[chosen]), judge.logits[chosen], judge.kind)
 
 
 class _Images(CalibrationDataReader):  # type: ignore[misc]

@@ -13,7 +13,7 @@ import pytest
 import pocketeva
 from data.labels import LabelSet
 from export.onnx_graph import metadata_of
-from export.release import FP16_FILE, INT8_FILE, ONNX_FILE, RGB_FILE
+from export.release import FP32, INT8, KINDS, RGB
 from export.rgb import DECODE
 from export.runtime import processor
 from run.files import file_digest
@@ -21,9 +21,7 @@ from run.folder import RunFolder
 from tests import finished, support
 from tests.export.conftest import without_weights
 
-FILES = [
-    f"{model}-onnx/{file}" for model in ("teacher", "mini") for file in (ONNX_FILE, FP16_FILE, INT8_FILE, RGB_FILE)
-]
+FILES = [f"{model}-onnx/{kind.path}" for model in ("teacher", "mini") for kind in KINDS.values()]
 KEYS = {"labels", "labels_digest", "input", "architecture", "weights_digest", "temperature", "license"}
 
 
@@ -73,8 +71,8 @@ def test_export__int8_record_has_the_whole_sweep_and_the_cpu(release: Path, mode
     assert len(tried["candidates"]) >= 2
     measured = [row for row in tried["candidates"] if row["why_not"] is None]
     assert all({"accuracy", "flips", "ms", "fp32_ms", "bytes", "temperature"} <= row.keys() for row in measured)
-    body = json.loads(metadata_of(onnx.load(release / f"{model}-onnx" / RGB_FILE))["body"])
-    assert body == tried["winner"]["sha256"] == file_digest(release / f"{model}-onnx" / INT8_FILE)
+    body = json.loads(metadata_of(onnx.load(release / f"{model}-onnx" / RGB.path))["body"])
+    assert body == tried["winner"]["sha256"] == file_digest(release / f"{model}-onnx" / INT8.path)
 
 
 def test_card__names_the_providers_that_rgb_is_not_for(release: Path) -> None:
@@ -90,6 +88,6 @@ def test_export__the_license_of_the_config(
     monkeypatch.chdir(root)
     arguments = ["--hub.license=apache-2.0", "--export.int8.mode=none", "--export.fp16=false"]
     assert pocketeva.main(["export", "config.yaml", *arguments]) == pocketeva.DONE
-    for file in (ONNX_FILE, RGB_FILE):
-        model = onnx.load(RunFolder(root / "outputs" / "quick").release / "mini-onnx" / file)
+    for kind in (FP32, RGB):
+        model = onnx.load(RunFolder(root / "outputs" / "quick").release / "mini-onnx" / kind.path)
         assert json.loads(metadata_of(model)["license"]) == "apache-2.0"

@@ -17,8 +17,8 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantiz
 from PIL import Image
 
 from data.labels import LabelSet
-from export.rgb import RgbClassifier, preprocessing, resizing, write_rgb
-from export.runtime import OnnxClassifier
+from export.rgb import preprocessing, resizing, write_rgb
+from export.runtime import OnnxClassifier, RgbClassifier
 from models.spec import InputSpec
 from run.errors import UserError
 from tests.export.random_models import exported

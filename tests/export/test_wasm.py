@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.wasm import CannotRunError, Job, install, largest_difference, run
-from export.rgb import RgbClassifier, write_rgb
+from export.rgb import write_rgb
+from export.runtime import RgbClassifier
 from models.spec import InputSpec, ResizeMode
 from tests import support
 from tests.export.random_models import exported

@@ -12,8 +12,7 @@ import pocketeva
 from data.labels import LabelSet
 from data.loaders import load
 from data.manifest import Manifest
-from export.rgb import RgbClassifier
-from export.runtime import OnnxClassifier
+from export.runtime import OnnxClassifier, RgbClassifier
 from run.errors import UserError
 from run.files import file_digest
 from run.folder import RunFolder

@@ -19,18 +19,17 @@ from PIL import Image
 
 from data.config import Kind
 from export.int8 import quantize as quantize_module
-from export.int8 import race as race_module
 from export.int8 import static
 from export.int8.candidate import Candidate
 from export.int8.config import Int8Config
-from export.int8.judge import Judge, run
+from export.int8.judge import Judge
 from export.int8.matmul import MatMulQuantizer
 from export.int8.quantize import Int8Result, quantize
-from export.int8.race import race, session
 from export.int8.static import StaticQuantizer
 from export.onnx_file import write_onnx
 from export.onnx_graph import metadata_of
 from export.runtime import OnnxClassifier
+from export.session import open_session, run_one_by_one
 from models.classifier import Classifier, spec_of
 from models.temperature import fit_temperature
 from tests import support
@@ -304,7 +303,7 @@ def test_run__images_of_a_dynamic_file_do_not_see_each_other(transformer: Export
     two = np.stack([pixels[0], 8 * pixels[1]])
     alone = logits_of(path, two[:1])[0]
     assert (logits_of(path, two)[0] != alone).any(), "ONNX Runtime takes the scales from the whole batch"
-    np.testing.assert_array_equal(run(session(path), two)[0], alone)
+    np.testing.assert_array_equal(run_one_by_one(open_session(path), two)[0], alone)
     images, model = [Image.new("RGB", (40, 40), "gray"), support.picture(40, 40, 1)], OnnxClassifier(path)
     np.testing.assert_array_equal(model.probabilities(images)[0], model.probabilities(images[:1])[0])
 
@@ -327,14 +326,6 @@ def test_judge__ranges_and_judging_share_no_image(student: Exported) -> None:
     judge = Judge(source, pixels, targets, ALL, Int8Config(images=10), fit_temperature)
     assert len(judge.for_ranges) == 10
     assert sorted([*judge.for_ranges, *judge.for_judging]) == list(range(48))
-
-
-def test_race__runners_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    turns: list[str] = []
-    monkeypatch.setattr(race_module, "WARM_UP", 0)
-    medians = race([lambda: turns.append("a"), lambda: turns.append("b")], rounds=6)
-    assert turns == ["a", "b"] * 6
-    assert len(medians) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,39 @@
+"""Files beside an ONNX model that transformers.js reads."""
+
+from data.labels import LabelSet
+from models.outputs import problem_type
+from models.spec import InputSpec
+from run.files import Json
+
+
+def model_config(architecture: str, labels: LabelSet) -> dict[str, Json]:
+    """``config.json``: transformers.js takes labels from ``id2label`` and knows no timm wrapper."""
+    return {
+        "model_type": "mobilenet_v4" if architecture.startswith("mobilenetv4") else "vit",
+        "architecture": architecture,
+        **problem_type(labels.kind),
+        "id2label": {str(index): name for index, name in enumerate(labels.names)},
+        "label2id": {name: index for index, name in enumerate(labels.names)},
+        "num_labels": len(labels),
+    }
+
+
+def preprocessor_config(spec: InputSpec) -> dict[str, Json]:
+    """``preprocessor_config.json``."""
+    side: dict[str, Json] = {"height": spec.size, "width": spec.size}
+    center = spec.mode == "center"
+    resize: dict[str, Json] = {"shortest_edge": int(spec.size / spec.crop_pct)} if center else side
+    return {
+        "image_processor_type": "ViTImageProcessor",
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "size": resize,
+        "resample": 3,
+        "do_center_crop": center,
+        "crop_size": side,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(spec.mean),
+        "image_std": list(spec.std),
+    }

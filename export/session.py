@@ -1,0 +1,36 @@
+"""The one way to open an ONNX file in ONNX Runtime, and to run it over images."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+
+def open_session(path: Path, threads: int | None = None, *, optimize: bool = True) -> ort.InferenceSession:
+    """Open a file on the CPU; null threads take every core.
+
+    Args:
+        path: the file.
+        threads: of one inference.
+        optimize: let ONNX Runtime fuse nodes; without it, every tensor of the graph is there to be looked at.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.log_severity_level = 3
+    if not optimize:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def run_one_by_one(session: ort.InferenceSession, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits [N, C] of images [N, 3, S, S], each in a batch of its own."""
+    # Dynamic INT8 takes its scales from a whole batch, so that the other images in it would change an image's logits.
+    return np.concatenate([session.run(["logits"], {"pixel_values": image[None]})[0] for image in pixels])
+
+
+def one_inference(path: Path, image: NDArray[np.float32], threads: int = 1) -> Callable[[], object]:
+    """One inference of one image [1, 3, S, S], to be timed."""
+    session = open_session(path, threads)
+    return lambda: session.run(["logits"], {"pixel_values": image})
