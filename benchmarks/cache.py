@@ -39,8 +39,8 @@ from cache.view_cache import ViewCache, outputs_over_views
 from data.config import ViewsConfig
 from data.manifest import Manifest
 from data.views import ViewSpec
-from fitting.fit import resolve_precision
 from models.classifier import Classifier
+from models.device import resolve_precision
 from models.forward import Output
 from run.config import TrainerConfig
 

@@ -47,8 +47,9 @@ from distill.config import StudentConfig
 from distill.module import StudentModule
 from distill.teacher import LiveTeacher
 from fitting.config import FitConfig
-from fitting.fit import Batch, resolve_precision
+from fitting.fit import Batch
 from models.classifier import Classifier
+from models.device import resolve_precision
 from models.forward import Output, forward_of
 from run.config import TrainerConfig
 

@@ -41,9 +41,10 @@ from data.loaders import EpochSampler, FixedItems, ViewDataset, train_loader, wh
 from data.manifest import Manifest
 from data.views import ViewSpec
 from fitting.config import FitConfig
-from fitting.fit import fit, resolve_precision
+from fitting.fit import fit
 from models.classifier import Classifier
-from models.forward import FrozenForward, device_of, forward_of, in_order
+from models.device import device_of, resolve_precision
+from models.forward import FrozenForward, forward_of, in_order
 from run.config import TrainerConfig
 from run.ranks import Rank
 from train.features import FeatureDataset, feature_loader

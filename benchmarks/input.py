@@ -47,9 +47,9 @@ from data.loaders import EpochSampler, ViewDataset, train_loader
 from data.manifest import Manifest
 from data.views import ViewSpec
 from data.working import with_copies
-from fitting.fit import resolve_precision
 from models.classifier import Classifier
-from models.forward import device_of, forward_of, in_order
+from models.device import device_of, resolve_precision
+from models.forward import forward_of, in_order
 from run.config import TrainerConfig
 from run.folder import RunFolder
 

@@ -52,9 +52,9 @@ from data.loaders import EpochSampler, ViewDataset, train_loader
 from data.views import ViewSpec
 from distill.module import StudentModule
 from distill.teacher import teacher_logits
-from fitting.fit import Batch, resolve_precision, warmup_cosine
+from fitting.fit import Batch, warmup_cosine
 from models.classifier import Classifier
-from models.forward import device_of
+from models.device import device_of, resolve_precision
 from run.config import TrainerConfig
 
 ARMS = ("labels", "timm", "ours")

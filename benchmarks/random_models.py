@@ -31,10 +31,11 @@ from export.int8.quantize import Int8Result, quantize
 from export.onnx_file import write_onnx
 from export.reparameterize import fuse
 from export.runtime import processor
-from fitting.fit import resolve_precision
-from models.classifier import Classifier, build, size_args, spec_of
+from models.building import build, size_args, spec_of
+from models.calibration import fit_temperature
+from models.classifier import Classifier
+from models.device import resolve_precision
 from models.forward import Output
-from models.temperature import fit_temperature
 from run.config import TrackingConfig, TrainerConfig
 from run.context import RunContext
 from run.folder import RunFolder

@@ -8,8 +8,8 @@ from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
 from fitting.config import FitConfig
-from fitting.fit import Batch, resolve_precision
-from models.forward import device_of
+from fitting.fit import Batch
+from models.device import device_of, resolve_precision
 from run.config import TrainerConfig
 
 Loss: TypeAlias = Callable[[Batch], Tensor]

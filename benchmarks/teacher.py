@@ -33,9 +33,9 @@ from benchmarks.random_models import (
     trainer_of,
     untrained,
 )
-from fitting.fit import resolve_precision
 from models.classifier import Classifier
-from models.forward import FrozenForward, device_of, forward_of, in_order
+from models.device import device_of, resolve_precision
+from models.forward import FrozenForward, forward_of, in_order
 from run.config import TrainerConfig
 
 

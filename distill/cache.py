@@ -13,9 +13,9 @@ from data.manifest import SPLITS, Manifest
 from data.views import ViewSpec
 from data.working import with_copies
 from distill.config import StudentConfig
-from fitting.fit import resolve_precision
 from models import checkpoint
 from models.classifier import Classifier
+from models.device import resolve_precision
 from models.forward import Output, forward_of
 from run.console import console, log
 from run.context import RunContext

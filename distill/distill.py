@@ -19,11 +19,14 @@ from data.working import warn_if_enlarged, with_copies
 from distill.config import StudentConfig
 from distill.module import StudentModule
 from distill.teacher import LiveTeacher, live_logits, teacher_logits
-from fitting.fit import fit, resolve_precision
+from fitting.fit import fit
 from fitting.publish import publishing
 from models import checkpoint
-from models.calibrate import calibrate
-from models.classifier import Classifier, build
+from models.building import build
+from models.calibration import calibrate
+from models.classifier import Classifier
+from models.device import resolve_precision
+from models.facts import CheckpointFacts
 from models.forward import whole_image_logits
 from run.context import RunContext
 from run.errors import UserError
@@ -59,9 +62,10 @@ def distill(
             finite.
     """
     run, name = context.folder, config.name
+    taught_by = None if config.loss == "labels" else teacher.weights_digest()
     inputs: dict[str, Json] = {
         "images": manifest.digest("train", "unlabeled", "val", "calibration"),
-        "teacher": None if config.loss == "labels" else teacher.weights_digest(),
+        "teacher": taught_by,
         "student": asdict(config),
         "costs": costs,
         "views": views.drawing() if config.loss == "labels" else asdict(views),
@@ -86,13 +90,15 @@ def distill(
     metrics: dict[str, Json] = {"fit": dict(fitting.fit()), "teacher_passes": fitting.passes.to_json()}
     part, spec = manifest.labeled_rows("calibration"), ViewSpec.of(views)
     logits = whole_image_logits(student, part, spec, context.trainer, "32-true", f"calibrating {name}")
-    metrics["calibration"] = calibration = calibrate(student, logits, part.targets())
-    facts: dict[str, Json] = {
-        "base_model": config.model,
-        "pretrained": config.pretrained,
-        "teacher": inputs["teacher"],
-        "temperature": calibration["temperature"],
-    }
+    calibration = calibrate(student, logits, part.targets())
+    metrics["calibration"] = calibration.to_json()
+    facts = CheckpointFacts(
+        labels=manifest.labels,
+        base_model=config.model,
+        pretrained=config.pretrained,
+        teacher=taught_by,
+        temperature=calibration.temperature,
+    )
 
     def write() -> None:
         checkpoint.save(student, folder, facts)

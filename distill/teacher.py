@@ -13,9 +13,10 @@ from data.manifest import Manifest
 from data.views import ViewSpec
 from data.working import with_copies
 from distill.mixup import blended, draw
-from fitting.fit import Batch, resolve_precision
-from models import checkpoint
+from fitting.fit import Batch
 from models.classifier import Classifier
+from models.device import resolve_precision
+from models.facts import CheckpointFacts
 from models.forward import Forward, Output, forward_of
 from run.context import RunContext
 from run.ranks import this_rank
@@ -97,7 +98,7 @@ class LiveTeacher(Callback):
 
 def _cached_output(context: RunContext) -> Output:
     """What the cache holds of this run's teacher."""
-    in_head_mode = checkpoint.facts_of(context.folder.teacher / "model")["mode"] == "head"
+    in_head_mode = CheckpointFacts.read(context.folder.teacher / "model").mode == "head"
     return "features" if in_head_mode else "logits"
 
 

@@ -21,9 +21,9 @@ from export.parity import BATCHES, ROUNDS, check_parity, check_rgb
 from export.release import FP16, FP32, INT8, RGB, Release, baseline_file
 from export.reparameterize import fuse
 from export.rgb import write_rgb
-from models import checkpoint
+from models.calibration import fit_temperature
 from models.classifier import Classifier
-from models.temperature import fit_temperature
+from models.facts import CheckpointFacts
 from run.console import log
 from run.context import RunContext
 from run.errors import UserError
@@ -74,7 +74,7 @@ def export_baseline(
         return
     log.print(f"exporting {name}")
     uris = manifest.usable("calibration").column("uri")
-    classifier, temperature = fuse(classifier), checkpoint.facts_of(folder / "model")["temperature"]
+    classifier, temperature = fuse(classifier), CheckpointFacts.read(folder / "model").temperature
     with atomic_path(path) as partial:
         write_onnx(classifier, partial, opset=config.opset, facts={"temperature": temperature})
         check_parity(classifier, partial, [load(uri) for uri in uris[: BATCHES[-1] * ROUNDS]], config.parity)
@@ -106,7 +106,7 @@ def _export_one(
     log.print(f"exporting {name}")
     released = Release(run.release).model(name)
     with atomic_path(released.onnx) as partial:
-        _write_onnx_folder(partial, classifier, part, config, checkpoint.facts_of(source)["temperature"], license_id)
+        _write_onnx_folder(partial, classifier, part, config, CheckpointFacts.read(source).temperature, license_id)
     with atomic_path(released.checkpoint) as partial:
         shutil.copytree(source, partial)
     written = [path for folder in (released.checkpoint, released.onnx) for path in folder.rglob("*") if path.is_file()]

@@ -21,7 +21,6 @@ from torch.optim.lr_scheduler import LambdaLR
 from fitting.config import FitConfig
 from fitting.processes import Processes, data_parallel, seed_apart, share_buffers, synchronize_batch_norm
 from fitting.tracking import finishing, loggers
-from run.config import TrainerConfig
 from run.console import log
 from run.context import RunContext
 from run.errors import UserError, listed
@@ -268,21 +267,6 @@ class FitProgress(Callback):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave the line on the screen, however the fit ended."""
         self._bar.stop()
-
-
-def resolve_precision(trainer: TrainerConfig, *, convolutional: bool) -> str:
-    """The precision to run in: what the config says, or for ``auto`` bf16 where that is faster.
-
-    On a CPU that means one with AMX tiles, and transformers only: convolutions train slower in bf16 there
-    (``docs/log.md`` has the measurement).
-    """
-    if trainer.precision != "auto":
-        return trainer.precision
-    if trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    if trainer.accelerator in ("auto", "cpu") and not torch.backends.mps.is_available():
-        return "bf16-mixed" if torch.cpu._is_amx_tile_supported() and not convolutional else "32-true"
-    return "32-true"
 
 
 def _quiet() -> None:

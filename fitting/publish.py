@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import Callback
 
 from models import checkpoint
 from models.classifier import Classifier
+from models.facts import CheckpointFacts
 from run.context import RunContext
 
 
@@ -31,7 +32,8 @@ class PublishBest(Callback):
         loss = float(trainer.callback_metrics["val_loss"])
         if loss < self._best and trainer.is_global_zero:
             self._best = loss
-            checkpoint.save(self._classifier, self._folder, {"epoch": trainer.current_epoch, "val_loss": loss})
+            facts = CheckpointFacts(labels=self._classifier.labels, epoch=trainer.current_epoch, val_loss=loss)
+            checkpoint.save(self._classifier, self._folder, facts)
             message = f"{self._name}: epoch {trainer.current_epoch}, validation loss {loss:.4f}"
             self._publish(self._name, self._folder, message)
 

@@ -8,21 +8,23 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from data.labels import LabelSet
-from models.classifier import Classifier, read_config, size_args
-from models.outputs import problem_type
+from models.building import size_args
+from models.classifier import Classifier
+from models.facts import KEY, CheckpointFacts, problem_type, read_config
 from models.spec import InputSpec
 from run.errors import UserError
 from run.files import Json, atomic_path, write_json
 
 
-def save(classifier: Classifier, folder: Path, facts: dict[str, Json]) -> None:
+def save(classifier: Classifier, folder: Path, facts: CheckpointFacts) -> None:
     """Write the folder atomically.
 
     Args:
         classifier: the model, on any device.
         folder: replaced if it is there.
-        facts: what else is known of the model (its temperature, what it was made from), kept under ``pocketeva``.
+        facts: what else is known of the model.
     """
+    assert facts.labels == classifier.labels
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.model.state_dict().items()}
     config = config_json(classifier, facts)
     with atomic_path(folder) as partial:
@@ -31,7 +33,7 @@ def save(classifier: Classifier, folder: Path, facts: dict[str, Json]) -> None:
         write_json(partial / "config.json", config)
 
 
-def config_json(classifier: Classifier, facts: dict[str, Json]) -> dict[str, Json]:
+def config_json(classifier: Classifier, facts: CheckpointFacts) -> dict[str, Json]:
     """Timm's ``config.json``, with the label names in the keys that timm, transformers and transformers.js read.
 
     ``num_classes`` is left out of ``model_args``: transformers passes it itself and refuses it twice. transformers
@@ -41,7 +43,7 @@ def config_json(classifier: Classifier, facts: dict[str, Json]) -> dict[str, Jso
     own: Any = classifier.model.pretrained_cfg
     size = size_args(classifier.architecture, classifier.spec.size)
     return {
-        **problem_type(classifier.labels.kind),
+        **problem_type(classifier.labels),
         "architecture": classifier.architecture,
         "num_classes": len(names),
         "num_features": classifier.feature_width,
@@ -57,7 +59,7 @@ def config_json(classifier: Classifier, facts: dict[str, Json]) -> dict[str, Jso
             "fixed_input_size": bool(own.get("fixed_input_size", False)),
             "custom_load": False,
         },
-        "pocketeva": {"labels": classifier.labels.to_json(), "labels_digest": classifier.labels.digest, **facts},
+        KEY: facts.to_json(),
     }
 
 
@@ -74,10 +76,8 @@ def load(folder: Path, labels: LabelSet) -> Classifier:
         UserError: it is missing, damaged, or was made for another label set.
     """
     config = read_config(folder)
-    facts = config.get("pocketeva")
-    if facts is None:
-        raise UserError(f"{folder} was not written by PocketEVA")
-    labels.require_equal(LabelSet.of_json(facts["labels"]), str(folder))
+    facts = CheckpointFacts.of_config(config, str(folder))
+    labels.require_equal(facts.labels, str(folder))
     architecture = config["architecture"]
     args = config["model_args"]
     cfg = {**config["pretrained_cfg"], "architecture": architecture}
@@ -88,8 +88,3 @@ def load(folder: Path, labels: LabelSet) -> Classifier:
         raise UserError(f"{folder}/model.safetensors cannot be read: {error}") from error
     model.requires_grad_(False)
     return Classifier(model.eval(), architecture, labels, InputSpec.from_pretrained_cfg(cfg))
-
-
-def facts_of(folder: Path) -> dict[str, Any]:
-    """What ``save`` was told besides the model."""
-    return dict(read_config(folder)["pocketeva"])

@@ -14,10 +14,10 @@ from data.manifest import Manifest
 from data.views import ViewSpec
 from models.batch_size import largest_that_fits, largest_that_reuses_memory
 from models.classifier import Classifier
+from models.device import device_of
 from run.config import TrainerConfig
 from run.console import log, progress
 from run.errors import UserError
-from run.ranks import local_rank
 
 Output = Literal["features", "logits"]
 Forward = Callable[[Tensor], NDArray[np.float32]]
@@ -182,13 +182,3 @@ def whole_image_logits(
             logits.append(values)
             advance(len(values))
     return np.concatenate(logits)
-
-
-def device_of(trainer: TrainerConfig) -> torch.device:
-    """The device that Lightning would take for this config and this process."""
-    if trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        devices = trainer.devices if isinstance(trainer.devices, list) else range(torch.cuda.device_count())
-        return torch.device("cuda", devices[local_rank() % len(devices)])
-    if trainer.accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")

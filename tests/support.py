@@ -16,7 +16,8 @@ from data.config import DataConfig, SplitsConfig
 from data.labels import LabelSet
 from data.manifest import Manifest
 from data.prepare import prepare
-from models.classifier import Classifier, build
+from models.building import build
+from models.classifier import Classifier
 from run.config import TrackingConfig, TrainerConfig
 from run.context import RunContext
 from run.folder import RunFolder

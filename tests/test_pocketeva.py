@@ -15,6 +15,7 @@ import yaml
 
 import pocketeva
 from models import checkpoint
+from models.facts import CheckpointFacts
 from tests import finished, support
 
 Change = Callable[[dict[str, Any]], object]
@@ -294,7 +295,7 @@ def test_run__other_labels_than_the_checkpoint(
 ) -> None:
     teacher = root / "outputs" / "quick" / "teacher" / "model"
     other = support.tiny("test_vit", support.TWO, 32)
-    checkpoint.save(other, teacher, {"temperature": 1.0, "mode": "head"})
+    checkpoint.save(other, teacher, CheckpointFacts(labels=support.TWO, mode="head"))
     assert main(root, monkeypatch, "export", "config.yaml") == 2
     said = one_message(capsys)
     assert "teacher/model was made for the labels ['sound', 'broken'] (nominal)" in said

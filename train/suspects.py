@@ -18,8 +18,8 @@ from data.labels import THRESHOLD
 from data.manifest import Manifest
 from data.views import ViewSpec
 from data.working import with_copies
-from fitting.fit import resolve_precision
 from models.classifier import Classifier
+from models.device import resolve_precision
 from run.console import log
 from run.context import RunContext
 from run.errors import UserError

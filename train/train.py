@@ -15,11 +15,14 @@ from data.loaders import EpochSampler, FixedItems, ViewDataset, train_loader, wh
 from data.manifest import Manifest
 from data.views import ViewSpec
 from data.working import warn_if_enlarged, with_copies
-from fitting.fit import fit, resolve_precision
+from fitting.fit import fit
 from fitting.publish import publishing
 from models import checkpoint
-from models.calibrate import calibrate
-from models.classifier import Classifier, build
+from models.building import build
+from models.calibration import calibrate
+from models.classifier import Classifier
+from models.device import resolve_precision
+from models.facts import CheckpointFacts
 from models.forward import whole_image_logits
 from run.context import RunContext
 from run.files import Json, write_json
@@ -68,14 +71,16 @@ def train(
     if config.mode != "head":
         metrics["full"] = fitting.full(work / "full")
     targets = fitting.part("calibration").targets()
-    metrics["calibration"] = calibration = calibrate(classifier, fitting.calibration_logits(), targets)
+    calibration = calibrate(classifier, fitting.calibration_logits(), targets)
+    metrics["calibration"] = calibration.to_json()
     metrics["teacher_passes"] = fitting.passes.to_json()
-    facts: dict[str, Json] = {
-        "base_model": config.model,
-        "pretrained": config.pretrained,
-        "mode": config.mode,
-        "temperature": calibration["temperature"],
-    }
+    facts = CheckpointFacts(
+        labels=manifest.labels,
+        base_model=config.model,
+        pretrained=config.pretrained,
+        mode=config.mode,
+        temperature=calibration.temperature,
+    )
 
     def write() -> None:
         checkpoint.save(classifier, folder, facts)

@@ -12,11 +12,12 @@ from export.int8.config import Int8Config
 from export.onnx_graph import labels_of
 from export.session import one_inference, open_session, run_one_by_one
 from export.timing import race
+from models.decision import DecisionRule
 from models.outputs import choice, cross_entropy, decisions, divergence, probabilities, same
 from run.files import Json
 
-Fit = Callable[[NDArray[np.floating], NDArray[np.floating], Kind], float]
-"""Logits [N, C], targets [N, C] and their kind to a temperature; ``models.temperature.fit_temperature`` is one."""
+Fit = Callable[[NDArray[np.floating], NDArray[np.floating], DecisionRule], float]
+"""Logits [N, C], targets [N, C] and the decision rule to a temperature: ``models.calibration.fit_temperature``."""
 
 
 class Judge:
@@ -46,7 +47,9 @@ class Judge:
         self.pixels = pixels
         self.for_ranges, self.for_judging = order[:cut], np.sort(order[cut:])
         self.logits = run_one_by_one(open_session(source), pixels)
-        self.kind = labels_of(onnx.load(source)).kind
+        labels = labels_of(onnx.load(source))
+        self.kind = labels.kind
+        self._rule = DecisionRule.of(labels)
         self._targets, self._labeled = targets, labeled
         self._source, self._config, self._fit = source, config, fit
 
@@ -89,7 +92,7 @@ class Judge:
         """One over all labeled images; 1 where there are none."""
         if not self._labeled.any():
             return 1.0
-        return self._fit(logits[self._labeled], self._targets[self._labeled], self.kind)
+        return self._fit(logits[self._labeled], self._targets[self._labeled], self._rule)
 
     def _quality(self, judged: NDArray[np.float32]) -> dict[str, Json]:
         """Of logits [n, C] on the judged images: how many decide as their label does, and cross-entropy in nats."""

@@ -111,7 +111,7 @@ def quantize(
         targets: as ``Manifest.targets`` gives them [N, C].
         labeled: which of the images [N] have a label.
         config: what to try and the gate.
-        fit: logits [N, C], targets [N, C] and their kind to a temperature.
+        fit: logits [N, C], targets [N, C] and the decision rule to a temperature.
     """
     assert config.mode != "none"
     judge = Judge(source, pixels, targets, labeled, config, fit)

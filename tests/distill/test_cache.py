@@ -16,6 +16,7 @@ from distill.cache import build_cache, check_cache
 from distill.distill import distill
 from models import checkpoint
 from models.classifier import Classifier
+from models.facts import CheckpointFacts
 from run.context import RunContext
 from run.errors import UserError
 from run.folder import RunFolder
@@ -171,6 +172,6 @@ def test_check_cache__of_top_logits(
     assert check_cache(run, manifest, FULL, VIEWS, 50)
     assert "logits-" in capsys.readouterr().out
     teacher.head.bias.data.add_(torch.tensor([0.0, 0.0, 0.0, 1.0]))
-    checkpoint.save(teacher, run.folder.teacher / "model", checkpoint.facts_of(run.folder.teacher / "model"))
+    checkpoint.save(teacher, run.folder.teacher / "model", CheckpointFacts.read(run.folder.teacher / "model"))
     with pytest.raises(UserError, match="nothing is cached"):
         check_cache(run, manifest, FULL, VIEWS, 50)

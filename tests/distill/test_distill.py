@@ -14,6 +14,7 @@ from distill.module import StudentModule
 from distill.teacher import teacher_logits
 from fitting.config import FitConfig
 from models import checkpoint
+from models.facts import CheckpointFacts
 from models.forward import whole_image_logits
 from models.outputs import cross_entropy
 from run.context import RunContext
@@ -72,7 +73,7 @@ def test_distill__writes_a_calibrated_student(taught: tuple[RunContext, Manifest
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["fit"].keys() >= {"val_loss", "val_distilled", "val_labels", "val_agreement", "epoch", "epochs"}
     assert metrics["calibration"]["n"] == len(manifest.usable("calibration"))
-    assert checkpoint.facts_of(folder / "model")["teacher"] == teacher.weights_digest()
+    assert CheckpointFacts.read(folder / "model").teacher == teacher.weights_digest()
     assert not list(folder.rglob("*.ckpt"))
     assert files_below(run.folder.teacher) == taught_files
 
@@ -89,7 +90,7 @@ def test_distill__writes_a_calibrated_student(taught: tuple[RunContext, Manifest
 def test_distill__a_student_with_two_last_layers(taught: tuple[RunContext, Manifest], tmp_path: Path) -> None:
     run, manifest = mine(taught, tmp_path / "run"), taught[1]
     teacher = tiny("resnet18", FOUR)  # larger than the student
-    checkpoint.save(teacher, run.folder.teacher / "model", {"mode": "full"})
+    checkpoint.save(teacher, run.folder.teacher / "model", CheckpointFacts(labels=FOUR, mode="full"))
     config = replace(STUDENT, model="repvit_m0_9", image_size=64, fit=FitConfig(epochs=1, batch_size=16, lr=1e-3))
     student = distill(run, manifest, config, VIEWS, teacher)
     metrics = json.loads((run.folder.student("phone") / "metrics.json").read_text())["calibration"]
@@ -110,7 +111,8 @@ def test_distill__another_teacher_needs_another_student(taught: tuple[RunContext
     run, manifest = mine(taught, tmp_path / "run"), taught[1]
     teacher = checkpoint.load(run.folder.teacher / "model", FOUR)
     student = distill(run, manifest, STUDENT, VIEWS, teacher)
-    mode = checkpoint.facts_of(run.folder.teacher / "model")["mode"]
+    mode = CheckpointFacts.read(run.folder.teacher / "model").mode
+    assert mode is not None
     other = train(replace(run, seed=1), manifest, replace(TEACHER, mode=mode), VIEWS)
     assert distill(run, manifest, STUDENT, VIEWS, other).weights_digest() != student.weights_digest()
 
@@ -141,7 +143,7 @@ def test_teacher_logits__are_what_the_teacher_says_of_each_view(
     run, manifest = mine(taught, tmp_path / "run"), taught[1]
     teacher = checkpoint.load(run.folder.teacher / "model", FOUR)
     part = manifest.usable("val")
-    mode = checkpoint.facts_of(run.folder.teacher / "model")["mode"]
+    mode = CheckpointFacts.read(run.folder.teacher / "model").mode
     kept = files_below(run.folder.cache) if run.folder.cache.exists() else {}
     logits = teacher_logits(run, part, VIEWS, 1, teacher)
     assert logits.shape == (len(part), 1, 4)

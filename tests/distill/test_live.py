@@ -22,6 +22,7 @@ from distill.module import StudentModule
 from distill.teacher import LiveTeacher
 from models import checkpoint
 from models.classifier import Classifier
+from models.facts import CheckpointFacts, Mode
 from models.forward import forward_of
 from run.context import RunContext
 from run.folder import RunFolder
@@ -43,9 +44,11 @@ def taught(request: pytest.FixtureRequest, elpv_run: Prepared, tmp_path: Path) -
     return with_teacher(elpv_run[0], tmp_path / "run", request.param)
 
 
-def with_teacher(run: RunFolder, to: Path, mode: str, labels: LabelSet = FOUR) -> RunContext:
+def with_teacher(run: RunFolder, to: Path, mode: Mode, labels: LabelSet = FOUR) -> RunContext:
     made = context(copied(run, to))
-    checkpoint.save(tiny("test_resnet", labels, 40), made.folder.teacher / "model", {"mode": mode})
+    checkpoint.save(
+        tiny("test_resnet", labels, 40), made.folder.teacher / "model", CheckpointFacts(labels=labels, mode=mode)
+    )
     return made
 
 

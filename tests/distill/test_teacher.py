@@ -14,6 +14,7 @@ from data.manifest import Manifest
 from data.views import ViewSpec
 from distill.teacher import LiveTeacher, live_logits, teacher_logits
 from models import checkpoint
+from models.facts import CheckpointFacts, Mode
 from run.context import RunContext
 from run.folder import RunFolder
 from run.ranks import Rank
@@ -45,13 +46,13 @@ def answered(mixup: float = 0.0, seed: int = 0, epoch: int = 0, number: int = 0)
     return given
 
 
-def with_teacher(run: RunFolder, mode: str) -> RunContext:
-    checkpoint.save(tiny("test_vit", FOUR, 48), run.teacher / "model", {"mode": mode})
+def with_teacher(run: RunFolder, mode: Mode) -> RunContext:
+    checkpoint.save(tiny("test_vit", FOUR, 48), run.teacher / "model", CheckpointFacts(labels=FOUR, mode=mode))
     return context(run)
 
 
 @pytest.mark.parametrize("mode", ["head", "full"])
-def test_live_logits__are_the_caches_for_the_same_view(elpv_run: Prepared, tmp_path: Path, mode: str) -> None:
+def test_live_logits__are_the_caches_for_the_same_view(elpv_run: Prepared, tmp_path: Path, mode: Mode) -> None:
     run, part = with_teacher(copied(elpv_run[0], tmp_path / "run"), mode), elpv_run[1].usable("val")
     teacher = checkpoint.load(run.folder.teacher / "model", FOUR)
     known = teacher_logits(run, part, VIEWS, 3, teacher)

@@ -13,7 +13,8 @@ import torch
 
 from data.labels import LabelSet
 from export.onnx_file import describe, write_onnx
-from models.classifier import Classifier, size_args, spec_of
+from models.building import size_args, spec_of
+from models.classifier import Classifier
 from models.spec import InputSpec
 from tests import support
 

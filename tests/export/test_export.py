@@ -20,6 +20,7 @@ from export.int8.config import Int8Config
 from export.runtime import OnnxClassifier
 from models import checkpoint
 from models.classifier import Classifier
+from models.facts import CheckpointFacts
 from run.errors import UserError
 from run.files import file_digest
 from run.folder import RunFolder
@@ -99,7 +100,7 @@ def test_export__the_file_is_the_checkpoint_with_its_temperature(release: Path, 
     metadata = {entry.key: json.loads(entry.value) for entry in props}
     classifier = checkpoint.load(release / model, support.FOUR)
     assert metadata["weights_digest"] == classifier.weights_digest()
-    assert metadata["temperature"] == checkpoint.facts_of(release / model)["temperature"]
+    assert metadata["temperature"] == CheckpointFacts.read(release / model).temperature
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -141,13 +142,15 @@ def test_export__one_model_changed(run: RunFolder) -> None:
     models = models_of(run, *MODELS)
     with torch.no_grad():
         models["mini"].head.bias.add_(1)
-    checkpoint.save(models["mini"], run.student("mini") / "model", {"temperature": 2.0})
+    checkpoint.save(
+        models["mini"], run.student("mini") / "model", CheckpointFacts(labels=models["mini"].labels, temperature=2.0)
+    )
     stamp = run.release / "teacher-onnx" / "onnx" / "model.onnx"
     written = stamp.stat().st_mtime_ns
     export_again(run, models)
     assert stamp.stat().st_mtime_ns == written
     assert support.files_below(run.release / "teacher-onnx") == before
-    assert checkpoint.facts_of(run.release / "mini")["temperature"] == 2.0
+    assert CheckpointFacts.read(run.release / "mini").temperature == 2.0
     pixels = np.zeros((1, 3, 64, 64), np.float32)
     with torch.inference_mode():
         expected = models["mini"].model(torch.from_numpy(pixels)).numpy()
@@ -201,7 +204,7 @@ def test_export__a_center_crop_is_told_to_javascript(run: RunFolder) -> None:
     models = models_of(run, "teacher")
     spec = replace(models["teacher"].spec, mode="center", crop_pct=0.8)
     models["teacher"] = replace(models["teacher"], spec=spec)
-    checkpoint.save(models["teacher"], run.teacher / "model", {"temperature": 1.0})
+    checkpoint.save(models["teacher"], run.teacher / "model", CheckpointFacts(labels=models["teacher"].labels))
     export_again(run, models)
     processor = json_of(run.release / "teacher-onnx" / "preprocessor_config.json")
     assert (processor["size"], processor["do_center_crop"]) == ({"shortest_edge": 40}, True)

@@ -18,8 +18,8 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from fitting.fit import Batch, resolve_precision, warmup_cosine
-from run.config import TrackingConfig, TrainerConfig
+from fitting.fit import Batch, warmup_cosine
+from run.config import TrackingConfig
 from run.errors import UserError
 from tests.fitting.toy import ROWS, ToyModule, run_toy, toy_config
 from tests.support import files_below
@@ -331,17 +331,3 @@ def test_fit__online_tracking_without_a_key_is_the_users_to_put_right(
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"tracking\.wandb is online: No API key"):
         run_toy(tmp_path, tracking=TrackingConfig(wandb="online"))
-
-
-def test_resolve_precision__says_what_the_config_says() -> None:
-    assert resolve_precision(TrainerConfig(precision="bf16-mixed"), convolutional=True) == "bf16-mixed"
-    assert resolve_precision(TrainerConfig(precision="32-true"), convolutional=False) == "32-true"
-
-
-@pytest.mark.parametrize(("tiles", "transformer"), [(True, "bf16-mixed"), (False, "32-true")])
-def test_resolve_precision__cpu(tiles: bool, transformer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    trainer = TrainerConfig(accelerator="cpu")
-    assert resolve_precision(trainer, convolutional=False) == transformer
-    assert resolve_precision(trainer, convolutional=True) == "32-true"

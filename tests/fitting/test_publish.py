@@ -7,6 +7,7 @@ from torch import Tensor
 from fitting.fit import Batch
 from fitting.publish import PublishBest, publishing
 from models import checkpoint
+from models.facts import CheckpointFacts
 from run.folder import RunFolder
 from tests.fitting.test_fit import StopBefore
 from tests.fitting.toy import ToyModule, run_toy, toy_config
@@ -27,7 +28,7 @@ def test_publish_best__only_better_epochs_and_not_again_after_a_resumption(tmp_p
 
     def publish(name: str, folder: Path, message: str) -> None:
         seen.append(message)
-        assert checkpoint.facts_of(folder)["epoch"] == int(message.split("epoch ")[1].split(",")[0])
+        assert CheckpointFacts.read(folder).epoch == int(message.split("epoch ")[1].split(",")[0])
 
     def publishes() -> PublishBest:
         return PublishBest("phone", classifier, tmp_path / "best", publish)

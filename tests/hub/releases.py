@@ -15,7 +15,8 @@ import torch
 from data.labels import LabelSet
 from models import checkpoint
 from models.classifier import Classifier
-from run.files import Json, file_digest, write_json
+from models.facts import CheckpointFacts
+from run.files import file_digest, write_json
 from run.folder import RunFolder
 from tests import support
 from tests.hub.fake_hub import TOKEN, FakeHub
@@ -37,7 +38,7 @@ def write_release(root: Path, labels: LabelSet = LABELS) -> RunFolder:
     onnx_file.parent.mkdir(parents=True, exist_ok=True)
     _export(student, onnx_file)
     for name, model in (("teacher", teacher), (STUDENT, student)):
-        facts: dict[str, Json] = {"base_model": "test_efficientnet", "pretrained": False, "temperature": 1.25}
+        facts = CheckpointFacts(labels=labels, base_model="test_efficientnet", temperature=1.25)
         checkpoint.save(model, run.release / name, facts)
         folder = run.release / f"{name}-onnx"
         (folder / "onnx").mkdir(parents=True)

@@ -12,7 +12,9 @@ from PIL import Image
 from data.decode import decode
 from data.labels import LabelSet
 from models import checkpoint
-from models.classifier import Classifier, build
+from models.building import build
+from models.classifier import Classifier
+from models.facts import CheckpointFacts
 from run.errors import UserError
 from tests.support import elpv_rows, files_below, tiny, uint8_batch
 
@@ -25,7 +27,7 @@ def saved(folder: Path, name: str = "test_vit", size: int = 112) -> Classifier:
     for module in classifier.model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_()  # type: ignore[union-attr]
-    checkpoint.save(classifier, folder, {"mode": "full", "temperature": 1.25})
+    checkpoint.save(classifier, folder, CheckpointFacts(labels=LABELS, mode="full", temperature=1.25))
     return classifier
 
 
@@ -42,8 +44,7 @@ def test_load__gives_back_what_was_saved(tmp_path: Path, name: str) -> None:
     images = classifier.normalize(uint8_batch(2, 112))
     with torch.no_grad():
         assert torch.equal(loaded.model(images), classifier.model(images))
-    facts = checkpoint.facts_of(tmp_path / "model")
-    assert (facts["mode"], facts["temperature"], facts["labels_digest"]) == ("full", 1.25, LABELS.digest)
+    assert CheckpointFacts.read(tmp_path / "model") == CheckpointFacts(labels=LABELS, mode="full", temperature=1.25)
 
 
 def test_save__is_the_same_bytes_each_time(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_save__transformers_takes_a_sigmoid_of_each_logit_of_a_multilabel_set(tm
 
     classifier = tiny("test_vit", LabelSet(LABELS.names, "multilabel"), 112)
     classifier = replace(classifier, spec=classifier.spec.squashed())
-    checkpoint.save(classifier, tmp_path / "model", {})
+    checkpoint.save(classifier, tmp_path / "model", CheckpointFacts(labels=classifier.labels))
     classify: Any = pipeline("image-classification", model=str(tmp_path / "model"))
     image = decode(elpv_rows()[0][0].read_bytes()).resize((112, 112))
     found = {row["label"]: row["score"] for row in classify(image)}
@@ -111,11 +112,12 @@ def test_save__a_head_of_two_layers_or_the_one_that_took_its_place(tmp_path: Pat
     """RepViT is built with two last layers; the head that a checkpoint's new labels get has one."""
     classifier = build("repvit_m0_9", LABELS, key="student", pretrained=False, image_size=64)
     if new_head:
-        checkpoint.save(build("repvit_m0_9", LabelSet(("x", "y"), "nominal"), key="s", pretrained=False), tmp_path, {})
+        two = LabelSet(("x", "y"), "nominal")
+        checkpoint.save(build("repvit_m0_9", two, key="s", pretrained=False), tmp_path, CheckpointFacts(labels=two))
         classifier = build(str(tmp_path), LABELS, key="student", pretrained=True, image_size=64)
     assert len(classifier.heads) == (1 if new_head else 2)
     classifier.model.eval()
-    checkpoint.save(classifier, tmp_path / "model", {})
+    checkpoint.save(classifier, tmp_path / "model", CheckpointFacts(labels=classifier.labels))
     by_timm = timm.create_model(f"local-dir:{tmp_path / 'model'}", pretrained=True).eval()
     images = classifier.normalize(uint8_batch(1, 64))
     with torch.no_grad():

@@ -8,8 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.forward import FrozenForward, device_of, forward_of, in_order
-from run.config import TrainerConfig
+from models.forward import FrozenForward, forward_of, in_order
 from run.errors import UserError
 from tests.support import TRAINER, tiny, uint8_batch
 
@@ -135,16 +134,3 @@ def test_forward_of__without_a_compiler_says_what_to_do(monkeypatch: pytest.Monk
     forward = forward_of(tiny(), "logits", replace(TRAINER, compile_frozen=True, frozen_batch_size=1), "32-true")
     with pytest.raises(UserError, match=r"compile_frozen is true, but .*No working C\+\+ compiler found\n.* false"):
         forward(uint8_batch(1, 32))
-
-
-@pytest.mark.parametrize(
-    ("devices", "local", "expected"), [(1, 0, 0), ("auto", 3, 3), ("auto", 5, 1), ([2, 3], 1, 3), ([2], 1, 2)]
-)
-def test_device_of__each_process_of_a_machine_takes_its_own(
-    monkeypatch: pytest.MonkeyPatch, devices: int | list[int] | str, local: int, expected: int
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    monkeypatch.setenv("LOCAL_RANK", str(local))
-    trainer = TrainerConfig(accelerator="auto", devices=devices)  # type: ignore[arg-type]
-    assert device_of(trainer) == torch.device("cuda", expected)

@@ -12,7 +12,9 @@ from data.manifest import Manifest
 from data.views import ViewSpec
 from fitting.config import FitConfig
 from models import checkpoint
-from models.classifier import Classifier, build
+from models.building import build
+from models.classifier import Classifier
+from models.facts import CheckpointFacts
 from models.forward import whole_image_logits
 from models.outputs import cross_entropy
 from run.context import RunContext
@@ -67,9 +69,9 @@ def test_train__every_mode(run: RunContext, manifest: Manifest, mode: Any) -> No
     stages = {"head": ["head"], "full": ["full"], "probe_then_full": ["head", "full"]}[mode]
     assert list(metrics) == [*stages, "calibration", "teacher_passes"]
     assert all(metrics[stage]["epochs"] == 3 for stage in stages)
-    facts = checkpoint.facts_of(folder / "model")
-    assert (facts["mode"], facts["base_model"], facts["pretrained"]) == (mode, config.model, False)
-    assert facts["temperature"] == metrics["calibration"]["temperature"]
+    temperature = metrics["calibration"]["temperature"]
+    expected = CheckpointFacts(labels=FOUR, base_model=config.model, mode=mode, temperature=temperature)
+    assert CheckpointFacts.read(folder / "model") == expected
     assert not list(folder.rglob("*.ckpt")), "checkpoints of a finished fit are removed"
 
     part = manifest.usable("calibration")

@@ -14,7 +14,8 @@ from export.formats.write import write_formats
 from export.golden.golden import write_golden
 from export.onnx_file import write_onnx
 from export.rgb import write_rgb
-from models.classifier import Classifier, spec_of
+from models.building import spec_of
+from models.classifier import Classifier
 from tests import support
 from tests.export.random_models import settled
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import quant_pre_process
 from PIL import Image
 
-from data.config import Kind
 from export.int8 import quantize as quantize_module
 from export.int8 import static
 from export.int8.candidate import Candidate
@@ -30,8 +29,10 @@ from export.onnx_file import write_onnx
 from export.onnx_graph import metadata_of
 from export.runtime import OnnxClassifier
 from export.session import open_session, run_one_by_one
-from models.classifier import Classifier, spec_of
-from models.temperature import fit_temperature
+from models.building import spec_of
+from models.calibration import fit_temperature
+from models.classifier import Classifier
+from models.decision import DecisionRule
 from tests import support
 from tests.export.conftest import without_weights
 
@@ -169,8 +170,8 @@ def test_quantize__fit_gets_every_labeled_image(student: Exported, tmp_path: Pat
     labeled = np.arange(48) < 5
     seen: list[Any] = []
 
-    def fit(logits: NDArray[np.floating], given: NDArray[np.floating], kind: Kind) -> float:
-        assert (len(logits), kind) == (5, "nominal")
+    def fit(logits: NDArray[np.floating], given: NDArray[np.floating], rule: DecisionRule) -> float:
+        assert (len(logits), rule.labels.kind) == (5, "nominal")
         seen.append(given)
         return 1.5
 

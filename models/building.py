@@ -1,0 +1,210 @@
+"""Building a classifier: from a timm name, the Hub, or a checkpoint folder.
+
+Only safetensors are loaded, never pickles, and random weights are never taken unless the config asks for them.
+"""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from data.labels import LabelSet
+from models.classifier import Classifier
+from models.facts import read_config
+from models.spec import InputSpec
+from run.console import log
+from run.errors import UserError
+
+WRAPPER_PREFIX = "timm_model."
+"""Before every weight of a checkpoint that transformers wrote for a timm model."""
+
+
+def build(
+    name: str,
+    labels: LabelSet,
+    *,
+    key: str,
+    pretrained: bool,
+    image_size: int | None = None,
+    drop_path: float = 0.0,
+) -> Classifier:
+    """A classifier for ``labels``.
+
+    A new head is made, unless the checkpoint was trained on the very same label names in the same order.
+
+    Args:
+        name: a timm name, a Hub id (``org/name``), or a folder that timm or transformers (``timm_wrapper``) wrote.
+        labels: the run's label set.
+        key: the config section, for messages.
+        pretrained: load weights; without, they are random and ``name`` is a timm name.
+        image_size: in pixels; null keeps the model's own.
+        drop_path: rate of stochastic depth while training.
+
+    Raises:
+        UserError: no such model, its weights cannot be had, or it cannot take images of that size.
+    """
+    if not pretrained:
+        found = _random(name, key, image_size, drop_path, len(labels))
+        spec = spec_of(found).with_size(image_size)
+        require_size(found, spec.size, key=key)
+        return Classifier(found, architecture_of(name), labels, spec)
+    folder = find_checkpoint(name, key)
+    config = read_config(folder)
+    names = label_names(config)
+    size = image_size or trained_size(config)
+    model = _from_checkpoint(folder, config, key, size, drop_path)
+    if names != labels.names:
+        log.print(f"{key}.model: a new head for the labels {', '.join(labels.names)}")
+        model.reset_classifier(len(labels))  # type: ignore[operator]
+    require_size(model, size, key=key)
+    return Classifier(model, config["architecture"], labels, spec_of(model).with_size(size))
+
+
+def require_size(model: nn.Module, size: int, *, key: str) -> None:
+    """Run a model in eval mode on the shape of one image [1, 3, S, S], without any numbers.
+
+    Args:
+        model: left as it is.
+        size: S, in pixels.
+        key: the config section, for the message.
+
+    Raises:
+        UserError: the model cannot take that size.
+    """
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    shapes = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
+    training = model.training
+    try:
+        with torch.no_grad():
+            torch.func.functional_call(model.eval(), shapes, torch.empty(1, 3, size, size, device="meta"))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{key}.image_size: the model cannot take images of {size} x {size} pixels: {reason}"
+        ) from error
+    finally:
+        model.train(training)
+
+
+def spec_of(model: nn.Module) -> InputSpec:
+    """The input contract of a timm model."""
+    return InputSpec.from_pretrained_cfg(model.pretrained_cfg)  # type: ignore[arg-type]
+
+
+def find_checkpoint(name: str, key: str) -> Path:
+    """The folder of a checkpoint, fetched from the Hub if need be; a plain timm name stands for timm's own there.
+
+    Raises:
+        UserError: the Hub has no such repository, or cannot be reached.
+    """
+    local = Path(name.removeprefix("local-dir:"))
+    if local.is_dir() or name.startswith("local-dir:"):
+        return local
+    repo = name.removeprefix("hf-hub:")
+    if "/" not in repo:
+        repo = _hub_id(repo, key)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
+
+    try:
+        return Path(snapshot_download(repo, allow_patterns=["config.json", "model.safetensors"]))
+    except (HfHubHTTPError, HTTPError, OSError, ValueError) as error:
+        raise UserError(
+            f"{key}.model: {repo} is no folder here, and its weights cannot be had from the Hub: {error}\n"
+            f"Check the name and the connection (private models need `hf auth login`), or give {key}.model the path "
+            f"of a downloaded folder. Random weights are never taken instead: to ask for them, set {key}.pretrained to "
+            "false."
+        ) from error
+
+
+def label_names(config: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The label names in a checkpoint's config, in the order of its outputs; null where it has none."""
+    if "label_names" in config:
+        return tuple(config["label_names"])
+    by_id = config.get("id2label")
+    return None if by_id is None else tuple(by_id[key] for key in sorted(by_id, key=int))
+
+
+def trained_size(config: Mapping[str, Any]) -> int:
+    """The image size in pixels that a checkpoint was trained at, which may not be its architecture's own."""
+    size = (config.get("model_args") or {}).get("img_size", config["pretrained_cfg"]["input_size"])
+    return int(size if isinstance(size, int) else size[-1])
+
+
+def architecture_of(name: str) -> str:
+    """A timm name without its weight tag."""
+    return name.split("/")[-1].split(".")[0]
+
+
+def size_args(architecture: str, size: int) -> dict[str, int]:
+    """What ``timm.create_model`` needs to be told of the image size: only models that are built for one size are."""
+    cfg = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
+    return {"img_size": size} if cfg is not None and cfg.fixed_input_size else {}
+
+
+def _require_architecture(name: str, key: str) -> str:
+    architecture = architecture_of(name)
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
+        raise UserError(f"{key}.model: timm has no {architecture!r}" + (f"; near: {', '.join(near)}" if near else ""))
+    return architecture
+
+
+def _hub_id(name: str, key: str) -> str:
+    """Where timm keeps the weights of a plain name; timm's own loader would fall back to pickles."""
+    _require_architecture(name, key)
+    cfg = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    if cfg is None or not cfg.hf_hub_id:
+        raise UserError(f"{key}.model: timm has no weights on the Hub for {name}; set {key}.pretrained to false")
+    return str(cfg.hf_hub_id)
+
+
+def _random(name: str, key: str, image_size: int | None, drop_path: float, num_classes: int) -> nn.Module:
+    architecture = _require_architecture(name, key)
+    sized = size_args(architecture, image_size) if image_size else {}
+    args: dict[str, Any] = {"num_classes": num_classes, **_drop_path(drop_path), **sized}
+    try:
+        model: nn.Module = timm.create_model(name.split("/")[-1], pretrained=False, **args)
+        return model
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"{key}.model: {name} cannot be built with {args}: {error}") from error
+
+
+def _from_checkpoint(folder: Path, config: Mapping[str, Any], key: str, size: int, drop_path: float) -> nn.Module:
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise UserError(f"{key}.model: {weights} is not there; only safetensors are loaded, never pickles")
+    try:
+        state = {name.removeprefix(WRAPPER_PREFIX): tensor for name, tensor in load_file(weights).items()}
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{key}.model: {weights} cannot be read: {error}") from error
+    architecture = config["architecture"]
+    cfg = dict(config["pretrained_cfg"])
+    args = {**(config.get("model_args") or {}), **size_args(architecture, size)}
+    for name in ("num_classes", "drop_path_rate"):  # timm writes what a model was made with; these are set here
+        args.pop(name, None)
+    names = label_names(config)
+    count = len(names) if names else config.get("num_classes", cfg.get("num_classes"))
+    try:
+        model: nn.Module = timm.create_model(
+            architecture,
+            pretrained=True,
+            pretrained_cfg={**cfg, "num_classes": count, "custom_load": False, "state_dict": state},
+            num_classes=count,
+            **_drop_path(drop_path),
+            **args,
+        )
+        return model
+    except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"{key}.model: {folder} does not hold the weights of {architecture}: {error}") from error
+
+
+def _drop_path(rate: float) -> dict[str, float]:
+    """The argument, where it says something: not every architecture takes it."""
+    return {"drop_path_rate": rate} if rate else {}

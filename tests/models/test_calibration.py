@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+from torch.nn import functional
+
+from data.labels import LabelSet
+from models.building import build
+from models.calibration import BOUNDS, calibrate, fit_temperature
+from models.classifier import Classifier
+from models.decision import DecisionRule
+from tests.support import FOUR, tiny, uint8_batch
+
+NAMES = ("a", "b", "c", "d")
+NOMINAL = DecisionRule.of(LabelSet(NAMES, "nominal"))
+MULTILABEL = DecisionRule.of(LabelSet(NAMES, "multilabel"))
+RULES = [NOMINAL, MULTILABEL]
+
+
+def drawn(
+    temperature: float, rule: DecisionRule, count: int = 20_000
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Logits, and labels drawn from what they say once divided by ``temperature``."""
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 3, (count, 4))
+    if not rule.exclusive:
+        return logits, (generator.random((count, 4)) < expit(logits / temperature)).astype(np.float64)
+    chances = softmax(logits / temperature, axis=1)
+    labels = (chances.cumsum(1) < generator.random((count, 1))).sum(1)
+    return logits, np.eye(4)[labels]
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
+def test_fit_temperature__finds_the_one_that_made_the_labels(temperature: float, rule: DecisionRule) -> None:
+    assert fit_temperature(*drawn(temperature, rule), rule) == pytest.approx(temperature, rel=0.04)
+
+
+def test_fit_temperature__soft_targets() -> None:
+    logits, _ = drawn(1.0, NOMINAL, 500)
+    assert fit_temperature(logits, softmax(logits / 3.0, axis=1), NOMINAL) == pytest.approx(3.0, rel=1e-3)
+    assert fit_temperature(logits, expit(logits / 3.0), MULTILABEL) == pytest.approx(3.0, rel=1e-3)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_fit_temperature__stays_within_bounds(sign: int, rule: DecisionRule) -> None:
+    """Always right asks for no temperature at all, always wrong for an endless one."""
+    logits = np.eye(4) - 0.5
+    fitted = fit_temperature(sign * logits, np.eye(4), rule)
+    assert fitted == pytest.approx(BOUNDS[0] if sign > 0 else BOUNDS[1], rel=0.05)
+
+
+def test_calibrate__divides_the_models_logits() -> None:
+    classifier = tiny()
+    images = classifier.normalize(uint8_batch(64, 32))
+    with torch.no_grad():
+        classifier.head.bias.copy_(torch.tensor([0.3, -0.2]))
+        before = classifier.model(images)
+        targets = (before / 3).softmax(1)
+        fitted = calibrate(classifier, before.numpy(), targets.numpy())
+        after = classifier.model(images)
+    assert fitted.temperature == pytest.approx(3.0, rel=1e-2)
+    assert fitted.n == 64
+    torch.testing.assert_close(after, before / fitted.temperature)
+    assert fitted.nll_before == pytest.approx(functional.cross_entropy(before, targets).item(), rel=1e-5)
+    assert fitted.nll_after == pytest.approx(functional.cross_entropy(after, targets).item(), rel=1e-5)
+    assert fitted.nll_after < fitted.nll_before
+
+
+def test_calibrate__a_multilabel_set_has_one_temperature_for_its_sigmoids() -> None:
+    classifier = tiny(labels=LabelSet(("a", "b", "c"), "multilabel"))
+    images = classifier.normalize(uint8_batch(64, 32))
+    with torch.no_grad():
+        before = classifier.model(images)
+        targets = (before / 2).sigmoid()
+        fitted = calibrate(classifier, before.numpy(), targets.numpy())
+        after = classifier.model(images)
+    assert fitted.temperature == pytest.approx(2.0, rel=1e-2)
+    expected = 3 * functional.binary_cross_entropy_with_logits(after, targets).item()
+    assert fitted.nll_after == pytest.approx(expected, rel=1e-5)
+
+
+def headed(name: str, size: int | None) -> Classifier:
+    torch.manual_seed(0)
+    classifier = build(name, FOUR, key="student", pretrained=False, image_size=size)
+    for layer in classifier.heads:
+        torch.nn.init.normal_(layer.weight)
+        torch.nn.init.normal_(layer.bias)
+    classifier.model.eval()
+    return classifier
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "count"), [("repvit_m0_9", 64, 2), ("levit_128s", None, 2), ("efficientformerv2_s0", None, 2)]
+)
+def test_calibrate__every_layer_that_gives_logits_is_divided(name: str, size: int | None, count: int) -> None:
+    classifier = headed(name, size)
+    assert len(classifier.heads) == count
+    images = classifier.normalize(uint8_batch(2, classifier.spec.size))
+    with torch.no_grad():
+        before = classifier.model(images)
+        fitted = calibrate(classifier, before.numpy(), (before / 4).softmax(1).numpy())
+        after = classifier.model(images)
+    assert fitted.temperature == pytest.approx(4.0, rel=1e-2)
+    torch.testing.assert_close(after, before / fitted.temperature, rtol=1e-4, atol=1e-5)
+    assert np.isfinite(after.numpy()).all()

@@ -1,0 +1,110 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import bernoulli, entropy
+from torch.nn import functional
+
+from data.labels import LabelSet
+from models.decision import DecisionRule
+from models.facts import problem_type
+from tests.support import FOUR, TWO
+
+FIVE = tuple("abcde")
+NOMINAL = DecisionRule.of(LabelSet(FIVE, "nominal"))
+MULTILABEL = DecisionRule.of(LabelSet(FIVE, "multilabel"))
+THREE = LabelSet(("a", "b", "c"), "multilabel")
+
+GENERATOR = torch.Generator().manual_seed(0)
+LOGITS, OTHER = (torch.randn(9, 5, generator=GENERATOR, dtype=torch.float64) * 3 for _ in range(2))
+SOFT = torch.rand(9, 5, generator=GENERATOR, dtype=torch.float64)
+
+
+def test_probabilities__softmax_without_overflow() -> None:
+    logits = np.array([[0, np.log(3)], [2000, -2000]], np.float32)
+    np.testing.assert_allclose(NOMINAL.probabilities(logits), np.array([[0.25, 0.75], [1.0, 0.0]]), atol=1e-6)
+
+
+def test_probabilities__a_sigmoid_each_without_overflow() -> None:
+    logits = np.array([[0, np.log(3)], [2000, -2000]], np.float32)
+    given = MULTILABEL.probabilities(logits)
+    assert given.dtype == np.float32
+    np.testing.assert_allclose(given, np.array([[0.5, 0.75], [1.0, 0.0]]), atol=1e-6)
+
+
+def test_decide__the_likeliest_label() -> None:
+    assert NOMINAL.decide(np.array([[0.4, 0.35, 0.25], [0.0, 0.0, 1.0]])).tolist() == [0, 2]
+
+
+def test_decide__every_label_from_its_threshold_on() -> None:
+    probabilities = np.array([[0.5, 0.49, 0.9], [0.1, 0.2, 0.3]])
+    by_default = DecisionRule.of(THREE).decide(probabilities)
+    assert by_default.tolist() == [[True, False, True], [False, False, False]]
+    fitted = DecisionRule(THREE, (0.6, 0.4, 0.3)).decide(probabilities)
+    assert fitted.tolist() == [[False, True, True], [False, False, True]]
+
+
+@pytest.mark.parametrize("thresholds", [(), (0.5, 0.5), (0.5, 0.5, 1.1), (0.5, 0.5, -0.1), (0.5, 0.5, float("nan"))])
+def test_rule__thresholds_that_do_not_fit(thresholds: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="expected 3 thresholds between 0 and 1"):
+        DecisionRule(THREE, thresholds)
+    with pytest.raises(ValueError, match="expected 0 thresholds"):
+        DecisionRule(TWO, (0.5, 0.5))
+
+
+@pytest.mark.parametrize("rule", [DecisionRule.of(FOUR), DecisionRule(THREE, (0.25, 0.5, 1.0))])
+def test_of_json__gives_back_the_rule(rule: DecisionRule) -> None:
+    stored = json.loads(json.dumps(rule.to_json()))
+    assert DecisionRule.of_json(rule.labels, stored) == rule
+    assert stored["method"] == ("argmax" if rule.exclusive else "threshold")
+
+
+def test_texts__say_what_the_rule_does() -> None:
+    exclusive, sets = DecisionRule.of(TWO), DecisionRule.of(THREE)
+    assert (exclusive.activation, exclusive.answer) == ("softmax", "first choice")
+    assert (sets.activation, sets.answer) == ("sigmoid", "set of labels")
+
+
+def test_same__of_a_set_every_label_counts() -> None:
+    assert NOMINAL.same(np.array([0, 1, 2]), np.array([0, 2, 2])).tolist() == [True, False, True]
+    left, right = np.array([[True, False], [False, False]]), np.array([[True, True], [False, False]])
+    assert NOMINAL.same(left, right).tolist() == [False, True]
+
+
+def test_cross_entropy__is_torchs() -> None:
+    logits, targets = LOGITS * 10, SOFT.softmax(1)
+    expected = functional.cross_entropy(logits, targets).item()
+    assert NOMINAL.cross_entropy(logits.numpy(), targets.numpy()) == pytest.approx(expected, rel=1e-12)
+    expected = 5 * functional.binary_cross_entropy_with_logits(logits, SOFT).item()
+    assert MULTILABEL.cross_entropy(logits.numpy(), SOFT.numpy()) == pytest.approx(expected, rel=1e-12)
+
+
+def test_divergence__is_scipys_relative_entropy() -> None:
+    q, p = (NOMINAL.probabilities(logits.numpy()) for logits in (LOGITS, OTHER))
+    expected = entropy(p, q, axis=1).mean()
+    assert NOMINAL.divergence(LOGITS.numpy(), OTHER.numpy()) == pytest.approx(expected, rel=1e-9)
+    q, p = (MULTILABEL.probabilities(logits.numpy()) for logits in (LOGITS, OTHER))
+    coins = [entropy([[1 - b, b] for b in p[row]], [[1 - a, a] for a in q[row]], axis=1).sum() for row in range(9)]
+    assert MULTILABEL.divergence(LOGITS.numpy(), OTHER.numpy()) == pytest.approx(np.mean(coins), rel=1e-9)
+    assert bernoulli(0.5).entropy() == pytest.approx(MULTILABEL.cross_entropy(np.zeros((1, 1)), np.ones((1, 1))))
+
+
+@pytest.mark.parametrize("rule", [NOMINAL, MULTILABEL])
+def test_divergence__is_zero_at_equality_and_finite_where_one_is_sure(rule: DecisionRule) -> None:
+    sure = np.array([[900.0, -900.0]])
+    assert rule.divergence(sure, sure) == 0
+    assert 0 < rule.divergence(-sure, sure) < np.inf
+
+
+def test_problem_type__only_where_softmax_would_be_wrong() -> None:
+    assert problem_type(THREE) == {"problem_type": "multi_label_classification"}
+    assert problem_type(FOUR) == problem_type(TWO) == {}
+
+
+def test_modules__need_no_torch() -> None:
+    script = "import sys, models.decision, models.facts, models.spec; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=False).returncode == 0
