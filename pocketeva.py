@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
@@ -21,15 +20,13 @@ from data.config import DataConfig, LabelsConfig, ViewsConfig
 from data.labels import LabelSet
 from distill.config import LOSSES_FOR, StudentConfig
 from export.config import ExportConfig
-from export.formats import require_installed
 from fitting.launch import launch, processes_to_start
 from hub.config import HubConfig
-from run.config import TrackingConfig, TrainerConfig, require
+from run.config import PLAIN_NAME, Require, TrackingConfig, TrainerConfig, checking, is_plain_name
 from run.console import log
 from run.errors import UserError
 from run.files import write_text
 from run.folder import RunFolder
-from run.parse import parse
 from run.ranks import EndedElsewhereError, connect, disconnect, first_to_fail, once, this_rank
 from train.config import TeacherConfig
 from verify.config import VerifyConfig
@@ -72,17 +69,29 @@ class Config:
     """Where metrics go."""
 
     def __post_init__(self) -> None:
-        plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name) is not None
-        require(plain, "name", self.name, "letters, digits, dots, dashes and underscores")
-        names = [student.name for student in self.students]
-        names += [student.as_baseline().name for student in self.students if student.baseline]
-        require(len(names) > 0, "students", names, "a list with one student or more")
-        require(len(set(names)) == len(names), "students", names, "free of repeated names")
-        for index, student in enumerate(self.students):
-            key, loss, allowed = f"students[{index}].loss", student.loss, LOSSES_FOR[self.labels.kind]
-            require(loss in allowed, key, loss, f"one of {', '.join(allowed)} where labels are {self.labels.kind}")
-            enough = loss != "dkd" or len(self.labels.names) > 2
-            require(enough, key, loss, "another one for two labels: dkd weighs what lies among the others")
+        with checking(self) as require:
+            require("name", lambda: is_plain_name(self.name), PLAIN_NAME)
+            require("students", lambda: len(self.students) > 0, "a list with one student or more")
+            for index, student in enumerate(self.students):
+                for other in self.students[:index]:
+                    _require_other_names(require, f"students[{index}].name", student, other)
+            for index, student in enumerate(self.students):
+                _require_fitting_loss(require, f"students[{index}].loss", student, self.labels)
+
+
+def _require_other_names(require: Require, key: str, student: StudentConfig, other: StudentConfig) -> None:
+    """Their folders lie side by side, and so do those of their baselines."""
+    require(key, lambda: student.name != other.name, "another name: another student has this one")
+    taken = "another name: a baseline has this one"
+    require(key, lambda: not other.baseline or student.name != other.baseline_name, taken)
+    require(key, lambda: not student.baseline or student.baseline_name != other.name, taken)
+
+
+def _require_fitting_loss(require: Require, key: str, student: StudentConfig, labels: LabelsConfig) -> None:
+    allowed = LOSSES_FOR[labels.kind]
+    require(key, lambda: student.loss in allowed, f"one of {', '.join(allowed)} where labels are {labels.kind}")
+    enough = "another one for two labels: dkd weighs what lies among the others"
+    require(key, lambda: student.loss != "dkd" or len(labels.names) > 2, enough)
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -91,6 +100,8 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         UserError: the file is missing or wrong; the message names the key.
     """
+    from run.parse import parse
+
     return parse(Config, path, overrides)
 
 
@@ -204,7 +215,7 @@ class Run:
     @property
     def _baselines(self) -> dict[str, str]:
         """By student, the name of its baseline, where it has one."""
-        return {student.name: student.as_baseline().name for student in self.config.students if student.baseline}
+        return {student.name: student.baseline_name for student in self.config.students if student.baseline}
 
     def _context(self) -> "RunContext":
         from hub.checkpoints import publisher
@@ -288,7 +299,13 @@ def _say_once(message: str, style: str | None = None) -> None:
 
 def _run_stage(options: argparse.Namespace, overrides: Sequence[str], arguments: Sequence[str]) -> int:
     config = read_config(options.config, overrides)
-    if options.verb in ("prepare", "export", *TRAINING):  # hours before export is a better time to say so than then
+    if config.export.formats and options.verb in (
+        "prepare",
+        "export",
+        *TRAINING,
+    ):  # hours before export is a better time to say so than then
+        from export.formats import require_installed
+
         require_installed(config.export.formats)
     if options.verb in TRAINING and (count := processes_to_start(config.trainer)) > 1:
         return launch(arguments, count)

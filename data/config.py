@@ -1,10 +1,10 @@
-"""Config sections for labels, images, splits and views. Nothing here imports torch."""
+"""Config sections for labels, images, splits and views."""
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from run.config import require
+from run.config import checking
 from run.files import Json
 
 Kind = Literal["nominal", "ordinal", "multilabel"]
@@ -38,24 +38,22 @@ class LabelsConfig:
     false alarm; 1 weighs about as much as a nat of cross-entropy. Not for multilabel sets."""
 
     def __post_init__(self) -> None:
-        require(len(self.names) >= 2, "labels.names", self.names, "two labels or more")
-        require(len(set(self.names)) == len(self.names), "labels.names", self.names, "free of repeats")
-        tidy = all(name and name == name.strip() for name in self.names)
-        require(tidy, "labels.names", self.names, "free of empty names and of spaces around names")
-        if self.costs is not None:
-            self._require_costs(self.costs)
-
-    def _require_costs(self, costs: list[list[float]]) -> None:
-        size = len(self.names)
-        require(self.kind != "multilabel", "labels.costs", costs, "null where labels.kind is multilabel")
-        square = len(costs) == size and all(len(row) == size for row in costs)
-        require(
-            square, "labels.costs", costs, f"{size} rows, one per true label, of {size} numbers, one per label said"
-        )
-        valid = all(math.isfinite(cost) and cost >= 0 for row in costs for cost in row)
-        require(valid, "labels.costs", costs, "free of negative and infinite costs")
-        free = all(costs[index][index] == 0 for index in range(size))
-        require(free, "labels.costs", costs, "0 where the label said is the true one")
+        with checking(self) as require:
+            require("names", lambda: len(self.names) >= 2, "two labels or more")
+            require("names", lambda: len(set(self.names)) == len(self.names), "free of repeats")
+            tidy = "free of empty names and of spaces around names"
+            require("names", lambda: all(name and name == name.strip() for name in self.names), tidy)
+            costs = self.costs or []
+            if self.costs is None:
+                return
+            require("costs", lambda: self.kind != "multilabel", "null where kind is multilabel")
+            valid = "free of negative and infinite costs"
+            require("costs", lambda: all(math.isfinite(cost) and cost >= 0 for row in costs for cost in row), valid)
+            free = "0 where the label said is the true one"
+            require("costs", lambda: not any(row[index] for index, row in enumerate(costs) if index < len(row)), free)
+            size = len(self.names)
+            square = f"{size} rows, one per true label, of {size} numbers, one per label said"
+            require("costs", lambda: [len(row) for row in costs] == [size] * size, square)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +70,20 @@ class SplitsConfig:
     """Draws the splits; separate from the run's seed, so that changing that one moves no image."""
 
     def __post_init__(self) -> None:
-        for key in ("val", "calibration", "test"):
-            require(0 < getattr(self, key) < 1, f"data.splits.{key}", getattr(self, key), "between 0 and 1")
-        total = self.val + self.calibration + self.test
-        require(total < 1, "data.splits", round(total, 6), "below 1 in total, so that images are left for training")
+        with checking(self) as require:
+            require("val", lambda: 0 < self.val < 1, "between 0 and 1")
+            require("calibration", lambda: 0 < self.calibration < 1, "between 0 and 1")
+            require("test", lambda: 0 < self.test < 1, "between 0 and 1")
+            left = "less: with val and calibration it has to be below 1, so that images are left for training"
+            require("test", lambda: self.val + self.calibration + self.test < 1, left)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceConfig:
     """One place that images, and what is known of them, are read from."""
+
+    key: ClassVar[str] = "data"
+    """The section's own path in the config, for messages."""
 
     format: Format = "auto"
     """``auto`` looks at the path and says what it found and why. ``folder``: one folder per label, or split folders
@@ -119,10 +122,17 @@ class SourceConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnlabeledConfig(SourceConfig):
+    """A source whose labels, if it has any, are not read."""
+
+    key: ClassVar[str] = "data.unlabeled"
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataConfig(SourceConfig):
     """Where labels and images come from."""
 
-    unlabeled: SourceConfig | None = None
+    unlabeled: UnlabeledConfig | None = None
     """More images, without labels, that students learn the teacher's answers on."""
     skip_unreadable: bool = False
     """Leave out images that cannot be decoded, and say so, instead of stopping."""
@@ -139,11 +149,9 @@ class DataConfig(SourceConfig):
     calibration, tests and verification always do. Twice the models' own size is a good value."""
 
     def __post_init__(self) -> None:
-        size = self.working_size
-        require(size is None or size >= 32, "data.working_size", size, "32 or more, or null")
-        require(
-            0 <= self.near_duplicate_bits <= 8, "data.near_duplicate_bits", self.near_duplicate_bits, "between 0 and 8"
-        )
+        with checking(self) as require:
+            require("near_duplicate_bits", lambda: 0 <= self.near_duplicate_bits <= 8, "between 0 and 8")
+            require("working_size", lambda: self.working_size is None or self.working_size >= 32, "32 or more, or null")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,13 +177,15 @@ class ViewsConfig:
     """Saturation factors are drawn from 1 ± this."""
 
     def __post_init__(self) -> None:
-        require(self.count >= 1, "views.count", self.count, "1 or more")
-        for key, top in (("crop_scale", 1.0), ("crop_ratio", float("inf"))):
-            low_high = getattr(self, key)
-            ordered = 0 < low_high[0] <= low_high[1] <= top
-            require(ordered, f"views.{key}", low_high, "two positive numbers, the smaller first (scales up to 1)")
-        for key in ("brightness", "contrast", "saturation"):
-            require(0 <= getattr(self, key) < 1, f"views.{key}", getattr(self, key), "at least 0 and below 1")
+        with checking(self) as require:
+            require("count", lambda: self.count >= 1, "1 or more")
+            ordered = "two positive numbers, the smaller first"
+            scales = f"{ordered}, none above 1"
+            require("crop_scale", lambda: 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1, scales)
+            require("crop_ratio", lambda: 0 < self.crop_ratio[0] <= self.crop_ratio[1] < math.inf, ordered)
+            require("brightness", lambda: 0 <= self.brightness < 1, "at least 0 and below 1")
+            require("contrast", lambda: 0 <= self.contrast < 1, "at least 0 and below 1")
+            require("saturation", lambda: 0 <= self.saturation < 1, "at least 0 and below 1")
 
     def drawing(self) -> dict[str, Json]:
         """The keys that a view is drawn from: all but how many views there are."""

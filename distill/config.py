@@ -1,14 +1,13 @@
-"""Config section of a student. Nothing here imports torch."""
+"""Config section of a student."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from data.config import Kind
 from fitting.config import FitConfig
-from run.config import require
+from run.config import PLAIN_NAME, checking, is_plain_name
 
 Loss = Literal["kl", "standardized_kl", "dist", "dkd", "labels"]
 LOSSES_FOR: Mapping[Kind, tuple[Loss, ...]] = {
@@ -56,20 +55,25 @@ class StudentConfig:
         live = math.ceil(round(self.fit.epochs * self.live, 6))  # rounded first: 0.1 * 30 is a little over 3
         return self.fit.epochs - live
 
+    @property
+    def baseline_name(self) -> str:
+        """The name of ``as_baseline``."""
+        return f"{self.name}-baseline"
+
     def as_baseline(self) -> "StudentConfig":
         """The same student, trained on the labels alone."""
-        return replace(self, name=f"{self.name}-baseline", loss="labels", live=0.0, mixup=0.0, baseline=False)
+        return replace(self, name=self.baseline_name, loss="labels", live=0.0, mixup=0.0, baseline=False)
 
     def __post_init__(self) -> None:
-        plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name) is not None and self.name != "teacher"
-        require(plain, "students[].name", self.name, "letters, digits, dots, dashes and underscores, and not 'teacher'")
-        require(not self.name.endswith("-onnx"), "students[].name", self.name, "without -onnx at its end")
-        require(self.temperature > 0, "students[].temperature", self.temperature, "above 0")
-        require(self.label_weight >= 0, "students[].label_weight", self.label_weight, "0 or more")
-        require(self.image_size > 0, "students[].image_size", self.image_size, "above 0")
-        require(0 <= self.live <= 1, "students[].live", self.live, "between 0 and 1")
-        taught = self.loss != "labels"
-        require(taught or self.live == 0, "students[].live", self.live, "0 where loss is labels: no teacher is asked")
-        require(0 <= self.mixup < math.inf, "students[].mixup", self.mixup, "0 or more, and finite")
-        unblended = "0 where live is 0: the cache holds answers to single images"
-        require(self.live > 0 or self.mixup == 0, "students[].mixup", self.mixup, unblended)
+        with checking(self) as require:
+            require("name", lambda: is_plain_name(self.name, but="teacher"), f"{PLAIN_NAME}, and not teacher")
+            require("name", lambda: not self.name.endswith("-onnx"), "without -onnx at its end")
+            require("image_size", lambda: self.image_size >= 1, "1 or more")
+            require("temperature", lambda: self.temperature > 0, "above 0")
+            require("label_weight", lambda: self.label_weight >= 0, "0 or more")
+            require("live", lambda: 0 <= self.live <= 1, "between 0 and 1")
+            unasked = "0 where loss is labels: no teacher is asked"
+            require("live", lambda: self.live == 0 or self.loss != "labels", unasked)
+            require("mixup", lambda: 0 <= self.mixup < math.inf, "0 or more, and finite")
+            unblended = "0 where live is 0: the cache holds answers to single images"
+            require("mixup", lambda: self.mixup == 0 or self.live > 0, unblended)

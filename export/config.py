@@ -1,10 +1,12 @@
-"""Config section of the export. Nothing here imports torch."""
+"""Config section of the export."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
-from export.formats.format import FormatName
 from export.int8.config import Int8Config
-from run.config import require
+from run.config import checking
+
+FormatName = Literal["openvino", "executorch", "coreml"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,7 @@ class ExportConfig:
     """Files for other runtimes: ``openvino``, ``executorch``, ``coreml``. Each needs the extra of its name."""
 
     def __post_init__(self) -> None:
-        require(18 <= self.opset <= 20, "export.opset", self.opset, "18, 19 or 20")
-        require(0 < self.parity < 1, "export.parity", self.parity, "between 0 and 1")
-        require(len(set(self.formats)) == len(self.formats), "export.formats", self.formats, "free of repeated names")
+        with checking(self) as require:
+            require("opset", lambda: 18 <= self.opset <= 20, "18, 19 or 20")
+            require("parity", lambda: 0 < self.parity < 1, "between 0 and 1")
+            require("formats", lambda: len(set(self.formats)) == len(self.formats), "free of repeated names")

@@ -1,8 +1,8 @@
-"""Config of one optimization. Nothing here imports torch."""
+"""Config of one optimization."""
 
 from dataclasses import dataclass
 
-from run.config import require
+from run.config import checking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +27,12 @@ class FitConfig:
     """Largest gradient norm; null does not clip."""
 
     def __post_init__(self) -> None:
-        require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
-        require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
-        require(self.lr > 0, "lr", self.lr, "above 0")
-        require(0 <= self.warmup < 1, "warmup", self.warmup, "at least 0 and below 1")
-        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
-        require(self.ema_decay is None or 0 < self.ema_decay < 1, "ema_decay", self.ema_decay, "between 0 and 1")
-        require(self.patience is None or self.patience >= 1, "patience", self.patience, "1 or more, or null")
-        require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", self.clip_norm, "above 0, or null")
+        with checking(self) as require:
+            require("epochs", lambda: self.epochs >= 1, "1 or more")
+            require("batch_size", lambda: self.batch_size >= 1, "1 or more")
+            require("lr", lambda: self.lr > 0, "above 0")
+            require("weight_decay", lambda: self.weight_decay >= 0, "0 or more")
+            require("warmup", lambda: 0 <= self.warmup < 1, "at least 0 and below 1")
+            require("ema_decay", lambda: self.ema_decay is None or 0 < self.ema_decay < 1, "between 0 and 1, or null")
+            require("patience", lambda: self.patience is None or self.patience >= 1, "1 or more, or null")
+            require("clip_norm", lambda: self.clip_norm is None or self.clip_norm > 0, "above 0, or null")

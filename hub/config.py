@@ -1,9 +1,9 @@
-"""Config section of publishing. Nothing here imports torch."""
+"""Config section of publishing."""
 
 import re
 from dataclasses import dataclass
 
-from run.config import require
+from run.config import PLAIN_NAME, checking, is_plain_name
 from run.errors import UserError
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -35,14 +35,14 @@ class HubConfig:
     """That branch."""
 
     def __post_init__(self) -> None:
-        valid = self.repo is None or (REPOSITORY.fullmatch(self.repo) and not re.search(r"--|\.\.", self.repo))
-        require(bool(valid), "hub.repo", self.repo, "org/name (letters, digits, dots, dashes, underscores), or null")
-        require(self.license != "", "hub.license", self.license, "a license identifier of the Hub, or 'other'")
-        need = "org/name where hub.push_checkpoints is true"
-        require(self.repo is not None or not self.push_checkpoints, "hub.repo", self.repo, need)
-        branch = self.checkpoint_branch
-        plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", branch) is not None and branch != "main"
-        require(plain, "hub.checkpoint_branch", branch, "letters, digits, dots, dashes, underscores, and not 'main'")
+        with checking(self) as require:
+            allowed = f"org/name ({PLAIN_NAME}), or null"
+            require("repo", lambda: self.repo is None or _is_repository(self.repo), allowed)
+            need = "org/name where push_checkpoints is true"
+            require("repo", lambda: self.repo is not None or not self.push_checkpoints, need)
+            require("license", lambda: self.license != "", "a license identifier of the Hub, or other")
+            branch = f"{PLAIN_NAME}, and not main"
+            require("checkpoint_branch", lambda: is_plain_name(self.checkpoint_branch, but="main"), branch)
 
     def repository(self, folder: str) -> str:
         """The repository that a release folder goes to.
@@ -54,3 +54,7 @@ class HubConfig:
             raise UserError("hub.repo is null: set it to org/name, where the release is to be published")
         model = folder.removesuffix("-onnx")
         return f"{self.repo}-{model}" + ("-ONNX" if model != folder else "")
+
+
+def _is_repository(name: str) -> bool:
+    return REPOSITORY.fullmatch(name) is not None and re.search(r"--|\.\.", name) is None

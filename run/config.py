@@ -1,8 +1,12 @@
-"""Config sections that every stage shares. Nothing here imports torch."""
+"""Config sections that every stage shares, and how a section says what is wrong with it."""
 
+import json
 import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +34,11 @@ class TrainerConfig:
     """Compile frozen models (``torch.compile``): up to two minutes at each start, then more images/s."""
 
     def __post_init__(self) -> None:
-        workers, batch = self.num_workers, self.frozen_batch_size
-        require(workers == "auto" or workers >= 0, "trainer.num_workers", workers, "0 or more, or auto")
-        require(batch == "auto" or batch >= 1, "trainer.frozen_batch_size", batch, "1 or more, or auto")
-        require(self.num_nodes >= 1, "trainer.num_nodes", self.num_nodes, "1 or more")
+        with checking(self) as require:
+            require("num_workers", lambda: self.num_workers == "auto" or self.num_workers >= 0, "0 or more, or auto")
+            batch = "1 or more, or auto"
+            require("frozen_batch_size", lambda: self.frozen_batch_size == "auto" or self.frozen_batch_size >= 1, batch)
+            require("num_nodes", lambda: self.num_nodes >= 1, "1 or more")
 
     @property
     def workers(self) -> int:
@@ -56,11 +61,81 @@ class TrackingConfig:
     """Weights & Biases project."""
 
 
-def require(condition: bool, key: str, value: object, allowed: str) -> None:
-    """Refuse a config value that its type cannot rule out.
+@dataclass(frozen=True)
+class Mistake:
+    """A value that its type allows and its section does not."""
+
+    key: str
+    """Path inside the section, such as ``lr`` or ``students[0].loss``."""
+    value: object
+    allowed: str
+
+    def __str__(self) -> str:
+        return f"{self.key} is {shown(self.value)}; it must be {self.allowed}"
+
+
+class ConfigError(ValueError):
+    """Every mistake of one section."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        super().__init__("\n".join(map(str, mistakes)))
+        self.mistakes = tuple(mistakes)
+
+
+class UnknownValueError(Exception):
+    """A check asks for a value that could not be read: the check has to be left out."""
+
+
+class Require(Protocol):
+    """Notes a mistake under ``key`` where ``holds`` gives false; ``value`` is shown in place of the key's own."""
+
+    def __call__(self, key: str, holds: Callable[[], bool], allowed: str, value: object = ...) -> None: ...
+
+
+@contextmanager
+def checking(section: object) -> Iterator[Require]:
+    """Collect what is wrong with a section, so that all of it is said at once.
+
+    Each check is a function, because a config file's section is checked even where some of its values could not be
+    read: a check that asks for one of those is left out, and the others count.
+
+    Example:
+        >>> def __post_init__(self):
+        ...     with checking(self) as require:
+        ...         require("epochs", lambda: self.epochs >= 1, "1 or more")
 
     Raises:
-        ValueError: ``condition`` is false; the message gives the key, the value and what is allowed.
+        ConfigError: at the end of the block, if a check did not hold.
     """
-    if not condition:
-        raise ValueError(f"{key} is {value!r}; it must be {allowed}")
+    mistakes: list[Mistake] = []
+
+    def require(key: str, holds: Callable[[], bool], allowed: str, value: object = None) -> None:
+        with suppress(UnknownValueError):
+            if not holds():
+                mistakes.append(Mistake(key, _value_at(section, key) if value is None else value, allowed))
+
+    with suppress(UnknownValueError):
+        yield require
+    if mistakes:
+        raise ConfigError(mistakes)
+
+
+PLAIN_NAME = "letters, digits, dots, dashes and underscores"
+
+
+def is_plain_name(name: str, but: str = "") -> bool:
+    """``PLAIN_NAME``, the first a letter or a digit: safe as a folder's name everywhere; ``but`` is taken."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is not None and name != but
+
+
+def shown(value: object) -> str:
+    """A value as YAML has it, on one line."""
+    words = " ".join(value.split()) if isinstance(value, str) else ""
+    text = words or json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 200 else f"{text[:199]}…"
+
+
+def _value_at(section: Any, key: str) -> object:
+    for name in re.findall(r"\w+", key):
+        section = section[int(name)] if name.isdigit() else getattr(section, name)
+    return section

@@ -95,13 +95,17 @@ class RunFolder:
         return False
 
     def changes(self, stage: str, inputs: Mapping[str, Json]) -> list[str]:
-        """What differs from the last finished ``stage``, as ``key: old → new`` lines; empty where it never ran."""
+        """What differs from the last finished ``stage``, as ``key: old → new`` lines; empty where it never ran.
+
+        Another version of this program is one difference that says it all: inputs have other keys then.
+        """
         stamp = self._read_stamp(stage)
         if stamp is None:
             return []
         old, new = dict(_flat(stamp["inputs"])), dict(_flat(_with_version(inputs)))
         keys = [*new, *(key for key in old if key not in new)]
         differing = [key for key in keys if old.get(key) != new.get(key)]
+        differing = ["pocketeva"] if "pocketeva" in differing else differing
         return [f"{key}: {_shown(old.get(key))} → {_shown(new.get(key))}" for key in differing]
 
     def mark_done(self, stage: str, inputs: Mapping[str, Json], outputs: Iterable[Path]) -> None:

@@ -1,136 +1,208 @@
-"""A YAML file and command-line overrides as frozen dataclasses; every complaint names the key by its whole path."""
+"""A YAML file and command-line overrides as frozen dataclasses; all that is wrong is said at once, by whole path."""
 
-import argparse
-import difflib
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from types import NoneType
+from typing import Any, TypeVar, cast, get_args
 
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
-from run.errors import UserError
+from run.config import ConfigError, UnknownValueError, shown
+from run.errors import UserError, listed
+from run.overrides import override
+from run.schema import hints_of, is_list, joined, keys_of, section_in, unknown_key
+from run.yaml_text import read_yaml
 
 T = TypeVar("T")
+
+UNKNOWN: Any = object()
+"""Stands for a value that could not be read."""
+
+NAMES = {
+    "bool_type": "true or false",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "string_type": "text",
+    "tuple_type": "a list",
+}
+"""By pydantic's type of error, what a value has to be."""
 
 
 def parse(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
     """Read a YAML file into a dataclass of dataclasses.
 
+    A section that is given in part keeps the other values of its default.
+
     Args:
         kind: the dataclass.
         path: the file.
-        overrides: ``--section.key value`` arguments, which the file gives way to.
+        overrides: ``--section.key value`` or ``--list[0].key=value`` arguments, which the file gives way to.
 
     Raises:
-        UserError: the file is missing or wrong; the message names the file and the key.
+        UserError: the file is missing, is not YAML or is wrong; the message has every mistake in a line of its own.
     """
-    if not path.is_file():
-        raise UserError(f"{path} is not there: give the path of a config file, such as configs/demo.yaml")
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--config", action="config", help=argparse.SUPPRESS)
-    parser.add_class_arguments(kind)
     try:
-        _require_mapping(yaml.safe_load(path.read_text(encoding="utf-8")), kind)
-        for override in overrides:
-            if override.startswith("--"):
-                _require_key(kind, override[2:].split("=")[0])
-        values = parser.parse_args([f"--config={path}", *overrides]).as_dict()
-        del values["config"]
-        config: T = _build(kind, values, "")
-        return config
+        values, texts = read_yaml(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        raise UserError(f"{path} is not there: give the path of a config file, such as configs/demo.yaml") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {error}") from error
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: {_plain(str(error))}") from error
-
-
-def _require_mapping(loaded: object, kind: Any) -> None:
-    if not isinstance(loaded, Mapping):
-        sections = ", ".join(field.name for field in fields(kind))
-        raise ValueError(f"it must hold keys and values; the keys are {sections}")
-    _require_keys(kind, loaded, "")
-
-
-def _require_keys(kind: Any, value: object, where: str) -> None:
-    """Refuse keys that the dataclass, or one inside it, does not have. Types are not looked at."""
-    inside = _element(kind)
-    if inside is not None and isinstance(value, list):
-        for index, child in enumerate(value):
-            _require_keys(inside, child, f"{where}[{index}]")
-    if not is_dataclass(kind) or not isinstance(value, Mapping):
-        return
-    hints = get_type_hints(kind)
-    for key, child in value.items():
-        if key not in hints:
-            raise ValueError(_unknown(_join(where, str(key)), str(key), where, hints))
-        _require_keys(hints[key], child, _join(where, key))
-
-
-def _require_key(kind: Any, dotted: str) -> None:
-    """Refuse the key of an override that no dataclass has."""
-    where = ""
-    for name in dotted.rstrip("+").split("."):
-        hints = get_type_hints(_element(kind) or kind) if is_dataclass(_element(kind) or kind) else {}
-        if name not in hints:
-            raise ValueError(_unknown(dotted, name, where, hints))
-        kind, where = hints[name], _join(where, name)
-
-
-def _unknown(dotted: str, name: str, where: str, known: Mapping[str, object]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"there is no key {dotted}" + (f"; did you mean {_join(where, near[0])}?" if near else "")
-
-
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """The dataclass for values whose types are already right."""
-    inside = _element(kind)
-    if inside is not None and value is not None:
-        return [_build(inside, child, f"{where}[{index}]") for index, child in enumerate(value)]
-    if not is_dataclass(kind) or value is None:
-        return value
-    hints = get_type_hints(kind)
-    given = {key: _build(hints[key], child, _join(where, key)) for key, child in value.items()}
-    try:
-        return kind(**given)  # type: ignore[operator]
     except ValueError as error:
-        raise ValueError(_located(str(error), where)) from error
+        raise UserError(f"{path}: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: it must hold keys and values; the keys are {keys_of(kind)}")
+    reader = _Reader(kind, texts, override(kind, values, texts, overrides))
+    config = reader.section(kind, values, "", UNKNOWN)
+    if len(reader.mistakes) == 1:
+        raise UserError(f"{path}: {reader.mistakes[0]}")
+    if reader.mistakes:
+        count = len(reader.mistakes)
+        raise UserError(f"{path} has {count} mistakes:\n{listed(reader.mistakes, limit=count)}")
+    return cast("T", config)
 
 
-def _located(message: str, where: str) -> str:
-    """The message with the whole path of its key: a section used in several places does not know its own."""
-    known = re.sub(r"\[\d+\]", "[]", where)
-    return where + message.removeprefix(known) if message.startswith(known) else _join(where, message)
+class _Partial:
+    """A section in which something is wrong: its checks find the values that could be read, and no others."""
+
+    def __init__(self, kind: type, values: Mapping[str, Any]) -> None:
+        self.__dict__ = {name: value for name, value in values.items() if value is not UNKNOWN}
+        self._kind = kind
+
+    def __getattr__(self, name: str) -> Any:
+        attribute: Any = getattr(self._kind, name, None)
+        if not hasattr(attribute, "__get__"):  # a value that could not be read, not a method or a property
+            raise UnknownValueError(name)
+        return attribute.__get__(self)
 
 
-def _plain(message: str) -> str:
-    """What jsonargparse says of a wrong or missing value, in one line: ``teacher.full.lr is x; it must be float``."""
-    keys = re.findall(r'Parser key "([^"]+)":', message)
-    reason = " ".join(re.sub(r'Parser key "[^"]+":|Problem with given class_path \S+:', "", message).split())
-    reason = re.sub(r"<class '(\w+)'>", r"\1", re.sub(r"typing\.Literal\[(.+?)\]", r"one of \1", reason))
-    where = "[].".join(keys)
-    missing = re.fullmatch(r"the following arguments are required: (.+)", reason)
-    if missing:
-        return f"{where}[].{missing[1]} is missing" if where else f"{missing[1]} is missing"
-    wrong = re.fullmatch(r"Expected a (.+)\. Got value: (.*)", reason)
-    if wrong:
-        return f"{where} is {wrong[2]}; it must be {wrong[1]}"
-    none_fits = re.fullmatch(r"Does not validate .+? Subtypes: \[(.+?)\] Errors: .+ Given value: (.*)", reason)
-    if none_fits:
-        allowed = none_fits[1].replace("NoneType", "null").replace(", ", " or ")
-        return f"{where} is {none_fits[2]}; it must be {allowed}"
-    return f"{where}: {reason}" if where else reason
+@dataclass
+class _Reader:
+    """Reads sections, and collects what is wrong with them."""
+
+    root: Any
+    texts: dict[str, str]
+    """By path, what is written for each scalar."""
+    mistakes: list[str]
+
+    def blame(self, path: str, value: object, allowed: str) -> None:
+        """Note that a value is not what is allowed."""
+        line = f"{path} is {shown(self.texts.get(path) or value)}; it must be {allowed}"
+        if line not in self.mistakes:
+            self.mistakes.append(line)
+
+    def section(self, kind: Any, given: Any, where: str, default: Any) -> Any:
+        """The dataclass; where something is wrong with it, a `_Partial`.
+
+        Args:
+            kind: the dataclass.
+            given: what the file has for it.
+            where: its path.
+            default: a dataclass of this kind whose values are kept where none are given; anything else is none.
+        """
+        if not isinstance(given, Mapping):
+            self.blame(where, given, f"a section with the keys {keys_of(kind)}")
+            return _Partial(kind, {})
+        hints = hints_of(kind)
+        self.mistakes.extend(unknown_key(self.root, kind, where, str(key)) for key in given if key not in hints)
+        values = {}
+        for one in fields(kind):
+            path, fallback = joined(where, one.name), _default(one, default)
+            if one.name in given:
+                values[one.name] = self._value(hints[one.name], given[one.name], path, fallback)
+            else:
+                values[one.name] = fallback
+                if fallback is UNKNOWN:
+                    self.mistakes.append(f"{path} is missing")
+        return self._checked(kind, values, where)
+
+    def _checked(self, kind: Any, values: dict[str, Any], where: str) -> Any:
+        try:
+            if all(map(_is_whole, values.values())):
+                return kind(**values)
+            if hasattr(kind, "__post_init__"):
+                kind.__post_init__(_Partial(kind, values))
+        except ConfigError as error:
+            for mistake in error.mistakes:
+                self.blame(joined(where, mistake.key), mistake.value, mistake.allowed)
+        return _Partial(kind, values)
+
+    def _value(self, hint: Any, given: Any, path: str, default: Any) -> Any:
+        inside = section_in(hint)
+        if inside is None or (given is None and NoneType in get_args(hint)):
+            return self._plain(hint, given, path)
+        if not is_list(hint):
+            return self.section(inside, given, path, default)
+        if not isinstance(given, list):
+            self.blame(path, given, f"a list of sections with the keys {keys_of(inside)}")
+            return UNKNOWN
+        return [self.section(inside, child, f"{path}[{index}]", UNKNOWN) for index, child in enumerate(given)]
+
+    def _plain(self, hint: Any, given: Any, path: str) -> Any:
+        # JSON, because pydantic's strict reading of it takes lists for tuples, and neither true nor "5" for a number.
+        # What JSON has no word for (a date, a set) is an object there, which no key may be.
+        text = json.dumps(given, default=lambda value: {"": str(value)}, skipkeys=True)
+        try:
+            return _adapter(hint).validate_json(text, strict=True)
+        except ValidationError as error:
+            for where, value, allowed in _wrong(error, path):
+                if allowed is None:
+                    self.mistakes.append(f"{where} is missing")
+                else:
+                    self.blame(where, value, f"{allowed}, or null" if NoneType in get_args(hint) else allowed)
+            return UNKNOWN
 
 
-def _join(where: str, key: str) -> str:
-    return f"{where}.{key}" if where else key
+def _wrong(error: ValidationError, path: str) -> Iterator[tuple[str, object, str | None]]:
+    """Paths of wrong values, the values, and what each must be; null where one is missing.
+
+    Each alternative of a union has an error of its own. Those that look inside a list count most: the others only say
+    that it is one.
+    """
+    found: dict[tuple[int, ...], list[ErrorDetails]] = {}
+    for one in error.errors(include_url=False):
+        found.setdefault(tuple(part for part in one["loc"] if isinstance(part, int)), []).append(one)
+    if any(found):
+        found.pop((), None)
+    for indices, errors in found.items():
+        where = path + "".join(f"[{index}]" for index in indices)
+        alternatives = [_allowed(one) for one in errors]
+        missing = any(one["type"] == "missing" for one in errors)
+        yield where, errors[0]["input"], None if missing else " or ".join(dict.fromkeys(alternatives))
 
 
-def _element(kind: Any) -> Any:
-    """The dataclass that a list is made of; null for any other type."""
-    inside = get_args(kind)
-    return inside[0] if getattr(kind, "__origin__", None) is list and is_dataclass(inside[0]) else None
+def _allowed(error: ErrorDetails) -> str:
+    """What pydantic's error says that the value must be."""
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "literal_error":
+        words = str(context["expected"]).replace("'", "")
+        return f"one of {words}" if " or " in words else words
+    if kind in ("too_long", "too_short"):
+        return f"a list of {context.get('max_length', context.get('min_length'))}"
+    if kind == "string_type" and not isinstance(error["input"], list):
+        return "text: quote it"
+    return NAMES.get(kind, error["msg"])
+
+
+def _is_whole(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_whole, value))
+    return value is not UNKNOWN and not isinstance(value, _Partial)
+
+
+def _default(one: Any, section: Any) -> Any:
+    """A field's value where none is given: the section's own, or else that of the dataclass."""
+    if is_dataclass(section):
+        return getattr(section, one.name)
+    if one.default is not MISSING:
+        return one.default
+    return one.default_factory() if one.default_factory is not MISSING else UNKNOWN
+
+
+@cache
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(hint)

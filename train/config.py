@@ -1,10 +1,10 @@
-"""Config section of the teacher. Nothing here imports torch."""
+"""Config section of the teacher."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from fitting.config import FitConfig
-from run.config import require
+from run.config import checking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,7 @@ class TeacherConfig:
     """In ``full``, rate of stochastic depth."""
 
     def __post_init__(self) -> None:
-        require(0 < self.layer_decay <= 1, "teacher.layer_decay", self.layer_decay, "above 0, at most 1")
-        require(0 <= self.drop_path < 1, "teacher.drop_path", self.drop_path, "at least 0 and below 1")
-        require(self.image_size is None or self.image_size > 0, "teacher.image_size", self.image_size, "above 0")
+        with checking(self) as require:
+            require("image_size", lambda: self.image_size is None or self.image_size >= 1, "1 or more, or null")
+            require("layer_decay", lambda: 0 < self.layer_decay <= 1, "above 0, at most 1")
+            require("drop_path", lambda: 0 <= self.drop_path < 1, "at least 0 and below 1")

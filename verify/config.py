@@ -1,8 +1,8 @@
-"""Config section of the verification. Nothing here imports torch."""
+"""Config section of the verification."""
 
 from dataclasses import dataclass
 
-from run.config import require
+from run.config import checking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,5 +16,6 @@ class VerifyConfig:
     """Of the one-sided bounds, and of the intervals in the report."""
 
     def __post_init__(self) -> None:
-        require(0 < self.agreement < 1, "verify.agreement", self.agreement, "between 0 and 1")
-        require(0.5 < self.confidence < 1, "verify.confidence", self.confidence, "above 0.5 and below 1")
+        with checking(self) as require:
+            require("agreement", lambda: 0 < self.agreement < 1, "between 0 and 1")
+            require("confidence", lambda: 0.5 < self.confidence < 1, "above 0.5 and below 1")

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from export.config import FormatName
 from export.formats import coreml, executorch_xnnpack, openvino_ir
-from export.formats.format import Format, FormatName
+from export.formats.format import Format
 from run.errors import UserError
 
 FORMATS: Mapping[FormatName, Format] = {

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from export.config import FormatName
 from export.formats import FORMATS, how_to_install, installed
-from export.formats.format import Format, FormatName, Run, first_line, quietly
+from export.formats.format import Format, Run, first_line, quietly
 from export.golden.kit import GoldenRow, Kit, read_kit
 from models.outputs import probabilities
 from run.errors import UserError

@@ -11,15 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # importing torch takes seconds, and checking a release may do without it
     from models.classifier import Classifier
-
-FormatName = Literal["openvino", "executorch", "coreml"]
 
 RAN, CONVERTED, NOT_WRITTEN = "ran", "converted, not run", "not written"
 """What ``formats.json`` says became of a format."""

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import onnx
 
+from export.config import FormatName
 from export.formats import FORMATS, converted_files
 from export.formats.check import Comparison, compare, load
-from export.formats.format import CONVERTED, NOT_WRITTEN, RAN, Format, FormatName, Run, Source, first_line, quietly
+from export.formats.format import CONVERTED, NOT_WRITTEN, RAN, Format, Run, Source, first_line, quietly
 from export.golden.kit import Kit, read_kit
 from export.onnx_file import input_json
 from export.onnx_graph import metadata_of, require_no_paths

@@ -1,9 +1,9 @@
-"""Config section of INT8. Nothing here imports torch, onnx or ONNX Runtime."""
+"""Config section of INT8."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-from run.config import require
+from run.config import checking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,8 @@ class Int8Config:
     """Most layers that may stay in fp32, those that cost most first."""
 
     def __post_init__(self) -> None:
-        require(0 <= self.max_flip_rate < 1, "export.int8.max_flip_rate", self.max_flip_rate, "at least 0 and below 1")
-        require(self.min_speedup > 0, "export.int8.min_speedup", self.min_speedup, "above 0")
-        require(self.images >= 1, "export.int8.images", self.images, "1 or more")
-        require(self.exclude_layers >= 0, "export.int8.exclude_layers", self.exclude_layers, "0 or more")
+        with checking(self) as require:
+            require("max_flip_rate", lambda: 0 <= self.max_flip_rate < 1, "at least 0 and below 1")
+            require("min_speedup", lambda: self.min_speedup > 0, "above 0")
+            require("images", lambda: self.images >= 1, "1 or more")
+            require("exclude_layers", lambda: self.exclude_layers >= 0, "0 or more")

@@ -303,5 +303,5 @@ def test_prepare__working_size_is_no_reason_to_prepare_again(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("size", [0, -5, 31])
 def test_data_config__refuses_tiny_working_sizes(size: int) -> None:
-    with pytest.raises(ValueError, match=r"data\.working_size is -?\d+; it must be 32 or more, or null"):
+    with pytest.raises(ValueError, match=r"^working_size is -?\d+; it must be 32 or more, or null"):
         DataConfig(working_size=size)

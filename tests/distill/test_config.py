@@ -27,9 +27,9 @@ def test_as_baseline__asks_no_teacher() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["--students.mixup=0.2"], "students[0].mixup is 0.2; it must be 0 where live is 0"),
+        (["--students[0].mixup=0.2"], "students[0].mixup is 0.2; it must be 0 where live is 0"),
         (
-            ["--students.live=0.5", "--students.loss=labels"],
+            ["--students[0].live=0.5", "--students[0].loss=labels"],
             "students[0].live is 0.5; it must be 0 where loss is labels",
         ),
     ],
@@ -43,5 +43,5 @@ def test_students__contradictions_name_their_key(tmp_path: Path, overrides: list
 
 def test_students__live_and_mixup_are_read(tmp_path: Path) -> None:
     path = finished.write_config(tmp_path, finished.settings())
-    (student,) = pocketeva.read_config(path, ["--students.live=0.25", "--students.mixup=0.2"]).students
+    (student,) = pocketeva.read_config(path, ["--students[0].live=0.25", "--students[0].mixup=0.2"]).students
     assert (student.live, student.mixup) == (0.25, 0.2)

@@ -1,5 +1,5 @@
 import os
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, dataclass
 from typing import Any
 
 import pytest
@@ -7,7 +7,7 @@ import pytest
 from data.config import DataConfig, LabelsConfig, SplitsConfig, ViewsConfig
 from distill.config import StudentConfig
 from fitting.config import FitConfig
-from run.config import TrainerConfig, require
+from run.config import ConfigError, TrainerConfig, UnknownValueError, checking, shown
 from train.config import TeacherConfig
 
 FIT: dict[str, Any] = {"epochs": 1, "batch_size": 1, "lr": 0.1}
@@ -18,9 +18,9 @@ TEACHER: dict[str, Any] = {"model": "test_vit"}
 @pytest.mark.parametrize(
     ("section", "good", "bad", "key"),
     [
-        (TrainerConfig, {}, {"num_workers": -1}, "trainer.num_workers"),
-        (TrainerConfig, {}, {"frozen_batch_size": 0}, "trainer.frozen_batch_size"),
-        (TrainerConfig, {}, {"num_nodes": 0}, "trainer.num_nodes"),
+        (TrainerConfig, {}, {"num_workers": -1}, "num_workers"),
+        (TrainerConfig, {}, {"frozen_batch_size": 0}, "frozen_batch_size"),
+        (TrainerConfig, {}, {"num_nodes": 0}, "num_nodes"),
         (FitConfig, FIT, {"epochs": 0}, "epochs"),
         (FitConfig, FIT, {"batch_size": 0}, "batch_size"),
         (FitConfig, FIT, {"lr": 0.0}, "lr"),
@@ -32,38 +32,38 @@ TEACHER: dict[str, Any] = {"model": "test_vit"}
         (FitConfig, FIT, {"ema_decay": 0.0}, "ema_decay"),
         (FitConfig, FIT, {"patience": 0}, "patience"),
         (FitConfig, FIT, {"clip_norm": 0.0}, "clip_norm"),
-        (LabelsConfig, {"names": ["a", "b"]}, {"names": ["a"]}, "labels.names"),
-        (LabelsConfig, {"names": ["a", "b"]}, {"names": ["a", "b", "a"]}, "labels.names"),
-        (LabelsConfig, {"names": ["a", "b"]}, {"names": ["a", " b"]}, "labels.names"),
-        (LabelsConfig, {"names": ["a", "b"]}, {"names": ["a", ""]}, "labels.names"),
-        (SplitsConfig, {}, {"val": 0.0}, "data.splits.val"),
-        (SplitsConfig, {}, {"calibration": 1.0}, "data.splits.calibration"),
-        (SplitsConfig, {}, {"test": -0.1}, "data.splits.test"),
-        (SplitsConfig, {}, {"val": 0.5, "test": 0.4}, "data.splits"),
-        (ViewsConfig, {}, {"count": 0}, "views.count"),
-        (ViewsConfig, {}, {"crop_scale": (0.0, 1.0)}, "views.crop_scale"),
-        (ViewsConfig, {}, {"crop_scale": (0.9, 0.5)}, "views.crop_scale"),
-        (ViewsConfig, {}, {"crop_scale": (0.5, 1.1)}, "views.crop_scale"),
-        (ViewsConfig, {}, {"crop_ratio": (2.0, 1.0)}, "views.crop_ratio"),
-        (ViewsConfig, {}, {"brightness": 1.0}, "views.brightness"),
-        (ViewsConfig, {}, {"contrast": -0.1}, "views.contrast"),
-        (ViewsConfig, {}, {"saturation": 2.0}, "views.saturation"),
-        (TeacherConfig, TEACHER, {"layer_decay": 0.0}, "teacher.layer_decay"),
-        (TeacherConfig, TEACHER, {"drop_path": 1.0}, "teacher.drop_path"),
-        (TeacherConfig, TEACHER, {"image_size": 0}, "teacher.image_size"),
-        (StudentConfig, STUDENT, {"name": "../up"}, "students[].name"),
-        (StudentConfig, STUDENT, {"name": "teacher"}, "students[].name"),
-        (StudentConfig, STUDENT, {"name": "phone-onnx"}, "students[].name"),
-        (StudentConfig, STUDENT, {"name": ""}, "students[].name"),
-        (StudentConfig, STUDENT, {"temperature": 0.0}, "students[].temperature"),
-        (StudentConfig, STUDENT, {"label_weight": -1.0}, "students[].label_weight"),
-        (StudentConfig, STUDENT, {"image_size": 0}, "students[].image_size"),
-        (StudentConfig, STUDENT, {"live": -0.1}, "students[].live"),
-        (StudentConfig, STUDENT, {"live": 1.1}, "students[].live"),
-        (StudentConfig, {**STUDENT, "loss": "labels"}, {"live": 0.5}, "students[].live"),
-        (StudentConfig, {**STUDENT, "live": 0.5}, {"mixup": -0.1}, "students[].mixup"),
-        (StudentConfig, {**STUDENT, "live": 0.5}, {"mixup": float("inf")}, "students[].mixup"),
-        (StudentConfig, STUDENT, {"mixup": 0.2}, "students[].mixup"),
+        (LabelsConfig, {"names": ["a", "b"]}, {"names": ["a"]}, "names"),
+        (LabelsConfig, {"names": ["a", "b"]}, {"names": ["a", "b", "a"]}, "names"),
+        (LabelsConfig, {"names": ["a", "b"]}, {"names": ["a", " b"]}, "names"),
+        (LabelsConfig, {"names": ["a", "b"]}, {"names": ["a", ""]}, "names"),
+        (SplitsConfig, {}, {"val": 0.0}, "val"),
+        (SplitsConfig, {}, {"calibration": 1.0}, "calibration"),
+        (SplitsConfig, {}, {"test": -0.1}, "test"),
+        (SplitsConfig, {}, {"val": 0.5, "test": 0.4}, "test"),
+        (ViewsConfig, {}, {"count": 0}, "count"),
+        (ViewsConfig, {}, {"crop_scale": (0.0, 1.0)}, "crop_scale"),
+        (ViewsConfig, {}, {"crop_scale": (0.9, 0.5)}, "crop_scale"),
+        (ViewsConfig, {}, {"crop_scale": (0.5, 1.1)}, "crop_scale"),
+        (ViewsConfig, {}, {"crop_ratio": (2.0, 1.0)}, "crop_ratio"),
+        (ViewsConfig, {}, {"brightness": 1.0}, "brightness"),
+        (ViewsConfig, {}, {"contrast": -0.1}, "contrast"),
+        (ViewsConfig, {}, {"saturation": 2.0}, "saturation"),
+        (TeacherConfig, TEACHER, {"layer_decay": 0.0}, "layer_decay"),
+        (TeacherConfig, TEACHER, {"drop_path": 1.0}, "drop_path"),
+        (TeacherConfig, TEACHER, {"image_size": 0}, "image_size"),
+        (StudentConfig, STUDENT, {"name": "../up"}, "name"),
+        (StudentConfig, STUDENT, {"name": "teacher"}, "name"),
+        (StudentConfig, STUDENT, {"name": "phone-onnx"}, "name"),
+        (StudentConfig, STUDENT, {"name": ""}, "name"),
+        (StudentConfig, STUDENT, {"temperature": 0.0}, "temperature"),
+        (StudentConfig, STUDENT, {"label_weight": -1.0}, "label_weight"),
+        (StudentConfig, STUDENT, {"image_size": 0}, "image_size"),
+        (StudentConfig, STUDENT, {"live": -0.1}, "live"),
+        (StudentConfig, STUDENT, {"live": 1.1}, "live"),
+        (StudentConfig, {**STUDENT, "loss": "labels"}, {"live": 0.5}, "live"),
+        (StudentConfig, {**STUDENT, "live": 0.5}, {"mixup": -0.1}, "mixup"),
+        (StudentConfig, {**STUDENT, "live": 0.5}, {"mixup": float("inf")}, "mixup"),
+        (StudentConfig, STUDENT, {"mixup": 0.2}, "mixup"),
     ],
 )
 def test_sections__bad_values_name_their_key(
@@ -82,10 +82,62 @@ def test_sections__are_frozen(section: Any) -> None:
         section.name = "x"
 
 
-def test_require__message() -> None:
-    require(True, "a.b", 1, "2")
-    with pytest.raises(ValueError, match=r"^a\.b is 'x'; it must be 2 or more$"):
-        require(False, "a.b", "x", "2 or more")
+def test_checking__collects_every_mistake() -> None:
+    with pytest.raises(ConfigError) as error:
+        FitConfig(epochs=0, batch_size=8, lr=-1.0, warmup=float("nan"))
+    assert [mistake.key for mistake in error.value.mistakes] == ["epochs", "lr", "warmup"]
+    assert str(error.value).splitlines() == [
+        "epochs is 0; it must be 1 or more",
+        "lr is -1.0; it must be above 0",
+        "warmup is NaN; it must be at least 0 and below 1",
+    ]
+
+
+def test_checking__leaves_out_what_asks_for_an_unknown_value() -> None:
+    def ask() -> bool:
+        raise UnknownValueError("lr")
+
+    def check() -> None:
+        with checking(FitConfig(**FIT)) as require:
+            require("lr", ask, "known")
+            require("epochs", lambda: False, "more")
+            ask()
+
+    with pytest.raises(ConfigError, match=r"^epochs is 1; it must be more$"):
+        check()
+
+
+def test_checking__keys_reach_into_lists() -> None:
+    @dataclass
+    class Section:
+        students: list[StudentConfig]
+
+    section = Section([StudentConfig(**STUDENT)])
+    with (
+        pytest.raises(ConfigError, match=r"^students\[0\]\.loss is kl; it must be another$"),
+        checking(section) as require,
+    ):
+        require("students[0].loss", lambda: False, "another")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("x", "x"),
+        ("", '""'),
+        (" ", '" "'),
+        ("a\n b", "a b"),
+        (None, "null"),
+        (True, "true"),
+        ([0.9, "ä"], '[0.9, "ä"]'),
+    ],
+)
+def test_shown__is_yaml_on_one_line(value: object, text: str) -> None:
+    assert shown(value) == text
+
+
+def test_shown__cuts_what_is_long() -> None:
+    assert len(shown("x" * 1000)) == 200
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 import timm
 import torch
 
+from export.config import FormatName
 from export.formats import FORMATS
-from export.formats.format import FormatName
 from export.formats.write import write_formats
 from export.golden.golden import write_golden
 from export.onnx_file import write_onnx

@@ -66,7 +66,10 @@ def test_main__a_package_that_is_missing_is_missed_before_any_work(
     [
         ("[tflite]", r"export\.formats"),
         ("openvino", r"export\.formats"),
-        ("[openvino, openvino]", r"export\.formats is \['openvino', 'openvino'\]; it must be free of repeated names"),
+        (
+            "[openvino, openvino]",
+            r"export\.formats is \[\"openvino\", \"openvino\"\]; it must be free of repeated names",
+        ),
     ],
 )
 def test_config__formats_that_are_wrong(tmp_path: Path, formats: str, message: str) -> None:
