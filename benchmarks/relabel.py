@@ -26,6 +26,7 @@ import yaml
 from benchmarks.random_models import LABELS, machine, say, timed
 from data.config import DataConfig
 from data.readers.formats import elpv
+from data.readers.source import Source
 
 NAME = "relabel"
 
@@ -44,7 +45,7 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Measure and print one JSON object."""
     given = options()
-    records = list(elpv.read(DataConfig(format="elpv"), LABELS, Path()))
+    records = list(elpv.read(Source(DataConfig(format="elpv"), LABELS, Path())))
     rows = [(record.uri, int(np.argmax(record.target or ()))) for record in records]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

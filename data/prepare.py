@@ -19,6 +19,7 @@ from data.labels import LabelSet
 from data.listing import collect, listing_digest
 from data.manifest import OK, SCHEMA, SPLITS, Manifest
 from data.readers.record import Record
+from data.readers.source import Source
 from data.scan import scan
 from data.splits import NONE, Splits, assign
 from data.statuses import UNLABELED, statuses
@@ -76,10 +77,11 @@ def prepare(
 def _listing(run: RunFolder, labels: LabelSet, config: DataConfig, records: Iterable[Record] | None) -> pa.Table:
     """Labeled images, then those of the pool that are not among them."""
     store = run.data / "images"
-    listing = collect(readers.read(config, labels, store) if records is None else records)
+    listing = collect(readers.read(Source(config, labels, store)) if records is None else records)
     if config.unlabeled is None:
         return listing
-    pool = collect(replace(record, split="unlabeled") for record in readers.read(config.unlabeled, None, store))
+    source = Source(config.unlabeled, None, store, key="data.unlabeled")
+    pool = collect(replace(record, split="unlabeled") for record in readers.read(source))
     new = pc.invert(pc.is_in(pool.column("uri"), value_set=listing.column("uri")))
     both = pa.concat_tables([listing, pool.filter(new)])
     return both.take(pc.sort_indices(both.column("uri")))

@@ -10,8 +10,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from data.decode import DecodeError, decode
-from data.readers.record import SUFFIXES
+from data.decode import SUFFIXES, DecodeError, decode
 from export.release import find_onnx, open_onnx
 from export.runtime import OnnxClassifier
 from models.outputs import decisions, exclusive

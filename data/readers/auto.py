@@ -1,111 +1,147 @@
-"""What ``format: auto`` takes a path for, and why."""
+"""``format: auto``: tells a source's format from its path, and says why."""
 
 import re
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from data.config import Format, SourceConfig
+from data.config import Format
 from data.labels import LabelSet
-from data.readers import metadata
-from data.readers.formats import classes_csv, coco, huggingface
-from data.readers.layout import label_files, label_folders
-from data.readers.source import file_name, located, opened
+from data.readers.formats import READERS, classes_csv, huggingface, imagefolder
+from data.readers.paths import file_name, join
+from data.readers.source import LabelFile, Source, is_split
 from data.storage import is_folder, is_remote, listing
 from run.console import log
 from run.errors import UserError
 
-_SUFFIXES: dict[str, Format] = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".xml": "cvat",
-}
-_USUAL: dict[Format, tuple[str, ...]] = {
-    "huggingface": metadata.NAMES,
-    "classes_csv": (classes_csv.FILE,),
-    "coco": (coco.FILE,),
-}
-"""Names by which a folder is known to be an export."""
+_BY_SUFFIX: dict[str, Format] = {suffix: name for name, reader in READERS.items() for suffix in reader.suffixes}
+_BY_FILE_NAME: dict[str, Format] = {file: name for name, reader in READERS.items() for file in reader.file_names}
+_SUFFIXES = (*_BY_SUFFIX, ".json")
+"""Endings of label files; several formats end in .json, and their first characters tell them apart."""
 
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+_Found = tuple[Source, str]
+"""The source with its format, and the file that is meant, in place of ``auto``; and the reason."""
 
 
-def resolved(config: SourceConfig, labels: LabelSet | None) -> SourceConfig:
-    """The config with its format, and the file that is meant, in place of ``auto``; says on one line what and why.
+def resolved(source: Source) -> Source:
+    """The source with its format, and the file that is meant, in place of ``auto``; one line says what and why.
 
     Raises:
         UserError: nothing that can be read is there, or it could be read in two ways.
     """
-    uri = located(config)
-    try:
-        found, why = _found(config, labels, uri)
-    except OSError as error:
-        raise UserError(f"data.path: {error}") from error
-    log.print(f"{found.path}: read as format {found.format}, because {why}", soft_wrap=True)
+    found, why = _resolved(source, source.uri)
+    log.print(f"{found.config.path}: read as format {found.config.format}, because {why}", soft_wrap=True)
     return found
 
 
-def _found(config: SourceConfig, labels: LabelSet | None, uri: str) -> tuple[SourceConfig, str]:
-    suffix = PurePosixPath(file_name(uri)).suffix.lower()
-    if is_remote(uri) and suffix in (*_SUFFIXES, ".json"):
-        return _file(config, uri)
+def _resolved(source: Source, uri: str) -> _Found:
+    suffix = _suffix(file_name(uri))
+    # Asking a store whether a name with an ending is a folder costs a request, and web servers cannot say.
+    if is_remote(uri) and suffix in _SUFFIXES:
+        return _as_file(source, source.file())
     if is_folder(uri):
-        return _folder(config, labels, uri)
+        return _as_folder(source, uri)
     if not is_remote(uri) and Path(uri).is_file():
-        return _file(config, uri)
-    if _HUB_ID.fullmatch(config.path) and "/" in config.path and suffix not in (*_SUFFIXES, ".json"):
-        return replace(config, format="huggingface"), "there is no such path here, so it is taken for a Hub id"
-    raise UserError(f"data.path: there is no file or folder {uri}")
+        return _as_file(source, source.file())
+    # Only now: a path that is there is never taken for a Hub id.
+    if _HUB_ID.fullmatch(source.config.path) and suffix not in _SUFFIXES:
+        return source.with_options(format="huggingface"), "there is no such path here, so it is taken for a Hub id"
+    raise UserError(f"{source.key_of('path')}: there is no file or folder {uri}")
 
 
-def _file(config: SourceConfig, uri: str) -> tuple[SourceConfig, str]:
-    name = file_name(uri)
+def _as_file(source: Source, file: LabelFile) -> _Found:
+    name, suffix = file_name(file.uri), _suffix(file_name(file.uri))
     if name.endswith(classes_csv.FILE):
-        return replace(config, format="classes_csv", path=uri), f"Roboflow calls its labels {classes_csv.FILE}"
-    suffix = PurePosixPath(name).suffix.lower()
+        found = source.with_options(format="classes_csv", path=file.uri)
+        return found, f"Roboflow calls its labels {classes_csv.FILE}"
     if suffix == ".json":
-        return _json(config, uri, name)
-    if suffix in _SUFFIXES:
-        found = replace(config, format=_SUFFIXES[suffix], path=uri)
-        return (metadata.with_file_column(found) if name in metadata.NAMES else found), f"its name ends in {suffix}"
-    raise UserError(f"data.path: {uri} has no ending that says what it is: set data.format")
+        return _as_json(source, file)
+    if suffix in _BY_SUFFIX:
+        found = source.with_options(format=_BY_SUFFIX[suffix], path=file.uri)
+        return (
+            imagefolder.with_file_column(found) if name in imagefolder.NAMES else found
+        ), f"its name ends in {suffix}"
+    raise UserError(
+        f"{source.key_of('path')}: {file.uri} has no ending that says what it is: set {source.key_of('format')}"
+    )
 
 
-def _json(config: SourceConfig, uri: str, name: str) -> tuple[SourceConfig, str]:
-    with opened(uri) as path, path.open("rb") as file:
-        start = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
+def _as_json(source: Source, file: LabelFile) -> _Found:
+    with source.opened(file) as path, path.open("rb") as opened:
+        start = opened.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(b"["):
-        return replace(config, format="label_studio", path=uri), "its JSON is a list, as Label Studio's is"
+        return source.with_options(format="label_studio", path=file.uri), "its JSON is a list, as Label Studio's is"
     first, newline, rest = start.partition(b"\n")
     if newline and first.rstrip().endswith(b"}") and rest.lstrip().startswith(b"{"):
-        return replace(config, format="jsonl", path=uri), "it has a JSON object on each line"
+        return source.with_options(format="jsonl", path=file.uri), "it has a JSON object on each line"
     if start.startswith(b"{"):
-        return replace(config, format="coco", path=uri), "its JSON is an object, as COCO's is"
-    raise UserError(f"data.path: {name} is no JSON file")
+        return source.with_options(format="coco", path=file.uri), "its JSON is an object, as COCO's is"
+    raise UserError(f"{source.key_of('path')}: {file.name} is no JSON file")
 
 
-def _folder(config: SourceConfig, labels: LabelSet | None, uri: str) -> tuple[SourceConfig, str]:
+def _as_folder(source: Source, uri: str) -> _Found:
     saved = sorted(set(huggingface.SAVED) & set(listing(uri)[1]))
     if saved:
-        return replace(config, format="huggingface", path=uri), f"save_to_disk writes {saved[0]}"
-    if labels is None:
-        return replace(config, format="folder", path=uri), "it is a folder, and labels are not needed"
-    files, folders = label_files(uri, config), label_folders(uri, labels)
-    names = sorted({PurePosixPath(file).name for file in files})
+        return source.with_options(format="huggingface", path=uri), f"save_to_disk writes {saved[0]}"
+    as_folder = source.with_options(format="folder", path=uri)
+    if source.labels is None:
+        return as_folder, "it is a folder, and labels are not needed"
+    files = _label_files(source, uri)
+    folders = _label_folders(uri, source.labels)
+    names = sorted({file_name(file.uri) for file in files})
+    # Folders and a file may contradict each other, and whichever came first would win without a word.
     if len(names) > 1 or (names and folders):
-        ways = [*names, *([f"the folders {', '.join(folders)} (data.format folder)"] if folders else [])]
+        ways = [*names, *([f"the folders {', '.join(folders)} ({source.key_of('format')} folder)"] if folders else [])]
         raise UserError(
-            f"data.path: {uri} has labels in more than one place: {'; '.join(ways)}. Say which: set data.path to the "
-            "file, or data.format."
+            f"{source.key_of('path')}: {uri} has labels in more than one place: {'; '.join(ways)}. Say which: set "
+            f"{source.key_of('path')} to the file, or {source.key_of('format')}."
         )
     if not names:
         why = f"its folders {', '.join(folders)} are labels" if folders else "it is a folder without a label file"
-        return replace(config, format="folder", path=uri), why
-    for format_, usual in _USUAL.items():
-        if names[0] in usual:
-            return replace(config, format=format_, path=uri), f"it has {names[0]}, and no label folders"
-    found, why = _file(config, files[0])
+        return as_folder, why
+    if names[0] in _BY_FILE_NAME:
+        found = source.with_options(format=_BY_FILE_NAME[names[0]], path=uri)
+        return found, f"it has {names[0]}, and no label folders"
+    found, why = _as_file(source, files[0])
     return found, f"{names[0]} is its only label file, and {why}"
+
+
+def _label_files(source: Source, folder: str) -> Sequence[LabelFile]:
+    """The files directly in a folder that give labels, and those with an export's name in its split folders.
+
+    A table gives labels if it has the config's label columns. The only one that there is counts too: reading it says
+    which columns are missing.
+    """
+    folders, files = listing(folder)
+    found = [LabelFile(join(folder, name), name) for name in files if _suffix(name) in _SUFFIXES]
+    for split in filter(is_split, folders):
+        inner = join(folder, split)
+        names = [name for name in listing(inner)[1] if name in _BY_FILE_NAME]
+        found += [LabelFile(join(inner, name), f"{split}/{name}", split) for name in names]
+    giving = [file for file in found if _gives_labels(source, file)]
+    return giving or (found if len(found) == 1 else [])
+
+
+def _gives_labels(source: Source, file: LabelFile) -> bool:
+    name = file_name(file.uri)
+    format_ = _BY_FILE_NAME.get(name) or _BY_SUFFIX.get(_suffix(name))
+    columns = READERS[format_].columns if format_ else None
+    if columns is None:
+        return True
+    with source.opened(file) as path:
+        present = columns(path, file.name)
+    return set(source.config.label_columns or [source.config.label_column]) <= set(present)
+
+
+def _label_folders(folder: str, labels: LabelSet) -> list[str]:
+    """Names of the folders, here or in split folders, that are labels but for case and spaces."""
+    folders = listing(folder)[0]
+    names = {name.casefold() for name in labels.names}
+    for split in filter(is_split, list(folders)):
+        folders += listing(join(folder, split))[0]
+    return sorted({name for name in folders if name.strip().casefold() in names})
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()

@@ -1,4 +1,4 @@
-"""The objects of a JSON array, one at a time."""
+"""The objects of a JSON array, one at a time (ijson was tried; docs/log.md says why it is not used)."""
 
 import json
 import re
@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from data.readers.text import lines
 from run.errors import UserError
 
 _CHUNK = 1 << 20
 _LONGEST_TOKEN = 16
-"""Characters that a word, a number's sign or an escape may have before the place where a parser gives up."""
+"""Where an object is cut in a word, a number or an escape, the parser gives up at most so many characters before."""
 _DECODER = json.JSONDecoder()
 _BETWEEN = re.compile(r"[\s,]*")
 
@@ -20,7 +21,7 @@ def objects(path: Path, name: str) -> Iterator[dict[str, Any]]:
 
     Args:
         path: a file on this machine.
-        name: what messages call it.
+        name: its name in messages.
 
     Raises:
         UserError: empty, not UTF-8, or not an array of objects; the message says where.
@@ -80,7 +81,7 @@ class _Buffer:
         return UserError(f"{self._name}, line {line}: not JSON ({message})")
 
     def _is_cut(self, error: json.JSONDecodeError) -> bool:
-        """Whether an object that does not parse may only be longer than the buffer."""
+        """True for an object that does not parse and may only be longer than the buffer."""
         return error.msg.startswith("Unterminated string") or error.pos > len(self._text) - _LONGEST_TOKEN
 
     def _double(self) -> bool:
@@ -102,12 +103,6 @@ class _Buffer:
                 while chunk := file.read(_CHUNK):
                     yield chunk
         except UnicodeDecodeError:
-            raise UserError(f"{self._name} is not UTF-8 (byte {_first_bad_byte(path)}): save it as UTF-8") from None
-
-
-def _first_bad_byte(path: Path) -> int:
-    try:
-        path.read_bytes().decode()
-    except UnicodeDecodeError as error:
-        return error.start
-    return 0
+            # A chunk's decoder cannot say which byte of the file it was; going through the lines again can.
+            for _ in lines(path, self._name):
+                pass

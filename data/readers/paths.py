@@ -1,14 +1,11 @@
-"""Where an image lies that a label file names, and whether it may lie there."""
+"""Paths and URIs as text: made normal, taken apart, joined."""
 
-import functools
 import os
 import posixpath
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from data.config import SourceConfig
 from data.storage import is_remote
-from run.errors import UserError
 
 
 def normal(path: str) -> str:
@@ -24,6 +21,7 @@ def normal(path: str) -> str:
     host, *parts = place.split("/")
     kept: list[str] = []
     for part in parts:
+        # Web servers decode before they resolve dots, so an encoded `..` is one too; in a store's key it is only text.
         step = unquote(part) if web else part
         if step == "..":
             del kept[-1:]
@@ -45,47 +43,6 @@ def join(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}"
 
 
-class ImageRoot:
-    """The folder that relative image paths start from, and below which all images have to lie.
-
-    Args:
-        config: gives ``image_root`` and ``allow_outside``.
-        start: where relative paths start unless ``image_root`` says so; normal.
-        limited: whether images have to lie below ``start`` where there is no ``image_root``.
-    """
-
-    def __init__(self, config: SourceConfig, start: str, *, limited: bool = True) -> None:
-        self._start = normal(os.path.expanduser(config.image_root)) if config.image_root else start  # noqa: PTH111
-        self._limited = not config.allow_outside and (limited or config.image_root is not None)
-        # Most images share their folder with others, and resolving one takes a call per part of its path.
-        self._resolved = functools.lru_cache(maxsize=4096)(os.path.realpath)
-
-    def locate(self, name: object, where: str) -> str:
-        """The URI of an image by the name that a row gives it; whether it is there is not looked at.
-
-        Raises:
-            UserError: no name, or the image lies outside the root by its path or through a symbolic link.
-        """
-        if not isinstance(name, str) or not name or "\0" in name:
-            raise UserError(f"{where}: no image path, but {name!r}")
-        whole = is_remote(name) or name.lower().startswith("file://") or name.startswith("/")
-        uri = normal(name if whole else join(self._start, name))
-        if self._limited and not self._is_inside(uri):
-            raise UserError(
-                f"{where}: image {name!r} lies outside the image root {self._start}. Set image_root to the folder or "
-                "URI that holds all images, or allow_outside to true."
-            )
-        return uri
-
-    def _is_inside(self, uri: str) -> bool:
-        if is_remote(uri) or is_remote(self._start):
-            return _is_below(self._start, uri)
-        # Once per row of a table: os.path takes a fraction of pathlib's time.
-        folder, name = os.path.split(uri)
-        linked = os.path.islink(uri)  # noqa: PTH114
-        real = os.path.realpath(uri) if linked else f"{self._resolved(folder)}/{name}"
-        return _is_below(self._resolved(self._start), real)
-
-
-def _is_below(root: str, uri: str) -> bool:
-    return uri.startswith(root.rstrip("/") + "/")
+def file_name(uri: str) -> str:
+    """The last part of a path or URI, without a web address's query."""
+    return PurePosixPath(uri.split("?", 1)[0] if uri.startswith("http") else uri).name

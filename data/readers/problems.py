@@ -1,4 +1,4 @@
-"""All that is wrong with a source, said at once."""
+"""Collected problems: everything that is wrong with a source is said at once."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -6,8 +6,8 @@ from typing import TypeVar
 from data.readers.record import Record
 from run.errors import UserError, listed
 
-SHOWN = 10
-"""Problems that are spelt out; the rest are counted."""
+_SHOWN = 10
+"""Problems that are spelled out; the rest are counted."""
 
 Row = TypeVar("Row")
 
@@ -28,7 +28,7 @@ class Problems:
     def add(self, message: str) -> None:
         """Note one problem."""
         self._count += 1
-        if len(self._shown) < SHOWN:
+        if len(self._shown) < _SHOWN:
             self._shown.append(message)
 
     def each(self, rows: Iterable[Row], convert: Callable[[Row], Record]) -> Iterator[Record]:
@@ -56,5 +56,5 @@ class Problems:
         if self._count == 1:
             raise UserError(self._shown[0])
         if self._count:
-            more = f"\n  … and {self._count - SHOWN} more" if self._count > SHOWN else ""
+            more = f"\n  … and {self._count - _SHOWN} more" if self._count > _SHOWN else ""
             raise UserError(f"{self._source}: {self._count} problems:\n{listed(self._shown)}{more}")

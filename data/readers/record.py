@@ -1,20 +1,12 @@
 """What every reader gives: one record per image, before any byte of it is read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from data.manifest import SPLITS
-from run.errors import UserError
-
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
-"""File name endings taken for images when a folder is walked; decoding goes by content."""
-
-_SPLIT_NAMES: Mapping[str, str] = {
-    "valid": "val",
-    "validation": "val",
-    "unlabeled": "unlabeled",
-    **{split: split for split in SPLITS},
-}
+from data.labels import LabelSet
+from data.readers.images import ImageRoot
+from data.readers.source import Source, split_named
+from data.readers.targets import Answer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,23 +27,57 @@ class Record:
     """The place in the source, for messages: ``labels.csv, line 3``."""
 
 
-def one_hot(index: int, size: int) -> tuple[float, ...]:
-    """All mass on one label."""
-    return tuple(float(i == index) for i in range(size))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One image in the source's own words."""
+
+    where: str
+    """As in the record."""
+    image: object
+    """What ``ImageRoot.locate`` takes."""
+    answer: Callable[[LabelSet], Answer | None]
+    """Reads the labels, where they count; null where nobody has labeled the image."""
+    split: object = None
+    """The source's name of the split; empty leaves it open."""
+    group: object = None
 
 
-def split_named(name: str, where: str) -> str:
-    """A source's split name in this project's words.
+class Converter:
+    """Makes records of entries: in one place, for every format, what splits, groups and missing labels mean.
 
-    Raises:
-        UserError: the name is none of train, val (valid, validation), calibration, test, unlabeled.
+    Args:
+        source: the source.
+        root: where its images lie.
+        split: the split of entries that name none.
     """
-    try:
-        return _SPLIT_NAMES[name]
-    except KeyError:
-        raise UserError(f"{where}: split {name!r} is none of {', '.join(_SPLIT_NAMES)}") from None
+
+    def __init__(self, source: Source, root: ImageRoot, split: str | None = None) -> None:
+        self._labels = source.labels
+        self._root = root
+        self._split = split
+
+    def record(self, entry: Entry) -> Record:
+        """The record of an entry.
+
+        Raises:
+            UserError: the split, the labels or the image are wrong.
+        """
+        split, answer = None, None
+        if self._labels is not None:
+            named = _text(entry.split)
+            split = split_named(named, entry.where) if named else self._split
+            # What is in the pool may have a label that is none of ours, or an empty one.
+            answer = entry.answer(self._labels) if split != "unlabeled" else None
+            split = split if answer else "unlabeled"
+        return Record(
+            uri=self._root.locate(entry.image, entry.where),
+            target=answer.target if answer else None,
+            votes=answer.votes if answer else None,
+            split=split,
+            group=_text(entry.group) or None,
+            where=entry.where,
+        )
 
 
-def is_split(name: str) -> bool:
-    """Whether a folder's name says that it holds a split."""
-    return name in _SPLIT_NAMES
+def _text(value: object) -> str:
+    return "" if value is None or value != value else str(value)  # NaN is what pandas writes for nothing

@@ -1,74 +1,150 @@
-"""The file or folder that a config names."""
+"""A configured source, its label files, and the names by which it may call splits."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from data.config import SourceConfig
-from data.readers.paths import join, normal
-from data.readers.record import is_split, split_named
+from data.labels import LabelSet
+from data.manifest import SPLITS
+from data.readers.paths import file_name, join, normal, parent
 from data.storage import is_folder, is_remote, listing, local_copy
 from run.errors import UserError
 
-
-def located(config: SourceConfig) -> str:
-    """``config.path``, normal.
-
-    Raises:
-        UserError: it is empty.
-    """
-    if not config.path:
-        raise UserError(f"data.path is empty: format {config.format} needs the file or folder to read")
-    return normal(os.path.expanduser(config.path))  # noqa: PTH111
+_SPLIT_NAMES: Mapping[str, str] = {
+    "valid": "val",
+    "validation": "val",
+    "unlabeled": "unlabeled",
+    **{split: split for split in SPLITS},
+}
 
 
-def file_name(uri: str) -> str:
-    """The last part of a path or URI, without a web address's query."""
-    return PurePosixPath(uri.split("?", 1)[0] if uri.startswith("http") else uri).name
-
-
-@contextmanager
-def opened(uri: str) -> Iterator[Path]:
-    """A label file on this machine, fetched first if it is a URI.
+def split_named(name: str, where: str) -> str:
+    """A source's split name in this project's words.
 
     Raises:
-        UserError: there is no such file, or it cannot be had.
+        UserError: the name is none of train, val (valid, validation), calibration, test, unlabeled.
     """
-    if not is_remote(uri) and not Path(uri).is_file():
-        raise UserError(f"data.path: {uri} is not a file")
     try:
-        with local_copy(uri) as path:
+        return _SPLIT_NAMES[name]
+    except KeyError:
+        raise UserError(f"{where}: split {name!r} is none of {', '.join(_SPLIT_NAMES)}") from None
+
+
+def is_split(name: str) -> bool:
+    """True for a folder's name that says it holds a split."""
+    return name in _SPLIT_NAMES
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """A file that gives labels."""
+
+    uri: str
+    name: str
+    """Its name in messages, after the split folder that it lies in."""
+    split: str | None = None
+    """The split that its folder names."""
+
+    @property
+    def folder(self) -> str:
+        """Where relative image paths start."""
+        return parent(self.uri)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One configured place to read records from; every reader takes it."""
+
+    config: SourceConfig
+    labels: LabelSet | None
+    """Null where only images matter: the source's labels and splits are left alone then."""
+    store: Path
+    """Folder for images that are no files in the source; they are written there under their digest."""
+    key: str = "data"
+    """The config's section, which messages blame."""
+
+    @property
+    def uri(self) -> str:
+        """``path``, normal.
+
+        Raises:
+            UserError: it is empty.
+        """
+        if not self.config.path:
+            raise UserError(
+                f"{self.key_of('path')} is empty: format {self.config.format} needs the file or folder to read"
+            )
+        return normal(os.path.expanduser(self.config.path))  # noqa: PTH111
+
+    def key_of(self, option: str) -> str:
+        """The whole key of one of the source's options, for messages."""
+        return f"{self.key}.{option}"
+
+    def with_options(self, **options: Any) -> "Source":
+        """The same source with other options in its config."""
+        return replace(self, config=replace(self.config, **options))
+
+    def file(self) -> LabelFile:
+        """The source itself."""
+        return LabelFile(self.uri, file_name(self.uri))
+
+    def files(self, name: str) -> list[LabelFile]:
+        """The source itself if it is a file, or the files of this name in its folder or its split folders.
+
+        Raises:
+            UserError: there is none, or there are some both in the folder and in its split folders.
+        """
+        if PurePosixPath(self.uri).suffix == PurePosixPath(name).suffix or not is_folder(self.uri):
+            return [self.file()]
+        found = self.files_inside((name,))
+        if not found:
+            raise UserError(
+                f"{self.key_of('path')}: there is no {name} in {self.uri}, nor in folders train, valid or test inside "
+                "it"
+            )
+        return found
+
+    def files_inside(self, names: tuple[str, ...]) -> list[LabelFile]:
+        """The file with one of these names in the source's folder, or in each of its split folders.
+
+        Raises:
+            UserError: two files would say something of one image.
+        """
+        folders, files = listing(self.uri)
+        outer = [LabelFile(join(self.uri, name), name) for name in files if name in names]
+        inner: list[LabelFile] = []
+        for folder in filter(is_split, folders):
+            split = split_named(folder, self.uri)
+            place = join(self.uri, folder)
+            found = [
+                LabelFile(join(place, name), f"{folder}/{name}", split) for name in listing(place)[1] if name in names
+            ]
+            self._require_one(folder, found)
+            inner += found
+        self._require_one(self.uri, [*outer, *inner] if outer else [])
+        return outer or inner
+
+    def _require_one(self, folder: str, files: list[LabelFile]) -> None:
+        if len(files) > 1:
+            first, *others = (file.name for file in files)
+            raise UserError(
+                f"{self.key_of('path')}: {folder} has {first} and {', '.join(others)}: set {self.key_of('path')} to "
+                "the one to read"
+            )
+
+    @contextmanager
+    def opened(self, file: LabelFile) -> Iterator[Path]:
+        """A label file on this machine, fetched first if it is a URI.
+
+        Raises:
+            UserError: there is no such file.
+            OSError: it cannot be had; ``data.readers.read`` says so under the source's key.
+        """
+        if not is_remote(file.uri) and not Path(file.uri).is_file():
+            raise UserError(f"{self.key_of('path')}: {file.uri} is not a file")
+        with local_copy(file.uri) as path:
             yield path
-    except UserError:
-        raise
-    except OSError as error:
-        raise UserError(f"data.path: {error}") from error
-
-
-def parts_of(uri: str, name: str) -> list[tuple[str, str | None]]:
-    """The files that a path stands for, each with the split that its folder names.
-
-    Args:
-        uri: a file, or a folder with the file ``name`` in it or in each of its split folders.
-        name: the file's usual name.
-
-    Raises:
-        UserError: a folder without such a file, or one both in the folder and in its split folders.
-    """
-    if PurePosixPath(uri).suffix == PurePosixPath(name).suffix or not is_folder(uri):
-        return [(uri, None)]
-    folders, files = listing(uri)
-    inner = [folder for folder in folders if is_split(folder) and name in listing(join(uri, folder))[1]]
-    if inner and name in files:
-        raise UserError(f"data.path: {name} lies both in {uri} and in {', '.join(inner)}: name the one to read")
-    if name in files:
-        return [(join(uri, name), None)]
-    if not inner:
-        raise UserError(f"data.path: there is no {name} in {uri}, nor in folders train, valid or test inside it")
-    return [(join(join(uri, folder), name), split_named(folder, uri)) for folder in inner]
-
-
-def place_name(uri: str, source: str) -> str:
-    """What messages call a file: its name, after the split folder it lies in where the source is a folder."""
-    return uri[len(source.rstrip("/")) + 1 :] if uri.startswith(source.rstrip("/") + "/") else file_name(uri)

@@ -1,54 +1,78 @@
-"""What a cell, or a row of cells, says of an image, as a distribution or as a probability per label."""
+"""From the names, numbers or annotators' choices in a source to a distribution, or to a probability per label."""
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from data.config import SourceConfig
 from data.labels import LabelSet
-from run.errors import UserError
+from run.errors import UserError, plural
 
 Target = tuple[float, ...]
+
+
+class Answer(NamedTuple):
+    """What a source says of an image's labels."""
+
+    target: Target
+    votes: Target | None = None
+    """How many annotators chose each label, where the source says so."""
+
 
 _FLAGS = {"true": 1.0, "false": 0.0}
 _SUM_TOLERANCE = 0.001
 
 
-def of_names(names: Iterable[object], labels: LabelSet, where: str) -> Target:
-    """The target of an image with these labels: exactly one, unless the set is multilabel.
+def one_hot(index: int, size: int) -> Target:
+    """All mass on one label."""
+    return tuple(float(i == index) for i in range(size))
+
+
+def of_names(names: Iterable[object], labels: LabelSet, where: str) -> Answer:
+    """An image with these labels: exactly one, unless the set is multilabel.
 
     Raises:
         UserError: a name is no label or stands twice, or their number is wrong.
     """
     indices = [labels.index(_name(name, labels, where), where) for name in names]
-    if labels.kind != "multilabel" and len(indices) != 1:
+    if labels.exclusive and len(indices) != 1:
         chosen = ", ".join(labels.names[index] for index in indices) or "none"
-        raise UserError(f"{where}: {len(indices)} labels ({chosen}), but labels.kind {labels.kind} takes exactly one")
+        raise UserError(
+            f"{where}: {plural(len(indices), 'label')} ({chosen}), but labels.kind {labels.kind} takes exactly one"
+        )
     if len(set(indices)) != len(indices):
         raise UserError(f"{where}: a label stands there twice ({', '.join(labels.names[i] for i in indices)})")
-    return tuple(float(index in indices) for index in range(len(labels)))
+    return Answer(tuple(float(index in indices) for index in range(len(labels))))
 
 
-def of_cell(cell: object, labels: LabelSet, config: SourceConfig, where: str) -> Target:
-    """The target of one cell: a name; for multilabel sets a list, or names with separators between them.
+def of_objects(names: Iterable[str], where: str, labels: LabelSet) -> Answer:
+    """An image with objects of these labels: three scratches are one label.
+
+    Raises:
+        UserError: as ``of_names``.
+    """
+    return of_names(dict.fromkeys(names), labels, where)
+
+
+def of_cell(cell: object, labels: LabelSet, config: SourceConfig, where: str) -> Answer:
+    """One cell: a name; for multilabel sets a list, or names with separators between them.
 
     Raises:
         UserError: no label, an unknown one, or several where the set takes one.
     """
-    multilabel = labels.kind == "multilabel"
-    if cell is None or (cell == "" and not multilabel) or (isinstance(cell, float) and math.isnan(cell)):
-        raise UserError(f"{where}: no label{' (an empty list says that none applies)' if multilabel else ''}")
+    if cell is None or (cell == "" and labels.exclusive) or (isinstance(cell, float) and math.isnan(cell)):
+        raise UserError(f"{where}: no label{'' if labels.exclusive else ' (an empty list says that none applies)'}")
     if isinstance(cell, list | tuple):
         return of_names(cell, labels, where)
-    if multilabel and isinstance(cell, str):
+    # In an exclusive set the separator may be part of a name.
+    if not labels.exclusive and isinstance(cell, str):
         parts = [part.strip() for part in cell.split(config.label_separator)] if cell.strip() else []
         return of_names(parts, labels, where)
     return of_names([cell], labels, where)
 
 
-def of_columns(
-    cells: Sequence[object], labels: LabelSet, config: SourceConfig, where: str
-) -> tuple[Target, Target | None]:
-    """The target of one cell per label, and the votes where the cells hold votes.
+def of_columns(cells: Sequence[object], labels: LabelSet, config: SourceConfig, where: str) -> Answer:
+    """One cell per label.
 
     Raises:
         UserError: a cell is no number, or the numbers are not what ``label_columns_hold`` says.
@@ -56,26 +80,28 @@ def of_columns(
     hold = config.label_columns_hold
     what = f"{where}: {hold} {list(cells)}"
     numbers = tuple(_number(cell, what, flags=hold == "flags") for cell in cells)
-    single, total = labels.kind != "multilabel", sum(numbers)
+    total = sum(numbers)
     if hold == "votes":
         if min(numbers) < 0 or total == 0:
             raise UserError(f"{what} must be 0 or more, with one above 0")
-        return tuple(number / total for number in numbers), numbers
+        return Answer(tuple(number / total for number in numbers), numbers)
     if hold == "flags":
         if any(number not in (0, 1) for number in numbers):
             raise UserError(f"{what} must each be 0 or 1")
-        if single and total != 1:
+        if labels.exclusive and total != 1:
             raise UserError(f"{what} have {total:g} ones, but labels.kind {labels.kind} takes exactly one")
-        return numbers, None
+        return Answer(numbers)
     if min(numbers) < 0 or max(numbers) > 1:
         raise UserError(f"{what} must lie between 0 and 1")
-    if single and abs(total - 1) > _SUM_TOLERANCE:
+    if not labels.exclusive:
+        return Answer(numbers)
+    if abs(total - 1) > _SUM_TOLERANCE:
         raise UserError(f"{what} sum to {total:g}, not to 1")
-    return (tuple(number / total for number in numbers) if single else numbers), None
+    return Answer(tuple(number / total for number in numbers))
 
 
-def of_annotators(choices: Sequence[Sequence[str]], labels: LabelSet, where: str) -> tuple[Target, Target | None]:
-    """The target of what each annotator chose, and the votes where several chose one label each.
+def of_annotators(choices: Sequence[Sequence[str]], labels: LabelSet, where: str) -> Answer:
+    """What each annotator chose, with votes where several chose one label each.
 
     A single annotator's choice is a plain label, as it would be in a table. In a multilabel set a label's probability
     is the share of annotators who chose it.
@@ -83,10 +109,10 @@ def of_annotators(choices: Sequence[Sequence[str]], labels: LabelSet, where: str
     Raises:
         UserError: a choice is no label, or an annotator chose several where the set takes one.
     """
-    targets = [of_names(chosen, labels, where) for chosen in choices]
+    targets = [of_names(chosen, labels, where).target for chosen in choices]
     votes = tuple(map(sum, zip(*targets, strict=True)))
     mean = tuple(vote / len(targets) for vote in votes)
-    return mean, (votes if labels.kind != "multilabel" and len(targets) > 1 else None)
+    return Answer(mean, votes if labels.exclusive and len(targets) > 1 else None)
 
 
 def _name(cell: object, labels: LabelSet, where: str) -> str:

@@ -12,7 +12,7 @@ from data.config import DataConfig, SplitsConfig
 from data.loaders import load
 from data.manifest import Manifest
 from data.prepare import prepare
-from data.readers import READERS
+from data.readers.formats import READERS
 from data.readers.formats.huggingface import records_of
 from run.folder import RunFolder
 from tests.data.readers.ten_formats import Photo, Written, photos, write_all

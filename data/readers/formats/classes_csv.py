@@ -1,73 +1,46 @@
 """Roboflow's ``_classes.csv``: ``filename``, then a column of 0 and 1 per label."""
 
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 
-from data.config import SourceConfig
 from data.labels import LabelSet
-from data.readers.formats.table import cells_of
-from data.readers.paths import ImageRoot, parent
+from data.readers.formats.table import Table
+from data.readers.images import ImageRoot
 from data.readers.problems import Problems
 from data.readers.record import Record
-from data.readers.rows import Numbered, RowReader
-from data.readers.source import located, opened, parts_of, place_name
-from run.errors import UserError
+from data.readers.rows import Row, RowReader
+from data.readers.source import Source
 
 FILE = "_classes.csv"
 _IMAGE_COLUMN = "filename"
 
 
-def read(config: SourceConfig, labels: LabelSet | None, store: Path) -> Iterator[Record]:
-    """Every row of one file, or of the file in each split folder; labels go by the header's names.
-
-    Raises:
-        UserError: a file cannot be read, its header is not the label set, or rows are wrong; lines are named.
-    """
-    source = located(config)
-    problems = Problems(source)
-    for uri, split in parts_of(source, FILE):
-        name = place_name(uri, source)
-        with opened(uri) as path:
-            rows = cells_of(path, name, ",", problems)
-            header = [cell.strip() for cell in next(rows, (0, []))[1]]
-            if not header:
-                problems.raise_any()
-                raise UserError(f"{name} is empty: it needs a header like filename, a, b")
-            reader = RowReader(_columns(config, labels), labels, ImageRoot(config, parent(uri)), store, split)
-            _require_labels(header, labels, reader, name)
-            yield from problems.each(_named(rows, header, name, problems), reader.record)
-    problems.raise_any("no rows below the header")
-
-
-def _columns(config: SourceConfig, labels: LabelSet | None) -> SourceConfig:
-    names = list(labels.names) if labels is not None else None
-    return replace(
-        config,
+def read(source: Source) -> Iterator[Record]:
+    """Every row of one file, or of the file in each split folder; labels go by the header's names."""
+    problems = Problems(source.uri)
+    columns = source.with_options(
         image_column=_IMAGE_COLUMN,
-        label_columns=names,
+        label_columns=list(source.labels.names) if source.labels is not None else None,
         label_columns_hold="flags",
         split_column=None,
         group_column=None,
     )
+    for file in source.files(FILE):
+        reader = RowReader(columns, ImageRoot(source, file.folder), file.split)
+        with source.opened(file) as path:
+            table = Table(path, file.name, ",", problems)
+            header = [cell.strip() for cell in table.header("filename and a column per label")]
+            _require_labels(header, source.labels, file.name)
+            reader.require_columns(header, file.name)
+            yield from problems.each(_stripped(table.rows(header)), reader.record)
+    problems.raise_any("no rows below the header")
 
 
-def _require_labels(header: list[str], labels: LabelSet | None, reader: RowReader, name: str) -> None:
-    if labels is not None:
-        for column in header:
-            if column != _IMAGE_COLUMN:
-                labels.index(column, f"{name}, header")
-    reader.require_columns(header, name)
+def _require_labels(header: list[str], labels: LabelSet | None, name: str) -> None:
+    for column in header:
+        if labels is not None and column != _IMAGE_COLUMN:
+            labels.index(column, f"{name}, header")
 
 
-def _named(
-    rows: Iterator[tuple[int, list[str]]], header: list[str], name: str, problems: Problems
-) -> Iterator[Numbered]:
-    for line, cells in rows:
-        if len(cells) == len(header):
-            values = [cell.strip() for cell in cells]  # the export puts a space after each comma
-            yield f"{name}, line {line}", dict(zip(header, values, strict=True))
-        else:
-            problems.add(
-                f"{name}, line {line}: not as many cells ({len(cells)}) as the header has columns ({len(header)})"
-            )
+def _stripped(rows: Iterator[Row]) -> Iterator[Row]:
+    """The export puts a space after each comma."""
+    return ((where, {name: cell.strip() for name, cell in cells.items()}) for where, cells in rows)

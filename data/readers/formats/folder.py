@@ -1,95 +1,87 @@
 """One folder per label, or split folders with one folder per label inside."""
 
 import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from data.config import SourceConfig
+from data.decode import SUFFIXES
 from data.labels import LabelSet
-from data.readers.paths import ImageRoot, join
+from data.readers.images import ImageRoot
+from data.readers.paths import join
 from data.readers.problems import Problems
-from data.readers.record import SUFFIXES, Record, is_split, one_hot, split_named
-from data.readers.source import located
+from data.readers.record import Converter, Entry, Record
+from data.readers.source import Source, is_split, split_named
+from data.readers.targets import Answer, one_hot
 from data.storage import is_remote, listing
-from run.errors import UserError
+from run.errors import UserError, plural
 
 
 class _Place(NamedTuple):
-    """A folder whose images, at any depth, have one target and split."""
+    """A folder whose images, at any depth, have one answer and split."""
 
     uri: str
-    target: tuple[float, ...] | None
-    split: str | None
+    answer: Answer | None = None
+    split: str | None = None
+
+    def entry(self, image: str) -> Entry:
+        return Entry(where=image, image=image, answer=lambda _labels: self.answer, split=self.split)
 
 
-def read(config: SourceConfig, labels: LabelSet | None, store: Path) -> Iterator[Record]:
-    """Every image below ``config.path``; a label's images may lie in folders of folders.
+def read(source: Source) -> Iterator[Record]:
+    """Every image below the source's path; a label's images may lie in folders of folders.
 
     Without labels, and in a split folder named unlabeled, every image at any depth counts.
-
-    Raises:
-        UserError: no such folder, no images, a folder that is no label, or labels and splits side by side.
     """
-    root = located(config)
+    root = source.uri
     problems = Problems(root)
     try:
-        folders, files = listing(root)
+        listing(root)
     except (NotADirectoryError, FileNotFoundError):
-        raise UserError(f"data.path: {root} is not a folder") from None
-    except OSError as error:
-        raise UserError(f"data.path: {error}") from error
-    limits = ImageRoot(config, root)
-
-    def convert(found: tuple[_Place, str]) -> Record:
-        place, uri = found
-        return Record(uri=limits.locate(uri, uri), target=place.target, split=place.split, where=uri)
-
-    places = _places(root, folders, files, labels, problems)
-    yield from problems.each(((place, uri) for place in places for uri in _images(place.uri)), convert)
+        raise UserError(f"{source.key_of('path')}: {root} is not a folder") from None
+    converter = Converter(source, ImageRoot(source, root))
+    places = [_Place(root)] if source.labels is None else _places(root, source.labels, problems)
+    entries = (place.entry(uri) for place in places for uri in _images(place.uri))
+    yield from problems.each(entries, converter.record)
     problems.raise_any(f"no image files below this folder ({', '.join(sorted(SUFFIXES))})")
 
 
-def _places(
-    root: str, folders: Sequence[str], files: Sequence[str], labels: LabelSet | None, problems: Problems
-) -> list[_Place]:
-    if labels is None:
-        return [_Place(root, None, None)]
+def _places(root: str, labels: LabelSet, problems: Problems) -> list[_Place]:
+    folders, files = listing(root)
+    # A label may be called "test": only a name that is no label can be a split's.
     splits = [name for name in folders if is_split(name) and name not in labels.names]
-    if splits and len(splits) < len(folders):
+    if not splits:
+        return _label_places(root, None, labels, problems)
+    if len(splits) < len(folders):
         others = [name for name in folders if name not in splits]
         raise UserError(f"{root} has split folders beside {', '.join(others)}: keep either splits or labels there")
-    if not splits:
-        return _label_places(root, folders, files, None, labels, problems)
     _note_loose(root, files, problems)
     places = []
     for name in splits:
-        split, folder = split_named(name, root), join(root, name)
-        if split == "unlabeled":
-            places.append(_Place(folder, None, split))
+        if split_named(name, root) == "unlabeled":
+            places.append(_Place(join(root, name), split=name))
         else:
-            places += _label_places(folder, *listing(folder), split, labels, problems)
+            places += _label_places(join(root, name), name, labels, problems)
     return places
 
 
-def _label_places(
-    folder: str, names: Sequence[str], files: Sequence[str], split: str | None, labels: LabelSet, problems: Problems
-) -> list[_Place]:
+def _label_places(folder: str, split: str | None, labels: LabelSet, problems: Problems) -> list[_Place]:
+    names, files = listing(folder)
     _note_loose(folder, files, problems)
     places = []
     for name in names:
         uri = join(folder, name)
         try:
-            places.append(_Place(uri, one_hot(labels.index(name, uri), len(labels)), split))
+            places.append(_Place(uri, Answer(one_hot(labels.index(name, uri), len(labels))), split))
         except UserError as error:
             problems.add(str(error))
     return places
 
 
-def _note_loose(folder: str, files: Sequence[str], problems: Problems) -> None:
+def _note_loose(folder: str, files: list[str], problems: Problems) -> None:
     loose = [name for name in files if _is_image(name)]
     if loose:
-        others = f" and {len(loose) - 1} other images lie" if len(loose) > 1 else " lies"
+        others = f" and {plural(len(loose) - 1, 'other image')} lie" if len(loose) > 1 else " lies"
         problems.add(f"{join(folder, loose[0])}{others} in no label folder: move them, or remove them")
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from data.config import SourceConfig
 from data.labels import LabelSet
-from data.readers import metadata
-from data.readers.paths import ImageRoot
+from data.readers.formats import imagefolder
+from data.readers.images import ImageRoot
 from data.readers.problems import Problems
-from data.readers.record import Record, split_named
-from data.readers.rows import Numbered, RowReader
-from data.readers.source import located
+from data.readers.record import Record
+from data.readers.rows import Row, RowReader
+from data.readers.source import Source, split_named
 from data.storage import is_remote, listing
 from run.errors import UserError
 
@@ -19,31 +19,26 @@ SAVED = ("dataset_dict.json", "state.json")
 """A folder with one of these was written by ``save_to_disk``."""
 
 
-def read(config: SourceConfig, labels: LabelSet | None, store: Path) -> Iterator[Record]:
-    """Every row of every split; images held inside the dataset are written to ``store`` under their digest.
-
-    Raises:
-        UserError: the dataset cannot be had, or a column, a label or an image is wrong.
-    """
+def read(source: Source) -> Iterator[Record]:
+    """Every row of every split; images held inside the dataset are written to the source's store under their digest."""
     import datasets
 
-    local = located(config)
-    if Path(local).is_dir() or is_remote(local):
-        if set(SAVED).isdisjoint(listing(local)[1]):
-            if not metadata.metadata_files(local):
-                raise UserError(
-                    f"data.path: no dataset could be loaded from {config.path!r}: it has no {' or '.join(SAVED)} (what "
-                    f"save_to_disk writes) and no {', '.join(metadata.NAMES)}. Label folders are data.format folder."
-                )
-            yield from metadata.read(local, config, labels, store)
-            return
-        found = _loaded(config.path, lambda: datasets.load_from_disk(local))
-        root = ImageRoot(config, local)
-    else:
-        found = _loaded(config.path, lambda: datasets.load_dataset(config.path))
+    local, path = source.uri, source.config.path
+    if not (Path(local).is_dir() or is_remote(local)):
+        found = _loaded(source, lambda: datasets.load_dataset(path))
         # What was downloaded may name no file of this machine, unless it was downloaded too.
-        root = ImageRoot(config, str(datasets.config.HF_CACHE_HOME))
-    yield from _records(found, config.path, config, labels, store, root)
+        yield from _records(found, path, source, ImageRoot(source, str(datasets.config.HF_CACHE_HOME)))
+    elif not set(SAVED).isdisjoint(listing(local)[1]):
+        found = _loaded(source, lambda: datasets.load_from_disk(local))
+        yield from _records(found, path, source, ImageRoot(source, local))
+    elif files := source.files_inside(imagefolder.NAMES):
+        yield from imagefolder.read(source, files)
+    else:
+        raise UserError(
+            f"{source.key_of('path')}: no dataset could be loaded from {path!r}: it has no {' or '.join(SAVED)} (what "
+            f"save_to_disk writes) and no {', '.join(imagefolder.NAMES)}. Label folders are {source.key_of('format')} "
+            "folder."
+        )
 
 
 def records_of(dataset: Any, config: SourceConfig, labels: LabelSet | None, store: Path) -> Iterator[Record]:
@@ -58,26 +53,24 @@ def records_of(dataset: Any, config: SourceConfig, labels: LabelSet | None, stor
     Raises:
         UserError: a column, a label or an image is wrong.
     """
-    root = ImageRoot(config, str(Path.cwd()), limited=False)
-    yield from _records(dataset, "dataset", config, labels, store, root)
+    source = Source(config, labels, store)
+    yield from _records(dataset, "dataset", source, ImageRoot(source, str(Path.cwd()), limited=False))
 
 
-def _records(
-    dataset: Any, name: str, config: SourceConfig, labels: LabelSet | None, store: Path, root: ImageRoot
-) -> Iterator[Record]:
+def _records(dataset: Any, name: str, source: Source, root: ImageRoot) -> Iterator[Record]:
     import datasets
 
     parts = dict(dataset) if isinstance(dataset, datasets.DatasetDict) else {None: dataset}
     problems = Problems(name)
+    image_column = source.config.image_column
     for key, part in parts.items():
         where = f"{name}, split {key}" if key else name
         # `datasets` calls everything "train" where a source has no splits.
-        said = labels is not None and key is not None and list(parts) != ["train"]
-        given = split_named(str(key), where) if said else None
-        reader = RowReader(config, labels, root, store, given)
+        named = source.labels is not None and key is not None and list(parts) != ["train"]
+        reader = RowReader(source, root, split_named(str(key), where) if named else None)
         reader.require_columns(part.column_names, where)
-        _require_images(part.features[config.image_column], config.image_column, where)
-        yield from problems.each(_rows(part, reader.columns, config.image_column, where), reader.record)
+        _require_images(part.features[image_column], image_column, where)
+        yield from problems.each(_rows(part, reader.columns, image_column, where), reader.record)
     problems.raise_any("no rows")
 
 
@@ -88,7 +81,7 @@ def _require_images(feature: Any, column: str, where: str) -> None:
         raise UserError(f"{where}: column {column} holds no images but {feature}")
 
 
-def _rows(part: Any, columns: list[str], image_column: str, where: str) -> Iterator[Numbered]:
+def _rows(part: Any, columns: list[str], image_column: str, where: str) -> Iterator[Row]:
     import datasets
 
     part = part.with_format(None).select_columns(columns).cast_column(image_column, datasets.Image(decode=False))
@@ -98,7 +91,7 @@ def _rows(part: Any, columns: list[str], image_column: str, where: str) -> Itera
 
 
 def _naming(feature: Any) -> Callable[[Any], Any]:
-    """What turns a column's numbers into names, where the column has names."""
+    """A function that turns a column's numbers into names, where the column has names."""
     import datasets
 
     inner = getattr(feature, "feature", None)
@@ -110,8 +103,9 @@ def _naming(feature: Any) -> Callable[[Any], Any]:
     return lambda cell: None if cell is None or cell == -1 else feature.int2str(cell)
 
 
-def _loaded(path: str, load: Callable[[], Any]) -> Any:
+def _loaded(source: Source, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"data.path: no dataset could be loaded from {path!r}: {error}") from error
+        what = f"no dataset could be loaded from {source.config.path!r}"
+        raise UserError(f"{source.key_of('path')}: {what}: {error}") from error

@@ -1,71 +1,69 @@
 """Label Studio's JSON export: each annotator's choices for the image of a task."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from data.config import SourceConfig
 from data.labels import LabelSet
 from data.readers import targets
-from data.readers.document import text_of
+from data.readers.images import ImageRoot
 from data.readers.json_array import objects
-from data.readers.paths import ImageRoot, parent
 from data.readers.problems import Problems
-from data.readers.record import Record, split_named
-from data.readers.source import file_name, located, opened
+from data.readers.record import Converter, Entry, Record
+from data.readers.source import Source
 from run.errors import UserError
 
 
-def read(config: SourceConfig, labels: LabelSet | None, store: Path) -> Iterator[Record]:
+def read(source: Source) -> Iterator[Record]:
     """Every task; one that nobody has annotated is unlabeled.
 
     Cancelled annotations and predictions do not count, an annotator counts once, with the latest annotation, and one
     that is also the ground truth counts like any other.
-
-    Raises:
-        UserError: the file cannot be read, two controls could be meant, or tasks are wrong; they are named by their id.
     """
-    uri = located(config)
-    name = file_name(uri)
-    problems = Problems(uri)
-    tasks = _Tasks(config, labels, ImageRoot(config, parent(uri)))
-    with opened(uri) as path:
-        numbered = ((f"{name}, task {task.get('id', n)}", task) for n, task in enumerate(objects(path, name), start=1))
-        yield from problems.each(numbered, tasks.record)
+    file = source.file()
+    problems = Problems(file.uri)
+    tasks = _Tasks(source, Converter(source, ImageRoot(source, file.folder)))
+    with source.opened(file) as path:
+        named = (
+            (f"{file.name}, task {task.get('id', number)}", task)
+            for number, task in enumerate(objects(path, file.name), start=1)
+        )
+        yield from problems.each(named, tasks.record)
     problems.raise_any("no tasks")
-    if labels is not None:
-        tasks.require_choices(name)
+    if source.labels is not None:
+        tasks.require_choices(file.name)
 
 
 class _Tasks:
     """Converts tasks, and remembers which controls gave choices."""
 
-    def __init__(self, config: SourceConfig, labels: LabelSet | None, root: ImageRoot) -> None:
-        self._config = config
-        self._labels = labels
-        self._root = root
+    def __init__(self, source: Source, converter: Converter) -> None:
+        self._config = source.config
+        self._converter = converter
         self._controls: set[str] = set()
 
-    def record(self, numbered: tuple[str, Mapping[str, Any]]) -> Record:
-        where, task = numbered
-        config, labels, data = self._config, self._labels, task.get("data")
+    def record(self, named: tuple[str, Mapping[str, Any]]) -> Record:
+        where, task = named
+        config = self._config
+        data = task.get("data")
         if not isinstance(data, dict):
             raise UserError(f"{where}: no data; export the project as JSON, not as JSON-MIN or another format")
         if config.image_column not in data:
             raise UserError(f"{where}: data has no {config.image_column} but {', '.join(data) or 'nothing'}")
-        split, target, votes = None, None, None
-        if labels is not None:
-            named = text_of(data, config.split_column)
-            split = split_named(named, where) if named else None
-            choices = self._choices(task, labels, where) if split != "unlabeled" else []
-            if choices:
-                target, votes = targets.of_annotators(choices, labels, where)
-            else:
-                split = "unlabeled"
-        uri = self._root.locate(_image_path(data[config.image_column]), where)
-        group = text_of(data, config.group_column) or None
-        return Record(uri=uri, target=target, votes=votes, split=split, group=group, where=where)
+
+        def answer(labels: LabelSet) -> targets.Answer | None:
+            choices = self._choices(task, labels, where)
+            return targets.of_annotators(choices, labels, where) if choices else None
+
+        return self._converter.record(
+            Entry(
+                where=where,
+                image=_image_path(data[config.image_column]),
+                answer=answer,
+                split=data.get(config.split_column or ""),
+                group=data.get(config.group_column or ""),
+            )
+        )
 
     def require_choices(self, name: str) -> None:
         """Refuse a file in which no annotation used the control.
@@ -79,13 +77,13 @@ class _Tasks:
             raise UserError(f"{name}: no annotation has choices{there}")
 
     def _choices(self, task: Mapping[str, Any], labels: LabelSet, where: str) -> list[list[str]]:
-        """What each annotator chose."""
+        """Each annotator's choices, the latest of each."""
         latest: dict[object, tuple[str, list[str]]] = {}
         for number, annotation in enumerate(_dicts(task.get("annotations"), "annotations", where)):
             if annotation.get("was_cancelled") or annotation.get("skipped"):
                 continue
             chosen = self._chosen(annotation, where)
-            if not chosen and labels.kind != "multilabel":
+            if not chosen and labels.exclusive:
                 continue
             annotator = _annotator(annotation.get("completed_by"), number)
             time = str(annotation.get("updated_at") or annotation.get("created_at") or "")
@@ -111,7 +109,7 @@ class _Tasks:
 
 
 def _annotator(completed_by: object, number: int) -> object:
-    """Who annotated; an annotation that does not say is its own annotator."""
+    """The annotator; an annotation that does not say is its own annotator."""
     if isinstance(completed_by, dict):
         completed_by = completed_by.get("id", completed_by.get("email"))
     return ("unnamed", number) if completed_by is None else str(completed_by)

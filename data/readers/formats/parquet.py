@@ -6,51 +6,34 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.config import SourceConfig
-from data.labels import LabelSet
-from data.readers.paths import ImageRoot, parent
+from data.readers.images import ImageRoot
 from data.readers.problems import Problems
 from data.readers.record import Record
-from data.readers.rows import Numbered, RowReader
-from data.readers.source import file_name, located, opened
+from data.readers.rows import Row, RowReader
+from data.readers.source import LabelFile, Source
 from run.errors import UserError
 
 _ROWS_AT_ONCE = 1024
 _IMAGES_AT_ONCE = 16
 
 
-def read(config: SourceConfig, labels: LabelSet | None, store: Path) -> Iterator[Record]:
-    """Every row of the file.
-
-    Raises:
-        UserError: the file cannot be read, or rows are wrong; they are named, counted from 0.
-    """
-    uri = located(config)
-    yield from read_rows(uri, file_name(uri), config, labels, store)
-
-
-def read_rows(
-    uri: str, name: str, config: SourceConfig, labels: LabelSet | None, store: Path, split: str | None = None
-) -> Iterator[Record]:
-    """Every row of one file; ``split`` is for rows that name none.
-
-    Raises:
-        UserError: the file cannot be read, or rows are wrong; they are named, counted from 0.
-    """
-    reader = RowReader(config, labels, ImageRoot(config, parent(uri)), store, split)
-    problems = Problems(uri)
-    with opened(uri) as path:
+def read(source: Source, file: LabelFile | None = None) -> Iterator[Record]:
+    """Every row of a file; null is the source itself."""
+    file = file or source.file()
+    reader = RowReader(source, ImageRoot(source, file.folder), file.split)
+    problems = Problems(file.uri)
+    with source.opened(file) as path:
         try:
-            with pq.ParquetFile(path) as file:
-                reader.require_columns(file.schema_arrow.names, name)
-                rows = _rows(file, reader.columns, config.image_column, name)
+            with pq.ParquetFile(path) as opened:
+                reader.require_columns(opened.schema_arrow.names, file.name)
+                rows = _rows(opened, reader.columns, source.config.image_column, file.name)
                 yield from problems.each(rows, reader.record)
         except pa.ArrowException as error:
-            raise UserError(f"{name} is no Parquet file that can be read: {error}") from error
+            raise UserError(f"{file.name} is no Parquet file that can be read: {error}") from error
     problems.raise_any("no rows")
 
 
-def columns_of(path: Path) -> list[str]:
+def columns(path: Path, name: str) -> list[str]:
     """The names of a file's columns; none where it is no Parquet file."""
     try:
         return list(pq.read_schema(path).names)
@@ -58,7 +41,8 @@ def columns_of(path: Path) -> list[str]:
         return []
 
 
-def _rows(file: pq.ParquetFile, columns: list[str], image_column: str, name: str) -> Iterator[Numbered]:
+def _rows(file: pq.ParquetFile, columns: list[str], image_column: str, name: str) -> Iterator[Row]:
+    # Rows may hold whole images: so few at a time that they fit into memory.
     holds_bytes = not pa.types.is_string(file.schema_arrow.field(image_column).type)
     number = 0
     for batch in file.iter_batches(batch_size=_IMAGES_AT_ONCE if holds_bytes else _ROWS_AT_ONCE, columns=columns):

@@ -8,9 +8,10 @@ import pytest
 
 from data.config import Format, SourceConfig
 from data.labels import LabelSet
-from data.readers import READERS, read
-from data.readers.metadata import NAMES
-from data.readers.record import split_named
+from data.readers import read
+from data.readers.formats import READERS
+from data.readers.formats.imagefolder import NAMES
+from data.readers.source import Source, split_named
 from run.errors import UserError
 from tests.data.readers.ten_formats import Photo, Written, photos, write_all
 from tests.support import TWO, picture
@@ -33,7 +34,7 @@ def test_read__every_format_says_the_same(
 ) -> None:
     root, rows, sources = written
     path, settings = sources[format_]
-    records = list(read(SourceConfig(format=format_, path=str(path), **settings), labels, tmp_path))
+    records = list(read(Source(SourceConfig(format=format_, path=str(path), **settings), labels, tmp_path)))
     expected = {
         (
             str(root / row.path),
@@ -104,7 +105,7 @@ def test_read__auto_says_what_it_found(
     tmp_path: Path, names: list[str], path: str, format_: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(tmp_path, *names)
-    records = list(read(SourceConfig(path=str(tmp_path / path)), TWO, tmp_path / "store"))
+    records = list(read(Source(SourceConfig(path=str(tmp_path / path)), TWO, tmp_path / "store")))
     assert {r.target for r in records} <= {(1.0, 0.0), (0.0, 1.0)}
     assert any(Path(r.uri).name == "a.png" for r in records)
     (line,) = capsys.readouterr().err.splitlines()
@@ -128,29 +129,29 @@ def test_read__auto_says_what_it_found(
 def test_read__auto_asks_where_labels_stand_in_two_places(tmp_path: Path, names: list[str], message: str) -> None:
     put(tmp_path, *names)
     with pytest.raises(UserError, match=f"labels in more than one place: {message}.* Say which"):
-        list(read(SourceConfig(path=str(tmp_path)), TWO, tmp_path))
+        list(read(Source(SourceConfig(path=str(tmp_path)), TWO, tmp_path)))
 
 
 def test_read__an_explicit_format_is_the_answer(tmp_path: Path) -> None:
     put(tmp_path, "sound/a.png", "broken/b.png", "metadata.csv")
     config = SourceConfig(path=str(tmp_path), format="folder")
-    assert len(list(read(config, TWO, tmp_path))) == 2
-    assert len(list(read(replace(config, format="huggingface"), TWO, tmp_path))) == 1
+    assert len(list(read(Source(config, TWO, tmp_path)))) == 2
+    assert len(list(read(Source(replace(config, format="huggingface"), TWO, tmp_path)))) == 1
 
 
 def test_read__a_table_without_labels_does_not_count(tmp_path: Path) -> None:
     put(tmp_path, "sound/a.png", "broken/b.png")
     (tmp_path / "metadata.csv").write_text("file_name,caption\nsound/a.png,fine\n")
     (tmp_path / "notes.jsonl").write_text("no JSON at all")
-    assert len(list(read(SourceConfig(path=str(tmp_path)), TWO, tmp_path))) == 2
+    assert len(list(read(Source(SourceConfig(path=str(tmp_path)), TWO, tmp_path)))) == 2
     (tmp_path / "labels.csv").write_text("image,label\na.png,sound\n")
     with pytest.raises(UserError, match="more than one place"):
-        list(read(SourceConfig(path=str(tmp_path)), TWO, tmp_path))
+        list(read(Source(SourceConfig(path=str(tmp_path)), TWO, tmp_path)))
 
 
 def test_read__a_pool_is_any_folder(tmp_path: Path) -> None:
     put(tmp_path, "a.png", "sound/b.png", "metadata.csv", "labels.csv")
-    records = list(read(SourceConfig(path=str(tmp_path)), None, tmp_path))
+    records = list(read(Source(SourceConfig(path=str(tmp_path)), None, tmp_path)))
     assert {(r.uri, r.target) for r in records} == {
         (str(tmp_path / "a.png"), None),
         (str(tmp_path / "sound/b.png"), None),
@@ -162,7 +163,7 @@ def test_read__a_pool_is_any_folder(tmp_path: Path) -> None:
 def test_read__archives(tmp_path: Path, format_: Any, name: str) -> None:
     (tmp_path / name).touch()
     with pytest.raises(UserError, match="unpack it first"):
-        list(read(SourceConfig(format=format_, path=str(tmp_path / name)), TWO, tmp_path))
+        list(read(Source(SourceConfig(format=format_, path=str(tmp_path / name)), TWO, tmp_path)))
 
 
 @pytest.mark.parametrize(
@@ -183,14 +184,16 @@ def test_read__auto_finds_nothing(tmp_path: Path, path: str, message: str) -> No
         (tmp_path / name).touch()
     (tmp_path / "nothing").mkdir()
     with pytest.raises(UserError, match=message):
-        list(read(SourceConfig(path=path.format(root=tmp_path)), TWO, tmp_path))
+        list(read(Source(SourceConfig(path=path.format(root=tmp_path)), TWO, tmp_path)))
 
 
 @pytest.mark.parametrize("format_", [name for name in READERS if name != "elpv"])
-@pytest.mark.parametrize("path", ["", "{root}/none"])
-def test_read__no_such_source(tmp_path: Path, format_: Any, path: str) -> None:
-    with pytest.raises(UserError, match=r"data\.path"):
-        list(read(SourceConfig(format=format_, path=path.format(root=tmp_path)), TWO, tmp_path))
+@pytest.mark.parametrize("path", ["", "{root}/none", "{root}/set.zip"])
+@pytest.mark.parametrize("key", ["data", "data.unlabeled"])
+def test_read__no_such_source_is_blamed_under_its_own_key(tmp_path: Path, format_: Any, path: str, key: str) -> None:
+    config = SourceConfig(format=format_, path=path.format(root=tmp_path))
+    with pytest.raises(UserError, match=rf"^{key}\.path"):
+        list(read(Source(config, TWO, tmp_path, key)))
 
 
 def test_read__relative_paths_and_homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +201,7 @@ def test_read__relative_paths_and_homes(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for path in ("labels.csv", "./x/../labels.csv", "~/labels.csv", (tmp_path / "labels.csv").as_uri()):
-        (record,) = read(SourceConfig(path=path), TWO, tmp_path)
+        (record,) = read(Source(SourceConfig(path=path), TWO, tmp_path))
         assert record.uri == str(tmp_path / "a.png")
 
 
@@ -208,4 +211,4 @@ def test_read__a_file_that_may_not_be_read(tmp_path: Path) -> None:
     if os.access(tmp_path / "labels.csv", os.R_OK):
         pytest.skip("this user may read everything")
     with pytest.raises(UserError, match="Permission denied"):
-        list(read(SourceConfig(path=str(tmp_path / "labels.csv")), TWO, tmp_path))
+        list(read(Source(SourceConfig(path=str(tmp_path / "labels.csv")), TWO, tmp_path)))

@@ -6,7 +6,7 @@ import pytest
 
 from data.config import SourceConfig
 from data.readers import read
-from data.readers.record import split_named
+from data.readers.source import Source, split_named
 from data.storage import read_bytes
 from run.errors import UserError
 from tests.data.readers.ten_formats import Photo, Written, photos, write_all
@@ -41,7 +41,7 @@ def test_read__labels_and_images_elsewhere(
     place = places[store]
     settings = {**settings, **({"image_root": f"{place}/images"} if "image_root" in settings else {})}
     uri = f"{place}/{path.relative_to(root.parent).as_posix()}"
-    records = list(read(SourceConfig(format=format_, path=uri, **settings), TWO, tmp_path))
+    records = list(read(Source(SourceConfig(format=format_, path=uri, **settings), TWO, tmp_path)))
     assert {(r.uri, r.target, r.split) for r in records} == {
         (f"{place}/images/{row.path}", tuple(float(row.label == n) for n in TWO.names), split_named(row.split, ""))
         for row in rows
@@ -55,10 +55,10 @@ def test_read__auto_looks_elsewhere(places: dict[str, str], tmp_path: Path, stor
     place = places[store]
     settings: dict[str, Any] = {"image_root": f"{place}/images"}
     for name in ("labels.csv", "labels.parquet", "labels.xml", "labels.coco.json", "labels.tasks.json"):
-        assert len(list(read(SourceConfig(path=f"{place}/{name}", **settings), TWO, tmp_path))) == 6
-    assert len(list(read(SourceConfig(path=f"{place}/images"), None, tmp_path))) == 6
+        assert len(list(read(Source(SourceConfig(path=f"{place}/{name}", **settings), TWO, tmp_path)))) == 6
+    assert len(list(read(Source(SourceConfig(path=f"{place}/images"), None, tmp_path)))) == 6
     with pytest.raises(UserError, match=r"_classes\.csv; the folders broken, sound"):
-        list(read(SourceConfig(path=f"{place}/images"), TWO, tmp_path))
+        list(read(Source(SourceConfig(path=f"{place}/images"), TWO, tmp_path)))
 
 
 def test_read__a_local_table_may_name_images_in_a_bucket(places: dict[str, str], tmp_path: Path) -> None:
@@ -67,13 +67,13 @@ def test_read__a_local_table_may_name_images_in_a_bucket(places: dict[str, str],
     table.write_text("image,label\ns3://other/a.png,sound\n../b.png,broken\n")
     config = SourceConfig(path=str(table), image_root="s3://other/in")
     with pytest.raises(UserError, match=r"(?s)2 problems.*s3://other/a\.png.*outside the image root s3://other/in"):
-        list(read(config, TWO, tmp_path))
+        list(read(Source(config, TWO, tmp_path)))
     config = SourceConfig(path=str(table), image_root="s3://other/in", allow_outside=True)
-    assert [r.uri for r in read(config, TWO, tmp_path)] == ["s3://other/a.png", "s3://other/b.png"]
+    assert [r.uri for r in read(Source(config, TWO, tmp_path))] == ["s3://other/a.png", "s3://other/b.png"]
 
 
 @pytest.mark.parametrize("format_", [*FORMATS, "huggingface", "auto"])
 def test_read__what_is_not_there_is_one_clear_message(places: dict[str, str], tmp_path: Path, format_: Any) -> None:
     for place in places.values():
         with pytest.raises(UserError, match=r"data\.path: .*none"):
-            list(read(SourceConfig(format=format_, path=f"{place}/none.csv"), TWO, tmp_path))
+            list(read(Source(SourceConfig(format=format_, path=f"{place}/none.csv"), TWO, tmp_path)))

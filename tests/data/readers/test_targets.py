@@ -26,7 +26,7 @@ NUMBERED = LabelSet(("0", "1"), "nominal")
     ],
 )
 def test_of_cell__names(cell: object, labels: LabelSet, expected: tuple[float, ...]) -> None:
-    assert of_cell(cell, labels, SourceConfig(), "") == expected
+    assert of_cell(cell, labels, SourceConfig(), "") == (expected, None)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from data.config import SourceConfig
 from data.labels import LabelSet
 from data.readers.formats.coco import read
 from data.readers.record import Record
+from data.readers.source import Source
 from run.errors import UserError
 from tests.support import TWO
 
@@ -31,7 +32,7 @@ def coco(*rows: tuple[str, list[int]], **more: Any) -> dict[str, Any]:
 def records(folder: Path, value: object, labels: LabelSet | None = TWO, **settings: Any) -> list[Record]:
     path = folder / "instances.json"
     path.write_text(value if isinstance(value, str) else json.dumps(value))
-    return list(read(SourceConfig(**{"format": "coco", "path": str(path), **settings}), labels, folder))
+    return list(read(Source(SourceConfig(**{"format": "coco", "path": str(path), **settings}), labels, folder)))
 
 
 def test_read__categories_go_by_name(tmp_path: Path) -> None:

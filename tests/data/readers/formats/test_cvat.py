@@ -8,6 +8,7 @@ from data.labels import LabelSet
 from data.readers.formats import cvat
 from data.readers.formats.cvat import read
 from data.readers.record import Record
+from data.readers.source import Source
 from run.errors import UserError
 from tests.support import TWO
 
@@ -18,7 +19,7 @@ START = '<?xml version="1.0" encoding="utf-8"?>\n<annotations><version>1.1</vers
 def records(folder: Path, body: str | bytes, labels: LabelSet | None = TWO, **settings: Any) -> list[Record]:
     path = folder / "annotations.xml"
     path.write_bytes(body if isinstance(body, bytes) else body.encode())
-    return list(read(SourceConfig(format="cvat", path=str(path), **settings), labels, folder))
+    return list(read(Source(SourceConfig(format="cvat", path=str(path), **settings), labels, folder)))
 
 
 def image(name: str, *tags: str, number: int = 4, more: str = "") -> str:

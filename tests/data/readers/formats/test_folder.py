@@ -6,6 +6,7 @@ import pytest
 from data.config import DataConfig
 from data.labels import LabelSet
 from data.readers.formats.folder import read
+from data.readers.source import Source
 from run.errors import UserError
 from tests.support import TWO, picture
 
@@ -19,7 +20,7 @@ def put(root: Path, *names: str) -> DataConfig:
 
 def found(config: DataConfig, labels: LabelSet | None = TWO) -> dict[str, tuple[tuple[float, ...] | None, str | None]]:
     root = Path(config.path)
-    return {str(Path(r.uri).relative_to(root)): (r.target, r.split) for r in read(config, labels, root)}
+    return {str(Path(r.uri).relative_to(root)): (r.target, r.split) for r in read(Source(config, labels, root))}
 
 
 def test_read__one_folder_per_label(tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ def test_read__a_label_may_be_named_like_a_split(tmp_path: Path) -> None:
         (("train/sound/1.png", "broken/2.png"), "has split folders beside broken"),
         (("train/sound/1.png", "test/other/2.png"), "label 'other' is not in labels.names"),
         (("1.png",), "1.png lies in no label folder"),
-        (("1.png", "2.png", "sound/1.png"), "1.png and 1 other images lie in no label folder"),
+        (("1.png", "2.png", "sound/1.png"), "1.png and 1 other image lie in no label folder"),
         (("train/sound/1.png", "train/2.png"), "lies in no label folder"),
         (("train/sound/1.png", "2.png"), "lies in no label folder"),
         (("Sound/1.png", "broken /2.png"), r"(?s)2 problems:.*'Sound'.*mean 'sound'.*'broken '.*mean 'broken'"),

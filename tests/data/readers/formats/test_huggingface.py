@@ -12,6 +12,7 @@ import pytest
 from data.config import DataConfig
 from data.labels import LabelSet
 from data.readers.formats.huggingface import read, records_of
+from data.readers.source import Source
 from run.errors import UserError
 from tests.support import TWO, encoded, picture
 
@@ -28,12 +29,12 @@ def test_read__class_labels_go_by_name_not_by_number(tmp_path: Path) -> None:
     feature = datasets.ClassLabel(names=["broken", "sound"])  # alphabetical; the run's order is another
     dataset_of([0, 1, 1, 0], feature).save_to_disk(tmp_path / "set")
     config = DataConfig(format="huggingface", path=str(tmp_path / "set"))
-    records = list(read(config, TWO, tmp_path / "store"))
+    records = list(read(Source(config, TWO, tmp_path / "store")))
     assert [r.target for r in records] == [(0.0, 1.0), (1.0, 0.0), (1.0, 0.0), (0.0, 1.0)]
     assert [Path(r.uri).read_bytes() for r in records] == BYTES
     assert [Path(r.uri).name for r in records] == [hashlib.sha256(data).hexdigest() for data in BYTES]
     before = [Path(r.uri).stat().st_mtime_ns for r in records]
-    again = list(read(config, TWO, tmp_path / "store"))
+    again = list(read(Source(config, TWO, tmp_path / "store")))
     assert [Path(r.uri).stat().st_mtime_ns for r in again] == before
 
 
@@ -45,7 +46,7 @@ def test_read__splits_and_custom_columns(tmp_path: Path) -> None:
     }
     datasets.DatasetDict(parts).save_to_disk(tmp_path / "set")
     config = DataConfig(format="huggingface", path=str(tmp_path / "set"), image_column="photo", label_column="grade")
-    records = list(read(config, TWO, tmp_path / "store"))
+    records = list(read(Source(config, TWO, tmp_path / "store")))
     assert [(r.split, r.target) for r in records] == [
         ("train", (1.0, 0.0)),
         ("val", (0.0, 1.0)),
@@ -124,7 +125,7 @@ def test_read__imagefolder_with_metadata(tmp_path: Path, kind: str) -> None:
     for split, rows in frames.items():
         table = pa.table({"file_name": [r[0] for r in rows], "label": [r[1] for r in rows]})
         write_table(table, tmp_path / split / f"metadata.{kind}")
-    found = list(read(DataConfig(format="huggingface", path=str(tmp_path)), TWO, tmp_path / "store"))
+    found = list(read(Source(DataConfig(format="huggingface", path=str(tmp_path)), TWO, tmp_path / "store")))
     assert [(r.uri, r.target, r.split) for r in found] == [
         (str(tmp_path / "train/a.png"), (1.0, 0.0), "train"),
         (str(tmp_path / "train/in/b.png"), (0.0, 1.0), "train"),
@@ -139,7 +140,7 @@ def test_read__two_metadata_files(tmp_path: Path) -> None:
     write_table(table, tmp_path / "train" / "metadata.jsonl")
     for clash in (tmp_path / "train", tmp_path):
         with pytest.raises(UserError, match=r"metadata\.csv and .*metadata\.jsonl"):
-            list(read(DataConfig(format="huggingface", path=str(tmp_path)), TWO, tmp_path))
+            list(read(Source(DataConfig(format="huggingface", path=str(tmp_path)), TWO, tmp_path)))
         write_table(table, clash / "metadata.jsonl")
 
 
@@ -158,8 +159,8 @@ def test_read__a_saved_dataset_may_name_no_file_elsewhere(tmp_path: Path) -> Non
     datasets.Dataset.from_dict({"image": ["/etc/a.png"], "label": ["sound"]}).save_to_disk(tmp_path / "set")
     config = DataConfig(format="huggingface", path=str(tmp_path / "set"))
     with pytest.raises(UserError, match="lies outside the image root"):
-        list(read(config, TWO, tmp_path))
-    (record,) = read(replace(config, allow_outside=True), TWO, tmp_path)
+        list(read(Source(config, TWO, tmp_path)))
+    (record,) = read(Source(replace(config, allow_outside=True), TWO, tmp_path))
     assert record.uri == "/etc/a.png"
 
 
@@ -174,7 +175,7 @@ def test_read__a_saved_dataset_may_name_no_file_elsewhere(tmp_path: Path) -> Non
 def test_read__wrong_labels_name_the_row(tmp_path: Path, labels: list[Any], feature: Any, message: str) -> None:
     dataset_of(labels, feature).save_to_disk(tmp_path / "set")
     with pytest.raises(UserError, match=message):
-        list(read(DataConfig(format="huggingface", path=str(tmp_path / "set")), TWO, tmp_path / "store"))
+        list(read(Source(DataConfig(format="huggingface", path=str(tmp_path / "set")), TWO, tmp_path / "store")))
 
 
 def test_read__missing_image_names_the_row(tmp_path: Path) -> None:
@@ -182,13 +183,13 @@ def test_read__missing_image_names_the_row(tmp_path: Path) -> None:
     rows = {"image": [{"bytes": BYTES[0], "path": None}, None], "label": ["sound", "sound"]}
     datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "set")
     with pytest.raises(UserError, match="row 1: no image"):
-        list(read(DataConfig(format="huggingface", path=str(tmp_path / "set")), TWO, tmp_path / "store"))
+        list(read(Source(DataConfig(format="huggingface", path=str(tmp_path / "set")), TWO, tmp_path / "store")))
 
 
 def test_read__column_without_images(tmp_path: Path) -> None:
     datasets.Dataset.from_dict({"image": [1, 2], "label": ["sound", "broken"]}).save_to_disk(tmp_path / "set")
     with pytest.raises(UserError, match="column image holds no images"):
-        list(read(DataConfig(format="huggingface", path=str(tmp_path / "set")), TWO, tmp_path / "store"))
+        list(read(Source(DataConfig(format="huggingface", path=str(tmp_path / "set")), TWO, tmp_path / "store")))
 
 
 def test_read__missing_column_and_unknown_split(tmp_path: Path) -> None:
@@ -196,10 +197,10 @@ def test_read__missing_column_and_unknown_split(tmp_path: Path) -> None:
     part.save_to_disk(tmp_path / "set")
     config = DataConfig(format="huggingface", path=str(tmp_path / "set"), label_column="grade")
     with pytest.raises(UserError, match="no column grade; it has image, label"):
-        list(read(config, TWO, tmp_path))
+        list(read(Source(config, TWO, tmp_path)))
     datasets.DatasetDict({"dev": part}).save_to_disk(tmp_path / "dict")
     with pytest.raises(UserError, match="split 'dev' is none of"):
-        list(read(DataConfig(format="huggingface", path=str(tmp_path / "dict")), TWO, tmp_path))
+        list(read(Source(DataConfig(format="huggingface", path=str(tmp_path / "dict")), TWO, tmp_path)))
 
 
 def test_read__what_cannot_be_had(tmp_path: Path) -> None:
@@ -207,4 +208,4 @@ def test_read__what_cannot_be_had(tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     for source in ("nobody/nothing-here", str(tmp_path / "plain")):
         with pytest.raises(UserError, match=r"data\.path: no dataset could be loaded"):
-            list(read(DataConfig(format="huggingface", path=source), LabelSet(("a", "b"), "nominal"), tmp_path))
+            list(read(Source(DataConfig(format="huggingface", path=source), LabelSet(("a", "b"), "nominal"), tmp_path)))

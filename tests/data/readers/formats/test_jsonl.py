@@ -8,6 +8,7 @@ from data.config import SourceConfig
 from data.labels import LabelSet
 from data.readers.formats.jsonl import read
 from data.readers.record import Record
+from data.readers.source import Source
 from run.errors import UserError
 from tests.support import TWO
 
@@ -17,7 +18,7 @@ MANY = LabelSet(("sound", "broken"), "multilabel")
 def records(folder: Path, content: str | bytes, labels: LabelSet | None = TWO, **settings: Any) -> list[Record]:
     path = folder / "labels.jsonl"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return list(read(SourceConfig(format="jsonl", path=str(path), **settings), labels, folder))
+    return list(read(Source(SourceConfig(format="jsonl", path=str(path), **settings), labels, folder)))
 
 
 def test_read__a_row_per_line(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from data.labels import LabelSet
 from data.readers import json_array
 from data.readers.formats.label_studio import read
 from data.readers.record import Record
+from data.readers.source import Source
 from run.errors import UserError
 from tests.support import TWO
 
@@ -30,7 +31,7 @@ def task(*annotations: dict[str, Any], number: int = 1, image: Any = "a.png", **
 def records(folder: Path, tasks: object, labels: LabelSet | None = TWO, **settings: Any) -> list[Record]:
     path = folder / "tasks.json"
     path.write_text(tasks if isinstance(tasks, str) else json.dumps(tasks, indent=1))
-    return list(read(SourceConfig(format="label_studio", path=str(path), **settings), labels, folder))
+    return list(read(Source(SourceConfig(format="label_studio", path=str(path), **settings), labels, folder)))
 
 
 def test_read__every_annotator_is_a_vote_and_not_the_first_one_of_the_file(tmp_path: Path) -> None:
@@ -159,7 +160,7 @@ def test_read__wrong_files(tmp_path: Path, tasks: object, message: str) -> None:
 def test_read__not_utf8(tmp_path: Path) -> None:
     (tmp_path / "tasks.json").write_bytes(b'[{"id": "\xff"}]')
     with pytest.raises(UserError, match=r"not UTF-8 \(byte 9\)"):
-        list(read(SourceConfig(path=str(tmp_path / "tasks.json")), TWO, tmp_path))
+        list(read(Source(SourceConfig(path=str(tmp_path / "tasks.json")), TWO, tmp_path)))
 
 
 @pytest.mark.parametrize("size", [1, 7, 64])

@@ -12,6 +12,7 @@ from data.labels import LabelSet
 from data.readers.formats import parquet
 from data.readers.formats.parquet import read
 from data.readers.record import Record
+from data.readers.source import Source
 from run.errors import UserError
 from tests.support import TWO, encoded, picture
 
@@ -23,7 +24,7 @@ def records(
 ) -> list[Record]:
     path = folder / "part.parquet"
     pq.write_table(table if isinstance(table, pa.Table) else pa.table(table), path)
-    return list(read(SourceConfig(format="parquet", path=str(path), **settings), labels, folder / "store"))
+    return list(read(Source(SourceConfig(format="parquet", path=str(path), **settings), labels, folder / "store")))
 
 
 def test_read__rows_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,4 +89,4 @@ def test_read__no_parquet(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_text("image,label")
     for name in ("x.parquet", "none.parquet", ""):
         with pytest.raises(UserError, match=r"no Parquet file|is not a file"):
-            list(read(SourceConfig(format="parquet", path=str(tmp_path / name)), TWO, tmp_path))
+            list(read(Source(SourceConfig(format="parquet", path=str(tmp_path / name)), TWO, tmp_path)))

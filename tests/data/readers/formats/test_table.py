@@ -5,8 +5,10 @@ import pytest
 
 from data.config import DataConfig
 from data.labels import LabelSet
+from data.readers.formats import READERS
 from data.readers.formats.table import read
 from data.readers.record import Record
+from data.readers.source import Source
 from run.errors import UserError
 from tests.support import TWO, picture
 
@@ -21,7 +23,7 @@ def csv_of(folder: Path, content: str | bytes, **settings: Any) -> DataConfig:
 
 
 def records(config: DataConfig) -> list[Record]:
-    return list(read(config, TWO, Path(config.path).parent))
+    return list(READERS[config.format].read(Source(config, TWO, Path(config.path).parent)))
 
 
 @pytest.mark.parametrize("start", ["", "\ufeff"])
@@ -60,7 +62,7 @@ def test_read__split_column(tmp_path: Path) -> None:
         ("image,label\na.png,sound\n", {"split_column": "part"}, "no column part"),
         ("image,label\na.png,sound\n", {"group_column": "patient"}, "no column patient"),
         ("image,label\na.png,sound\n", {"label_columns": ["x", "y"]}, "no column x, y"),
-        ("image,x\na.png,1\n", {"label_columns": ["x"]}, "has 1 columns for 2 labels"),
+        ("image,x\na.png,1\n", {"label_columns": ["x"]}, "has 1 column for 2 labels"),
         ("image,x\na.png,1\n", {"label_columns": ["x", "x"]}, "names a column twice"),
         ("image,label,label\na.png,sound,broken\n", {}, "column label stands there more than once"),
         ("image,label\n", {}, r"labels\.csv: no rows below the header"),
@@ -72,12 +74,12 @@ def test_read__split_column(tmp_path: Path) -> None:
         ("image,label\na.png,\n", {}, "line 2: no label"),
         ("image,label\n,sound\n", {}, "line 2: no image path"),
         ("image,label\n../a.png,sound\n", {}, r"line 2: image '\.\./a\.png' lies outside the image root"),
-        ("image,label\na.png,sound\nb.png\n", {}, r"line 3: not as many cells \(1\) as the header has columns \(2\)"),
-        ("image,label\na.png,sound,more\n", {}, "line 2: not as many cells"),
-        ("image,label\na.png,sound\nb.png;sound\n", {}, "line 3: not as many.*separated by semicolons, not commas"),
+        ("image,label\na.png,sound\nb.png\n", {}, "line 3: 1 cell, but the header has 2 columns"),
+        ("image,label\na.png,sound,more\n", {}, "line 2: 3 cells, but the header has 2 columns"),
+        ("image,label\na.png,sound\nb.png;sound\n", {}, "line 3: 1 cell.*separated by semicolons, not commas"),
         ("image;label\na.png;sound\n", {}, "no column.*separated by semicolons.*save it with commas"),
-        ("image\tlabel\na.png\tsound\n", {}, r"separated by tabs, not commas: set data\.format to tsv"),
-        ("image,label\na.png,sound\n", {"format": "tsv"}, r"separated by commas, not tabs: set data\.format to csv"),
+        ("image\tlabel\na.png\tsound\n", {}, r"separated by tabs, not commas: set format to tsv"),
+        ("image,label\na.png,sound\n", {"format": "tsv"}, r"separated by commas, not tabs: set format to csv"),
         ("image,label\na.png,s\0und\n", {}, "line 2: label"),
         ('image,label\na.png,"sound\nb.png,sound\n', {}, "line 2: not readable as a table .* quotation mark"),
         ("image,label,part\na.png,sound,dev\n", {"split_column": "part"}, "line 2: split 'dev' is none of"),
@@ -116,7 +118,7 @@ def test_read__no_such_file(tmp_path: Path) -> None:
 
 def test_read__all_problems_at_once(tmp_path: Path) -> None:
     lines = ["image,label", "a.png,sound", *(f"{number}.png,odd" for number in range(11)), "b.png", "../c.png,sound"]
-    reading = read(csv_of(tmp_path, "\n".join(lines)), TWO, tmp_path)
+    reading = read(Source(csv_of(tmp_path, "\n".join(lines)), TWO, tmp_path))
     assert next(reading).uri == str(tmp_path / "a.png")
     with pytest.raises(UserError) as error:
         list(reading)
@@ -133,7 +135,7 @@ def test_read__what_stands_before_a_bad_byte_is_told_too(tmp_path: Path) -> None
 
 def test_read__streams(tmp_path: Path) -> None:
     """Only what has been asked for is read: rows after it may be wrong."""
-    reading = read(csv_of(tmp_path, "image,label\na.png,sound\nb.png\n"), TWO, tmp_path)
+    reading = read(Source(csv_of(tmp_path, "image,label\na.png,sound\nb.png\n"), TWO, tmp_path))
     assert next(reading).where == "labels.csv, line 2"
     with pytest.raises(UserError):
         next(reading)
@@ -157,13 +159,15 @@ def test_read__groups_and_empty_splits(tmp_path: Path) -> None:
 def test_read__several_labels_in_a_cell(tmp_path: Path) -> None:
     table = "image,label\na.png,broken|sound\nb.png,\nc.png,sound | broken\nd.png,sound\n"
     config = csv_of(tmp_path, table, label_separator="|")
-    found = [r.target for r in read(config, LabelSet(("sound", "broken"), "multilabel"), tmp_path)]
+    found = [r.target for r in read(Source(config, LabelSet(("sound", "broken"), "multilabel"), tmp_path))]
     assert found == [(1.0, 1.0), (0.0, 0.0), (1.0, 1.0), (1.0, 0.0)]
 
 
 def test_read__a_pool_needs_only_images(tmp_path: Path) -> None:
     config = csv_of(tmp_path, "image,part\na.png,nothing known\n", split_column="part", label_columns=["x"])
-    assert [(r.uri, r.target, r.split) for r in read(config, None, tmp_path)] == [(str(tmp_path / "a.png"), None, None)]
+    assert [(r.uri, r.target, r.split) for r in read(Source(config, None, tmp_path))] == [
+        (str(tmp_path / "a.png"), None, None)
+    ]
 
 
 def test_read__images_need_not_be_there(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
-"""Lines of UTF-8 text, one at a time."""
+"""Label files as UTF-8 text: line by line, or as one JSON value."""
 
 import codecs
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from run.errors import UserError
 
@@ -12,7 +14,7 @@ def lines(path: Path, name: str) -> Iterator[str]:
 
     Args:
         path: a file on this machine.
-        name: what messages call it.
+        name: its name in messages.
 
     Raises:
         UserError: a byte is not UTF-8; the message says which.
@@ -30,3 +32,20 @@ def lines(path: Path, name: str) -> Iterator[str]:
                 raise UserError(f"{name}, line {number} is not UTF-8 (byte {place}): save it as UTF-8") from None
             offset += len(line)
             yield text
+
+
+def json_value(path: Path, name: str) -> Any:
+    """The value of a JSON file; it is held in memory.
+
+    Raises:
+        UserError: not UTF-8, empty, or no JSON; the message says where.
+    """
+    text = "".join(lines(path, name))
+    if not text.strip():
+        raise UserError(f"{name} is empty")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{name}, line {error.lineno}: not JSON ({error.msg}, column {error.colno})") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{name}: not JSON ({error})") from None
