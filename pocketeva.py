@@ -184,15 +184,16 @@ class Run:
 
     def verify(self) -> int:
         """Judge the release; the exit code says what came out."""
+        from export.release import Release, baseline_file
         from hub.card import write_cards
         from verify.summary import show
         from verify.verify import verify
 
-        baselines = {name: self.folder.student(plain) / "model.onnx" for name, plain in self._baselines.items()}
+        baselines = {name: baseline_file(self.folder, plain) for name, plain in self._baselines.items()}
         certificate = verify(self.folder, self.config.name, self.labels, self.config.verify, self._students, baselines)
-        write_cards(self.folder.release, certificate, self.config.hub)
+        write_cards(Release(self.folder.release), certificate, self.config.hub)
         show(certificate, self.folder.release)
-        return DONE if certificate["verdict"] == "PASS" else NOT_VERIFIED
+        return DONE if certificate.verdict == "PASS" else NOT_VERIFIED
 
     def push(self, *, dry_run: bool, allow_unverified: bool) -> None:
         """Publish the release."""

@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from export.formats.format import NOT_WRITTEN
-from export.release import FORMATS_FILE
+from export.release import FORMATS_FILE, Release, ReleasedModel
 from hub import sections
 from hub.config import REPOSITORY, HubConfig
 from hub.files import files
@@ -18,12 +18,13 @@ from hub.formats import formats
 from hub.subject import Subject
 from run.errors import UserError
 from run.files import write_text
+from verify.certificate import Certificate
 
 TASK = "image-classification"
 
 
 def write_cards(
-    release: Path, certificate: Mapping[str, Any] | None, config: HubConfig, differences: Sequence[str] = ()
+    release: Release, certificate: Certificate | None, config: HubConfig, differences: Sequence[str] = ()
 ) -> list[Path]:
     """Write ``README.md`` into every folder of a release.
 
@@ -35,7 +36,7 @@ def write_cards(
             because they would be those of other files.
 
     Returns:
-        The paths written, sorted.
+        The paths written.
 
     Raises:
         UserError: there is no release, or a folder of it is not as ``pocketeva export`` writes it.
@@ -43,46 +44,28 @@ def write_cards(
     named = config if config.repo else replace(config, repo="ORG/NAME")
     judged = None if differences else certificate
     paths = []
-    for folder in release_folders(release):
-        own = judged if judged is not None and folder.name.removesuffix("-onnx") in judged["models"] else None
-        subject = Subject(folder.name, named, read_config(release, folder.name), own)
-        int8, others = (_json_of(folder / name) for name in ("int8.json", FORMATS_FILE))
-        body = _body(subject, differences, int8, others)
-        header = _metadata(subject, others, published=config.repo is not None).to_yaml()
-        card = ModelCard(f"---\n{header}\n---\n\n{body}\n")
-        paths.append(folder / "README.md")
-        write_text(paths[-1], str(card))
+    for model in released_models(release):
+        own = judged if judged is not None and model.name in judged.models else None
+        for is_onnx in (False, True):
+            subject = Subject(model, is_onnx, named, own)
+            int8, others = (_json_of(subject.folder / name) for name in ("int8.json", FORMATS_FILE))
+            header = _metadata(subject, others, published=config.repo is not None).to_yaml()
+            card = ModelCard(f"---\n{header}\n---\n\n{_body(subject, differences, int8, others)}\n")
+            paths.append(subject.folder / "README.md")
+            write_text(paths[-1], str(card))
     return paths
 
 
-def release_folders(release: Path) -> list[Path]:
-    """The folders of a release, sorted; each goes to a repository of its own.
+def released_models(release: Release) -> list[ReleasedModel]:
+    """The models of a release; each goes to two repositories of its own.
 
     Raises:
         UserError: there are none.
     """
-    found = release.iterdir() if release.is_dir() else ()
-    folders = sorted(path for path in found if path.is_dir() and not path.name.startswith("."))
-    if not folders:
-        raise UserError(f"{release} holds no models: run `pocketeva export` first")
-    return folders
-
-
-def read_config(release: Path, folder: str) -> dict[str, Any]:
-    """``config.json`` of the checkpoint that a folder holds, or was exported from."""
-    path = release / folder.removesuffix("-onnx") / "config.json"
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}): run `pocketeva export` again") from None
-    if "pocketeva" not in config:
-        raise UserError(f"{path} was not written by PocketEVA: a release holds nothing else")
-    return config
-
-
-def _json_of(path: Path) -> dict[str, Any] | None:
-    """What an optional file of a release says."""
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    models = release.models()
+    if not models:
+        raise UserError(f"{release.root} holds no models: run `pocketeva export` first")
+    return models
 
 
 def hub_id(base_model: str) -> str | None:
@@ -96,6 +79,11 @@ def hub_id(base_model: str) -> str | None:
 
     cfg = timm.get_pretrained_cfg(name, allow_unregistered=True)
     return cfg.hf_hub_id if cfg is not None and REPOSITORY.fullmatch(cfg.hf_hub_id or "") else None
+
+
+def _json_of(path: Path) -> dict[str, Any] | None:
+    """Contents of an optional file of a release."""
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
 def _body(
@@ -141,7 +129,7 @@ def _base(subject: Subject, *, published: bool) -> tuple[str | None, str | None]
     """``base_model`` and ``base_model_relation``; the Hub has no relation for a plain conversion."""
     if subject.is_onnx:
         return (subject.checkpoint_repo, None) if published else (None, None)
-    base = hub_id(subject.facts["base_model"]) if subject.facts["pretrained"] else None
+    base = hub_id(subject.facts.base_model) if subject.facts.pretrained else None
     return base, "finetune" if base else None
 
 
@@ -149,14 +137,13 @@ def _eval_results(subject: Subject) -> list[EvalResult]:
     """The model index: what was measured of the exported file on the test split."""
     if subject.certificate is None:
         return []
-    measured = subject.measured
-    values = [("accuracy", "Accuracy", measured["accuracy"]["rate"])]
-    if measured["macro_f1"] is not None:
-        values.append(("f1", "Macro F1", measured["macro_f1"]))
-    found = subject.criterion("agreement")
-    if found is not None:
-        values.append(("agreement", "Agreement with the teacher", found["rate"]))
-    run = subject.certificate["name"]
+    measured = subject.measured.reference
+    values = [("accuracy", "Accuracy", measured.accuracy.rate)]
+    if measured.macro_f1 is not None:
+        values.append(("f1", "Macro F1", measured.macro_f1))
+    if subject.agreement is not None:
+        values.append(("agreement", "Agreement with the teacher", subject.agreement.rate))
+    run = subject.certificate.name
     datasets = subject.hub.datasets
     return [
         EvalResult(

@@ -44,16 +44,15 @@ class HubConfig:
             branch = f"{PLAIN_NAME}, and not main"
             require("checkpoint_branch", lambda: is_plain_name(self.checkpoint_branch, but="main"), branch)
 
-    def repository(self, folder: str) -> str:
-        """The repository that a release folder goes to.
+    def repository(self, model: str, *, onnx: bool = False) -> str:
+        """The repository of a model's checkpoint, or of its ONNX files.
 
         Raises:
             UserError: ``repo`` is null.
         """
         if self.repo is None:
             raise UserError("hub.repo is null: set it to org/name, where the release is to be published")
-        model = folder.removesuffix("-onnx")
-        return f"{self.repo}-{model}" + ("-ONNX" if model != folder else "")
+        return f"{self.repo}-{model}" + ("-ONNX" if onnx else "")
 
 
 def _is_repository(name: str) -> bool:

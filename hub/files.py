@@ -5,15 +5,6 @@ from typing import Any
 
 from hub.sections import table
 from hub.subject import Subject
-from models.outputs import choice
-
-ABOUT = {
-    "onnx/model.onnx": "float32, `pixel_values` to `logits`; the reference for the others",
-    "onnx/model_fp16.onnx": "fp16 inside, float32 in and out",
-    "onnx/model_quantized.onnx": "INT8, with a temperature of its own inside",
-    "rgb.onnx": "decoded pixels of any size in, probabilities out: resize, normalization and all that follows",
-}
-"""What each file of a folder is."""
 
 
 def files(subject: Subject, int8: Mapping[str, Any] | None) -> str:
@@ -23,18 +14,20 @@ def files(subject: Subject, int8: Mapping[str, Any] | None) -> str:
         subject: an ONNX folder.
         int8: ``int8.json``, where INT8 was tried.
     """
-    if subject.certificate is None or "files" not in subject.measured:
+    if subject.certificate is None:
         return ""
+    measured = ((file, subject.measured.files.get(file.name)) for file in subject.model.files())
     rows = [
         (
-            f"`{path.split('/', 1)[1]}`",
-            ABOUT[path.split("/", 1)[1]],
-            f"{found['bytes'] / 1e6:.1f}",
-            f"{found['accuracy']['rate']:.1%}",
-            f"{found['agreement']['rate']:.1%}",
-            f"{found['latency_ms']['p50']:.1f}",
+            f"`{file.kind.path.as_posix()}`",
+            file.kind.about,
+            f"{found.bytes / 1e6:.1f}",
+            f"{found.accuracy.rate:.1%}",
+            f"{found.agreement.rate:.1%}",
+            f"{found.latency_ms.p50:.1f}",
         )
-        for path, found in subject.measured["files"].items()
+        for file, found in measured
+        if found is not None
     ]
     return f"""## Files
 
@@ -43,7 +36,7 @@ def files(subject: Subject, int8: Mapping[str, Any] | None) -> str:
 Accuracy and agreement with the teacher's float32 file are of the test split; ms is the median for one image on one \
 thread, for `rgb.onnx` with a 640 × 480 image. Which file is fastest depends on the device: measure there. `golden/` \
 holds images with the result of every step, to find out which step of an app differs.\
-{_int8(int8, choice(subject.labels.kind))}"""
+{_int8(int8, subject.rule.answer)}"""
 
 
 _ONE_AT_A_TIME = """ \

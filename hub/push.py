@@ -1,19 +1,19 @@
 """Stage 5: publish the release, if its certificate allows it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import HfApi
 
-from hub.card import release_folders, write_cards
+from export.release import Release
+from hub.card import released_models, write_cards
 from hub.config import HubConfig
 from hub.remote import Pushed, files_of, hub_errors, mirror, open_repository
 from run.console import console
 from run.errors import UserError, listed
 from run.files import file_digest
 from run.folder import RunFolder
+from verify.certificate import CERTIFICATE, Certificate
 
 MODEL_SUFFIXES = (".onnx", ".safetensors", ".xml", ".bin", ".pte", ".mlmodel")
 
@@ -33,8 +33,11 @@ def push(run: RunFolder, config: HubConfig, *, dry_run: bool, allow_unverified: 
     Raises:
         UserError: nothing to push, nowhere to push it, the certificate does not cover it, or the Hub refuses.
     """
-    folders = release_folders(run.release)
-    repos = {folder: config.repository(folder.name) for folder in folders}
+    release = Release(run.release)
+    repos: dict[Path, str] = {}
+    for model in released_models(release):
+        repos[model.checkpoint] = config.repository(model.name)
+        repos[model.onnx] = config.repository(model.name, onnx=True)
     certificate = read_certificate(run)
     differences = [] if certificate is None else file_differences(run.release, certificate)
     doubts = _doubts(run, certificate, differences)
@@ -43,29 +46,28 @@ def push(run: RunFolder, config: HubConfig, *, dry_run: bool, allow_unverified: 
             "the release is not verified:\n" + listed(doubts) + "\nRun `pocketeva verify` (after `pocketeva export` if "
             "files were changed), or push with --allow-unverified; the cards will then say so at their top."
         )
-    cards = write_cards(run.release, certificate, config, differences)
+    cards = write_cards(release, certificate, config, differences)
     if dry_run:
-        for folder, card in zip(folders, cards, strict=True):
-            _describe(folder, repos[folder], card)
+        for card in cards:
+            _describe(card.parent, repos[card.parent], card)
         return [Pushed(folder.name, repo, None, changed=False) for folder, repo in repos.items()]
-    verdict = "not verified" if certificate is None or differences else certificate["verdict"]
+    verdict = "not verified" if certificate is None or differences else certificate.verdict
     return _send(repos, config, f"PocketEVA release {run.root.name}: {verdict}")
 
 
-def read_certificate(run: RunFolder) -> dict[str, Any] | None:
-    """``verify/certificate.json``; null where nothing was verified."""
-    path = run.verify / "certificate.json"
-    if not path.is_file():
-        return None
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}): run `pocketeva verify` again") from None
+def read_certificate(run: RunFolder) -> Certificate | None:
+    """The run's certificate; null where nothing was verified.
+
+    Raises:
+        UserError: it is damaged, or of another schema version.
+    """
+    path = run.verify / CERTIFICATE
+    return Certificate.read(path) if path.is_file() else None
 
 
-def file_differences(release: Path, certificate: Mapping[str, Any]) -> list[str]:
-    """In what the release is not, byte for byte, what the certificate judged; empty if it is."""
-    judged: Mapping[str, str] = certificate["files"]
+def file_differences(release: Path, certificate: Certificate) -> list[str]:
+    """Differences of the release, byte for byte, from what the certificate judged; empty where there are none."""
+    judged = certificate.files
     found = []
     for name, digest in judged.items():
         path = release / name
@@ -77,11 +79,11 @@ def file_differences(release: Path, certificate: Mapping[str, Any]) -> list[str]
     return found + [f"release/{name} was never judged" for name in models if name not in judged]
 
 
-def _doubts(run: RunFolder, certificate: Mapping[str, Any] | None, differences: Sequence[str]) -> list[str]:
-    path = run.verify / "certificate.json"
+def _doubts(run: RunFolder, certificate: Certificate | None, differences: Sequence[str]) -> list[str]:
+    path = run.verify / CERTIFICATE
     if certificate is None:
         return [f"{path} is not there"]
-    verdict = certificate["verdict"]
+    verdict = certificate.verdict
     return ([] if verdict == "PASS" else [f"{path} says {verdict}"]) + list(differences)
 
 

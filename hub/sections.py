@@ -1,12 +1,10 @@
 """The parts of a model card that people read, each as Markdown; empty where there is nothing to say."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from data.labels import THRESHOLD
 from hub.snippets import onnx_snippet, predict_snippet, timm_snippet, transformers_js_snippet, transformers_snippet
 from hub.subject import Subject
-from models.outputs import activation, exclusive
+from verify.certificate import FileFacts, LabelFacts, Majority, ParityCriterion, Rate, RateCriterion
 
 
 def banner(subject: Subject, differences: Sequence[str]) -> str:
@@ -16,7 +14,7 @@ def banner(subject: Subject, differences: Sequence[str]) -> str:
         return f"> **Not verified.** These are not the files that were judged, so no results are given:\n{names}"
     if subject.certificate is None:
         return "> **Not verified.** Nothing was measured of these files."
-    verdict = subject.certificate["verdict"]
+    verdict = subject.certificate.verdict
     if verdict == "PASS":
         return ""
     reason = "a target was missed" if verdict == "FAIL" else "the test images do not settle it"
@@ -25,14 +23,15 @@ def banner(subject: Subject, differences: Sequence[str]) -> str:
 
 def introduction(subject: Subject) -> str:
     """What it is, where it comes from, what it is for."""
-    config, spec = subject.config, subject.spec
-    trained = "fine-tuned" if subject.facts["pretrained"] else "trained"
+    facts = subject.facts
+    size = subject.spec.size
+    trained = "fine-tuned" if facts.pretrained else "trained"
     made = trained if subject.is_teacher else f"distilled from the teacher `{subject.teacher_repo}`"
     form = f"The ONNX export of `{subject.checkpoint_repo}`: an" if subject.is_onnx else "An"
-    start = "pretrained weights" if subject.facts["pretrained"] else "random weights"
+    start = "pretrained weights" if facts.pretrained else "random weights"
     text = (
-        f"{form} image classifier with {len(subject.facts['labels']['names'])} labels, `{config['architecture']}` at "
-        f"{spec.size} × {spec.size} pixels, {made} with PocketEVA, starting from {start}."
+        f"{form} image classifier with {len(facts.labels)} labels, `{subject.architecture}` at "
+        f"{size} × {size} pixels, {made} with PocketEVA, starting from {start}."
     )
     if not subject.is_onnx:
         text += f" Its export for ONNX Runtime and the browser is `{subject.onnx_repo}`."
@@ -41,11 +40,12 @@ def introduction(subject: Subject) -> str:
 
 def labels(subject: Subject) -> str:
     """Names in the order of the outputs."""
-    known = subject.labels
+    known = subject.rule.labels
+    thresholds = " or ".join(f"{threshold:g}" for threshold in sorted(set(subject.rule.thresholds)))
     about = {
         "nominal": "",
         "ordinal": " The labels are ordered: each is more severe than the one before it.",
-        "multilabel": f" An image may have several, or none: each applies from a probability of {THRESHOLD} on.",
+        "multilabel": f" An image may have several, or none: each applies from a probability of {thresholds} on.",
     }[known.kind]
     lines = "\n".join(f"{index}. {_code(name)}" for index, name in enumerate(known.names))
     return f"## Labels\n\nIn the order of the outputs.{about}\n\n{lines}"
@@ -58,7 +58,7 @@ def use(subject: Subject) -> str:
 
 
 def _use_checkpoint(subject: Subject) -> str:
-    timm = timm_snippet(subject.repo, subject.labels.kind)
+    timm = timm_snippet(subject.repo, subject.rule)
     return f"With timm:\n\n{timm}\n\nWith transformers:\n\n{transformers_snippet(subject.repo)}"
 
 
@@ -70,102 +70,98 @@ def _use_onnx(subject: Subject) -> str:
 In Python, with ONNX Runtime and Pillow alone. Images with transparency or 16 bits a channel need the care that \
 `pocketeva predict` takes: transparency laid over white, values scaled to 8 bits.
 
-{onnx_snippet(subject.repo, subject.spec, subject.labels.kind)}
+{onnx_snippet(subject.repo, subject.spec, subject.rule)}
 
 In JavaScript, with transformers.js. Its resize is not Pillow's, so its scores differ somewhat from those above; the \
 results below were not measured with it.
 
-{transformers_js_snippet(subject.repo, subject.labels.kind)}"""
+{transformers_js_snippet(subject.repo, subject.rule)}"""
 
 
 def results(subject: Subject) -> str:
     """Metrics on the test split, with their uncertainty and what guessing would give."""
     if subject.certificate is None:
         return ""
-    test, measured = subject.certificate["test"], subject.measured
-    accuracy, most = measured["accuracy"], test["majority"]
-    right = "Accuracy" if exclusive(subject.labels.kind) else "Accuracy: every label of the image right"
+    test = subject.certificate.test
+    file = subject.measured.reference
+    accuracy = file.accuracy
+    right = "Accuracy" if subject.rule.exclusive else "Accuracy: every label of the image right"
     where = "" if subject.is_onnx else f" They were measured on the export in `{subject.onnx_repo}`, same weights."
     rows = [
-        (right, f"{_share(accuracy)}, {accuracy['confidence']:.0%} interval {_between(accuracy)}"),
-        (f"Always answering {_answer(most)}", _share(most)),
-        ("Macro F1", _number(measured["macro_f1"])),
-        *_ordinal_rows(measured),
-        *_agreement_rows(subject),
-        ("ONNX file", f"{measured['bytes'] / 1e6:.1f} MB"),
-        ("Latency, one thread of the CPU that verified it", _latency(measured["latency_ms"])),
+        (right, f"{_share(accuracy)}, {accuracy.confidence:.0%} interval {_between(accuracy)}"),
+        (f"Always answering {_answer(test.majority)}", _share(test.majority)),
+        ("Macro F1", _number(file.macro_f1)),
+        *_ordinal_rows(file),
+        *_agreement_rows(subject.agreement),
+        ("ONNX file", f"{file.bytes / 1e6:.1f} MB"),
+        (
+            "Latency, one thread of the CPU that verified it",
+            f"{file.latency_ms.p50:.1f} ms median, {file.latency_ms.p95:.1f} ms at the 95th percentile",
+        ),
     ]
     return f"""## Results
 
-On {accuracy["n"]:,} test images that neither training nor calibration saw. The test split has {test["images"]:,} \
+On {accuracy.n:,} test images that neither training nor calibration saw. The test split has {test.images:,} \
 images; of every group of duplicates one was taken.{where}
 
 {table(("", "value"), rows)}
 
-{_per_class(measured["per_class"])}{_confusion(subject)}"""
+{_per_label(subject)}{_confusion(subject)}"""
 
 
-def _answer(most: Mapping[str, Any]) -> str:
-    """What is true most often."""
-    named = [most["label"]] if "label" in most else most["labels"]
-    return " and ".join(_code(name) for name in named) or "no label"
+def _answer(majority: Majority) -> str:
+    """The label that is true most often, or the labels."""
+    return " and ".join(map(_code, majority.labels)) or "no label"
 
 
-def _ordinal_rows(measured: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _ordinal_rows(file: FileFacts) -> list[tuple[str, str]]:
     """How far off ordered labels are, and on which side."""
-    if "ordinal" not in measured:
+    if file.ordinal is None:
         return []
-    found = measured["ordinal"]
-    rows = [
-        (f"Called {steps} or more labels too {side}", f"{_share(share)}, interval {_between(share)}")
-        for side, key in (("mild", "under_call"), ("severe", "over_call"))
-        for steps, share in found[key].items()
-    ]
+    sides = (("mild", file.ordinal.under_call), ("severe", file.ordinal.over_call))
     return [
-        ("Quadratic weighted kappa", _number(found["quadratic_kappa"])),
-        ("Mean error, in labels", _number(found["mean_absolute_error"])),
-        *rows,
+        ("Quadratic weighted kappa", _number(file.ordinal.quadratic_kappa)),
+        ("Mean error, in labels", _number(file.ordinal.mean_absolute_error)),
+        *(
+            (f"Called {steps} or more labels too {side}", f"{_share(rate)}, interval {_between(rate)}")
+            for side, calls in sides
+            for steps, rate in calls.items()
+        ),
     ]
 
 
-def _agreement_rows(subject: Subject) -> list[tuple[str, str]]:
-    found = subject.criterion("agreement")
-    if found is None:
-        return []
-    return [("Agreement with the exported teacher", f"{_share(found)}, {_at_least(found)}")]
+def _agreement_rows(found: RateCriterion | None) -> list[tuple[str, str]]:
+    return [] if found is None else [("Agreement with the exported teacher", f"{_share(found)}, {_at_least(found)}")]
 
 
-def _per_class(rows: Sequence[Mapping[str, Any]]) -> str:
-    keys = ("precision", "recall", "f1")
-    counts = "false alarms", "missed"
+def _per_label(subject: Subject) -> str:
+    # Where labels exclude each other, the confusion matrix says more.
+    errors = () if subject.rule.exclusive else ("false alarms", "missed")
     cells = [
         (
-            _code(row["label"]),
-            f"{row.get('positives', row['n']):,}",
-            *(_number(row[key]) for key in keys),
-            *_errors(row),
+            _code(row.label),
+            f"{row.positives:,}",
+            *map(_number, (row.precision, row.recall, row.f1)),
+            *(_errors(row) if errors else ()),
         )
-        for row in rows
+        for row in subject.measured.per_label
     ]
-    header = "label", "images", "precision", "recall", "F1", *(counts if "positives" in rows[0] else ())
     return "A dash means undefined: the label is not in the test split, or was never predicted.\n\n" + table(
-        header, cells
+        ("label", "images", "precision", "recall", "F1", *errors), cells
     )
 
 
-def _errors(row: Mapping[str, Any]) -> list[str]:
+def _errors(row: LabelFacts) -> tuple[str, str]:
     """False alarms and misses of a label that applies or not by itself."""
-    if "positives" not in row:
-        return []
-    negatives, false_alarms, missed, positives = row["confusion"]
-    return [f"{false_alarms:,} of {negatives + false_alarms:,}", f"{missed:,} of {missed + positives:,}"]
+    rejected, false_alarms, missed, found = row.confusion
+    return f"{false_alarms:,} of {rejected + false_alarms:,}", f"{missed:,} of {missed + found:,}"
 
 
 def _confusion(subject: Subject) -> str:
-    if "confusion" not in subject.measured:
+    if subject.measured.confusion is None:
         return ""
-    named = [_code(name) for name in subject.labels.names]
-    rows = [(name, *map(str, row)) for name, row in zip(named, subject.measured["confusion"], strict=True)]
+    named = [_code(name) for name in subject.rule.labels.names]
+    rows = [(name, *map(str, row)) for name, row in zip(named, subject.measured.confusion, strict=True)]
     return "\n\nConfusion matrix, true labels down, predicted labels across:\n\n" + table(("", *named), rows)
 
 
@@ -173,8 +169,8 @@ def certificate(subject: Subject) -> str:
     """What was tested, how it came out, and what follows from it."""
     if subject.certificate is None:
         return ""
-    own = [c for c in subject.certificate["criteria"] if c["model"] == subject.model]
-    lines = "\n".join(f"* {_agreement(c) if c['name'] == 'agreement' else _parity(c)}" for c in own)
+    own = [criterion for criterion in subject.certificate.criteria if criterion.model == subject.model.name]
+    lines = "\n".join(f"* {_agreement(one) if isinstance(one, RateCriterion) else _parity(one)}" for one in own)
     beside = (
         "`certificate.json` in this repository" if subject.is_onnx else f"`certificate.json` in `{subject.onnx_repo}`"
     )
@@ -183,7 +179,7 @@ def certificate(subject: Subject) -> str:
     )
     return f"""## Certificate
 
-Verdict for the whole release, teacher and students: **{subject.certificate["verdict"]}**. For this model:
+Verdict for the whole release, teacher and students: **{subject.certificate.verdict}**. For this model:
 
 {lines}
 
@@ -192,15 +188,14 @@ where no other runtime is named, and of images drawn like the test split. It say
 or other runtimes.{agreement}"""
 
 
-def _agreement(criterion: Mapping[str, Any]) -> str:
+def _agreement(criterion: RateCriterion) -> str:
     text = (
-        f"Agreement of `{criterion['file']}`, **{criterion['verdict']}**: {criterion['statement']} on "
-        f"{_share(criterion)} of test images; "
-        f"{_at_least(criterion)}, target {_percent(criterion['target'])}."
+        f"Agreement of `{criterion.file}`, **{criterion.verdict}**: {criterion.statement} on "
+        f"{_share(criterion)} of test images; {_at_least(criterion)}, target {_percent(criterion.target)}."
     )
-    if criterion["verdict"] != "INCONCLUSIVE":
+    if criterion.verdict != "INCONCLUSIVE":
         return text
-    more = criterion["more_images"]
+    more = criterion.more_images
     return f"{text} " + (
         f"About {more:,} more test images would decide, at this rate."
         if more
@@ -208,21 +203,20 @@ def _agreement(criterion: Mapping[str, Any]) -> str:
     )
 
 
-def _parity(criterion: Mapping[str, Any]) -> str:
+def _parity(criterion: ParityCriterion) -> str:
     return (
-        f"Parity of `{criterion['file']}`, **{criterion['verdict']}**: {criterion['statement']}: "
-        f"{criterion['largest']:.1e} over {criterion['n']:,} images, limit {criterion['target']:g}."
+        f"Parity of `{criterion.file}`, **{criterion.verdict}**: {criterion.statement}: "
+        f"{criterion.largest:.1e} over {criterion.n:,} images, limit {criterion.target:g}."
     )
 
 
 def calibration(subject: Subject) -> str:
     """What the scores mean."""
-    temperature = subject.facts["temperature"]
     return f"""## Scores
 
-A temperature of {temperature:.3f} was fitted on the calibration split and divided into the weights of the last layer. \
-The {activation(subject.labels.kind)} of the logits is the calibrated probability as it is; do not apply a temperature \
-again."""
+A temperature of {subject.facts.temperature:.3f} was fitted on the calibration split and divided into the weights of \
+the last layer. The {subject.rule.activation} of the logits is the calibrated probability as it is; do not apply a \
+temperature again."""
 
 
 def limits(subject: Subject) -> str:
@@ -238,27 +232,23 @@ def limits(subject: Subject) -> str:
             "ONNX Runtime on a CPU and in WASM. Other execution providers are known to resize differently (CUDA, "
             "OpenVINO, TensorRT: antialiasing): give those `onnx/model.onnx`, and prepare its pixels on the CPU."
         )
-    if not subject.facts["pretrained"]:
+    if not subject.facts.pretrained:
         standing.append("The numbers are those of a small model trained from nothing: no pretrained weights were used.")
     own = subject.hub.limits.strip()
     return "\n\n".join(part for part in ("## Limits", own, "\n".join(f"* {line}" for line in standing)) if part)
 
 
-def _share(found: Mapping[str, Any]) -> str:
-    return f"{found['count']:,} of {found['n']:,} ({_percent(found['rate'])})"
+def _share(found: Rate | Majority) -> str:
+    return f"{found.count:,} of {found.n:,} ({_percent(found.rate)})"
 
 
-def _between(found: Mapping[str, Any]) -> str:
-    return f"{_percent(found['lower'])} to {_percent(found['upper'])}"
+def _between(found: Rate) -> str:
+    return f"{_percent(found.lower)} to {_percent(found.upper)}"
 
 
-def _at_least(found: Mapping[str, Any]) -> str:
+def _at_least(found: RateCriterion) -> str:
     """The one-sided bound that the verdict rests on."""
-    return f"at least {_percent(found['lower'])} with {found['confidence']:.0%} confidence"
-
-
-def _latency(latency: Mapping[str, float]) -> str:
-    return f"{latency['p50']:.1f} ms median, {latency['p95']:.1f} ms at the 95th percentile"
+    return f"at least {_percent(found.lower)} with {found.confidence:.0%} confidence"
 
 
 def _percent(share: float) -> str:

@@ -1,13 +1,12 @@
 """Code for the cards; the tests run it."""
 
-from data.config import Kind
-from models.outputs import exclusive
+from models.decision import DecisionRule
 from models.spec import InputSpec
 
 
-def timm_snippet(repo: str, kind: Kind) -> str:
+def timm_snippet(repo: str, rule: DecisionRule) -> str:
     """Load a checkpoint with timm."""
-    activated = "softmax(-1)" if exclusive(kind) else "sigmoid()"
+    activated = "softmax(-1)" if rule.exclusive else "sigmoid()"
     return f"""```python
 import timm
 import torch
@@ -43,7 +42,7 @@ pocketeva predict {folder} image.jpg
 ```"""
 
 
-def onnx_snippet(repo: str, spec: InputSpec, kind: Kind) -> str:
+def onnx_snippet(repo: str, spec: InputSpec, rule: DecisionRule) -> str:
     """Follow the input contract with nothing but Pillow, NumPy and ONNX Runtime."""
     softmax = """exponentials = np.exp(logits[0] - logits[0].max())
 probabilities = exponentials / exponentials.sum()"""
@@ -72,7 +71,7 @@ image = ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB")
 pixels = (np.asarray(image, np.float32) / 255 - mean) / std
 session = onnxruntime.InferenceSession(hf_hub_download(repo, "onnx/model.onnx"))
 (logits,) = session.run(["logits"], {{"pixel_values": pixels.transpose(2, 0, 1)[None]}})
-{softmax if exclusive(kind) else sigmoid}
+{softmax if rule.exclusive else sigmoid}
 labels = json.loads(Path(hf_hub_download(repo, "labels.json")).read_text(encoding="utf-8"))["names"]
 scores = dict(zip(labels, probabilities.tolist()))
 print(scores)
@@ -88,9 +87,9 @@ left, top = round((width - {spec.size}) / 2), round((height - {spec.size}) / 2)
 image = resize(image, width, height).crop((left, top, left + {spec.size}, top + {spec.size}))"""
 
 
-def transformers_js_snippet(repo: str, kind: Kind) -> str:
+def transformers_js_snippet(repo: str, rule: DecisionRule) -> str:
     """Load the exported model with transformers.js, whose pipeline for images knows nothing but softmax."""
-    if not exclusive(kind):
+    if not rule.exclusive:
         return f"""```js
 import {{ AutoModelForImageClassification, AutoProcessor, RawImage }} from "@huggingface/transformers";
 

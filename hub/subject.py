@@ -1,86 +1,90 @@
-"""One release folder and all that is known of the model in it."""
+"""Subject of a card: one folder of a release, and all that is known of the model in it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from data.labels import LabelSet
+from export.release import TEACHER, ReleasedModel
 from hub.config import HubConfig
+from models.decision import DecisionRule
+from models.facts import CheckpointFacts, read_config
 from models.spec import InputSpec
+from verify.certificate import Certificate, ModelFacts, RateCriterion
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What a card is about."""
+    """A released model, as checkpoint or as ONNX files."""
 
-    folder: str
-    """``teacher``, ``STUDENT``, or one of these with ``-onnx``."""
+    model: ReleasedModel
+    is_onnx: bool
     hub: HubConfig
     """With ``repo``."""
-    config: Mapping[str, Any]
-    """``config.json`` of the checkpoint."""
-    certificate: Mapping[str, Any] | None
+    certificate: Certificate | None
     """Null where nothing was measured of these very files."""
 
     @property
-    def model(self) -> str:
-        """The model's name in the certificate."""
-        return self.folder.removesuffix("-onnx")
-
-    @property
-    def is_onnx(self) -> bool:
-        """Whether it is the exported model."""
-        return self.folder != self.model
+    def folder(self) -> Path:
+        """The folder that the card goes into."""
+        return self.model.onnx if self.is_onnx else self.model.checkpoint
 
     @property
     def is_teacher(self) -> bool:
-        """Whether it is the teacher."""
-        return self.model == "teacher"
+        """True for the teacher, false for a student."""
+        return self.model.role == "teacher"
 
     @property
     def repo(self) -> str:
-        """Where this folder goes."""
-        return self.hub.repository(self.folder)
+        """Repository of this folder."""
+        return self.onnx_repo if self.is_onnx else self.checkpoint_repo
 
     @property
     def checkpoint_repo(self) -> str:
-        """Where the checkpoint goes."""
-        return self.hub.repository(self.model)
+        """Repository of the checkpoint."""
+        return self.hub.repository(self.model.name)
 
     @property
     def onnx_repo(self) -> str:
-        """Where the exported model goes."""
-        return self.hub.repository(f"{self.model}-onnx")
+        """Repository of the ONNX files."""
+        return self.hub.repository(self.model.name, onnx=True)
+
+    @cached_property
+    def facts(self) -> CheckpointFacts:
+        """What training recorded: labels, starting point, temperature."""
+        return CheckpointFacts.of_config(self._config, str(self.model.checkpoint))
+
+    @property
+    def rule(self) -> DecisionRule:
+        """From the model's probabilities to its answer."""
+        return DecisionRule.of(self.facts.labels)
 
     @property
     def teacher_repo(self) -> str:
-        """Where the teacher's checkpoint goes."""
-        return self.hub.repository("teacher")
+        """Repository of the teacher's checkpoint."""
+        return self.hub.repository(TEACHER)
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        return read_config(self.model.checkpoint)
 
     @property
-    def facts(self) -> Mapping[str, Any]:
-        """What training recorded: labels, starting point, temperature."""
-        facts: Mapping[str, Any] = self.config["pocketeva"]
-        return facts
-
-    @property
-    def labels(self) -> LabelSet:
-        """What the outputs stand for."""
-        return LabelSet.of_json(self.facts["labels"])
+    def architecture(self) -> str:
+        """Timm's name of it."""
+        return str(self._config["architecture"])
 
     @property
     def spec(self) -> InputSpec:
         """The input contract."""
-        return InputSpec.from_pretrained_cfg(self.config["pretrained_cfg"])
+        return InputSpec.from_pretrained_cfg(self._config["pretrained_cfg"])
 
     @property
-    def measured(self) -> Mapping[str, Any]:
-        """What the certificate says of the model."""
+    def measured(self) -> ModelFacts:
+        """The certificate's measurements of the model."""
         assert self.certificate is not None
-        measured: Mapping[str, Any] = self.certificate["models"][self.model]
-        return measured
+        return self.certificate.models[self.model.name]
 
-    def criterion(self, name: str) -> Mapping[str, Any] | None:
-        """One criterion for this model's float32 file, if the certificate has it."""
-        criteria = [] if self.certificate is None else self.certificate["criteria"]
-        return next((c for c in criteria if c["name"] == name and c["file"] == self.measured["file"]), None)
+    @property
+    def agreement(self) -> RateCriterion | None:
+        """The criterion on the float32 file's agreement with the teacher's; null for the teacher."""
+        return self.certificate.agreement(self.model.reference.name) if self.certificate else None

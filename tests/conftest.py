@@ -15,6 +15,7 @@ import pytest
 from data.manifest import Manifest
 from run.folder import RunFolder
 from tests import finished, support
+from verify.certificate import Certificate
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,4 +41,24 @@ def finished_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder in which a run of the smallest models has finished; tests copy it or leave it as it is."""
     root = tmp_path_factory.mktemp("finished") / "work"
     finished.finish(root, finished.settings())
+    return root
+
+
+@pytest.fixture(scope="session")
+def finished_run(finished_root: Path) -> RunFolder:
+    """The run in ``finished_root``."""
+    return RunFolder(finished_root / "outputs" / "quick")
+
+
+@pytest.fixture(scope="session")
+def certificate(finished_run: RunFolder) -> Certificate:
+    """That of ``finished_run``; tests alter it by ``dataclasses.replace``."""
+    return Certificate.read(finished_run.verify / "certificate.json")
+
+
+@pytest.fixture(scope="session")
+def multilabel_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder in which a multilabel run has finished; tests copy it or leave it as it is."""
+    root = tmp_path_factory.mktemp("multilabel") / "work"
+    finished.finish_multilabel(root)
     return root

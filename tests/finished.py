@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 
 import pocketeva
+from data.labels import LabelSet
 from tests import support
 
 SPLIT_SIZES = {"train": 15, "val": 4, "calibration": 4, "test": 7}
@@ -20,6 +21,11 @@ DUPLICATES = 1
 
 INT8: dict[str, Any] = {"mode": "quick", "max_flip_rate": 0.9, "min_speedup": 0.01}
 """So lenient that whether an INT8 file is shipped does not hang on how busy the machine is."""
+
+MULTILABEL = LabelSet(("suspect", "broken", "heavy"), "multilabel")
+
+SETS = {"sound": (), "doubtful": ("suspect",), "likely": ("suspect", "heavy"), "broken": ("suspect", "broken", "heavy")}
+"""The photographs' four classes in the words of the multilabel set; sound ones have no label at all."""
 
 
 def write_images(root: Path, sizes: dict[str, int] = SPLIT_SIZES, labels: int = 4) -> None:
@@ -67,7 +73,6 @@ def settings(name: str = "quick") -> dict[str, Any]:
             "model": "test_vit",
             "pretrained": False,
             "image_size": 32,
-            "resize": "squash",
             "mode": "head",
             "head": {"epochs": 2, "batch_size": 60, "lr": 1e-3},
         },
@@ -87,12 +92,37 @@ def write_config(root: Path, config: dict[str, Any]) -> Path:
 
 
 def finish(root: Path, config: dict[str, Any]) -> Path:
-    """Run it to its end; the folder ``outputs/NAME`` inside ``root``."""
+    """Write images and config and run to the end; the folder ``outputs/NAME`` inside ``root``."""
     write_images(root)
+    return run_to_the_end(root, config)
+
+
+def run_to_the_end(root: Path, config: dict[str, Any]) -> Path:
+    """Run a config over the images that are there; the folder ``outputs/NAME`` inside ``root``."""
     write_config(root, config)
     with contextlib.chdir(root):
         assert pocketeva.main(["run", "config.yaml"]) == pocketeva.DONE
     return root / "outputs" / str(config["name"])
+
+
+def finish_multilabel(root: Path) -> Path:
+    """Run the same photographs with the labels of ``SETS`` to the end; the folder ``outputs/NAME`` inside ``root``."""
+    write_images(root)
+    rows = [
+        {
+            "image": row["image"],
+            **{name: str(int(name in SETS[row["label"]])) for name in MULTILABEL.names},
+            "split": row["split"],
+        }
+        for row in read_rows(root / "images.csv")
+    ]
+    write_rows(root / "images.csv", rows)
+    config = settings("sets")
+    config["labels"] = {"names": list(MULTILABEL.names), "kind": "multilabel"}
+    config["data"] |= {"label_columns": list(MULTILABEL.names), "label_columns_hold": "flags"}
+    config["teacher"] |= {"class_weighting": "sqrt"}
+    config["students"][0]["fit"] |= {"epochs": 8, "lr": 0.01}  # fewer, and it never decides as its teacher does
+    return run_to_the_end(root, config)
 
 
 def copied(root: Path, to: Path) -> Path:

@@ -9,6 +9,7 @@ import yaml
 
 import pocketeva
 from tests import finished
+from verify.certificate import Certificate
 
 
 @pytest.mark.slow
@@ -27,12 +28,12 @@ def test_baseline__is_trained_judged_and_not_released(
     assert "trained on labels alone: " in printed.out
 
     run = root / "outputs" / config["name"]
-    certificate = json.loads((run / "verify" / "certificate.json").read_text())
-    facts = certificate["models"][name]
-    assert set(certificate["models"]) == {"teacher", name}
-    gain, student, plain = facts["baseline"]["gain"], facts["accuracy"], facts["baseline"]["accuracy"]
-    assert gain["gained"] - gain["lost"] == student["count"] - plain["count"]
-    assert gain["n"] == student["n"] == plain["n"]
+    certificate = Certificate.read(run / "verify" / "certificate.json")
+    assert set(certificate.models) == {"teacher", name}
+    student, baseline = certificate.models[name].reference, certificate.models[name].baseline
+    assert baseline is not None
+    assert baseline.gain.gained - baseline.gain.lost == student.accuracy.count - baseline.accuracy.count
+    assert baseline.gain.n == student.accuracy.n == baseline.accuracy.n
     assert not [path for path in (run / "release").rglob("*") if "baseline" in path.name]
 
     plainly = json.loads((run / "students" / f"{name}-baseline" / "metrics.json").read_text())

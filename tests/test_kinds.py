@@ -15,53 +15,28 @@ from PIL import Image
 from scipy.special import expit
 
 import pocketeva
-from data.labels import LabelSet
 from data.loaders import load
 from data.manifest import Manifest
 from export.golden.golden import check_golden
+from export.release import open_onnx
 from export.runtime import OnnxClassifier, RgbClassifier
 from models import checkpoint
 from run.folder import RunFolder
 from tests import finished, support
+from verify.certificate import Certificate, Majority
 from verify.config import VerifyConfig
 from verify.statistics import Proportion
 from verify.verify import verify
 
 pytestmark = pytest.mark.slow
 
-LABELS = LabelSet(("suspect", "broken", "heavy"), "multilabel")
-SETS = {"sound": (), "doubtful": ("suspect",), "likely": ("suspect", "heavy"), "broken": ("suspect", "broken", "heavy")}
-"""What each of the photographs' four classes is in the words of the multilabel set; sound ones have no label at all."""
-
+LABELS = finished.MULTILABEL
 MODELS = ("teacher", "mini")
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working folder in which a multilabel run has finished."""
-    root = tmp_path_factory.mktemp("multilabel") / "work"
-    finished.write_images(root)
-    rows = [
-        {"image": row["image"], **{name: str(int(name in SETS[row["label"]])) for name in LABELS.names}}
-        | {"split": row["split"]}
-        for row in finished.read_rows(root / "images.csv")
-    ]
-    finished.write_rows(root / "images.csv", rows)
-    config = finished.settings("sets")
-    config["labels"] = {"names": list(LABELS.names), "kind": "multilabel"}
-    config["data"] |= {"label_columns": list(LABELS.names), "label_columns_hold": "flags"}
-    config["teacher"] |= {"class_weighting": "sqrt"}
-    config["students"][0]["fit"] |= {"epochs": 8, "lr": 0.01}  # fewer, and it never decides as its teacher does
-    finished.write_config(root, config)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        assert pocketeva.main(["run", "config.yaml"]) == pocketeva.DONE
-    return root
-
-
 @pytest.fixture
-def run(root: Path) -> RunFolder:
-    return RunFolder(root / "outputs" / "sets")
+def run(multilabel_root: Path) -> RunFolder:
+    return RunFolder(multilabel_root / "outputs" / "sets")
 
 
 def json_of(path: Path) -> Any:
@@ -75,7 +50,7 @@ def squares(size: int, count: int = 4) -> list[Image.Image]:
 
 def decided(path: Path, rows: Manifest) -> NDArray[np.bool_]:
     """The set that an exported file decides for each image [N, C]."""
-    model = (RgbClassifier if path.name == "rgb.onnx" else OnnxClassifier)(path)
+    model = open_onnx(path)
     return np.asarray(model.probabilities([load(uri) for uri in rows.column("uri")]) >= 0.5)
 
 
@@ -89,36 +64,34 @@ def test_multilabel__every_label_is_learned_from_its_own_column(run: RunFolder) 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_multilabel__certificate_is_what_the_files_decide(run: RunFolder, model: str) -> None:
-    certificate = json_of(run.verify / "certificate.json")
-    assert (certificate["verdict"], certificate["labels"]["kind"]) == ("PASS", "multilabel")
+    certificate = Certificate.read(run.verify / "certificate.json")
+    assert (certificate.verdict, certificate.labels) == ("PASS", LABELS)
     everything = Manifest.read(run.manifest, LABELS).usable("test")
     first = {group: row for row, group in reversed(list(enumerate(everything.column("group"))))}
     test = Manifest(LABELS, everything.table.take(sorted(first.values())))
     truth, reference = test.targets() == 1, decided(run.release / "teacher-onnx/onnx/model.onnx", test)
-    assert certificate["test"]["majority"] == {"labels": [], "count": 7, "n": 28, "rate": 0.25}
+    assert certificate.test.majority == Majority(labels=(), count=7, n=28, rate=0.25)
 
-    facts = certificate["models"][model]
-    ours = decided(run.release / facts["file"], test)
-    right = Proportion(int((ours == truth).all(1).sum()), 28)
-    assert (facts["accuracy"]["count"], facts["accuracy"]["n"]) == (right.count, 28)
-    assert (facts["accuracy"]["lower"], facts["accuracy"]["upper"]) == right.interval(0.95)
-    assert "confusion" not in facts
-    for index, row in enumerate(facts["per_class"]):
+    facts = certificate.models[model]
+    ours = decided(run.release / facts.file, test)
+    assert facts.reference.accuracy == Proportion(int((ours == truth).all(1).sum()), 28).with_interval(0.95)
+    assert facts.confusion is None
+    for index, row in enumerate(facts.per_label):
         said, true = ours[:, index], truth[:, index]
-        assert (row["label"], row["n"], row["positives"]) == (LABELS.names[index], 28, int(true.sum()))
         counts = [(~said & ~true).sum(), (said & ~true).sum(), (~said & true).sum(), (said & true).sum()]
-        assert row["confusion"] == [int(count) for count in counts]
-    for file, found in facts["files"].items():
+        assert (row.label, row.positives, row.confusion) == (LABELS.names[index], int(true.sum()), tuple(counts))
+    for file, found in facts.files.items():
         theirs = decided(run.release / file, test)
-        assert found["agreement"]["count"] == (theirs == reference).all(1).sum()
-        by_label = [entry["count"] for entry in found["agreement_by_label"]]
+        assert found.agreement.count == (theirs == reference).all(1).sum()
+        assert found.agreement_by_label is not None
+        by_label = [found.agreement_by_label[name].count for name in LABELS.names]
         assert by_label == (theirs == reference).sum(0).tolist()
-    criteria = [c for c in certificate["criteria"] if c["name"] == "agreement" and c["model"] == model]
-    assert len(criteria) == len(facts["files"]) - (model == "teacher")
-    for criterion in criteria:
-        assert "set of labels" in criterion["statement"]
-        count = facts["files"][criterion["file"]]["agreement"]["count"]
-        assert (criterion["count"], criterion["lower"]) == (count, Proportion(count, 28).lower(0.95))
+        criterion = certificate.agreement(file)
+        assert (criterion is None) == (file == "teacher-onnx/onnx/model.onnx")
+        if criterion:
+            assert "set of labels" in criterion.statement
+            assert (criterion.count, criterion.n) == (found.agreement.count, 28)
+            assert criterion.lower == Proportion(found.agreement.count, 28).lower(0.95)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -182,9 +155,11 @@ def test_multilabel__cards(run: RunFolder, model: str) -> None:
     assert "a flip is a set of labels that is not that of float32" in " ".join(with_onnx.split())
 
 
-def test_multilabel__predict_lists_what_applies(run: RunFolder, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_multilabel__predict_lists_what_applies(
+    run: RunFolder, multilabel_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = run.release / "mini-onnx"
-    assert pocketeva.main(["predict", str(folder), str(root / "images"), "--json"]) == 0
+    assert pocketeva.main(["predict", str(folder), str(multilabel_root / "images"), "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(rows) > 100
     for row in rows:
@@ -203,9 +178,9 @@ def test_multilabel__predict_says_none(run: RunFolder, tmp_path: Path, capsys: p
 
 
 def test_multilabel__table_in_words(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    multilabel_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(root)
+    monkeypatch.chdir(multilabel_root)
     assert pocketeva.main(["verify", "config.yaml"]) == 0
     said = capsys.readouterr().out
     assert "right: every label right, with 95% interval; always saying 'none' would be right on 25.0%" in said
@@ -213,8 +188,10 @@ def test_multilabel__table_in_words(
     assert "too mild" not in said
 
 
-def test_multilabel__images_without_a_label_do_not_count_but_those_with_none_do(root: Path, tmp_path: Path) -> None:
-    run = RunFolder(finished.copied(root, tmp_path / "work") / "outputs" / "sets")
+def test_multilabel__images_without_a_label_do_not_count_but_those_with_none_do(
+    multilabel_root: Path, tmp_path: Path
+) -> None:
+    run = RunFolder(finished.copied(multilabel_root, tmp_path / "work") / "outputs" / "sets")
     manifest = Manifest.read(run.manifest, LABELS)
     rows = manifest.table.to_pylist()
     test = [row for row in rows if row["split"] == "test"]
@@ -222,40 +199,43 @@ def test_multilabel__images_without_a_label_do_not_count_but_those_with_none_do(
         row["target"] = None
     Manifest.of(LABELS, rows).write(run.manifest)
     certificate = verify(run, "sets", LABELS, VerifyConfig(agreement=0.01), ["mini"])
-    assert certificate["test"]["images"] == len(test) - 3
-    assert certificate["models"]["mini"]["accuracy"]["n"] == certificate["test"]["groups"] < len(test)
+    assert certificate.test.images == len(test) - 3
+    assert certificate.models["mini"].reference.accuracy.n == certificate.test.groups < len(test)
     empty = sum(row["target"] == [0, 0, 0] for row in test)
-    assert certificate["test"]["majority"]["labels"] == [] or empty <= certificate["test"]["majority"]["count"]
+    majority = certificate.test.majority
+    assert majority.labels == () or empty <= majority.count
 
 
 def test_ordinal__certificate_and_card_say_how_far_off_and_on_which_side(
-    finished_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    finished_root: Path,
+    certificate: Certificate,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = RunFolder(finished_root / "outputs" / "quick")
-    certificate = json_of(run.verify / "certificate.json")
-    for facts in certificate["models"].values():
-        matrix = np.array(facts["confusion"])
+    for facts in certificate.models.values():
+        matrix = np.array(facts.confusion)
         steps = np.subtract.outer(np.arange(4), np.arange(4))  # truth minus decision
-        found = facts["ordinal"]
+        found = facts.reference.ordinal
+        assert found is not None
         for step in (1, 2):
-            under, over = found["under_call"][str(step)], found["over_call"][str(step)]
-            assert (under["count"], under["n"]) == (matrix[steps >= step].sum(), 28)
-            assert (over["count"], over["n"]) == (matrix[steps <= -step].sum(), 28)
-            assert (under["lower"], under["upper"]) == Proportion(under["count"], 28).interval(0.95)
-        assert found["mean_absolute_error"] == pytest.approx((matrix * np.abs(steps)).sum() / 28)
+            assert found.under_call[step] == Proportion(int(matrix[steps >= step].sum()), 28).with_interval(0.95)
+            assert found.over_call[step] == Proportion(int(matrix[steps <= -step].sum()), 28).with_interval(0.95)
+        assert found.mean_absolute_error == pytest.approx((matrix * np.abs(steps)).sum() / 28)
         chance = np.outer(matrix.sum(1), matrix.sum(0)) / 28
         kappa = 1 - (matrix * steps**2).sum() / (chance * steps**2).sum()
-        assert found["quadratic_kappa"] == pytest.approx(kappa, abs=1e-9)
-    under = certificate["models"]["mini"]["ordinal"]["under_call"]["2"]
-    card = (run.release / "mini-onnx" / "README.md").read_text(encoding="utf-8")
-    assert f"| Called 2 or more labels too mild | {under['count']} of 28 ({under['rate']:.1%}), interval" in card
+        assert found.quadratic_kappa == pytest.approx(kappa, abs=1e-9)
+    ordinal = certificate.models["mini"].reference.ordinal
+    assert ordinal is not None
+    under = ordinal.under_call[2]
+    card = (finished_root / "outputs" / "quick" / "release" / "mini-onnx" / "README.md").read_text(encoding="utf-8")
+    assert f"| Called 2 or more labels too mild | {under.count} of 28 ({under.rate:.1%}), interval" in card
     assert "| Called 1 or more labels too severe |" in card
     assert "| Quadratic weighted kappa |" in card
     monkeypatch.chdir(finished_root)
     assert pocketeva.main(["verify", "config.yaml"]) == 0
     said = capsys.readouterr().out
     assert "too mild: by 2 labels or more" in said
-    assert f" {under['rate']:.1%} " in said
+    assert f" {under.rate:.1%} " in said
 
 
 def test_ordinal__costs_train_again_and_call_less_too_mild(

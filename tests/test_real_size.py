@@ -13,6 +13,7 @@ import pytest
 
 from cache.plan import read_plans
 from tests import finished, support
+from verify.certificate import Certificate
 
 TEACHER = "eva02_base_patch14_448"
 STUDENT = "mobilenetv4_conv_small"
@@ -62,10 +63,10 @@ def test_run__eva02_base_at_448(tmp_path: Path) -> None:
     assert sorted(map(len, cached)) == [2, 2, 4]
     assert len(set(images)) == len(images) == 8
 
-    certificate = json.loads((root / "verify" / "certificate.json").read_text(encoding="utf-8"))
-    assert certificate["test"] == {**certificate["test"], "images": 3, "groups": 2}
-    parity = {c["model"]: c for c in certificate["criteria"] if c["name"] == "parity"}
-    assert {model: c["verdict"] for model, c in parity.items()} == {"teacher": "PASS", "phone": "PASS"}
-    sizes = {model: facts["bytes"] for model, facts in certificate["models"].items()}
+    certificate = Certificate.read(root / "verify" / "certificate.json")
+    assert (certificate.test.images, certificate.test.groups) == (3, 2)
+    parity = {found.model: found.verdict for found in certificate.criteria if found.name == "parity"}
+    assert parity == {"teacher": "PASS", "phone": "PASS"}
+    sizes = {model: facts.reference.bytes for model, facts in certificate.models.items()}
     assert 330e6 < sizes["teacher"] < 360e6
     assert 9e6 < sizes["phone"] < 12e6

@@ -21,6 +21,7 @@ from tests import finished
 from tests.fitting import toy
 from tests.support import REPOSITORY, files_below
 from tests.two import Two, wait_for
+from verify.certificate import Certificate
 
 pytestmark = pytest.mark.slow
 
@@ -74,8 +75,7 @@ def test_run__two_processes_train_what_one_does(tmp_path: Path) -> None:
     assert caches(one) == caches(both)
     names = files_below(both)
     assert not [name for name in names if ".partial-" in name]
-    certificate = json.loads((both / OUTPUTS / "verify" / "certificate.json").read_text())
-    assert certificate["verdict"] == "PASS"
+    assert Certificate.read(both / OUTPUTS / "verify" / "certificate.json").verdict == "PASS"
     stamp = json.loads((both / OUTPUTS / "stamps" / "verify.json").read_text())
     assert all(file_digest(both / OUTPUTS / name) == digest for name, digest in stamp["outputs"].items())
 

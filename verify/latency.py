@@ -1,39 +1,46 @@
-"""How long one image takes."""
+"""Latency of exported files, and the record of it."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from pydantic import TypeAdapter
 
 from export.runtime import OnnxClassifier, RgbClassifier
-from run.files import Json
+from export.timing import take_turns
+from run.files import write_json
+from verify.certificate import Latency
 
-WARM_UP = 3
-RUNS = 100
 SECONDS = 15.0
-"""Measuring stops after ``RUNS`` runs or this long, whichever is first, but not before five runs."""
+"""No inference begins later than this, once there are five."""
+
+_ADAPTER = TypeAdapter(dict[str, Latency])
 
 
-def latency(model: OnnxClassifier) -> dict[str, Json]:
-    """p50 and p95 in milliseconds of inference alone, one image at a time, with the threads the model was opened with.
+def measure_latency(model: OnnxClassifier) -> Latency:
+    """Time inference alone, one image at a time, with the threads the model was opened with.
 
     An ``rgb.onnx`` gets an image of 640 × 480, and its resize is part of the time; any other file gets its own size.
     """
-    once = _runner(model)
-    for _ in range(WARM_UP):
-        once()
-    times: list[float] = []
-    started = time.perf_counter()
-    while len(times) < 5 or (len(times) < RUNS and time.perf_counter() - started < SECONDS):
-        before = time.perf_counter()
-        once()
-        times.append(1000 * (time.perf_counter() - before))
+    (times,) = take_turns([_inference(model)], seconds=SECONDS)
     p50, p95 = np.percentile(times, [50, 95])
-    return {"p50": float(p50), "p95": float(p95), "threads": model.threads, "runs": len(times)}
+    assert model.threads is not None, "a latency says nothing without its number of threads"
+    return Latency(p50=float(p50), p95=float(p95), threads=model.threads, runs=len(times))
 
 
-def _runner(model: OnnxClassifier) -> Callable[[], object]:
+def write_latencies(path: Path, latencies: Mapping[str, Latency]) -> None:
+    """Write latencies by file."""
+    write_json(path, {file: asdict(latency) for file, latency in latencies.items()})
+
+
+def read_latencies(path: Path) -> dict[str, Latency]:
+    """Read what ``write_latencies`` wrote."""
+    return _ADAPTER.validate_json(path.read_bytes())
+
+
+def _inference(model: OnnxClassifier) -> Callable[[], object]:
     generator = np.random.default_rng(0)
     if isinstance(model, RgbClassifier):
         photograph = Image.fromarray(generator.integers(0, 256, (480, 640, 3), np.uint8))

@@ -1,113 +1,91 @@
-"""What one exported model does on the test split. Pure functions of labels and decisions."""
+"""Metrics of one exported model on the test split. Pure functions of decisions."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix, precision_recall_fscore_support
+from numpy.typing import NDArray
 
-from data.labels import LabelSet
-from models.outputs import Decisions, exclusive, same
-from run.files import Json
-from verify.ordinal import ordinal_facts
-from verify.statistics import PairedDifference, Proportion, proportion_json
+from models.decision import DecisionRule, Decisions
+from verify.certificate import BaselineFacts, LabelFacts, Majority, Rate
+from verify.statistics import PairedDifference, Proportion
 
 
-def agreement(left: Decisions, right: Decisions) -> Proportion:
-    """On how many images two models decide the same, in every label."""
-    return Proportion(int(same(left, right).sum()), len(left))
+def agreement(rule: DecisionRule, left: Decisions, right: Decisions) -> Proportion:
+    """Images on which two models decide the same, in every label."""
+    return Proportion(int(rule.same(left, right).sum()), len(left))
 
 
-def against_baseline(truth: Decisions, decided: Decisions, baseline: Decisions, confidence: float) -> dict[str, Json]:
-    """The ``accuracy`` of the same student trained on labels alone, and what distillation added (``gain``)."""
-    right, plain = same(truth, decided), same(truth, baseline)
-    gain = PairedDifference(gained=int((right & ~plain).sum()), lost=int((plain & ~right).sum()), n=len(truth))
-    return {
-        "accuracy": proportion_json(agreement(truth, baseline), confidence),
-        "gain": gain.to_json(confidence),
-    }
-
-
-def majority(truth: Decisions, labels: LabelSet) -> dict[str, Json]:
-    """The most frequent truth, and the accuracy of always saying it.
-
-    Returns:
-        ``label``, or for a multilabel set ``labels``, a list that may be empty; ``count``, ``n`` and ``rate``.
-    """
-    answers, counts = np.unique(truth, axis=0, return_counts=True)
-    count, top = int(counts.max()), answers[counts.argmax()]
-    said: dict[str, Json] = (
-        {"label": labels.names[top]}
-        if exclusive(labels.kind)
-        else {"labels": list(itertools.compress(labels.names, top))}
-    )
-    return {**said, "count": count, "n": len(truth), "rate": count / len(truth)}
-
-
-def quality(truth: Decisions, decided: Decisions, labels: LabelSet, confidence: float) -> dict[str, Json]:
-    """How right a model is: ``accuracy`` (in every label), ``macro_f1``, and ``ordinal`` for ordered labels."""
-    facts: dict[str, Json] = {
-        "accuracy": proportion_json(agreement(truth, decided), confidence),
-        "macro_f1": macro_f1(truth, decided),
-    }
-    if labels.kind == "ordinal":
-        facts["ordinal"] = ordinal_facts(truth, decided, len(labels), confidence)
-    return facts
-
-
-def closeness(reference: Decisions, decided: Decisions, labels: LabelSet, confidence: float) -> dict[str, Json]:
-    """How far a model decides what another does: ``agreement``, and for multilabel sets ``agreement_by_label``."""
-    facts: dict[str, Json] = {"agreement": proportion_json(agreement(reference, decided), confidence)}
-    if not exclusive(labels.kind):
-        facts["agreement_by_label"] = [
-            {"label": name, **proportion_json(agreement(reference[:, index], decided[:, index]), confidence)}
-            for index, name in enumerate(labels.names)
-        ]
-    return facts
-
-
-def by_label(truth: Decisions, decided: Decisions, labels: LabelSet) -> dict[str, Json]:
-    """``per_class``, and where labels exclude each other ``confusion``: counts [true label][decided label]."""
-    if exclusive(labels.kind):
-        matrix = confusion_matrix(truth, decided, labels=range(len(labels))).tolist()
-        return {"per_class": per_class(truth, decided, labels), "confusion": matrix}
-    return {"per_class": per_class(truth, decided, labels)}
-
-
-def per_class(truth: Decisions, decided: Decisions, labels: LabelSet) -> list[Json]:
-    """Precision, recall, F1 and n of every label, also of those that the test split lacks; null where undefined.
-
-    ``n`` is the number of images that have the label. In a multilabel set it is the number of all images, ``positives``
-    that of those with the label, and ``confusion`` is [true negatives, false positives, false negatives, true
-    positives].
-    """
-    everyone = range(len(labels))
-    precision, recall, f1, support = precision_recall_fscore_support(
-        truth, decided, labels=everyone, zero_division=np.nan
-    )
-    rows: list[Json] = []
-    for index in everyone:
-        row: dict[str, Json] = {
-            "label": labels.names[index],
-            "n": int(support[index]),
-            "precision": _or_null(precision[index]),
-            "recall": _or_null(recall[index]),
-            "f1": _or_null(f1[index]),
-        }
-        if not exclusive(labels.kind):
-            counts = multilabel_confusion_matrix(truth, decided)[index].ravel().tolist()
-            row |= {"n": len(truth), "positives": int(support[index]), "confusion": counts}
-        rows.append(row)
-    return rows
-
-
-def macro_f1(truth: Decisions, decided: Decisions) -> float | None:
-    """Mean F1 of the labels that the test split has; one never decided counts as 0. Null where it has none."""
-    present = np.unique(truth) if truth.ndim == 1 else np.flatnonzero(truth.any(0))
-    if not len(present):
+def agreement_by_label(
+    rule: DecisionRule, left: Decisions, right: Decisions, confidence: float
+) -> dict[str, Rate] | None:
+    """Agreement label by label of a multilabel set; null where labels exclude each other."""
+    if rule.exclusive:
         return None
-    scores = precision_recall_fscore_support(truth, decided, labels=present, average="macro", zero_division=0)
-    return float(scores[2])
+    return {
+        name: agreement(rule, left[:, index], right[:, index]).with_interval(confidence)
+        for index, name in enumerate(rule.labels.names)
+    }
 
 
-def _or_null(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+def against_baseline(
+    rule: DecisionRule, truth: Decisions, decided: Decisions, baseline: Decisions, confidence: float
+) -> BaselineFacts:
+    """Accuracy of the same student trained on labels alone, and what distillation added."""
+    right = rule.same(truth, decided)
+    plain = rule.same(truth, baseline)
+    gain = PairedDifference(gained=int((right & ~plain).sum()), lost=int((plain & ~right).sum()), n=len(truth))
+    return BaselineFacts(
+        accuracy=agreement(rule, truth, baseline).with_interval(confidence), gain=gain.with_interval(confidence)
+    )
+
+
+def majority(rule: DecisionRule, truth: Decisions) -> Majority:
+    """The most frequent truth, and the accuracy of always answering it."""
+    answers, counts = np.unique(truth, axis=0, return_counts=True)
+    top = answers[counts.argmax()]
+    names = rule.labels.names
+    said = (names[top],) if rule.exclusive else tuple(itertools.compress(names, top))
+    count = int(counts.max())
+    return Majority(labels=said, count=count, n=len(truth), rate=count / len(truth))
+
+
+def confusion(rule: DecisionRule, truth: Decisions, decided: Decisions) -> tuple[tuple[int, ...], ...] | None:
+    """Images by [true label][decided label]; null where labels do not exclude each other."""
+    if not rule.exclusive:
+        return None
+    counts = np.zeros((len(rule.labels), len(rule.labels)), int)
+    np.add.at(counts, (truth, decided), 1)
+    return tuple(tuple(row) for row in counts.tolist())
+
+
+def label_facts(rule: DecisionRule, truth: Decisions, decided: Decisions) -> tuple[LabelFacts, ...]:
+    """Precision, recall and F1 of every label against all others, also of those that the test split lacks."""
+    true, said = _as_sets(rule, truth), _as_sets(rule, decided)
+    counts = [(one & other).sum(0).tolist() for one in (~true, true) for other in (~said, said)]
+    return tuple(
+        LabelFacts(
+            label=name,
+            positives=missed + found,
+            precision=_ratio(found, found + false_alarms),
+            recall=_ratio(found, found + missed),
+            f1=_ratio(2 * found, 2 * found + false_alarms + missed),
+            confusion=(rejected, false_alarms, missed, found),
+        )
+        for name, rejected, false_alarms, missed, found in zip(rule.labels.names, *counts, strict=True)
+    )
+
+
+def macro_f1(rows: Sequence[LabelFacts]) -> float | None:
+    """Mean F1 of the labels that the test split has; one never decided counts as 0. Null where it has none."""
+    present = [row.f1 for row in rows if row.positives and row.f1 is not None]
+    return float(np.mean(present)) if present else None
+
+
+def _as_sets(rule: DecisionRule, decisions: Decisions) -> NDArray[np.bool_]:
+    """Decisions as which labels apply [N, C]."""
+    return np.asarray(decisions[:, None] == np.arange(len(rule.labels)) if rule.exclusive else decisions)
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

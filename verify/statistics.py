@@ -2,13 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 from scipy.stats import beta, binomtest, norm
 
-from run.files import Json
-
-Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+from verify.certificate import Gain, Rate, Verdict
 
 MOST_IMAGES = 10_000_000
 """Where the search for how many more images would decide gives up."""
@@ -39,18 +36,16 @@ class Proportion:
         one_sided = (1 + confidence) / 2
         return self.lower(one_sided), self.upper(one_sided)
 
+    def with_interval(self, confidence: float) -> Rate:
+        """The record of it, with the two-sided interval."""
+        return self._record(*self.interval(confidence), confidence)
 
-def proportion_json(found: Proportion, confidence: float) -> dict[str, Json]:
-    """``n``, ``count``, ``rate`` and the two-sided exact interval."""
-    lower, upper = found.interval(confidence)
-    return {
-        "n": found.n,
-        "count": found.count,
-        "rate": found.rate,
-        "lower": lower,
-        "upper": upper,
-        "confidence": confidence,
-    }
+    def with_bounds(self, confidence: float) -> Rate:
+        """The record of it, with each one-sided bound."""
+        return self._record(self.lower(confidence), self.upper(confidence), confidence)
+
+    def _record(self, lower: float, upper: float, confidence: float) -> Rate:
+        return Rate(n=self.n, count=int(self.count), rate=self.rate, lower=lower, upper=upper, confidence=confidence)
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,8 @@ class PairedDifference:
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Two-sided adjusted Wald interval of the difference (Bonett and Price 2012, doi 10.3102/1076998611411915)."""
-        gained, lost = (self.gained + 1) / (self.n + 2), (self.lost + 1) / (self.n + 2)
+        gained = (self.gained + 1) / (self.n + 2)
+        lost = (self.lost + 1) / (self.n + 2)
         width = float(norm.ppf((1 + confidence) / 2)) * math.sqrt((gained + lost - (gained - lost) ** 2) / (self.n + 2))
         return max(-1.0, gained - lost - width), min(1.0, gained - lost + width)
 
@@ -78,22 +74,22 @@ class PairedDifference:
         discordant = self.gained + self.lost
         return float(binomtest(self.gained, discordant).pvalue) if discordant else 1.0
 
-    def to_json(self, confidence: float) -> dict[str, Json]:
-        """Counts, rate, interval and p-value."""
+    def with_interval(self, confidence: float) -> Gain:
+        """The record of it."""
         lower, upper = self.interval(confidence)
-        return {
-            "n": self.n,
-            "gained": self.gained,
-            "lost": self.lost,
-            "rate": self.rate,
-            "lower": lower,
-            "upper": upper,
-            "confidence": confidence,
-            "mcnemar_p": self.p_value,
-        }
+        return Gain(
+            n=self.n,
+            gained=self.gained,
+            lost=self.lost,
+            rate=self.rate,
+            lower=lower,
+            upper=upper,
+            confidence=confidence,
+            mcnemar_p=self.p_value,
+        )
 
 
-def judge(found: Proportion, target: float, confidence: float) -> Verdict:
+def verdict_of(found: Proportion, target: float, confidence: float) -> Verdict:
     """PASS if the lower bound reaches the target, FAIL if the upper bound stays below it, else INCONCLUSIVE."""
     if found.lower(confidence) >= target:
         return "PASS"
@@ -108,9 +104,9 @@ def more_images(found: Proportion, target: float, confidence: float) -> int | No
 
     def undecided(n: int) -> bool:
         # Not rounded to whole images: with rounding, the verdict would come and go as n grows.
-        return judge(Proportion(found.rate * n, n), target, confidence) == "INCONCLUSIVE"
+        return verdict_of(Proportion(found.rate * n, n), target, confidence) == "INCONCLUSIVE"
 
-    if judge(found, target, confidence) != "INCONCLUSIVE":
+    if verdict_of(found, target, confidence) != "INCONCLUSIVE":
         return 0
     low = high = found.n
     while undecided(high):

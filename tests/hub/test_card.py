@@ -1,17 +1,21 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
 
-from data.labels import LabelSet
+from export.release import Release
+from hub import sections
 from hub.card import hub_id, write_cards
 from hub.config import HubConfig
 from run.errors import UserError
 from run.folder import RunFolder
-from tests.hub import releases
-from tests.hub.releases import STUDENT
+from verify.certificate import Certificate, LabelFacts, Majority
+from verify.statistics import Proportion
+
+STUDENT = "mini"
 
 CONFIG = HubConfig(
     repo="acme/panels",
@@ -23,9 +27,10 @@ CONFIG = HubConfig(
 )
 
 
-def cards(run: RunFolder, config: HubConfig = CONFIG) -> dict[str, Any]:
-    """The ``ModelCard`` read back from each folder."""
-    paths = write_cards(run.release, releases.certificate(run), config)
+def cards(run: RunFolder, config: HubConfig = CONFIG, certificate: Certificate | None = None) -> dict[str, Any]:
+    """The ``ModelCard`` read back from each folder; with the run's own certificate unless told otherwise."""
+    found = certificate or Certificate.read(run.verify / "certificate.json")
+    paths = write_cards(Release(run.release), found, config)
     return {path.parent.name: ModelCard.load(path) for path in paths}
 
 
@@ -50,13 +55,15 @@ def test_write_cards__metadata(release_run: RunFolder) -> None:
     assert "transformers.js" not in found["teacher"].tags
 
 
-def test_write_cards__model_index(release_run: RunFolder) -> None:
+def test_write_cards__model_index(release_run: RunFolder, certificate: Certificate) -> None:
     found = cards(release_run)
     student = {result.metric_type: result for result in found[STUDENT].data.eval_results or ()}
+    measured = certificate.models[STUDENT].reference
+    assert measured.macro_f1 is not None
     assert {kind: result.metric_value for kind, result in student.items()} == {
-        "accuracy": 0.885,
-        "f1": 0.7654,
-        "agreement": 0.95,
+        "accuracy": round(measured.accuracy.rate, 4),
+        "f1": round(measured.macro_f1, 4),
+        "agreement": round(measured.agreement.rate, 4),
     }
     assert student["accuracy"].dataset_split == "test"
     assert student["accuracy"].dataset_type == "acme/photos"
@@ -91,56 +98,76 @@ def test_hub_id__names_and_private_paths(tmp_path: Path) -> None:
     assert hub_id("no_such_model") is None
 
 
-def test_write_cards__says_what_was_measured(release_run: RunFolder) -> None:
-    text = cards(release_run)[f"{STUDENT}-onnx"].text
-    assert "177 of 200 (88.5%), 95% interval 85.5% to 90.5%" in text
-    assert "| Always answering `fine` | 120 of 200 (60.0%) |" in text
-    assert "Agreement of `mini-onnx/onnx/model.onnx`, **PASS**: the student's first choice is the teacher's" in text
-    assert "on 190 of 200 (95.0%)" in text
-    assert "at least 92.0% with 95% confidence, target 90.0%" in text
-    assert "2.0e-06 over 40 images, limit 0.0001" in text
+def test_write_cards__says_what_was_measured(release_run: RunFolder, certificate: Certificate) -> None:
+    model = certificate.models[STUDENT]
+    accuracy = Proportion(20, 28).with_interval(0.95)
+    undefined = LabelFacts(label="broken", positives=0, precision=None, recall=None, f1=None, confusion=(28, 0, 0, 0))
+    known = LabelFacts(label="sound", positives=8, precision=0.91, recall=0.875, f1=0.889, confusion=(19, 1, 1, 7))
+    altered = replace(
+        model,
+        files={**model.files, model.file: replace(model.reference, accuracy=accuracy)},
+        per_label=(known, undefined),
+        confusion=((7, 1, 0, 0), (0, 5, 3, 0), (0, 0, 6, 0), (0, 0, 4, 2)),
+        temperature=9.0,
+    )
+    text = cards(release_run, certificate=replace(certificate, models={**certificate.models, STUDENT: altered}))[
+        f"{STUDENT}-onnx"
+    ].text
+    assert "20 of 28 (71.4%), 95% interval 51.3% to 86.8%" in text
+    assert "| Always answering `sound` | 7 of 28 (25.0%) |" in text
+    agreement, parity = certificate.agreement(model.file), certificate.parity(model.file)
+    assert agreement is not None
+    assert parity is not None
+    assert f"Agreement of `{model.file}`, **PASS**: this file's first choice is that of the exported teacher" in text
+    assert f"on {agreement.count} of 28 ({agreement.rate:.1%})" in text
+    assert f"at least {agreement.lower:.1%} with 95% confidence, target 1.0%" in text
+    assert f"{parity.largest:.1e} over {parity.n} images, limit 0.0001" in text
+    assert "| `sound` | 8 | 0.910 | 0.875 | 0.889 |" in text
     assert "| `broken` | 0 | – | – | – |" in text
-    assert "| `fine` | 87 | 13 | 0 |" in text
-    assert "210 images" in text
-    assert "temperature of 1.250" in text
+    assert "| `sound` | 7 | 1 | 0 | 0 |" in text
+    assert "29 images" in text
+    assert f"temperature of {model.temperature:.3f}" in text
     assert not text.lstrip().splitlines()[2].startswith(">")
 
 
-def test_write_cards__ordered_labels_how_far_off_and_on_which_side(release_run: RunFolder) -> None:
+def test_write_cards__ordered_labels_how_far_off_and_on_which_side(
+    release_run: RunFolder, certificate: Certificate
+) -> None:
     text = cards(release_run)[STUDENT].text
-    assert "| Quadratic weighted kappa | 0.876 |" in text
-    assert "| Mean error, in labels | 0.125 |" in text
-    assert "| Called 2 or more labels too mild | 8 of 200 (4.0%), interval 1.0% to 6.0% |" in text
-    assert "| Called 1 or more labels too severe | 13 of 200 (6.5%), interval 3.5% to 8.5% |" in text
+    found = certificate.models[STUDENT].reference.ordinal
+    assert found is not None
+    assert f"| Quadratic weighted kappa | {found.quadratic_kappa:.3f} |" in text
+    assert f"| Mean error, in labels | {found.mean_absolute_error:.3f} |" in text
+    for side, calls in (("mild", found.under_call), ("severe", found.over_call)):
+        for steps, rate in calls.items():
+            said = f"{rate.count} of 28 ({rate.rate:.1%}), interval {rate.lower:.1%} to {rate.upper:.1%}"
+            assert f"| Called {steps} or more labels too {side} | {said} |" in text
 
 
-def test_write_cards__of_a_multilabel_set(tmp_path: Path) -> None:
-    labels = LabelSet(releases.LABELS.names, "multilabel")
-    run = releases.write_release(tmp_path / "panels", labels)
-    paths = write_cards(run.release, releases.certificate(run, labels=labels), CONFIG)
-    found = {path.parent.name: path.read_text(encoding="utf-8") for path in paths}
-    for text in found.values():
-        assert "An image may have several, or none: each applies from a probability of 0.5 on." in text
-        assert "| Always answering `fine` and `worn \\| torn` | 120 of 200 (60.0%) |" in text
-        assert "| Accuracy: every label of the image right |" in text
-        assert "| `fine` | 100 | 0.910 | 0.870 | 0.890 | 9 of 100 | 13 of 100 |" in text
-        assert "| `broken` | 0 | – | – | – | 0 of 200 | 0 of 0 |" in text
-        assert "sigmoid" in text
-        assert "softmax" not in text
-        assert "Confusion matrix" not in text
-        assert "kappa" not in text
+def test_sections__of_a_multilabel_set() -> None:
+    both = Majority(labels=("fine", "worn | torn"), count=120, n=200, rate=0.6)
+    assert sections._answer(both) == "`fine` and `worn | torn`"
+    assert sections._answer(replace(both, labels=())) == "no label"
+    row = LabelFacts(label="fine", positives=100, precision=0.9, recall=0.9, f1=0.9, confusion=(91, 9, 13, 87))
+    assert sections._errors(row) == ("9 of 100", "13 of 100")
+    assert sections._errors(replace(row, confusion=(200, 0, 0, 0))) == ("0 of 200", "0 of 0")
+
+
+def test_table__label_names_do_not_break_it() -> None:
+    text = sections.table(("label", "n"), [(sections._code("worn | `torn`\n"), "3")])
+    assert text.splitlines()[-1] == "| `worn \\| 'torn'` | 3 |"
 
 
 def test_write_cards__teacher_has_no_agreement(release_run: RunFolder) -> None:
     text = cards(release_run)["teacher"].text
-    assert "Agreement" not in text
+    assert "Agreement with the exported teacher" not in text
+    assert "Agreement is with the teacher" not in text
     assert "Parity of `teacher-onnx/onnx/model.onnx`, **PASS**" in text
 
 
 def test_write_cards__labels_and_the_authors_words(release_run: RunFolder) -> None:
     text = cards(release_run)[STUDENT].text
-    assert "0. `fine`\n1. `worn | torn`\n2. `broken`" in text
-    assert "| `worn \\| torn` | 9 | 91 | 0 |" in text
+    assert "0. `sound`\n1. `doubtful`\n2. `likely`\n3. `broken`" in text
     assert "more severe" in text
     assert "Sorts photographs of panels." in text
     assert "## Limits\n\nNot for panels at night." in text
@@ -166,15 +193,14 @@ def test_write_cards__no_machine_path(release_run: RunFolder) -> None:
         assert str(Path.home()) not in str(card)
 
 
-def test_write_cards__a_model_the_certificate_does_not_know(release_run: RunFolder) -> None:
-    content = releases.certificate(release_run)
-    del content["models"][STUDENT]
-    write_cards(release_run.release, content, CONFIG)
+def test_write_cards__a_model_the_certificate_does_not_know(release_run: RunFolder, certificate: Certificate) -> None:
+    content = replace(certificate, models={"teacher": certificate.models["teacher"]})
+    write_cards(Release(release_run.release), content, CONFIG)
     assert "**Not verified.**" in (release_run.release / STUDENT / "README.md").read_text(encoding="utf-8")
     assert "**Not verified.**" not in (release_run.release / "teacher" / "README.md").read_text(encoding="utf-8")
 
 
 def test_write_cards__a_damaged_release(release_run: RunFolder) -> None:
     (release_run.release / STUDENT / "config.json").unlink()
-    with pytest.raises(UserError, match=rf"{STUDENT}/config\.json cannot be read.*pocketeva export"):
+    with pytest.raises(UserError, match=rf"{STUDENT}/config\.json is not there"):
         cards(release_run)

@@ -4,7 +4,7 @@ from hub.checkpoints import publisher
 from hub.config import HubConfig
 from run.folder import RunFolder
 from tests.hub.fake_hub import FakeHub
-from tests.hub.releases import STUDENT, run_python
+from tests.hub.scripts import run_python
 
 PUBLISH = """
 from pathlib import Path
@@ -14,6 +14,7 @@ publish = publisher(HubConfig(repo="acme/panels", push_checkpoints=True, checkpo
 publish({name!r}, Path({folder!r}), {message!r})
 print("training goes on")
 """
+STUDENT = "mini"
 REPO = f"acme/panels-{STUDENT}"
 
 
@@ -33,7 +34,7 @@ def test_publisher__pushes_to_the_branch_and_leaves_main(
     assert fake_hub.commits(REPO) == []
     first, second = fake_hub.commits(REPO, "best")
     assert [first.summary, second.summary] == ["epoch 0", "epoch 3"]
-    assert set(second.files) == {".gitattributes", "config.json", "model.safetensors"}
+    assert set(second.files) == {".gitattributes", "README.md", "config.json", "model.safetensors"}
     assert second.operations == ("file config.json",)
     assert second.files["config.json"].content == b'{"said": "epoch 3"}'
 

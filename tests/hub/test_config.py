@@ -7,7 +7,7 @@ from run.errors import UserError
 def test_hub_config__repository_names() -> None:
     config = HubConfig(repo="acme/panels")
     assert config.repository("teacher") == "acme/panels-teacher"
-    assert config.repository("mini-onnx") == "acme/panels-mini-ONNX"
+    assert config.repository("mini", onnx=True) == "acme/panels-mini-ONNX"
 
 
 def test_hub_config__repository_needs_repo() -> None:

@@ -1,20 +1,27 @@
 import json
-import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from data.config import Kind
-from data.labels import LabelSet
+from data.decode import decode
+from export.release import Release, ReleasedModel
 from hub.config import HubConfig
 from hub.push import push
+from models import checkpoint
+from models.decision import DecisionRule
+from models.facts import CheckpointFacts
 from run.errors import UserError
 from run.folder import RunFolder
 from tests import support
-from tests.hub import releases
 from tests.hub.fake_hub import FakeHub, Repo
-from tests.hub.releases import LABELS, STUDENT, last_json, python_blocks, run_python
+from tests.hub.scripts import last_json, python_blocks, run_python
+from verify.certificate import Certificate, Verdict
 
+STUDENT = "mini"
 CONFIG = HubConfig(repo="acme/panels")
 REPOS = {
     "teacher": "acme/panels-teacher",
@@ -26,8 +33,6 @@ PUSH = """
 import json
 from dataclasses import asdict
 from pathlib import Path
-from data.config import Kind
-from data.labels import LabelSet
 from hub.config import HubConfig
 from hub.push import push
 from run.folder import RunFolder
@@ -74,10 +79,13 @@ def test_push__again_changes_nothing_and_removed_files_go(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["ordinal", "multilabel"])
-def test_push__the_code_in_the_cards_gives_our_scores(fake_hub: FakeHub, tmp_path: Path, kind: Kind) -> None:
-    labels = LabelSet(LABELS.names, kind)
-    release_run = releases.write_release(tmp_path / "panels", labels)
+@pytest.mark.parametrize("root", ["finished_root", "multilabel_root"])
+def test_push__the_code_in_the_cards_gives_our_scores(
+    fake_hub: FakeHub, tmp_path: Path, root: str, request: pytest.FixtureRequest
+) -> None:
+    (finished,) = (request.getfixturevalue(root) / "outputs").iterdir()
+    shutil.copytree(finished, tmp_path / "panels")
+    release_run = RunFolder(tmp_path / "panels")
     run_python(push_code(release_run), fake_hub, tmp_path).check_returncode()
     image = support.picture(97, 53)
     image.save(tmp_path / "image.jpg", quality=95)
@@ -95,25 +103,22 @@ def test_push__the_code_in_the_cards_gives_our_scores(fake_hub: FakeHub, tmp_pat
     found = last_json(run_python("\n".join([*code, "print(json.dumps(found))"]), fake_hub, tmp_path))
     assert len(found) == 6
     for source, scores in found.items():
-        expected = our_scores(release_run, labels, source.split("/")[0].removesuffix("-onnx"), tmp_path / "image.jpg")
-        assert set(scores) == set(LABELS.names)
-        for label, score in expected.items():
-            assert math.isclose(scores[label], score, abs_tol=2e-4), source
-    assert found["teacher"] != pytest.approx(found[STUDENT], abs=1e-2)  # else the resize modes would not be tested
+        model = Release(release_run.release).model(source.split("/")[0].removesuffix("-onnx"))
+        assert scores == pytest.approx(our_scores(model, tmp_path / "image.jpg"), abs=2e-4), source
 
 
-def our_scores(run: RunFolder, labels: LabelSet, name: str, path: Path) -> dict[str, float]:
-    import torch
-
-    from data.decode import decode
-    from models import checkpoint
-
-    classifier = checkpoint.load(run.release / name, labels)
-    pixels = classifier.spec.normalize(classifier.spec.render(decode(path.read_bytes())))
+def our_scores(model: ReleasedModel, path: Path) -> dict[str, float]:
+    """Scores of the checkpoint, by label; another resize mode would give others."""
+    classifier = checkpoint.load(model.checkpoint, CheckpointFacts.read(model.checkpoint).labels)
+    image = decode(path.read_bytes())
+    specs = classifier.spec, replace(classifier.spec, mode="center", crop_pct=0.8)
+    pixels = np.stack([spec.normalize(spec.render(image)) for spec in specs])
     with torch.inference_mode():
-        logits = classifier.model(torch.from_numpy(pixels)[None])[0]
-    values = logits.sigmoid() if labels.kind == "multilabel" else logits.softmax(-1)
-    return dict(zip(LABELS.names, values.tolist(), strict=True))
+        ours, others = DecisionRule.of(classifier.labels).probabilities(
+            classifier.model(torch.from_numpy(pixels)).numpy()
+        )
+    assert np.abs(ours - others).max() > 5e-4, "the test sees no difference between resize modes"
+    return dict(zip(classifier.labels.names, ours.tolist(), strict=True))
 
 
 def test_push__dry_run_touches_no_network(fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path) -> None:
@@ -139,14 +144,14 @@ def test_push__another_ones_commit_is_not_overwritten(
     fake_hub.intruder = True
     result = run_python(push_code(release_run), fake_hub, tmp_path)
     assert "the branch has moved on" in result.stderr
-    assert [commit.summary for commit in fake_hub.commits(REPOS[STUDENT])] == ["someone else's"]
+    assert [commit.summary for commit in fake_hub.commits(REPOS["teacher"])] == ["someone else's"]
 
 
 def test_push__a_wrong_token_is_the_users_to_put_right(
     fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path
 ) -> None:
     result = run_python(push_code(release_run), fake_hub, tmp_path, token="hf_wrong")
-    assert "run.errors.UserError: acme/panels-mini cannot be written on the Hub" in result.stderr
+    assert "run.errors.UserError: acme/panels-teacher cannot be written on the Hub" in result.stderr
     assert "`hf auth login`" in result.stderr
     assert "hf_wrong" not in result.stdout + result.stderr
 
@@ -181,8 +186,14 @@ def test_push__without_certificate(release_run: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("verdict", ["FAIL", "INCONCLUSIVE"])
-def test_push__with_another_verdict_than_pass(release_run: RunFolder, verdict: str) -> None:
-    releases.write_certificate(release_run, releases.certificate(release_run, verdict))
+def test_push__with_another_verdict_than_pass(
+    release_run: RunFolder, certificate: Certificate, verdict: Verdict
+) -> None:
+    criteria = tuple(
+        replace(found, verdict=verdict, more_images=1234) if found.name == "agreement" else found
+        for found in certificate.criteria
+    )
+    replace(certificate, verdict=verdict, criteria=criteria).write(release_run.verify / "certificate.json")
     assert f"certificate.json says {verdict}" in refused(release_run)
     card = allowed(release_run)
     assert card.split("---\n", 2)[2].strip().splitlines()[2].startswith(f"> **Not verified: the verdict is {verdict}**")
@@ -207,13 +218,20 @@ def test_push__with_a_missing_file(release_run: RunFolder) -> None:
 
 
 def test_push__with_a_file_never_judged(release_run: RunFolder) -> None:
-    (release_run.release / f"{STUDENT}-onnx" / "onnx" / "model_fp16.onnx").write_bytes(b"new")
-    assert f"release/{STUDENT}-onnx/onnx/model_fp16.onnx was never judged" in refused(release_run)
+    (release_run.release / f"{STUDENT}-onnx" / "onnx" / "model_q4.onnx").write_bytes(b"new")
+    assert f"release/{STUDENT}-onnx/onnx/model_q4.onnx was never judged" in refused(release_run)
 
 
 def test_push__with_a_damaged_certificate(release_run: RunFolder) -> None:
     (release_run.verify / "certificate.json").write_text("{", encoding="utf-8")
     assert "certificate.json is not JSON" in refused(release_run)
+
+
+def test_push__with_a_certificate_of_an_older_version(release_run: RunFolder) -> None:
+    (release_run.verify / "certificate.json").write_text('{"format": 1, "verdict": "PASS"}', encoding="utf-8")
+    message = refused(release_run)
+    assert message.endswith("has schema version 1, and this version of PocketEVA reads 2: run `pocketeva verify` again")
+    assert "\n" not in message
 
 
 def test_push__nowhere_and_nothing(release_run: RunFolder, tmp_path: Path) -> None:

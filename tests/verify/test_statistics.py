@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from verify.statistics import PairedDifference, Proportion, judge, more_images
+from verify.certificate import Rate
+from verify.statistics import PairedDifference, Proportion, more_images, verdict_of
 
 CONFIDENCES = [0.9, 0.95, 0.99]
 
@@ -24,6 +26,15 @@ def test_bounds__are_those_of_scipy(count: int, n: int, confidence: float) -> No
     assert math.isclose(found.upper(confidence), less.high, abs_tol=1e-12)
     np.testing.assert_allclose(found.interval(confidence), (both.low, both.high), atol=1e-12)
     assert found.rate == count / n
+
+
+def test_records__two_sided_interval_and_one_sided_bounds() -> None:
+    found = Proportion(40, 50)
+    two_sided = found.with_interval(0.95)
+    assert two_sided == Rate(
+        n=50, count=40, rate=0.8, lower=found.lower(0.975), upper=found.upper(0.975), confidence=0.95
+    )
+    assert found.with_bounds(0.95) == replace(two_sided, lower=found.lower(0.95), upper=found.upper(0.95))
 
 
 @pytest.mark.parametrize(("n", "target"), [(299, 0.99), (598, 0.995), (2995, 0.999)])
@@ -57,22 +68,22 @@ def test_bounds__enclose_the_rate_and_tighten_with_less_confidence(drawn: tuple[
     ("count", "target", "verdict"),
     [(980, 0.97, "PASS"), (980, 0.975, "INCONCLUSIVE"), (980, 0.985, "INCONCLUSIVE"), (980, 0.99, "FAIL")],
 )
-def test_judge__the_bounds_decide_and_not_the_rate(count: int, target: float, verdict: str) -> None:
-    assert judge(Proportion(count, 1000), target, 0.95) == verdict
+def test_verdict_of__the_bounds_decide_and_not_the_rate(count: int, target: float, verdict: str) -> None:
+    assert verdict_of(Proportion(count, 1000), target, 0.95) == verdict
 
 
-def test_judge__none_and_all() -> None:
-    assert judge(Proportion(0, 100), 0.5, 0.95) == "FAIL"
-    assert judge(Proportion(100, 100), 0.97, 0.95) == "PASS"
-    assert judge(Proportion(100, 100), 0.999, 0.95) == "INCONCLUSIVE"
-    assert judge(Proportion(1, 1), 0.5, 0.95) == "INCONCLUSIVE"
+def test_verdict_of__none_and_all() -> None:
+    assert verdict_of(Proportion(0, 100), 0.5, 0.95) == "FAIL"
+    assert verdict_of(Proportion(100, 100), 0.97, 0.95) == "PASS"
+    assert verdict_of(Proportion(100, 100), 0.999, 0.95) == "INCONCLUSIVE"
+    assert verdict_of(Proportion(1, 1), 0.5, 0.95) == "INCONCLUSIVE"
 
 
-def test_judge__a_lower_bound_on_the_target_passes() -> None:
+def test_verdict_of__a_lower_bound_on_the_target_passes() -> None:
     found = Proportion(40, 50)
-    assert judge(found, found.lower(0.95), 0.95) == "PASS"
-    assert judge(found, np.nextafter(found.lower(0.95), 1), 0.95) == "INCONCLUSIVE"
-    assert judge(found, found.upper(0.95), 0.95) == "INCONCLUSIVE"
+    assert verdict_of(found, found.lower(0.95), 0.95) == "PASS"
+    assert verdict_of(found, np.nextafter(found.lower(0.95), 1), 0.95) == "INCONCLUSIVE"
+    assert verdict_of(found, found.upper(0.95), 0.95) == "INCONCLUSIVE"
 
 
 def test_more_images__no_flips() -> None:
@@ -102,7 +113,7 @@ def test_more_images__decides_and_one_fewer_does_not(drawn: tuple[int, int], tar
         return
 
     def at(n: int) -> str:
-        return judge(Proportion(found.rate * n, n), target, confidence)
+        return verdict_of(Proportion(found.rate * n, n), target, confidence)
 
     assert at(found.n + more) != "INCONCLUSIVE"
     before = np.linspace(found.n, found.n + more - 1, min(more, 20)).astype(int)

@@ -1,42 +1,43 @@
-import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from run.console import console
+from verify.certificate import BaselineFacts, Certificate, Gain, Latency
+from verify.statistics import Proportion
 from verify.summary import show
 
 
-@pytest.fixture
-def certificate(finished_root: Path) -> dict[str, Any]:
-    path = finished_root / "outputs" / "quick" / "verify" / "certificate.json"
-    return dict(json.loads(path.read_text(encoding="utf-8")))
-
-
 def test_show__every_figure_fits_into_80_characters(
-    certificate: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(console, "width", 80)
-    for facts in certificate["models"].values():
-        for found in facts["files"].values():
-            found["latency_ms"] = {"p50": 1234.5, "p95": 1234.5}
-            found["bytes"] = 345_600_000
-    show(certificate, Path("outputs/quick/release"))
+    slow = Latency(p50=1234.5, p95=1234.5, threads=1, runs=5)
+    models = {
+        name: replace(
+            model,
+            files={file: replace(facts, latency_ms=slow, bytes=345_600_000) for file, facts in model.files.items()},
+        )
+        for name, model in certificate.models.items()
+    }
+    show(replace(certificate, models=models), Path("outputs/quick/release"))
     printed = capsys.readouterr().out
     assert "…" not in printed
     assert "1234/1234" in printed or "1235/1235" in printed
-    for facts in certificate["models"].values():
-        for found in facts["files"].values():
-            accuracy = found["accuracy"]
-            assert f"{accuracy['rate']:.1%}" in printed
-            assert f"{100 * accuracy['lower']:.1f}–{100 * accuracy['upper']:.1f}" in printed
-            assert f"{found['agreement']['rate']:.1%}" in printed
+    for model in models.values():
+        for facts in model.files.values():
+            accuracy = facts.accuracy
+            assert f"{accuracy.rate:.1%}" in printed
+            assert f"{100 * accuracy.lower:.1f}–{100 * accuracy.upper:.1f}" in printed
+            assert f"{facts.agreement.rate:.1%}" in printed
+    assert all(f"\n {kind} " in printed for kind in ("fp32", "fp16", "rgb"))
 
 
-def test_show__what_distillation_added(certificate: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    gain = {"rate": 0.0312, "lower": -0.004, "upper": 0.066, "mcnemar_p": 0.08}
-    certificate["models"]["mini"]["baseline"] = {"accuracy": {"rate": 0.612}, "gain": gain}
-    show(certificate, Path("release"))
+def test_show__what_distillation_added(certificate: Certificate, capsys: pytest.CaptureFixture[str]) -> None:
+    gain = Gain(n=250, gained=20, lost=12, rate=0.0312, lower=-0.004, upper=0.066, confidence=0.95, mcnemar_p=0.08)
+    baseline = BaselineFacts(accuracy=Proportion(153, 250).with_interval(0.95), gain=gain)
+    student = replace(certificate.models["mini"], baseline=baseline)
+    show(replace(certificate, models={**certificate.models, "mini": student}), Path("release"))
     expected = "trained on labels alone: 61.2%; distillation added +3.1 points (-0.4 to +6.6; McNemar p 0.08)"
     assert expected in capsys.readouterr().out

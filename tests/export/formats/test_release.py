@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -12,6 +11,7 @@ from hub.push import file_differences
 from run.files import file_digest
 from run.folder import RunFolder
 from tests import finished
+from verify.certificate import Certificate
 
 OPENVINO = "--export.formats=[openvino]"
 
@@ -27,10 +27,6 @@ def run(finished_root: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFol
     return RunFolder(root / "outputs" / "quick")
 
 
-def certificate_of(run: RunFolder) -> dict[str, Any]:
-    return dict(json.loads((run.verify / "certificate.json").read_text(encoding="utf-8")))
-
-
 @pytest.mark.parametrize("model", ["teacher", "mini"])
 def test_export__formats_of_teacher_and_student(run: RunFolder, model: str) -> None:
     folder = run.release / f"{model}-onnx"
@@ -43,13 +39,14 @@ def test_export__formats_of_teacher_and_student(run: RunFolder, model: str) -> N
 
 
 def test_verify__the_certificate_names_formats_and_what_was_measured(run: RunFolder) -> None:
-    certificate = certificate_of(run)
+    certificate = Certificate.read(run.verify / "certificate.json")
     for model in ("teacher", "mini"):
         for file in (f"{model}-onnx/openvino/model.xml", f"{model}-onnx/openvino/model.bin"):
-            assert certificate["files"][file] == file_digest(run.release / file)
-        (own,) = (c for c in certificate["criteria"] if c["file"] == f"{model}-onnx/openvino/model.xml")
-        assert (own["name"], own["n"], own["verdict"]) == ("parity", 13, "PASS")
-        assert own["largest"] <= own["target"]
+            assert certificate.files[file] == file_digest(run.release / file)
+        own = certificate.parity(f"{model}-onnx/openvino/model.xml")
+        assert own is not None
+        assert (own.n, own.verdict) == (13, "PASS")
+        assert own.largest <= own.target
 
 
 def test_card__lists_the_formats(run: RunFolder) -> None:
@@ -67,7 +64,7 @@ def test_card__lists_the_formats(run: RunFolder) -> None:
 
 @pytest.mark.parametrize("file", ["openvino/model.bin", "executorch/model.pte"])
 def test_push__formats_that_were_changed_or_added(run: RunFolder, file: str) -> None:
-    certificate = certificate_of(run)
+    certificate = Certificate.read(run.verify / "certificate.json")
     assert file_differences(run.release, certificate) == []
     path = run.release / "mini-onnx" / file
     before = path.read_bytes() if path.is_file() else None

@@ -1,0 +1,114 @@
+"""Export's own records of a released model, gathered for judging."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from export.formats.format import RAN
+from export.release import FORMATS_FILE, ReleasedFile, ReleasedModel
+from models.facts import CheckpointFacts
+from run.errors import UserError
+from run.files import file_digest
+
+
+@dataclass(frozen=True)
+class MeasuredParity:
+    """How far a file was from its reference in another runtime."""
+
+    file: str
+    statement: str
+    n: int
+    largest: float
+    target: float
+    sha256: Mapping[str, str]
+    """Digests of the files that were run, by path below the release."""
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A released model, apart from what its files say of images. Files are paths below the release."""
+
+    name: str
+    role: Literal["teacher", "student"]
+    reference: str
+    """The float32 file, which stands for the model."""
+    files: Sequence[str]
+    """The files that are judged, the reference first."""
+    other_files: Mapping[str, str]
+    """SHA-256 of its other model files: weights, and files for other runtimes."""
+    parity: Sequence[MeasuredParity]
+    temperature: float
+    baseline: str | None
+    """The file of the same student trained on labels alone, where there is one."""
+
+
+def read_exported(models: Sequence[ReleasedModel], baselines: Mapping[str, ReleasedFile]) -> list[ExportedModel]:
+    """Read what export left of these models.
+
+    Args:
+        models: the teacher first.
+        baselines: by student.
+
+    Raises:
+        UserError: a model is not there.
+    """
+    needed = [path for model in models for path in (model.weights, model.reference.path)]
+    missing = [str(path) for path in needed if not path.is_file()]
+    if missing:
+        raise UserError(f"{', '.join(missing)} not found: run `pocketeva export` first")
+    return [_read(model, baselines.get(model.name)) for model in models]
+
+
+def records(model: ReleasedModel) -> list[Path]:
+    """Files in which export wrote down its own checks."""
+    return [path for path in (model.onnx / "parity.json", model.onnx / FORMATS_FILE) if path.is_file()]
+
+
+def _read(model: ReleasedModel, baseline: ReleasedFile | None) -> ExportedModel:
+    others = [model.weights, *(model.onnx / path for path in model.converted())]
+    return ExportedModel(
+        name=model.name,
+        role=model.role,
+        reference=model.reference.name,
+        files=[file.name for file in model.files()],
+        other_files={path.relative_to(model.release).as_posix(): file_digest(path) for path in others},
+        parity=[_parity(model), *_conversions(model)],
+        temperature=CheckpointFacts.read(model.checkpoint).temperature,
+        baseline=baseline.name if baseline else None,
+    )
+
+
+def _parity(model: ReleasedModel) -> MeasuredParity:
+    reference = model.reference
+    found = json.loads((model.onnx / "parity.json").read_text(encoding="utf-8"))[reference.kind.path.as_posix()]
+    return MeasuredParity(
+        file=reference.name,
+        statement="largest difference of a probability between PyTorch and the exported file, on calibration images",
+        n=found["n"],
+        largest=found["largest"],
+        target=found["target"],
+        sha256={reference.name: found["sha256"]},
+    )
+
+
+def _conversions(model: ReleasedModel) -> list[MeasuredParity]:
+    """Parity of each file for another runtime that export ran."""
+    path = model.onnx / FORMATS_FILE
+    if not path.is_file():
+        return []
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return [
+        MeasuredParity(
+            file=f"{model.onnx.name}/{found['file']}",
+            statement=f"largest difference of a probability in {found['title']} from {content['compared_with']} in "
+            "ONNX Runtime, on the golden images",
+            n=content["images"],
+            largest=found["largest"],
+            target=found["target"],
+            sha256={f"{model.onnx.name}/{name}": digest for name, digest in found["sha256"].items()},
+        )
+        for found in content["formats"].values()
+        if found["status"] == RAN
+    ]
