@@ -26,6 +26,7 @@ from data.statuses import UNLABELED, statuses
 from run.errors import UserError, listed
 from run.files import Json, remove, write_json, write_text
 from run.folder import RunFolder
+from run.stage import stage
 
 
 def prepare(
@@ -57,19 +58,20 @@ def prepare(
         "labels": labels.to_json(),
         "files": listing_digest(listing),
     }
-    if run.skips("prepare", inputs):
-        return Manifest.read(run.manifest, labels)
-    table = _with_columns(listing, scan(listing, run.data / "scan"))
-    _require_readable(run, table, config)
-    groups = find_groups(table, near_bits=config.near_duplicate_bits, join_near=config.near_duplicates == "group")
-    split, crossing = _splits(run, table, groups, config)
-    status = statuses(table, groups, split, len(labels))
-    manifest = _manifest(labels, table, groups, split, status)
-    found = audit(manifest, groups, crossing, promise)
-    require_images(found, labels.names)
-    manifest.write(run.manifest, draw=_draw(config))
-    write_json(run.data / "audit.json", found)
-    run.mark_done("prepare", inputs, [run.manifest, run.data / "audit.json"])
+    with stage(run, "prepare", inputs) as current:
+        if current.done:
+            return Manifest.read(run.manifest, labels)
+        table = _with_columns(listing, scan(listing, run.data / "scan"))
+        _require_readable(run, table, config)
+        groups = find_groups(table, near_bits=config.near_duplicate_bits, join_near=config.near_duplicates == "group")
+        split, crossing = _splits(run, table, groups, config)
+        status = statuses(table, groups, split, len(labels))
+        manifest = _manifest(labels, table, groups, split, status)
+        found = audit(manifest, groups, crossing, promise)
+        require_images(found, labels.names)
+        manifest.write(run.manifest, draw=_draw(config))
+        write_json(run.data / "audit.json", found)
+        current.wrote([run.manifest, run.data / "audit.json"])
     show(found)
     return manifest
 

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import pytest
+
+from run.files import Json
+from run.folder import RunFolder
+from run.stage import stage
+
+INPUTS: dict[str, Json] = {"seed": 0, "teacher": {"lr": 0.1}}
+
+
+def train(root: Path, inputs: dict[str, Json] = INPUTS, text: str = "weights") -> bool:
+    """One stage that writes a file; false where it was done already."""
+    with stage(RunFolder(root), "train", inputs) as current:
+        if current.done:
+            return False
+        path = root / "teacher" / "model.bin"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        current.wrote([path])
+    return True
+
+
+def test_stage__is_done_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path)
+    assert capsys.readouterr().err == ""
+    assert not train(tmp_path)
+    assert capsys.readouterr().err == "train: done already\n"
+
+
+def test_stage__says_what_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(tmp_path)
+    assert train(tmp_path, {"seed": 1, "teacher": {"lr": 0.1}})
+    assert capsys.readouterr().err == "train: again, because\n  seed: 0 → 1\n"
+    assert not train(tmp_path, {"seed": 1, "teacher": {"lr": 0.1}})
+
+
+def test_stage__of_another_version_is_one_difference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("run.folder.version", lambda _: "0.0.9")
+        train(tmp_path)
+    monkeypatch.setattr("run.folder.version", lambda _: "0.2.0")
+    assert train(tmp_path, {"other": True})
+    assert capsys.readouterr().err == "train: again, because\n  pocketeva: 0.0.9 → 0.2.0\n"
+
+
+@pytest.mark.parametrize("spoiled", ["changed", None])
+def test_stage__is_done_again_where_a_file_is_not_as_it_was(tmp_path: Path, spoiled: str | None) -> None:
+    train(tmp_path)
+    path = tmp_path / "teacher" / "model.bin"
+    path.unlink() if spoiled is None else path.write_text(spoiled)
+    assert train(tmp_path)
+    assert not train(tmp_path)
+
+
+def test_stage__that_fails_leaves_no_stamp(tmp_path: Path) -> None:
+    path = tmp_path / "model.bin"
+    path.write_text("half")
+    with pytest.raises(KeyboardInterrupt), stage(RunFolder(tmp_path), "train", INPUTS) as current:
+        current.wrote([path])
+        raise KeyboardInterrupt
+    assert train(tmp_path)
+
+
+def test_stage__that_writes_nothing_is_a_bug(tmp_path: Path) -> None:
+    with (
+        pytest.raises(AssertionError, match="the stage train recorded no file"),
+        stage(RunFolder(tmp_path), "train", INPUTS),
+    ):
+        pass
+
+
+def test_stage__stamps_what_was_written_last(tmp_path: Path) -> None:
+    """A file that the stage records and writes again before its end counts as it is at the end."""
+    path = tmp_path / "model.bin"
+    with stage(RunFolder(tmp_path), "train", INPUTS) as current:
+        path.write_text("first")
+        current.wrote([path])
+        path.write_text("second")
+    with stage(RunFolder(tmp_path), "train", INPUTS) as current:
+        assert current.done
+
+
+def test_work_folder__keeps_what_was_begun_with_the_same_inputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(inputs: dict[str, Json] = INPUTS) -> Path:
+        with pytest.raises(KeyboardInterrupt), stage(RunFolder(tmp_path), "train", inputs) as current:
+            found.append(current.work_folder(tmp_path / "fit"))
+            raise KeyboardInterrupt
+        return found[-1]
+
+    found: list[Path] = []
+    (work() / "last.ckpt").write_text("half way")
+    assert (work() / "last.ckpt").is_file()
+    assert not (work({**INPUTS, "seed": 1}) / "last.ckpt").exists()
+    (work() / "last.ckpt").write_text("half way")
+    assert (work() / "last.ckpt").is_file()
+    monkeypatch.setattr("run.folder.version", lambda _: "999")
+    assert not (work() / "last.ckpt").exists()
