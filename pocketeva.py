@@ -1,18 +1,28 @@
-"""The command line: one verb per room."""
+"""The command line, a table of verbs, and the names that a Python user imports: Config, Run, read_config, main."""
 
-import argparse
-import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+HERE = Path(__file__).resolve().parent
+
+# Before anything of ours is imported: `python -m` puts the current folder first, where a user may have a train.py, a
+# data.py or a folder run/ of their own.
+if __name__ == "__main__" and sys.path[0] == os.getcwd():  # noqa: PTH109
+    del sys.path[0]
+sys.path.insert(0, str(HERE))
 
 # Before any library loads OpenMP: threads that wait for each other sleep. Spinning, they keep the processes that read
 # images off the cores, and a training step on two busy cores takes up to ten times as long (docs/log.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
@@ -31,12 +41,16 @@ from run.ranks import EndedElsewhereError, connect, disconnect, first_to_fail, o
 from train.config import TeacherConfig
 from verify.config import VerifyConfig
 
-if TYPE_CHECKING:  # importing torch takes seconds, and predict does without it
+if TYPE_CHECKING:  # stages are imported in their verbs: torch takes seconds, and predict does without it
     from data.manifest import Manifest
     from models.classifier import Classifier
     from run.context import RunContext
 
-DONE, BUG, WRONG_INPUT, NOT_VERIFIED, INTERRUPTED = 0, 1, 2, 3, 130
+DONE = 0
+BUG = 1
+WRONG_INPUT = 2
+NOT_VERIFIED = 3
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +121,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 @dataclass(frozen=True)
 class Run:
-    """The stages of one config. Each reads what the stages before it wrote, and does nothing where it is done."""
+    """One config, and what its stages are given."""
 
     config: Config
 
@@ -117,108 +131,22 @@ class Run:
         return RunFolder(Path("outputs") / self.config.name)
 
     @property
-    def resolved_config(self) -> Path:
-        """``outputs/NAME/run.yaml``."""
-        return self.folder.root / "run.yaml"
-
-    @property
     def labels(self) -> LabelSet:
         """The run's label set."""
         return LabelSet.of(self.config.labels)
 
-    def prepare(self, *, suspects: bool = False) -> None:
-        """Read labels and images; with ``suspects``, list labels that the teacher's features speak against."""
-        from data.audit import Promise
-        from data.prepare import prepare
-
-        asked = self.config.verify
-        manifest = prepare(
-            self.folder, self.labels, self.config.data, promise=Promise(asked.agreement, asked.confidence)
-        )
-        if suspects:
-            from train.suspects import write_suspects
-
-            write_suspects(self._context(), manifest, self._model("teacher"), self.config.views)
-
-    def train(self) -> None:
-        """Fine-tune the teacher."""
-        from train.train import train
-
-        train(self._context(), self._manifest(), self.config.teacher, self.config.views, self.config.labels.costs)
-
-    def distill(self) -> None:
-        """Train the students."""
-        from distill.distill import distill
-
-        context, manifest, teacher = self._context(), self._manifest(), self._model("teacher")
-        views, costs = self.config.views, self.config.labels.costs
-        for student in self.config.students:
-            distill(context, manifest, student, views, teacher, costs)
-            if student.baseline:
-                unpublished = replace(context, publish=None)
-                distill(unpublished, manifest, student.as_baseline(), views, teacher, costs)
-
-    def build_cache(self) -> None:
-        """Make what teacher and students will ask of the view cache, as one of however many processes."""
-        from distill.cache import build_cache
-
-        config = self.config
-        build_cache(self._context(), self._manifest(), config.teacher, config.views, config.students)
-
-    def check_cache(self, sample: int) -> int:
-        """Compare the view cache with the live teacher; the exit code says what came out."""
-        from distill.cache import check_cache
-
-        same = check_cache(self._context(), self._manifest(), self.config.teacher, self.config.views, sample)
-        return DONE if same else NOT_VERIFIED
-
-    def export(self) -> None:
-        """Write the release."""
-        from export.export import export, export_baseline
-
-        context, manifest = self._context(), self._manifest()
-        models = {name: self._model(name) for name in ("teacher", *self._students)}
-        export(context, manifest, self.config.export, models, self.config.hub.license)
-        for name in self._baselines.values():
-            export_baseline(context, manifest, self.config.export, name, self._model(name))
-
-    def verify(self) -> int:
-        """Judge the release; the exit code says what came out."""
-        from export.release import Release, baseline_file
-        from hub.card import write_cards
-        from verify.summary import show
-        from verify.verify import verify
-
-        baselines = {name: baseline_file(self.folder, plain) for name, plain in self._baselines.items()}
-        certificate = verify(self.folder, self.config.name, self.labels, self.config.verify, self._students, baselines)
-        write_cards(Release(self.folder.release), certificate, self.config.hub)
-        show(certificate, self.folder.release)
-        return DONE if certificate.verdict == "PASS" else NOT_VERIFIED
-
-    def push(self, *, dry_run: bool, allow_unverified: bool) -> None:
-        """Publish the release."""
-        from hub.push import push
-
-        push(self.folder, self.config.hub, dry_run=dry_run, allow_unverified=allow_unverified)
-
-    def run(self) -> int:
-        """Everything but push, in order; of several processes, all train and the first does the rest."""
-        once(self.prepare)
-        self.train()
-        self.distill()
-        once(self.export)
-        return once(self.verify)
-
     @property
-    def _students(self) -> list[str]:
+    def students(self) -> list[str]:
+        """The students' names, without baselines."""
         return [student.name for student in self.config.students]
 
     @property
-    def _baselines(self) -> dict[str, str]:
+    def baselines(self) -> dict[str, str]:
         """By student, the name of its baseline, where it has one."""
         return {student.name: student.baseline_name for student in self.config.students if student.baseline}
 
-    def _context(self) -> "RunContext":
+    def context(self) -> "RunContext":
+        """What stage functions are handed beside their own sections."""
         from hub.checkpoints import publisher
         from run.context import RunContext
 
@@ -232,33 +160,218 @@ class Run:
             publish=publisher(self.config.hub),
         )
 
-    def _manifest(self) -> "Manifest":
+    def manifest(self) -> "Manifest":
+        """What ``prepare`` found."""
         from data.manifest import Manifest
 
         return Manifest.read(self.folder.manifest, self.labels)
 
-    def _model(self, name: str) -> "Classifier":
+    def model(self, name: str) -> "Classifier":
+        """The trained teacher, a student or a baseline.
+
+        Raises:
+            UserError: it is not trained yet.
+        """
         from models import checkpoint
 
-        verb, folder = ("train", self.folder.teacher) if name == "teacher" else ("distill", self.folder.student(name))
+        folder = self.folder.teacher if name == "teacher" else self.folder.student(name)
         if not (folder / "model").is_dir():
+            verb = "train" if name == "teacher" else "distill"
             raise UserError(f"{folder / 'model'} is not there: run `pocketeva {verb}` first")
         return checkpoint.load(folder / "model", self.labels)
 
 
-VERBS = {
-    "prepare": "read labels and images, draw the splits",
-    "train": "fine-tune the teacher",
-    "distill": "train the students from the teacher",
-    "export": "write the release: ONNX files, checked against PyTorch",
-    "verify": "judge the exported files on the test split",
-    "run": "prepare, train, distill, export and verify, skipping what is done",
-    "push": "publish the release on the Hugging Face Hub",
-}
-"""Verbs that take a config, and what they do."""
+def _prepare(run: Run, _: argparse.Namespace) -> None:
+    from data.audit import Promise
+    from data.prepare import prepare
 
-TRAINING = ("train", "distill", "run")
-"""Verbs that several processes do together, one for each device; of the others, the first does all."""
+    asked = run.config.verify
+    prepare(run.folder, run.labels, run.config.data, promise=Promise(asked.agreement, asked.confidence))
+
+
+def _list_suspects(run: Run, options: argparse.Namespace) -> None:
+    if options.suspects:
+        from train.suspects import write_suspects
+
+        write_suspects(run.context(), run.manifest(), run.model("teacher"), run.config.views)
+
+
+def _train(run: Run, _: argparse.Namespace) -> None:
+    from train.train import train
+
+    train(run.context(), run.manifest(), run.config.teacher, run.config.views, run.config.labels.costs)
+
+
+def _distill(run: Run, _: argparse.Namespace) -> None:
+    from distill.distill import distill
+
+    context = run.context()
+    manifest = run.manifest()
+    teacher = run.model("teacher")
+    views, costs = run.config.views, run.config.labels.costs
+    for student in run.config.students:
+        distill(context, manifest, student, views, teacher, costs)
+        if student.baseline:
+            unpublished = replace(context, publish=None)
+            distill(unpublished, manifest, student.as_baseline(), views, teacher, costs)
+
+
+def _export(run: Run, _: argparse.Namespace) -> None:
+    from export.export import export, export_baseline
+
+    context = run.context()
+    manifest = run.manifest()
+    models = {name: run.model(name) for name in ("teacher", *run.students)}
+    export(context, manifest, run.config.export, models, run.config.hub.license)
+    for name in run.baselines.values():
+        export_baseline(context, manifest, run.config.export, name, run.model(name))
+
+
+def _verify(run: Run, _: argparse.Namespace) -> int:
+    from export.release import baseline_file
+    from verify.summary import show
+    from verify.verify import verify
+
+    config = run.config
+    baselines = {name: baseline_file(run.folder, plain) for name, plain in run.baselines.items()}
+    certificate = verify(run.folder, config.name, run.labels, config.verify, run.students, baselines)
+    show(certificate, run.folder.release)
+    return DONE if certificate.verdict == "PASS" else NOT_VERIFIED
+
+
+def _write_cards(run: Run, _: argparse.Namespace) -> None:
+    from export.release import Release
+    from hub.card import write_cards
+    from hub.push import read_certificate
+
+    write_cards(Release(run.folder.release), read_certificate(run.folder), run.config.hub)
+
+
+def _push(run: Run, options: argparse.Namespace) -> None:
+    from hub.push import push
+
+    push(run.folder, run.config.hub, dry_run=options.dry_run, allow_unverified=options.allow_unverified)
+
+
+def _cache(run: Run, options: argparse.Namespace) -> int:
+    from distill.cache import build_cache, check_cache
+
+    config = run.config
+    if options.action == "check":
+        same = check_cache(run.context(), run.manifest(), config.teacher, config.views, options.sample)
+        return DONE if same else NOT_VERIFIED
+    build_cache(run.context(), run.manifest(), config.teacher, config.views, config.students)
+    return DONE
+
+
+def _predict(_: None, options: argparse.Namespace) -> None:
+    from export.predict import predict
+
+    predict(options.release, options.images, as_json=options.json)
+
+
+def _check_golden(_: None, options: argparse.Namespace) -> int:
+    from export.golden.golden import show_golden
+
+    return DONE if show_golden(options.release) else NOT_VERIFIED
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a verb does, or a part of it; returns an exit code, or null where it is done."""
+
+    function: Callable[..., int | None]
+    """Takes the run, null in a verb without a config, and the options."""
+    processes: Literal["first", "all", "each"] = "first"
+    """Of several: the first, while the others wait; all of them as one; or each by itself, with no network between."""
+
+
+Flag = tuple[str, dict[str, Any]]
+"""An argument of a verb: its name, and what argparse is told of it."""
+
+
+def flag(name: str, **settings: Any) -> Flag:
+    """An argument, with argparse's settings by their own names."""
+    return name, settings
+
+
+CONFIG = flag("config", type=Path, help="a YAML file, such as configs/demo.yaml")
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One row of the command line."""
+
+    name: str
+    about: str
+    steps: Sequence[Step]
+    """One after the other; the largest of their exit codes counts."""
+    flags: Sequence[Flag] = (CONFIG,)
+
+
+PREPARE = Step(_prepare)
+TRAIN = Step(_train, "all")
+DISTILL = Step(_distill, "all")
+EXPORT = Step(_export)
+VERIFY = Step(_verify)
+
+VERBS = (
+    Verb(
+        "prepare",
+        "read labels and images, draw the splits",
+        [PREPARE, Step(_list_suspects)],
+        [CONFIG, flag("--suspects", action="store_true", help="list likely label errors (needs the teacher)")],
+    ),
+    Verb("train", "fine-tune the teacher", [TRAIN]),
+    Verb("distill", "train the students from the teacher", [DISTILL]),
+    Verb("export", "write the release: ONNX files, checked against PyTorch", [EXPORT]),
+    Verb("verify", "judge the exported files on the test split", [VERIFY]),
+    Verb(
+        "run",
+        "prepare, train, distill, export and verify, skipping what is done",
+        [PREPARE, TRAIN, DISTILL, EXPORT, VERIFY, Step(_write_cards)],
+    ),
+    Verb(
+        "push",
+        "publish the release on the Hugging Face Hub",
+        [Step(_push)],
+        [
+            CONFIG,
+            flag("--dry-run", action="store_true", help="show files, sizes and cards; send nothing"),
+            flag("--allow-unverified", action="store_true", help="publish although not verified"),
+        ],
+    ),
+    Verb(
+        "cache",
+        "make the view cache ahead, by many processes at once, or check it",
+        [Step(_cache, "each")],
+        [
+            flag("action", choices=["build", "check"], help="check compares it with the live teacher"),
+            CONFIG,
+            flag("--sample", type=int, default=64, metavar="N", help="images × views that check computes again"),
+        ],
+    ),
+    Verb(
+        "predict",
+        "label images with a released model, without torch",
+        [Step(_predict)],
+        [
+            flag("release", type=Path, help="a release folder NAME-onnx, or an ONNX file"),
+            flag("images", type=Path, nargs="+", help="image files and folders"),
+            flag("--json", action="store_true", help="one JSON object per line"),
+        ],
+    ),
+    Verb(
+        "check-golden",
+        "run a release on its golden images, step by step",
+        [Step(_check_golden)],
+        [flag("release", type=Path, help="a release folder NAME-onnx")],
+    ),
+)
+"""Every verb; a new one is a new row."""
+
+BEFORE_EXPORT = ("prepare", "train", "distill", "export", "run")
+"""Verbs that say at once which package ``export.formats`` lacks: hours later is too late."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -269,16 +382,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     options, overrides = _parser().parse_known_args(arguments)
+    verb: Verb = options.verb
     try:
-        if options.verb in VERBS:
-            return _run_stage(options, overrides, arguments)
-        if options.verb == "cache":
-            return _use_cache(options, overrides)
-        if overrides:
-            raise UserError(f"there is no {' '.join(overrides)} here")
-        return _use_release(options)
+        run = _run_of(verb, options, overrides)
+        count = _processes_to_start(run, verb)
+        if count > 1:
+            return launch(arguments, count)
+        code = DONE
+        with _held(run, verb):
+            for step in verb.steps:
+                work = partial(step.function, run, options)
+                code = max(code, (once(work) if step.processes == "first" else work()) or DONE)
+        return code
     except UserError as error:
-        _say_once(f"pocketeva {options.verb}: {error}", style="red")
+        _say_once(f"pocketeva {verb.name}: {error}", style="red")
         return WRONG_INPUT
     except KeyboardInterrupt:
         _say_once("interrupted; the same command goes on from here")
@@ -291,6 +408,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BUG
 
 
+def _run_of(verb: Verb, options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
+    """The run that a verb is about; null for a verb without a config."""
+    if CONFIG not in verb.flags:
+        if overrides:
+            raise UserError(f"there is no {' '.join(overrides)} here")
+        return None
+    run = Run(read_config(options.config, overrides))
+    if verb.name in BEFORE_EXPORT and run.config.export.formats:
+        from export.formats import require_installed
+
+        require_installed(run.config.export.formats)
+    return run
+
+
+def _processes_to_start(run: Run | None, verb: Verb) -> int:
+    together = any(step.processes == "all" for step in verb.steps)
+    return processes_to_start(run.config.trainer) if run and together else 1
+
+
+@contextmanager
+def _held(run: Run | None, verb: Verb) -> Iterator[None]:
+    """Hold the run's folder for this command, and meet the other processes that were started for it."""
+    if run is None:
+        yield
+        return
+    if all(step.processes == "each" for step in verb.steps):
+        # The processes know nothing of each other: the first holds the folder for all.
+        with run.folder.locked() if this_rank().number == 0 else nullcontext():
+            yield
+        return
+    connect(run.config.trainer)
+    with ExitStack() as held:
+        once(lambda: held.enter_context(run.folder.locked()))
+        resolved = run.folder.root / "run.yaml"
+        once(lambda: write_text(resolved, _as_yaml(run.config)))
+        if not resolved.is_file():
+            raise UserError(f"{resolved} is not there: all machines have to share the folder outputs")
+        yield
+    disconnect()  # not where something went wrong: the others may never come to it
+
+
+def _as_yaml(config: Config) -> str:
+    plain = json.loads(json.dumps(asdict(config)))  # lists for tuples
+    return yaml.safe_dump(plain, sort_keys=False)
+
+
 def _say_once(message: str, style: str | None = None) -> None:
     """Say why this run ends, if no other process of it has."""
     if first_to_fail():
@@ -298,90 +461,17 @@ def _say_once(message: str, style: str | None = None) -> None:
         log.print(message, style=style, markup=False, soft_wrap=True)
 
 
-def _run_stage(options: argparse.Namespace, overrides: Sequence[str], arguments: Sequence[str]) -> int:
-    config = read_config(options.config, overrides)
-    if config.export.formats and options.verb in (
-        "prepare",
-        "export",
-        *TRAINING,
-    ):  # hours before export is a better time to say so than then
-        from export.formats import require_installed
-
-        require_installed(config.export.formats)
-    if options.verb in TRAINING and (count := processes_to_start(config.trainer)) > 1:
-        return launch(arguments, count)
-    connect(config.trainer)
-    run = Run(config)
-    with ExitStack() as held:
-        once(lambda: held.enter_context(run.folder.locked()))
-        once(lambda: _write_config(run))
-        if not run.resolved_config.is_file():
-            raise UserError(f"{run.resolved_config} is not there: all machines have to share the folder outputs")
-        code = _stage(run, options)
-    disconnect()
-    return code
-
-
-def _write_config(run: Run) -> None:
-    text = yaml.safe_dump(json.loads(json.dumps(asdict(run.config))), sort_keys=False)
-    write_text(run.resolved_config, text)
-
-
-def _stage(run: Run, options: argparse.Namespace) -> int:
-    if options.verb == "push":
-        once(lambda: run.push(dry_run=options.dry_run, allow_unverified=options.allow_unverified))
-        return DONE
-    if options.verb == "prepare":
-        once(lambda: run.prepare(suspects=options.suspects))
-        return DONE
-    stage: Callable[[], int | None] = getattr(run, options.verb)
-    code = stage() if options.verb in TRAINING else once(stage)
-    return DONE if code is None else code
-
-
-def _use_cache(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    run = Run(read_config(options.config, overrides))
-    with run.folder.locked() if this_rank().number == 0 else nullcontext():  # the first of many holds the run for all
-        if options.action == "check":
-            return run.check_cache(options.sample)
-        run.build_cache()
-        return DONE
-
-
-def _use_release(options: argparse.Namespace) -> int:
-    if options.verb == "check-golden":
-        from export.golden.golden import show_golden
-
-        return DONE if show_golden(options.release) else NOT_VERIFIED
-    from export.predict import predict
-
-    predict(options.release, options.images, as_json=options.json)
-    return DONE
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="pocketeva", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb, about in VERBS.items():
+    parser = argparse.ArgumentParser(prog="pocketeva", description="Each verb reads what the ones before it wrote.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    for verb in VERBS:
+        epilog = "any key of the config can be given: --teacher.full.epochs 3" if CONFIG in verb.flags else None
         command = verbs.add_parser(
-            verb, help=about, description=about, epilog="any key of the config can be given: --teacher.full.epochs 3"
+            verb.name, help=verb.about, description=verb.about, epilog=epilog, allow_abbrev=False
         )
-        command.add_argument("config", type=Path, help="a YAML file, such as configs/demo.yaml")
-        if verb == "prepare":
-            command.add_argument("--suspects", action="store_true", help="list likely label errors (needs the teacher)")
-        if verb == "push":
-            command.add_argument("--dry-run", action="store_true", help="show files, sizes and cards; send nothing")
-            command.add_argument("--allow-unverified", action="store_true", help="publish although not verified")
-    command = verbs.add_parser("cache", help="make the view cache ahead, by many processes at once, or check it")
-    command.add_argument("action", choices=["build", "check"], help="check compares it with the live teacher")
-    command.add_argument("config", type=Path, help="a YAML file, such as configs/demo.yaml")
-    command.add_argument("--sample", type=int, default=64, metavar="N", help="images × views that check computes again")
-    command = verbs.add_parser("predict", help="label images with a released model, without torch")
-    command.add_argument("release", type=Path, help="a release folder NAME-onnx, or an ONNX file")
-    command.add_argument("images", type=Path, nargs="+", help="image files and folders")
-    command.add_argument("--json", action="store_true", help="one JSON object per line")
-    command = verbs.add_parser("check-golden", help="run a release on its golden images, step by step")
-    command.add_argument("release", type=Path, help="a release folder NAME-onnx")
+        command.set_defaults(verb=verb)
+        for name, settings in verb.flags:
+            command.add_argument(name, **settings)
     return parser
 
 

@@ -9,11 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from run.config import TrainerConfig
 from run.console import log
 from run.ranks import device_count, require_processes, this_rank
+
+PROGRAM = Path(__file__).resolve().parents[1] / "pocketeva.py"
 
 GRACE_S = 15.0
 """How long processes may go on after one has failed: time to say why and to end by themselves."""
@@ -50,7 +53,8 @@ def launch(arguments: Sequence[str], count: int) -> int:
         port = free.getsockname()[1]
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     shared |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
-    command = [sys.executable, "-m", "pocketeva", *arguments]
+    # By its file, and with -P: from the current folder, a user's own pocketeva.py or train.py would be taken for ours.
+    command = [sys.executable, "-P", str(PROGRAM), *arguments]
     processes = [
         subprocess.Popen(
             command,

@@ -14,9 +14,12 @@ import pytest
 import yaml
 
 import pocketeva
+from distill.module import StudentModule
+from fitting.fit import FitModule
 from models import checkpoint
 from models.facts import CheckpointFacts
 from tests import finished, support
+from train.module import TeacherModule
 
 Change = Callable[[dict[str, Any]], object]
 STAGES = ("prepare", "train", "distill-mini", "export-teacher", "export-mini", "verify")
@@ -434,3 +437,48 @@ def test_run__writes_the_config_it_ran_with(finished_root: Path) -> None:
     assert written["teacher"]["full"]["epochs"] == 10
     assert written["students"][0]["fit"]["ema_decay"] == 0.9
     assert set(written) >= {"name", "seed", "labels", "data", "teacher", "views", "students", "export", "verify", "hub"}
+
+
+@pytest.mark.parametrize(("verb", "module"), [("train", TeacherModule), ("distill", StudentModule)])
+def test_main__few_frames_to_a_training_step(
+    root: Path, monkeypatch: pytest.MonkeyPatch, verb: str, module: type[FitModule]
+) -> None:
+    """Of ours, that is: whoever reads a traceback gets from the command to the step in five hops."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("here")
+
+    monkeypatch.setattr(module, "training_step", fail)
+    override = ["--teacher.head.epochs", "3"] if verb == "train" else ["--students[0].fit.epochs", "3"]
+    with pytest.raises(RuntimeError, match="here") as error:
+        main(root, monkeypatch, verb, "config.yaml", *override)
+    files = [Path(str(entry.path)) for entry in error.traceback]
+    ours = [file for file in files if file.is_relative_to(support.REPOSITORY) and ".venv" not in file.parts]
+    ours = [file for file in ours if "tests" not in file.parts]
+    assert len(ours) <= 6, [f"{entry.path}:{entry.name}" for entry in error.traceback]
+
+
+def test_verify__writes_no_cards(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cards = list((root / "outputs" / "quick" / "release").rglob("README.md"))
+    assert len(cards) == 4, "those of teacher and student, each with its ONNX folder"
+    for card in cards:
+        card.unlink()
+    assert main(root, monkeypatch, "verify", "config.yaml", "--verify.confidence=0.9") == 0
+    assert not any(card.exists() for card in cards)
+    assert main(root, monkeypatch, "run", "config.yaml", "--verify.confidence=0.9") == 0
+    assert all(card.is_file() for card in cards)
+
+
+def test_main__keys_where_there_is_no_config(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pocketeva.main(["check-golden", "release", "--seed", "3"]) == 2
+    assert "there is no --seed 3 here" in capsys.readouterr().err
+
+
+def test_verbs__each_is_one_row() -> None:
+    names = [verb.name for verb in pocketeva.VERBS]
+    assert len(set(names)) == len(names)
+    assert [verb.name for verb in pocketeva.VERBS if "all" in {step.processes for step in verb.steps}] == [
+        "train",
+        "distill",
+        "run",
+    ]

@@ -43,7 +43,7 @@ def settings(processes: int) -> dict[str, Any]:
         "full": fit,
     }
     config["students"] = [{"name": "mini", "model": "test_vit", "pretrained": False, "image_size": 64, "fit": fit}]
-    config["views"] |= {"live": 0.5}
+    config["students"][0]["live"] = 0.5
     config["trainer"]["devices"] = processes
     return config
 
