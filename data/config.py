@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from run.config import checking
 from run.files import Json
@@ -82,9 +82,6 @@ class SplitsConfig:
 class SourceConfig:
     """One place that images, and what is known of them, are read from."""
 
-    key: ClassVar[str] = "data"
-    """The section's own path in the config, for messages."""
-
     format: Format = "auto"
     """``auto`` looks at the path and says what it found and why. ``folder``: one folder per label, or split folders
     with label folders inside. ``csv``, ``tsv``, ``jsonl``, ``parquet``: a row per image. ``huggingface``: a
@@ -122,17 +119,10 @@ class SourceConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnlabeledConfig(SourceConfig):
-    """A source whose labels, if it has any, are not read."""
-
-    key: ClassVar[str] = "data.unlabeled"
-
-
-@dataclass(frozen=True, kw_only=True)
 class DataConfig(SourceConfig):
     """Where labels and images come from."""
 
-    unlabeled: UnlabeledConfig | None = None
+    unlabeled: SourceConfig | None = None
     """More images, without labels, that students learn the teacher's answers on."""
     skip_unreadable: bool = False
     """Leave out images that cannot be decoded, and say so, instead of stopping."""

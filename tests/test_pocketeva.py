@@ -459,7 +459,7 @@ def test_main__few_frames_to_a_training_step(
 
 
 def test_verify__writes_no_cards(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cards = list((root / "outputs" / "quick" / "release").rglob("README.md"))
+    cards = list((root / "outputs" / "quick" / "release").glob("*/README.md"))
     assert len(cards) == 4, "those of teacher and student, each with its ONNX folder"
     for card in cards:
         card.unlink()

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import pocketeva
-from data.config import UnlabeledConfig
+from data.config import SourceConfig
 from fitting.config import FitConfig
 from pocketeva import read_config
 from run.errors import UserError
@@ -199,7 +199,7 @@ def test_parse__aliases_are_read(path: Path) -> None:
 def test_parse__resolved_config_reads_back(path: Path) -> None:
     costs = "[[0,1,1,1],[1,0,1,1],[1,1,0,1],[1,1,1,0]]"
     config = read_config(path, ["--data.unlabeled.path", "more", "--labels.costs", costs])
-    assert config.data.unlabeled == UnlabeledConfig(path="more")
+    assert config.data.unlabeled == SourceConfig(path="more")
     path.write_text(yaml.safe_dump(json.loads(json.dumps(asdict(config)))))
     assert read_config(path) == config
 
