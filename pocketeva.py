@@ -62,25 +62,25 @@ class Config:
     labels: LabelsConfig
     """The label set."""
     data: DataConfig
-    """Where labels and images come from."""
+    """Source of labels and images."""
     teacher: TeacherConfig
     """The model to fine-tune."""
     students: list[StudentConfig]
     """The models to distil it into."""
     seed: int = 0
-    """Of initial weights and of the order of images."""
+    """Seed of initial weights and of the order of images."""
     views: ViewsConfig = ViewsConfig()
-    """What teacher and students look at."""
+    """Views of the images, for teacher and students."""
     export: ExportConfig = ExportConfig()
-    """How ONNX files are made."""
+    """ONNX files."""
     verify: VerifyConfig = VerifyConfig()
-    """What they must show."""
+    """Criteria of the exported files."""
     hub: HubConfig = HubConfig()
-    """Where they are published."""
+    """Publishing."""
     trainer: TrainerConfig = TrainerConfig()
-    """Where the models run."""
+    """Devices and precision."""
     tracking: TrackingConfig = TrackingConfig()
-    """Where metrics go."""
+    """Tracking of metrics."""
 
     def __post_init__(self) -> None:
         with checking(self) as require:
@@ -121,7 +121,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 @dataclass(frozen=True)
 class Run:
-    """One config, and what its stages are given."""
+    """One config, and the arguments of its stages."""
 
     config: Config
 
@@ -146,7 +146,7 @@ class Run:
         return {student.name: student.baseline_name for student in self.config.students if student.baseline}
 
     def context(self) -> "RunContext":
-        """What stage functions are handed beside their own sections."""
+        """The run as stage functions take it, beside their own sections."""
         from hub.checkpoints import publisher
         from run.context import RunContext
 
@@ -161,7 +161,7 @@ class Run:
         )
 
     def manifest(self) -> "Manifest":
-        """What ``prepare`` found."""
+        """The manifest that ``prepare`` wrote."""
         from data.manifest import Manifest
 
         return Manifest.read(self.folder.manifest, self.labels)
@@ -208,7 +208,8 @@ def _distill(run: Run, _: argparse.Namespace) -> None:
     context = run.context()
     manifest = run.manifest()
     teacher = run.model("teacher")
-    views, costs = run.config.views, run.config.labels.costs
+    views = run.config.views
+    costs = run.config.labels.costs
     for student in run.config.students:
         distill(context, manifest, student, views, teacher, costs)
         if student.baseline:
@@ -278,7 +279,7 @@ def _check_golden(_: None, options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Step:
-    """What a verb does, or a part of it; returns an exit code, or null where it is done."""
+    """A part of a verb; returns an exit code, or null for 0."""
 
     function: Callable[..., int | None]
     """Takes the run, null in a verb without a config, and the options."""

@@ -33,7 +33,7 @@ class LabelsConfig:
     kind: Kind = "nominal"
     """``ordinal`` where the order means something; ``multilabel`` where an image may have several labels, or none."""
     costs: list[list[float]] | None = None
-    """What it costs to say one label where another is true: a row per true label, a column per label said, zeros where
+    """Cost of saying one label where another is true: a row per true label, a column per label said, zeros where
     both are the same. The expected cost is added to the loss, so that missing a severe label can weigh more than a
     false alarm; 1 weighs about as much as a nat of cross-entropy. Not for multilabel sets."""
 
@@ -106,8 +106,8 @@ class SourceConfig:
     label_columns: list[str] | None = None
     """Instead of ``label_column``: one column per label, in the order of ``labels.names`` (tables, huggingface)."""
     label_columns_hold: Literal["votes", "probabilities", "flags"] = "votes"
-    """``votes``: how many annotators chose the label. ``probabilities``: they sum to 1, unless the set is multilabel.
-    ``flags``: 1 where the label applies and 0 where not."""
+    """``votes``: the number of annotators who chose the label. ``probabilities``: they sum to 1, unless the set is
+    multilabel. ``flags``: 1 where the label applies and 0 where not."""
     split_column: str | None = None
     """Column with train, val, calibration, test or unlabeled (tables, huggingface; keys beside the image in coco and
     label_studio); an empty cell, or null here, leaves the split to be drawn."""
@@ -120,7 +120,7 @@ class SourceConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig(SourceConfig):
-    """Where labels and images come from."""
+    """Sources of labels and images, and how they are split."""
 
     unlabeled: SourceConfig | None = None
     """More images, without labels, that students learn the teacher's answers on."""
@@ -133,7 +133,7 @@ class DataConfig(SourceConfig):
     near_duplicate_bits: int = 4
     """Two images are near-duplicates if their 64-bit perceptual hashes differ in at most so many bits."""
     splits: SplitsConfig = SplitsConfig()
-    """How splits are drawn where the source gives none."""
+    """Shares of the splits, where the source gives none."""
     working_size: int | None = None
     """Shorter side in pixels of the copies of larger images that training reads; null reads the originals, which
     calibration, tests and verification always do. Twice the models' own size is a good value."""

@@ -31,7 +31,7 @@ class StudentConfig:
     image_size: int = 224
     """Pixels a side. The student always sees the whole image, squashed into a square."""
     loss: Loss = "kl"
-    """What the student is trained on beside the labels. ``kl``: the teacher's probabilities. ``standardized_kl``: its
+    """The distillation loss, beside the labels' own. ``kl``: the teacher's probabilities. ``standardized_kl``: its
     logits without their scale. ``dist``: their correlations, for students much smaller than the teacher. ``dkd``: its
     first choice and the rest, weighed apart. ``labels``: nothing, so that the teacher teaches nothing. A multilabel set
     takes ``kl`` (one label at a time) or ``labels``."""
@@ -47,7 +47,7 @@ class StudentConfig:
     baseline: bool = False
     """Train the same model on the labels alone as well, for as many steps, and say what distillation added."""
     fit: FitConfig = FitConfig(epochs=50, batch_size=128, lr=1e-3, ema_decay=0.999)
-    """How it is trained."""
+    """Its optimization."""
 
     @property
     def live_from(self) -> int:

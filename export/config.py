@@ -11,7 +11,7 @@ FormatName = Literal["openvino", "executorch", "coreml"]
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """How ONNX files are made and checked."""
+    """Making and checking ONNX files."""
 
     opset: int = 18
     """ONNX operator set, 18 to 20; 18 runs in most places."""
@@ -20,7 +20,7 @@ class ExportConfig:
     fp16: bool = True
     """Write an fp16 copy too: half the bytes, for runtimes that compute in fp16."""
     int8: Int8Config = Int8Config()
-    """How an INT8 copy is looked for."""
+    """The search for an INT8 copy."""
     formats: list[FormatName] = field(default_factory=list)
     """Files for other runtimes: ``openvino``, ``executorch``, ``coreml``. Each needs the extra of its name."""
 

@@ -19,7 +19,7 @@ from run.ranks import device_count, require_processes, this_rank
 PROGRAM = Path(__file__).resolve().parents[1] / "pocketeva.py"
 
 GRACE_S = 15.0
-"""How long processes may go on after one has failed: time to say why and to end by themselves."""
+"""Time that processes get, after one has failed, to say why and to end by themselves."""
 
 PR_SET_PDEATHSIG = 1
 """Linux: the signal that a process gets when the one that started it is gone (``prctl(2)``)."""
@@ -28,7 +28,7 @@ Process = subprocess.Popen[bytes]
 
 
 def processes_to_start(trainer: TrainerConfig) -> int:
-    """How many processes training takes on this machine; 1 where torchrun or srun has started them.
+    """The number of processes to start on this machine; 1 where torchrun or srun has started them.
 
     Raises:
         UserError: several machines take part, and nothing has started a process on each.
@@ -50,7 +50,7 @@ def launch(arguments: Sequence[str], count: int) -> int:
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        port = free.getsockname()[1]  # free a moment ago; nothing better can be asked for ahead of time
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     shared |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
     # By its file, and with -P: from the current folder, a user's own pocketeva.py or train.py would be taken for ours.
@@ -73,15 +73,15 @@ def launch(arguments: Sequence[str], count: int) -> int:
 
 
 def ending_with_parent() -> Callable[[], object] | None:
-    """What a new process does first so that it gets SIGTERM once this one is gone; null where that is not known."""
+    """A function for a new process to call first, so that it gets SIGTERM once this one is gone; null but on Linux."""
     if sys.platform != "linux":
         return None
-    prctl = ctypes.CDLL(None).prctl  # before the fork, after which little is safe
+    prctl = ctypes.CDLL(None).prctl  # looked up before the fork, after which little is safe
     return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait(processes: Sequence[Process]) -> None:
-    """Until all have ended; once one has failed, the others have ``GRACE_S`` left."""
+    """Wait until all have ended; once one has failed, the others have ``GRACE_S`` left."""
     deadline = float("inf")
     while any(process.poll() is None for process in processes):
         if deadline == float("inf") and any(process.returncode for process in processes):
@@ -96,7 +96,7 @@ def _wait(processes: Sequence[Process]) -> None:
 def _handing_on_signals(processes: Sequence[Process]) -> Iterator[None]:
     def hand_on(number: int, _: Any) -> None:
         for process in processes:
-            process.send_signal(number)  # does nothing once it has ended
+            process.send_signal(number)  # no-op once it has ended
 
     before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -107,5 +107,5 @@ def _handing_on_signals(processes: Sequence[Process]) -> Iterator[None]:
 
 
 def _exit_code(process: Process) -> int:
-    """As a shell gives it: 128 + the signal where one ended the process."""
+    """The code as a shell gives it: 128 + the signal where one ended the process."""
     return process.returncode if process.returncode >= 0 else 128 - process.returncode

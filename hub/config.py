@@ -12,7 +12,7 @@ REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
 
 @dataclass(frozen=True, kw_only=True)
 class HubConfig:
-    """Where the release goes on the Hugging Face Hub, and what its cards say."""
+    """Repositories on the Hugging Face Hub, and the author's part of their cards."""
 
     repo: str | None = None
     """``org/name``, the beginning of each repository's name: ``org/name-teacher``, ``org/name-teacher-ONNX``,
@@ -26,9 +26,9 @@ class HubConfig:
     tags: tuple[str, ...] = ()
     """More tags for the cards."""
     description: str = ""
-    """What the models are for, in Markdown, for the cards."""
+    """Purpose of the models, in Markdown, for the cards."""
     limits: str = ""
-    """What the models are not for and where they fail, in Markdown, for the cards."""
+    """Limits of the models, where they fail and what they are not for, in Markdown, for the cards."""
     push_checkpoints: bool = False
     """While training, push the best checkpoint so far to a branch of the model's repository."""
     checkpoint_branch: str = "checkpoints"

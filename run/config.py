@@ -11,14 +11,14 @@ from typing import Any, Literal, Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
-    """Where the models run; handed to Lightning's ``Trainer``."""
+    """Devices and precision; handed to Lightning's ``Trainer``."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
     """Hardware to run on; ``auto`` takes a GPU where there is one."""
     devices: int | list[int] | Literal["auto"] = "auto"
-    """How many devices, or which."""
+    """Number of devices, or their indices."""
     num_nodes: int = 1
-    """How many machines take part."""
+    """Number of machines."""
     strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"] = "auto"
     """Lightning's strategy; ``auto`` is ``ddp`` where there are several devices. docs/machines.md has more."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
@@ -53,7 +53,7 @@ class TrainerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingConfig:
-    """Where metrics go. A CSV file is always written; no image, path or sample ever is."""
+    """Tracking of metrics. A CSV file is always written; no image, path or sample ever leaves the machine."""
 
     wandb: Literal["disabled", "offline", "online"] = "disabled"
     """Weights & Biases mode."""

@@ -1,4 +1,4 @@
-"""What the user sees: one console, one way to show progress."""
+"""The two consoles, and one way to show progress."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,14 +26,17 @@ class RateColumn(ProgressColumn):
     """Items per second."""
 
     def render(self, task: Task) -> Text:
-        """The rate so far, or an ellipsis before the first item."""
         speed = task.finished_speed or task.speed
         return Text("…/s" if speed is None else f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s")
 
 
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error with a rate and the time left; yields a function that advances it."""
+    """Show a bar on standard error with a rate and the time left.
+
+    Yields:
+        A function that advances it by so many items.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),

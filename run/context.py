@@ -1,4 +1,4 @@
-"""What every stage is handed besides its own config section."""
+"""The run as every stage gets it, beside the stage's own config section."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

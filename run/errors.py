@@ -1,4 +1,4 @@
-"""The one exception that means "the user can put this right"."""
+"""The exception for mistakes that the user can put right, and lists and counts in messages."""
 
 from collections.abc import Iterable
 

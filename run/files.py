@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and the digests that name their contents."""
+"""Atomic writes, and the digests that name contents."""
 
 import hashlib
 import json
@@ -18,11 +18,11 @@ Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` and move it there once the block has ended without an error.
 
-    Works for a file or a folder; what stood at ``path`` before is replaced. A killed process leaves
-    only the temporary, whose name starts with ``.partial-``. Processes that write the same do not touch each other's.
+    Works for a file or a folder, and replaces one that stands at ``path``. A killed process leaves only the temporary,
+    whose name starts with ``.partial-``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    number = this_rank().number
+    number = this_rank().number  # processes that write the same file each have their own temporary
     partial = path.parent / f".partial-{f'{number}-' if number else ''}{path.name}"
     remove(partial)
     try:
@@ -35,7 +35,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             partial.rename(path)
             remove(replaced)
         else:
-            with partial.open("rb") as file:
+            with partial.open("rb") as file:  # the bytes before the name: a power cut must not leave an empty file
                 os.fsync(file.fileno())
             partial.replace(path)
     finally:

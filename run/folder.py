@@ -1,4 +1,4 @@
-"""The run directory: where each stage writes, the lock that keeps one writer, the stamps that say what is done."""
+"""The run directory: its paths, the lock that keeps one writer, and the stamps of finished stages."""
 
 import fcntl
 import json
@@ -18,7 +18,7 @@ from run.ranks import once, this_rank
 
 @dataclass(frozen=True)
 class RunFolder:
-    """``outputs/NAME``: every path a stage reads or writes hangs off this."""
+    """``outputs/NAME`` and the paths below it."""
 
     root: Path
 
@@ -29,12 +29,12 @@ class RunFolder:
 
     @property
     def manifest(self) -> Path:
-        """One row per image."""
+        """A row per image (``data.manifest``)."""
         return self.data / "manifest.parquet"
 
     @property
     def cache(self) -> Path:
-        """What frozen models gave for image × view."""
+        """Outputs of frozen models, per image × view."""
         return self.root / "cache"
 
     @property
@@ -48,7 +48,7 @@ class RunFolder:
 
     @property
     def release(self) -> Path:
-        """What will be judged and published."""
+        """The files that are judged and published."""
         return self.root / "release"
 
     @property
@@ -58,12 +58,13 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process; the operating system lets go of it however the process ends.
+        """Hold the run for this process.
 
         Raises:
             UserError: another process holds it.
         """
         self.root.mkdir(parents=True, exist_ok=True)
+        # A lock of the operating system, which lets go of it however the process ends; the file itself means nothing.
         with (self.root / ".lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -72,7 +73,7 @@ class RunFolder:
             yield
 
     def is_done(self, stage: str, inputs: Mapping[str, Json]) -> bool:
-        """Whether ``stage`` was finished with these very inputs and its files are as it left them."""
+        """True where ``stage`` was finished with these very inputs and its files are as it left them."""
         stamp = self._read_stamp(stage)
         if stamp is None or stamp["inputs"] != _with_version(inputs):
             return False
@@ -95,7 +96,7 @@ class RunFolder:
         return False
 
     def changes(self, stage: str, inputs: Mapping[str, Json]) -> list[str]:
-        """What differs from the last finished ``stage``, as ``key: old → new`` lines; empty where it never ran.
+        """Differences to the last finished ``stage``, as ``key: old → new`` lines; empty where it never ran.
 
         Another version of this program is one difference that says it all: inputs have other keys then.
         """

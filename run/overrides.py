@@ -75,10 +75,13 @@ def _steps(root: Any, path: str) -> Iterator[_Step]:
     Raises:
         ValueError: no dataclass has such a key, or a list is taken for a section.
     """
-    kind, hint, where = root, root, ""
+    kind = root  # null below a plain value
+    hint = root
+    where = ""
     for part in re.findall(r"\[\d+\]|[^.\[\]]+", path) or [path]:
         if part.startswith("["):
-            hint, where = kind, where + part
+            hint = kind  # of the list's elements
+            where += part
             yield int(part[1:-1]), hint, where
             continue
         if is_list(hint) and kind is not None:
@@ -91,7 +94,7 @@ def _steps(root: Any, path: str) -> Iterator[_Step]:
 
 
 def _enter(place: Any, step: _Step, after: str) -> Any:
-    """What a key of ``place`` leads to; a section that the file leaves out is begun."""
+    """The value of a key of ``place``; a section that the file leaves out is begun."""
     key, hint, where = step
     _require_element(place, key, where)
     inside = place[key] if isinstance(key, int) else place.get(key)

@@ -176,8 +176,9 @@ def _wrong(error: ValidationError, path: str) -> Iterator[tuple[str, object, str
 
 
 def _allowed(error: ErrorDetails) -> str:
-    """What pydantic's error says that the value must be."""
-    kind, context = error["type"], error.get("ctx", {})
+    """The words for what the value must be, by pydantic's type of error."""
+    kind = error["type"]
+    context = error.get("ctx", {})
     if kind == "literal_error":
         words = str(context["expected"]).replace("'", "")
         return f"one of {words}" if " or " in words else words

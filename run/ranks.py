@@ -1,8 +1,7 @@
-"""Several processes for one command, one per device: which of them this one is, and how they act as one.
+"""Ranks: the processes of one command, one per device, and how they act as one.
 
 torchrun, ``srun`` or ``fitting.launch`` start the same command many times, and every process goes through the same
-stages. Process 0 does what touches files (``once``) while the others wait; all of them do a fit. Torch is imported only
-where there are several processes, because ``predict`` and ``verify`` do without it.
+stages. Process 0 does what touches files (``once``) while the others wait; all of them do a fit.
 """
 
 import os
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from run.config import TrainerConfig
 from run.console import console, log, progress
-from run.errors import UserError
+from run.errors import UserError, plural
 
 if TYPE_CHECKING:
     import torch
@@ -23,28 +22,28 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENCE_S = 1800.0
-"""How long a process waits for others while nothing new appears."""
+"""Longest wait for other processes while nothing new appears."""
 
 POLL_S = 0.5
 
 
 @dataclass
 class _Others:
-    """What ties this process to the others."""
+    """The connection of this process to the others."""
 
     group: Any = None
-    """A process group for waiting, however long; null before ``connect``."""
+    """A process group without a short timeout, for ``once``; null before ``connect``."""
     store: Any = None
-    """Keys and values that all processes see."""
+    """Torch's key-value store, which all processes see."""
     left_out: bool = False
-    """Process 0 is doing something by itself."""
+    """Process 0 is inside ``once``."""
 
 
 _others = _Others()
 
 
 class EndedElsewhereError(Exception):
-    """Another process has found what ends the run, and says so."""
+    """A peer process hit the error that ends the run, and reports it."""
 
 
 @dataclass(frozen=True)
@@ -82,16 +81,16 @@ def this_rank(environment: Mapping[str, str] = os.environ) -> Rank:
 
 
 def local_rank(environment: Mapping[str, str] = os.environ) -> int:
-    """This process's number on its machine, which says which of its GPUs is meant."""
+    """This process's number on its machine, and so the number of its GPU."""
     return int(environment.get("LOCAL_RANK", environment.get("SLURM_LOCALID", "0")))
 
 
 def wait_until_empty(left: Callable[[], Collection[str]], what: str) -> None:
-    """Poll ``left`` until it gives nothing; what it names is on its way from other processes.
+    """Wait until other processes have made everything that ``left`` names.
 
     Args:
-        left: names what is not there yet.
-        what: for the progress bar and the message.
+        left: names what is not there yet; asked again and again.
+        what: its plural, for the progress bar and the message.
 
     Raises:
         UserError: for ``PATIENCE_S`` seconds nothing new appeared.
@@ -116,7 +115,7 @@ def wait_until_empty(left: Callable[[], Collection[str]], what: str) -> None:
 
 
 def device_count(trainer: TrainerConfig) -> int:
-    """How many devices of one machine the config asks for."""
+    """The number of devices of one machine that the config asks for."""
     if isinstance(trainer.devices, list):
         return len(trainer.devices)
     if trainer.devices not in ("auto", -1):
@@ -128,21 +127,23 @@ def device_count(trainer: TrainerConfig) -> int:
 
 
 def require_processes(trainer: TrainerConfig) -> None:
-    """There has to be one process for each device.
+    """Check that one process was started for each device.
 
     Raises:
         UserError: there are more or fewer.
     """
-    world, devices = this_rank().world, device_count(trainer)
-    if world != devices * trainer.num_nodes:
+    world = this_rank().world
+    devices = device_count(trainer)
+    expected = devices * trainer.num_nodes
+    if world != expected:
         raise UserError(
-            f"trainer.devices × trainer.num_nodes is {devices} × {trainer.num_nodes}, and processes were started: "
-            f"{world}. There has to be one for each device; docs/machines.md shows how several machines are started"
+            f"expected {plural(expected, 'process', 'processes')} (trainer.devices {devices} × trainer.num_nodes "
+            f"{trainer.num_nodes}), found {world}; docs/machines.md shows how several machines are started"
         )
 
 
 def connect(trainer: TrainerConfig) -> None:
-    """Meet the other processes; all but process 0 fall silent. Does nothing where there are none.
+    """Meet the other processes and silence all but process 0. Does nothing where this one is alone.
 
     Raises:
         UserError: there are more or fewer processes than devices, or the environment does not say where to meet.
@@ -165,12 +166,13 @@ def connect(trainer: TrainerConfig) -> None:
     backend = "cpu:gloo,cuda:nccl" if with_gpus else "gloo"
     distributed.init_process_group(backend, store=store, rank=rank.number, world_size=rank.world)
     _others.store = store
+    # Process 0 may export for hours while the others wait in `once`: the default timeout would end them.
     _others.group = distributed.new_group(backend="gloo", timeout=timedelta(days=30))
     console.quiet = log.quiet = rank.number > 0
 
 
 def disconnect() -> None:
-    """Part from the other processes; all of them have to call this."""
+    """Leave the group of processes; all of them have to call this."""
     if _others.group is not None:
         from torch import distributed
 
@@ -181,7 +183,7 @@ def disconnect() -> None:
 def once(work: Callable[[], T]) -> T:
     """Let process 0 do something while the others wait; all get what it returns.
 
-    Meanwhile ``this_rank`` says that process 0 is alone.
+    Meanwhile ``this_rank`` says that process 0 is alone: what it calls must not wait for the others.
     """
     rank = this_rank()
     if rank.world == 1:
@@ -207,7 +209,7 @@ def _by_itself() -> Iterator[None]:
 
 
 def in_any_process(condition: bool, device: "torch.device") -> bool:
-    """Whether the condition holds in any of the processes, which all have to ask.
+    """True where the condition holds in any of the processes, all of which have to call this.
 
     Args:
         condition: in this one.
@@ -223,7 +225,7 @@ def in_any_process(condition: bool, device: "torch.device") -> bool:
 
 
 def first_to_fail() -> bool:
-    """Whether no other process has called this: of many that fail for one reason, one speaks."""
+    """True in the first process that calls this: of many that fail for one reason, one reports it."""
     if _others.store is None:
         return this_rank().number == 0
     try:

@@ -21,7 +21,7 @@ class Stage:
     """One stage while it runs."""
 
     done: bool
-    """It was finished before with the same inputs: there is nothing to do."""
+    """Finished before with the same inputs: there is nothing to do."""
     inputs: Mapping[str, Json]
     _outputs: list[Path] = field(default_factory=list)
 

@@ -25,9 +25,9 @@ class TeacherConfig:
     class_weighting: Literal["none", "sqrt", "balanced"] = "none"
     """Weigh the loss by the inverse frequency of the labels, or by its square root."""
     head: FitConfig = FitConfig(epochs=50, batch_size=512, lr=1e-3, patience=10)
-    """How the last layer is trained."""
+    """Optimization of the last layer."""
     full: FitConfig = FitConfig(epochs=10, batch_size=32, lr=1e-4, weight_decay=0.05, ema_decay=0.999)
-    """How all layers are trained."""
+    """Optimization of all layers."""
     layer_decay: float = 0.75
     """In ``full``, each layer's learning rate is this times that of the layer after it."""
     drop_path: float = 0.1

@@ -7,7 +7,7 @@ from run.config import checking
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyConfig:
-    """What a release must show on the test split."""
+    """Criteria that a release must meet on the test split."""
 
     agreement: float = 0.95
     """Share of images on which each exported student's first choice, or set of labels, must be the exported teacher's:

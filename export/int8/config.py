@@ -8,7 +8,7 @@ from run.config import checking
 
 @dataclass(frozen=True, kw_only=True)
 class Int8Config:
-    """How an INT8 file is looked for, and what it must show before it is shipped."""
+    """The search for an INT8 file, and the conditions for shipping one."""
 
     mode: Literal["none", "quick", "full"] = "full"
     """``full`` tries every setting, and then leaves out layers where none is good enough; ``quick`` tries a few
