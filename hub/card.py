@@ -1,4 +1,4 @@
-"""Model cards: what the Hub reads (YAML), and what people read (``hub.sections``)."""
+"""Model cards: metadata for the Hub (YAML), and text for people (``hub.sections``)."""
 
 import json
 import re
@@ -30,10 +30,10 @@ def write_cards(
 
     Args:
         release: the folders.
-        certificate: what was measured; null where nothing was.
-        config: where they go, and what the author says of them. Without ``repo``, ``ORG/NAME`` stands in its place.
-        differences: in what the files are not those that were judged. If there are any, no results are given,
-            because they would be those of other files.
+        certificate: null where nothing was judged.
+        config: repositories, and the author's words. Without ``repo``, ``ORG/NAME`` stands in its place.
+        differences: of the files from those that were judged. If there are any, no results are given, because they
+            would be those of other files.
 
     Returns:
         The paths written.
@@ -69,7 +69,7 @@ def released_models(release: Release) -> list[ReleasedModel]:
 
 
 def hub_id(base_model: str) -> str | None:
-    """The Hub's name for what a model was started from; null for a folder on this machine, whose path is private."""
+    """Hub id of the model that training started from; null for a folder on this machine, whose path is private."""
     name = base_model.removeprefix("hf-hub:").split("@")[0]
     if base_model.startswith("local-dir:") or Path(base_model).is_dir():
         return None
@@ -134,7 +134,7 @@ def _base(subject: Subject, *, published: bool) -> tuple[str | None, str | None]
 
 
 def _eval_results(subject: Subject) -> list[EvalResult]:
-    """The model index: what was measured of the exported file on the test split."""
+    """The model index: figures of the exported float32 file on the test split."""
     if subject.certificate is None:
         return []
     measured = subject.measured.reference

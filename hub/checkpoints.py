@@ -12,10 +12,10 @@ from run.errors import UserError
 
 
 def publisher(config: HubConfig) -> Callable[[str, Path, str], None] | None:
-    """What ``RunContext.publish`` calls with a model's name, its checkpoint folder and a message; null if not wanted.
+    """Function for ``RunContext.publish``: pushes a model's checkpoint folder; null where that is not wanted.
 
-    The folder becomes all there is on the checkpoint branch; ``main`` is not touched. Where the Hub refuses or cannot
-    be reached, training goes on and a warning says so.
+    It is called with the model's name, the folder and a message. The folder becomes all there is on the checkpoint
+    branch; ``main`` is not touched. Where the Hub refuses or cannot be reached, training goes on and a warning says so.
     """
     if not config.push_checkpoints:
         return None

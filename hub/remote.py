@@ -1,4 +1,4 @@
-"""What is done to a repository on the Hub: open it, and make one commit that mirrors a folder."""
+"""Repositories on the Hub: opening one, and mirroring a folder in one commit."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ KEPT = (".gitattributes",)
 
 @dataclass(frozen=True)
 class Pushed:
-    """What became of one release folder."""
+    """Outcome of pushing one release folder."""
 
     folder: str
     repo: str

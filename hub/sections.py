@@ -22,7 +22,7 @@ def banner(subject: Subject, differences: Sequence[str]) -> str:
 
 
 def introduction(subject: Subject) -> str:
-    """What it is, where it comes from, what it is for."""
+    """The model, its origin and its purpose."""
     facts = subject.facts
     size = subject.spec.size
     trained = "fine-tuned" if facts.pretrained else "trained"
@@ -115,7 +115,7 @@ def _answer(majority: Majority) -> str:
 
 
 def _ordinal_rows(file: FileFacts) -> list[tuple[str, str]]:
-    """How far off ordered labels are, and on which side."""
+    """Errors of ordered labels: distance and side."""
     if file.ordinal is None:
         return []
     sides = (("mild", file.ordinal.under_call), ("severe", file.ordinal.over_call))
@@ -166,7 +166,7 @@ def _confusion(subject: Subject) -> str:
 
 
 def certificate(subject: Subject) -> str:
-    """What was tested, how it came out, and what follows from it."""
+    """The verdict, its criteria, and the limits of what they claim."""
     if subject.certificate is None:
         return ""
     own = [criterion for criterion in subject.certificate.criteria if criterion.model == subject.model.name]
@@ -211,7 +211,7 @@ def _parity(criterion: ParityCriterion) -> str:
 
 
 def calibration(subject: Subject) -> str:
-    """What the scores mean."""
+    """The meaning of the scores."""
     return f"""## Scores
 
 A temperature of {subject.facts.temperature:.3f} was fitted on the calibration split and divided into the weights of \
@@ -220,7 +220,7 @@ temperature again."""
 
 
 def limits(subject: Subject) -> str:
-    """Where not to trust it."""
+    """Limits: the author's own, and those of every release."""
     standing = [
         "The results hold for images like those of the test split. Measure again on your own.",
         "The contract resizes in two bicubic passes, width first. Libraries that resize in one call, such as timm and "

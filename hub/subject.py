@@ -1,4 +1,4 @@
-"""Subject of a card: one folder of a release, and all that is known of the model in it."""
+"""Subject of a card: one folder of a release, and everything known of the model in it."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,7 +51,7 @@ class Subject:
 
     @cached_property
     def facts(self) -> CheckpointFacts:
-        """What training recorded: labels, starting point, temperature."""
+        """Training's own record: labels, starting point, temperature."""
         return CheckpointFacts.of_config(self._config, str(self.model.checkpoint))
 
     @property

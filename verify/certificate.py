@@ -142,7 +142,7 @@ class _Criterion:
     file: str
     """Path below the release."""
     statement: str
-    """What the figures are of, in words."""
+    """The figures in words."""
     target: float
     verdict: Verdict
 
@@ -191,7 +191,7 @@ class SplitFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """What was measured of a release on the test split, and the verdict.
+    """Measurements of a release on the test split, and the verdict.
 
     Example:
         >>> certificate = Certificate.read(Path("outputs/demo/verify/certificate.json"))

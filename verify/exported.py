@@ -15,7 +15,7 @@ from run.files import file_digest
 
 @dataclass(frozen=True)
 class MeasuredParity:
-    """How far a file was from its reference in another runtime."""
+    """Difference of a file from its reference in another runtime."""
 
     file: str
     statement: str
@@ -28,7 +28,7 @@ class MeasuredParity:
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """A released model, apart from what its files say of images. Files are paths below the release."""
+    """A released model without its predictions. Files are named by their path below the release."""
 
     name: str
     role: Literal["teacher", "student"]

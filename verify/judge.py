@@ -138,7 +138,7 @@ class _Evidence:
 
 
 def _parity(model: str, found: MeasuredParity, digests: Mapping[str, str]) -> ParityCriterion:
-    """What export measured, which vouches for the very files that it measured and for no others."""
+    """Parity as export measured it; it vouches for the very files that were run then, and for no others."""
     same = all(digests.get(file) == digest for file, digest in found.sha256.items())
     return ParityCriterion(
         model=model,

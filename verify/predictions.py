@@ -115,7 +115,7 @@ class Predictions:
         return self._matrix("target")
 
     def truth(self) -> Decisions:
-        """What the targets say: label indices [N], or which labels apply [N, C]."""
+        """Decisions that the targets call for: label indices [N], or which labels apply [N, C]."""
         # Not by a file's rule: its thresholds were fitted to its own scores and mean nothing for targets.
         return DecisionRule.of(self.labels).decide(self.targets)
 

@@ -8,7 +8,7 @@ from scipy.stats import beta, binomtest, norm
 from verify.certificate import Gain, Rate, Verdict
 
 MOST_IMAGES = 10_000_000
-"""Where the search for how many more images would decide gives up."""
+"""The search for the number of images that would decide gives up here."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class PairedDifference:
 
     @property
     def rate(self) -> float:
-        """How much larger the first model's share of right answers is."""
+        """The first model's accuracy minus the second's."""
         return (self.gained - self.lost) / self.n
 
     def interval(self, confidence: float) -> tuple[float, float]:
@@ -97,7 +97,7 @@ def verdict_of(found: Proportion, target: float, confidence: float) -> Verdict:
 
 
 def more_images(found: Proportion, target: float, confidence: float) -> int | None:
-    """How many more images would decide, if the rate stayed as it is; null where no number of them would.
+    """Number of further images that would decide, if the rate stayed as it is; null where no number of them would.
 
     Zero where the verdict is already PASS or FAIL.
     """
@@ -110,7 +110,8 @@ def more_images(found: Proportion, target: float, confidence: float) -> int | No
         return 0
     low = high = found.n
     while undecided(high):
-        low, high = high, high * 2
+        low = high
+        high *= 2
         if high > MOST_IMAGES:
             return None
     while high - low > 1:
