@@ -79,8 +79,13 @@ def _run_files(test: Manifest, models: Mapping[str, OnnxClassifier]) -> dict[str
 
     rows = []
     uris = test.column("uri")
-    with progress("test images", len(uris)) as advance, ThreadPoolExecutor(os.cpu_count()) as pool:
-        for row in pool.map(run_all, uris):
-            rows.append(row)
-            advance(1)
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        with progress("test images", len(uris)) as advance:
+            for row in pool.map(run_all, uris):
+                rows.append(row)
+                advance(1)
+    finally:
+        # An error or an interrupt must not wait for thousands of images that are still queued.
+        pool.shutdown(cancel_futures=True)
     return {name: np.stack(column) for name, column in zip(models, zip(*rows, strict=True), strict=True)}

@@ -77,16 +77,8 @@ class PairedDifference:
     def with_interval(self, confidence: float) -> Gain:
         """The record of it."""
         lower, upper = self.interval(confidence)
-        return Gain(
-            n=self.n,
-            gained=self.gained,
-            lost=self.lost,
-            rate=self.rate,
-            lower=lower,
-            upper=upper,
-            confidence=confidence,
-            mcnemar_p=self.p_value,
-        )
+        bounds = {"rate": self.rate, "lower": lower, "upper": upper, "confidence": confidence}
+        return Gain(n=self.n, gained=self.gained, lost=self.lost, mcnemar_p=self.p_value, **bounds)
 
 
 def verdict_of(found: Proportion, target: float, confidence: float) -> Verdict:
