@@ -272,7 +272,7 @@ def _predict(_: None, options: argparse.Namespace) -> None:
 
 
 def _check_golden(_: None, options: argparse.Namespace) -> int:
-    from export.golden.golden import show_golden
+    from export.golden.check import show_golden
 
     return DONE if show_golden(options.release) else NOT_VERIFIED
 

@@ -27,12 +27,13 @@ from data.labels import LabelSet
 from data.manifest import Manifest
 from data.views import ViewSpec
 from export.int8.config import Int8Config
-from export.int8.quantize import Int8Result, quantize
+from export.int8.judge import CalibrationImages
+from export.int8.quantize import quantize
+from export.int8.result import Int8Result
 from export.onnx_file import write_onnx
 from export.reparameterize import fuse
 from export.runtime import processor
 from models.building import build, size_args, spec_of
-from models.calibration import fit_temperature
 from models.classifier import Classifier
 from models.device import resolve_precision
 from models.forward import Output
@@ -80,9 +81,10 @@ def export_both(classifier: Classifier, folder: Path, images: list[Image.Image])
     """The fp32 and the INT8 file of a model, fused where it can be, and how the latter was found."""
     full, quantized = folder / "model.onnx", folder / "model_quantized.onnx"
     write_onnx(fuse(classifier), full, opset=18, facts={})
-    targets = np.zeros((len(images), len(LABELS)), np.float32)
-    labeled = np.zeros(len(images), np.bool_)
-    result = quantize(full, quantized, pixels_of(classifier, images), targets, labeled, ANY, fit_temperature)
+    unlabeled = CalibrationImages(
+        pixels_of(classifier, images), np.zeros((len(images), len(LABELS)), np.float32), np.zeros(len(images), np.bool_)
+    )
+    result = quantize(full, quantized, unlabeled, ANY)
     return full, quantized, result
 
 

@@ -71,7 +71,7 @@ def measure(name: str, size: int, rounds: int) -> dict[str, Any]:
         classifier = random_classifier(name, size, images)
         full, quantized, result = export_both(classifier, Path(folder), images)
         if result.winner is None:
-            raise RuntimeError(f"{name}: {result.rows}")
+            raise RuntimeError(f"{name}: {result.candidates}")
         image = pixels_of(classifier, images[:1])
         ms, quantized_ms = race([one_inference(path, image) for path in (full, quantized)], rounds)
         (whole, own), (quantized_whole, quantized_own) = (memory(path, size) for path in (full, quantized))
@@ -85,7 +85,11 @@ def measure(name: str, size: int, rounds: int) -> dict[str, Any]:
             "int8_peak_mib": quantized_whole,
             "own_mib": own,
             "int8_own_mib": quantized_own,
-            "int8": {key: result.winner[key] for key in ("method", "per_channel", "activation")},
+            "int8": {
+                "method": result.winner.candidate.method,
+                "per_channel": result.winner.candidate.per_channel,
+                "activation": result.winner.candidate.activation,
+            },
         }
 
 

@@ -2,32 +2,35 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from PIL import Image
 
 from data.loaders import load
 from data.manifest import Manifest
 from export.config import ExportConfig
 from export.formats.write import write_formats
-from export.fp16 import write_fp16
-from export.golden.golden import write_golden
+from export.fp16 import Fp16Facts, write_fp16
+from export.golden.kit import GOLDEN
+from export.golden.write import write_golden
+from export.int8.judge import CalibrationImages
 from export.int8.quantize import quantize
 from export.javascript import model_config, preprocessor_config
 from export.onnx_file import write_onnx
-from export.parity import BATCHES, ROUNDS, check_parity, check_rgb
+from export.parity import IMAGES, NotWritten, ParityRecord, check_parity, check_rgb
 from export.release import FP16, FP32, INT8, RGB, Release, baseline_file
 from export.reparameterize import fuse
 from export.rgb import write_rgb
-from models.calibration import fit_temperature
 from models.classifier import Classifier
 from models.facts import CheckpointFacts
+from models.spec import InputSpec
 from run.console import log
 from run.context import RunContext
 from run.errors import UserError
 from run.files import Json, atomic_path, file_digest, write_json
+from run.stage import stage
 
 
 def export(
@@ -49,10 +52,34 @@ def export(
     Raises:
         UserError: a model cannot be exported, or its file does not give what PyTorch gives.
     """
-    Release(context.folder.release).keep_only(models)
+    release = Release(context.folder.release)
+    release.keep_only(models)
+    part = manifest.usable("calibration")
     for name, classifier in models.items():
-        source = context.folder.teacher if name == "teacher" else context.folder.student(name)
-        _export_one(context, manifest, config, name, classifier, source / "model", license_id)
+        released = release.model(name)
+        source = (context.folder.teacher if released.role == "teacher" else context.folder.student(name)) / "model"
+        inputs: dict[str, Json] = {
+            "weights": file_digest(source / "model.safetensors"),
+            "config": file_digest(source / "config.json"),
+            "images": manifest.digest("calibration"),
+            "export": asdict(config),
+            "license": license_id,
+        }
+        with stage(context.folder, f"export-{name}", inputs) as current:
+            if current.done:
+                continue
+            if not len(part):
+                raise UserError(
+                    "the calibration split has no images: files are checked on it; raise data.splits.calibration"
+                )
+            log.print(f"exporting {name}")
+            facts: dict[str, Json] = {"temperature": CheckpointFacts.read(source).temperature, "license": license_id}
+            with atomic_path(released.onnx) as partial:
+                _OnnxFolder(partial, fuse(classifier), config).write(part, facts)
+            with atomic_path(released.checkpoint) as partial:
+                shutil.copytree(source, partial)
+            folders = (released.checkpoint, released.onnx)
+            current.wrote(path for folder in folders for path in folder.rglob("*") if path.is_file())
 
 
 def export_baseline(
@@ -63,91 +90,89 @@ def export_baseline(
     Raises:
         UserError: the model cannot be exported, or its file does not give what PyTorch gives.
     """
-    folder = context.folder.student(name)
+    source = context.folder.student(name) / "model"
     path = baseline_file(context.folder, name).path
     inputs: dict[str, Json] = {
-        "weights": file_digest(folder / "model" / "model.safetensors"),
+        "weights": file_digest(source / "model.safetensors"),
         "images": manifest.digest("calibration"),
         "export": {"opset": config.opset, "parity": config.parity},
     }
-    if context.folder.skips(f"export-{name}", inputs):
-        return
-    log.print(f"exporting {name}")
-    uris = manifest.usable("calibration").column("uri")
-    classifier, temperature = fuse(classifier), CheckpointFacts.read(folder / "model").temperature
-    with atomic_path(path) as partial:
-        write_onnx(classifier, partial, opset=config.opset, facts={"temperature": temperature})
-        check_parity(classifier, partial, [load(uri) for uri in uris[: BATCHES[-1] * ROUNDS]], config.parity)
-    context.folder.mark_done(f"export-{name}", inputs, [path])
+    with stage(context.folder, f"export-{name}", inputs) as current:
+        if current.done:
+            return
+        log.print(f"exporting {name}")
+        images = [load(uri) for uri in manifest.usable("calibration").column("uri")[:IMAGES]]
+        fused = fuse(classifier)
+        facts: dict[str, Json] = {"temperature": CheckpointFacts.read(source).temperature}
+        with atomic_path(path) as partial:
+            write_onnx(fused, partial, opset=config.opset, facts=facts)
+            check_parity(fused, partial, images, config.parity)
+        current.wrote([path])
 
 
-def _export_one(
-    context: RunContext,
-    manifest: Manifest,
-    config: ExportConfig,
-    name: str,
-    classifier: Classifier,
-    source: Path,
-    license_id: str,
-) -> None:
-    run = context.folder
-    inputs: dict[str, Json] = {
-        "weights": file_digest(source / "model.safetensors"),
-        "config": file_digest(source / "config.json"),
-        "images": manifest.digest("calibration"),
-        "export": asdict(config),
-        "license": license_id,
-    }
-    if run.skips(f"export-{name}", inputs):
-        return
-    part = manifest.usable("calibration")
-    if not len(part):
-        raise UserError("the calibration split has no images: files are checked on it; raise data.splits.calibration")
-    log.print(f"exporting {name}")
-    released = Release(run.release).model(name)
-    with atomic_path(released.onnx) as partial:
-        _write_onnx_folder(partial, classifier, part, config, CheckpointFacts.read(source).temperature, license_id)
-    with atomic_path(released.checkpoint) as partial:
-        shutil.copytree(source, partial)
-    written = [path for folder in (released.checkpoint, released.onnx) for path in folder.rglob("*") if path.is_file()]
-    run.mark_done(f"export-{name}", inputs, written)
+@dataclass(frozen=True)
+class _OnnxFolder:
+    """One model's ONNX folder, while it is written."""
+
+    folder: Path
+    classifier: Classifier
+    """With its branches fused."""
+    config: ExportConfig
+
+    def write(self, part: Manifest, facts: dict[str, Json]) -> None:
+        """Write every file.
+
+        Args:
+            part: usable images of the calibration split.
+            facts: more metadata for every ONNX file.
+        """
+        tolerance = self.config.parity
+        model = self.folder / FP32.path
+        rgb = self.folder / RGB.path
+        decoded, images = _load_calibration(part, self.classifier.spec, 2 * self.config.int8.images)
+        write_onnx(self.classifier, model, opset=self.config.opset, facts=facts)
+        reference = check_parity(self.classifier, model, decoded, tolerance)
+        fp16 = self._try_fp16(images) if self.config.fp16 else None
+        self._try_int8(images)
+        # The float32 body shows that the preprocessing is right; the smaller body, which is shipped, comes after.
+        write_rgb(model, rgb)
+        rgb_parity = check_rgb(model, rgb, decoded, tolerance)
+        if (self.folder / INT8.path).is_file():
+            write_rgb(self.folder / INT8.path, rgb)
+        write_golden(self.folder / GOLDEN, rgb, model)
+        # Formats are judged on the golden kit, so they come after it.
+        temperature = facts["temperature"]
+        assert isinstance(temperature, float)
+        write_formats(self.folder, self.classifier, self.config.formats, tolerance, temperature)
+        ParityRecord(reference, fp16, rgb_parity).write(self.folder)
+        write_json(self.folder / "config.json", model_config(self.classifier.architecture, self.classifier.labels))
+        write_json(self.folder / "preprocessor_config.json", preprocessor_config(self.classifier.spec))
+        write_json(self.folder / "labels.json", self.classifier.labels.to_json())
+
+    def _try_fp16(self, images: CalibrationImages) -> Fp16Facts | NotWritten:
+        try:
+            return write_fp16(self.folder / FP32.path, self.folder / FP16.path, images.pixels)
+        except UserError as error:
+            log.print(f"  no fp16 file: {error}", markup=False)
+            return NotWritten(str(error))
+
+    def _try_int8(self, images: CalibrationImages) -> None:
+        if self.config.int8.mode == "none" or len(images.pixels) < 2:
+            return
+        result = quantize(self.folder / FP32.path, self.folder / INT8.path, images, self.config.int8)
+        log.print(f"  {result.reason}")
+        result.write(self.folder)
 
 
-def _write_onnx_folder(
-    folder: Path, classifier: Classifier, part: Manifest, config: ExportConfig, temperature: float, license_id: str
-) -> None:
-    classifier = fuse(classifier)
-    model, int8, rgb = (folder / kind.path for kind in (FP32, INT8, RGB))
-    images = [load(uri) for uri in part.column("uri")[: BATCHES[-1] * ROUNDS]]
-    write_onnx(classifier, model, opset=config.opset, facts={"temperature": temperature, "license": license_id})
-    facts: dict[str, Json] = {FP32.path.as_posix(): check_parity(classifier, model, images, config.parity)}
-    count = min(len(part), 2 * config.int8.images)
-    pixels = np.stack(
-        [classifier.spec.normalize(classifier.spec.render(load(uri))) for uri in part.column("uri")[:count]]
-    )
-    if config.fp16:
-        facts[FP16.path.as_posix()] = _try_fp16(model, folder / FP16.path, pixels)
-    if config.int8.mode != "none" and count >= 2:
-        targets, labeled = part.targets()[:count], part.labeled()[:count]
-        tried = quantize(model, int8, pixels, targets, labeled, config.int8, fit_temperature)
-        log.print(f"  {tried.reason}")
-        write_json(folder / "int8.json", tried.to_json())
-    write_rgb(model, rgb)
-    facts[RGB.path.as_posix()] = check_rgb(model, rgb, images, config.parity)
-    if int8.is_file():  # the same preprocessing, now proven, before the smaller body
-        write_rgb(int8, rgb)
-    write_golden(folder / "golden", rgb, model)
-    write_formats(folder, classifier, config.formats, config.parity, temperature)
-    write_json(folder / "parity.json", facts)
-    write_json(folder / "config.json", model_config(classifier.architecture, classifier.labels))
-    write_json(folder / "preprocessor_config.json", preprocessor_config(classifier.spec))
-    write_json(folder / "labels.json", classifier.labels.to_json())
-
-
-def _try_fp16(model: Path, path: Path, pixels: NDArray[np.float32]) -> Json:
-    """What was measured of the fp16 file, or why there is none."""
-    try:
-        return write_fp16(model, path, pixels)
-    except UserError as error:
-        log.print(f"  no fp16 file: {error}", markup=False)
-        return {"why_not": str(error)}
+def _load_calibration(part: Manifest, spec: InputSpec, most: int) -> tuple[list[Image.Image], CalibrationImages]:
+    """The first images decoded, for parity, and up to ``most`` as the model takes them; each is read once."""
+    count = min(len(part), most)
+    decoded: list[Image.Image] = []
+    pixels = []
+    for number, uri in enumerate(part.column("uri")[: max(IMAGES, count)]):
+        image = load(uri)
+        if number < IMAGES:
+            decoded.append(image)
+        if number < count:
+            pixels.append(spec.normalize(spec.render(image)))
+    return decoded, CalibrationImages(np.stack(pixels), part.targets()[:count], part.labeled()[:count])

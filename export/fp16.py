@@ -1,7 +1,7 @@
 """fp16 files: half the bytes, float32 in and out, refused where a number does not fit."""
 
 import tempfile
-import warnings
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +9,13 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from export.int8.judge import divergence_facts
-from export.onnx_graph import labels_of, seal
+from export.divergence import Divergence
+from export.libraries import quietly
+from export.metadata import read_contract
+from export.onnx_graph import metadata_of, seal
 from export.session import open_session, run_one_by_one
 from run.errors import UserError
-from run.files import Json, atomic_path, file_digest
+from run.files import atomic_path, file_digest
 
 LARGEST = float(np.finfo(np.float16).max)
 """The largest number that fp16 can hold, 65504."""
@@ -22,7 +24,17 @@ INSIDE = 32
 """Images for which every inner tensor is looked at."""
 
 
-def write_fp16(source: Path, path: Path, pixels: NDArray[np.float32]) -> dict[str, Json]:
+@dataclass(frozen=True, kw_only=True)
+class Fp16Facts(Divergence):
+    """Measurements of an fp16 file on the calibration images."""
+
+    largest_inside: float
+    """The largest inner number of the fp32 file, which must stay below ``LARGEST``."""
+    bytes: int
+    sha256: str
+
+
+def write_fp16(source: Path, path: Path, pixels: NDArray[np.float32]) -> Fp16Facts:
     """Write an fp16 copy of an fp32 file, which takes and gives float32.
 
     A CPU may compute in float32 and so hide an overflow that a phone would have: that is why all weights and, for some
@@ -33,34 +45,32 @@ def write_fp16(source: Path, path: Path, pixels: NDArray[np.float32]) -> dict[st
         path: the fp16 file.
         pixels: calibration images as the model takes them [N, 3, S, S].
 
-    Returns:
-        What ``int8.judge.divergence_facts`` says, ``largest_inside`` (the largest inner number, which must stay below
-        65504), ``bytes`` and ``sha256``.
-
     Raises:
         UserError: a number does not fit into fp16, or a logit is not finite; no file is left behind.
     """
     assert len(pixels), "fp16 is checked on images"
     model = onnx.load(source)
+    # np.max, because Python's max passes over NaN.
     largest = float(np.max([_largest_weight(model), _largest_inside(model, pixels[:INSIDE])]))
     if not largest <= LARGEST:
         raise UserError(
             f"{path.name} was not written: a number inside reaches {largest:.3g}, and fp16 ends at {LARGEST:g}"
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # weights that are rounded to zero; their effect is measured below
+    with quietly():  # of weights that are rounded to zero; their effect is measured below
         half = convert_float_to_float16(onnx.load(source), keep_io_types=True)
     with atomic_path(path) as partial:
         partial.write_bytes(seal(half, model, {"quantization": {"method": "fp16"}}))
-        ours, theirs = (run_one_by_one(open_session(file), pixels) for file in (partial, source))
+        ours = run_one_by_one(open_session(partial), pixels)
         if not np.isfinite(ours).all():
             raise UserError(f"{path.name} was not written: some of its logits are not finite in fp16")
-    return {
-        **divergence_facts(ours, theirs, labels_of(model).kind),
-        "largest_inside": largest,
-        "bytes": path.stat().st_size,
-        "sha256": file_digest(path),
-    }
+    theirs = run_one_by_one(open_session(source), pixels)
+    divergence = Divergence.of(ours, theirs, read_contract(metadata_of(model), source).rule)
+    return Fp16Facts(
+        **asdict(divergence),
+        largest_inside=largest,
+        bytes=path.stat().st_size,
+        sha256=file_digest(path),
+    )
 
 
 def _largest_weight(model: onnx.ModelProto) -> float:

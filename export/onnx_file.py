@@ -1,16 +1,15 @@
 """A classifier as one self-contained ONNX file."""
 
 import json
-import logging
-import warnings
 from pathlib import Path
 
 import onnx
 import torch
 
+from export.libraries import first_line, quietly
+from export.metadata import describe
 from export.onnx_graph import forget_origin, require_no_paths
 from models.classifier import Classifier
-from models.spec import InputSpec
 from run.errors import UserError
 from run.files import Json, atomic_path
 
@@ -18,8 +17,8 @@ from run.files import Json, atomic_path
 def write_onnx(classifier: Classifier, path: Path, *, opset: int, facts: dict[str, Json]) -> None:
     """Export to ``pixel_values`` float32 [batch, 3, S, S] → ``logits`` [batch, C], with any batch size.
 
-    Labels, input contract, digests and ``facts`` go into the file's metadata, each value as JSON. What the exporter
-    notes about the machine it ran on is taken out.
+    ``export.metadata`` says what goes into the file's metadata beside ``facts``. What the exporter notes about the
+    machine it ran on is taken out.
 
     Raises:
         UserError: ONNX cannot express the model.
@@ -36,36 +35,12 @@ def write_onnx(classifier: Classifier, path: Path, *, opset: int, facts: dict[st
         partial.write_bytes(data)
 
 
-def describe(classifier: Classifier) -> dict[str, Json]:
-    """What a runtime needs to know: ``labels``, ``input``, and the digests of labels and weights."""
-    return {
-        "labels": classifier.labels.to_json(),
-        "labels_digest": classifier.labels.digest,
-        "input": input_json(classifier.spec),
-        "architecture": classifier.architecture,
-        "weights_digest": classifier.weights_digest(),
-    }
-
-
-def input_json(spec: InputSpec) -> dict[str, Json]:
-    """The input contract, from decoded pixels on."""
-    return {
-        **spec.to_pretrained_cfg(),
-        "color": "RGB",
-        "resize": "bicubic, antialiased, in two passes, width first, each rounded to 8 bits",
-        "scale": 1 / 255,
-    }
-
-
 def _export(classifier: Classifier, path: Path, opset: int) -> None:
     size = classifier.spec.size
     example = torch.zeros(2, 3, size, size)
     model = classifier.model.cpu().eval()
-    for chatty in ("torch.onnx", "onnxscript", "onnx_ir"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quietly():
             torch.onnx.export(
                 model,
                 (example,),
@@ -79,5 +54,5 @@ def _export(classifier: Classifier, path: Path, opset: int) -> None:
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        reason = first_line(error.__cause__ or error)
         raise UserError(f"{classifier.architecture} cannot be expressed in ONNX opset {opset}: {reason}") from error

@@ -1,4 +1,4 @@
-"""What every ONNX file that is made from another keeps: metadata, one opset, no trace of the machine, stable bytes."""
+"""Finishing an ONNX file that was made from another: metadata, one opset, no trace of the machine, stable bytes."""
 
 import json
 import sys
@@ -9,7 +9,6 @@ from typing import Any
 import onnx
 from onnxruntime.transformers.onnx_model import OnnxModel
 
-from data.labels import LabelSet
 from run.files import Json
 
 STANDARD = ("", "ai.onnx")
@@ -30,7 +29,8 @@ def seal(model: onnx.ModelProto, source: onnx.ModelProto, facts: Mapping[str, Js
     metadata = metadata_of(source) | {key: json.dumps(value) for key, value in facts.items()}
     forget_origin(model)
     OnnxModel.graph_topological_sort(model.graph, is_deterministic=True)
-    model.producer_name, model.producer_version = source.producer_name, source.producer_version
+    model.producer_name = source.producer_name
+    model.producer_version = source.producer_version
     model.ir_version = source.ir_version
     replace(model.opset_import, sorted(opsets, key=lambda entry: entry.domain))
     replace(model.graph.initializer, sorted(model.graph.initializer, key=lambda tensor: tensor.name))
@@ -45,11 +45,6 @@ def seal(model: onnx.ModelProto, source: onnx.ModelProto, facts: Mapping[str, Js
 def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
     """A model's metadata, each value as JSON."""
     return {entry.key: entry.value for entry in model.metadata_props}
-
-
-def labels_of(model: onnx.ModelProto) -> LabelSet:
-    """The labels in the metadata of a model that this project exported."""
-    return LabelSet.of_json(json.loads(metadata_of(model)["labels"]))
 
 
 def replace(field: Any, items: Iterable[Any]) -> None:
@@ -68,7 +63,7 @@ def forget_origin(model: onnx.ModelProto) -> None:
 
 
 def require_no_paths(data: bytes) -> None:
-    """State that a file does not say where it was made."""
+    """Require that a file does not say where it was made."""
     for place in {str(Path.cwd()), str(Path.home()), sys.prefix, sys.base_prefix}:
         assert f"{place}/".encode() not in data, f"a file mentions {place}"
 

@@ -1,4 +1,4 @@
-"""Predictions of a released model for files and folders, without torch."""
+"""Predictions of a released model for files and folders."""
 
 import itertools
 import json
@@ -13,7 +13,6 @@ from rich.table import Table
 from data.decode import SUFFIXES, DecodeError, decode
 from export.release import find_onnx, open_onnx
 from export.runtime import OnnxClassifier
-from models.outputs import decisions, exclusive
 from run.console import console, log
 from run.errors import UserError, listed
 
@@ -63,11 +62,11 @@ def _predict_one(model: OnnxClassifier, path: Path) -> dict[str, Any]:
         return {"path": str(path), "error": str(error)}
     scores = model.probabilities([image])[0]
     elapsed = 1000 * (time.perf_counter() - started)
-    names, kind = model.labels.names, model.labels.kind
-    decided = decisions(scores[None], kind)[0]
+    names = model.labels.names
+    decided = model.rule.decide(scores[None])[0]
     return {
         "path": str(path),
-        **({"label": names[decided]} if exclusive(kind) else {"labels": list(itertools.compress(names, decided))}),
+        **({"label": names[decided]} if model.rule.exclusive else {"labels": list(itertools.compress(names, decided))}),
         "scores": {name: round(float(score), 6) for name, score in zip(names, scores, strict=True)},
         "ms": round(elapsed, 2),
     }

@@ -1,4 +1,4 @@
-"""The resize contract as ONNX nodes: Pillow's own integer arithmetic, so that every pixel is equal. No torch here.
+"""The resize contract as ONNX nodes: Pillow's own integer arithmetic, so that every pixel is equal.
 
 A pass resizes the last axis of [3, M, N] and swaps it with the one before, so that two passes do the whole image. Its
 weights are Pillow's (``precompute_coeffs`` and ``normalize_coeffs_8bpc`` in its ``Resample.c``): in double, rounded to
@@ -26,8 +26,10 @@ _UNIT_BITS = 22
 _LINES = 16
 """Most lines of the result that are made at a time: more need a longer span, which most lines use little of."""
 
-_UINT8, _INT8 = int(onnx.TensorProto.UINT8), int(onnx.TensorProto.INT8)
-_UINT32, _INT64 = int(onnx.TensorProto.UINT32), int(onnx.TensorProto.INT64)
+_UINT8 = int(onnx.TensorProto.UINT8)
+_INT8 = int(onnx.TensorProto.INT8)
+_UINT32 = int(onnx.TensorProto.UINT32)
+_INT64 = int(onnx.TensorProto.INT64)
 _DOUBLE = int(onnx.TensorProto.DOUBLE)
 
 
@@ -37,8 +39,10 @@ def lines_at_a_time(size: int) -> int:
 
 
 def constants(spec: InputSpec) -> str:
-    """What ``nodes`` refers to."""
-    size, short, lines = spec.size, int(spec.size / spec.crop_pct), lines_at_a_time(spec.size)
+    """Constants of ``nodes``."""
+    size = spec.size
+    short = int(size / spec.crop_pct)
+    lines = lines_at_a_time(size)
     squash = f"int64[2] rgb_whole = {{{size}, {size}}}, int64[2] rgb_corner = {{0, 0}}"
     center = f"int64[1] rgb_short = {{{short}}}, int64[1] rgb_size = {{{size}}}"
     return f"""
@@ -96,7 +100,7 @@ def _pass(name: str, source: str, whole: str, offset: str, result: str) -> str:
 
 
 def _spans(p: str, source: str, whole: str, offset: str) -> str:
-    """Which pixels each line of the result is made of [S, 1], and which its block reads [blocks, lines, K]."""
+    """The pixels that each line of the result is made of [S, 1], and those that its block reads [blocks, lines, K]."""
     return f"""
             {p}_n = Shape <start = 2> ({source})
             {p}_from = Cast <to = {_DOUBLE}> ({p}_n)

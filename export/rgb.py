@@ -1,4 +1,4 @@
-"""``rgb.onnx``: decoded pixels straight in, probabilities out; all that lies between is in the graph. No torch here.
+"""``rgb.onnx``: decoded pixels straight in, probabilities out; all that lies between is in the graph.
 
 The resize contract is ``data.resize.resize``: two bicubic passes, width first, each rounded to 8 bits. The graph does
 Pillow's own integer arithmetic (``export.resize_graph``), so that every pixel is equal. ONNX Runtime's Resize on uint8
@@ -15,18 +15,18 @@ import onnx.compose
 import onnx.parser
 from onnx import ModelProto
 
-from data.labels import LabelSet
+from export.metadata import read_contract
+from export.onnx_graph import metadata_of
 from export.resize_graph import constants, nodes
-from models.outputs import exclusive
+from models.decision import DecisionRule
 from models.spec import InputSpec
-from run.errors import UserError
 from run.files import Json, atomic_path, file_digest
 
 DECODE = (
     "8-bit RGB, first frame, EXIF orientation applied, transparency over white, palette, gray, 16-bit gray and CMYK "
     "converted to RGB, ICC profiles not applied"
 )
-"""What ``image`` has to be: the decode contract of ``data.decode`` in one line."""
+"""The decode contract of ``data.decode`` in one line: ``image`` has to be this."""
 
 _FLOAT = int(onnx.TensorProto.FLOAT)
 
@@ -46,13 +46,10 @@ def write_rgb(body: Path, path: Path) -> None:
         UserError: the body does not carry labels and input contract.
     """
     model = onnx.load(body)
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    if "labels" not in metadata or "input" not in metadata:
-        raise UserError(f"{body} does not carry labels and input contract: it was not exported by PocketEVA")
-    labels = LabelSet.of_json(json.loads(metadata["labels"]))
-    spec = InputSpec.from_pretrained_cfg(json.loads(metadata["input"]))
-    before = preprocessing(spec, like=model)
-    after = _postprocessing(labels, like=model)
+    metadata = metadata_of(model)
+    contract = read_contract(metadata, body)
+    before = preprocessing(contract.spec, like=model)
+    after = _postprocessing(contract.rule, like=model)
     whole = onnx.compose.merge_models(before, model, io_map=[("pixel_values", "pixel_values")])
     whole = onnx.compose.merge_models(whole, after, io_map=[("logits", "logits")])
     whole.ClearField("opset_import")  # merging repeats it
@@ -64,7 +61,9 @@ def write_rgb(body: Path, path: Path) -> None:
     }
     metadata |= {key: json.dumps(value) for key, value in facts.items()}
     onnx.helper.set_model_props(whole, dict(sorted(metadata.items())))
-    whole.graph.name, whole.producer_name, whole.producer_version = "rgb", "pocketeva", ""
+    whole.graph.name = "rgb"
+    whole.producer_name = "pocketeva"
+    whole.producer_version = ""
     onnx.checker.check_model(whole, full_check=True)
     with atomic_path(path) as partial:
         partial.write_bytes(whole.SerializeToString(deterministic=True))
@@ -89,8 +88,8 @@ def preprocessing(spec: InputSpec, like: ModelProto) -> ModelProto:
             {nodes(spec)}
             rgb_values = Cast <to = {_FLOAT}> (rgb_pixels)
             rgb_scaled = Div (rgb_values, rgb_white)
-            rgb_centerd = Sub (rgb_scaled, rgb_mean)
-            pixel_values = Div (rgb_centerd, rgb_std)
+            rgb_centered = Sub (rgb_scaled, rgb_mean)
+            pixel_values = Div (rgb_centered, rgb_std)
         }}""",
     )
 
@@ -108,12 +107,12 @@ def resizing(spec: InputSpec, like: ModelProto) -> ModelProto:
     )
 
 
-def _postprocessing(labels: LabelSet, like: ModelProto) -> ModelProto:
+def _postprocessing(rule: DecisionRule, like: ModelProto) -> ModelProto:
     """``logits`` [batch, C] → ``probabilities`` [C], and ``scores`` [C] for ordinal labels."""
-    count = len(labels)
-    ordinal = labels.kind == "ordinal"
+    count = len(rule.labels)
+    ordinal = rule.labels.kind == "ordinal"
     outputs = f"float[{count}] probabilities" + (f", float[{count}] scores" if ordinal else "")
-    activated = "Softmax <axis = -1> (logits)" if exclusive(labels.kind) else "Sigmoid (logits)"
+    activated = "Softmax <axis = -1> (logits)" if rule.exclusive else "Sigmoid (logits)"
     scores = "scores = CumSum <reverse = 1> (probabilities, rgb_labels_axis)" if ordinal else ""
     return _parse(
         like,

@@ -1,24 +1,20 @@
-"""Exported files in ONNX Runtime: image to probabilities without torch."""
+"""Exported files in ONNX Runtime: from a decoded image to probabilities."""
 
-import json
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data.labels import LabelSet
+from export.metadata import read_contract
 from export.session import open_session
-from models.outputs import probabilities
-from models.spec import InputSpec
 from run.errors import UserError
 
 
 class OnnxClassifier:
-    """A ``model.onnx`` written by this project, with its labels and input contract from its own metadata.
+    """A ``model.onnx`` written by this project, with decision rule and input contract from its own metadata.
 
     Args:
         path: the file.
@@ -36,14 +32,10 @@ class OnnxClassifier:
             self._session = open_session(path, threads)
         except Exception as error:  # ONNX Runtime's own errors share no other base
             raise UserError(f"{path} cannot be run: {error}") from error
-        metadata: dict[str, Any] = self._session.get_modelmeta().custom_metadata_map
-        try:
-            self.labels = LabelSet.of_json(json.loads(metadata["labels"]))
-            self.spec = InputSpec.from_pretrained_cfg(json.loads(metadata["input"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{path} does not carry labels and input contract: it was not exported by PocketEVA"
-            ) from error
+        contract = read_contract(self._session.get_modelmeta().custom_metadata_map, path)
+        self.rule = contract.rule
+        self.labels = contract.rule.labels
+        self.spec = contract.spec
 
     def prepare(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Decoded images as ``pixel_values`` [B, 3, S, S]."""
@@ -60,7 +52,7 @@ class OnnxClassifier:
         That is how an app asks, and dynamic INT8 takes its scales from all images of a batch.
         """
         logits = np.concatenate([self.logits(self.prepare([image])) for image in images])
-        return probabilities(logits, self.labels.kind)
+        return self.rule.probabilities(logits)
 
 
 class RgbClassifier(OnnxClassifier):

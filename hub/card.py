@@ -9,7 +9,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from export.formats.format import NOT_WRITTEN
+from export.formats.record import NOT_WRITTEN
 from export.release import FORMATS_FILE, Release, ReleasedModel
 from hub import sections
 from hub.config import REPOSITORY, HubConfig

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from export.formats.format import CONVERTED, NOT_WRITTEN, RAN
+from export.formats.record import CONVERTED, NOT_WRITTEN, RAN
 from hub.sections import table
 from hub.subject import Subject
 

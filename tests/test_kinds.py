@@ -17,7 +17,7 @@ from scipy.special import expit
 import pocketeva
 from data.loaders import load
 from data.manifest import Manifest
-from export.golden.golden import check_golden
+from export.golden.check import check_golden
 from export.release import open_onnx
 from export.runtime import OnnxClassifier, RgbClassifier
 from models import checkpoint

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from export.formats.format import RAN
+from export.formats.record import RAN
 from export.release import FORMATS_FILE, ReleasedFile, ReleasedModel
 from models.facts import CheckpointFacts
 from run.errors import UserError

@@ -1,4 +1,4 @@
-"""Files for other runtimes: one module per format, each with a ``FORMAT``. No torch is imported until one is made."""
+"""Files for other runtimes: one module per format, each with a ``FORMAT``."""
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -37,13 +37,15 @@ def require_installed(names: Sequence[FormatName]) -> None:
 
 
 def installed(form: Format) -> bool:
-    """Whether the package that makes and runs this format is there."""
+    """True where the package that makes and runs this format is there."""
     return find_spec(form.package) is not None
 
 
 def how_to_install(*names: FormatName) -> str:
-    """What is missing, and the command for it. uv's environments have no pip of their own, so both are named."""
-    packages, extras = ", ".join(FORMATS[name].package for name in names), ",".join(names)
+    """Packages that are missing, and the command for them."""
+    packages = ", ".join(FORMATS[name].package for name in names)
+    extras = ",".join(names)
+    # uv's environments have no pip of their own, so both are named.
     return (
         f"{packages} {'is' if len(names) == 1 else 'are'} not installed: in PocketEVA's folder run "
         f"`pip install -e '.[{extras}]'` (with uv: `uv pip install -e '.[{extras}]'`)"

@@ -1,4 +1,4 @@
-"""Files for other runtimes against the golden kit beside them: the same numbers in another runtime. No torch here."""
+"""Files for other runtimes against the golden kit beside them: the same numbers in another runtime."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from export.config import FormatName
 from export.formats import FORMATS, how_to_install, installed
-from export.formats.format import Format, Run, first_line, quietly
+from export.formats.format import Format, Infer
 from export.golden.kit import GoldenRow, Kit, read_kit
-from models.outputs import probabilities
+from export.libraries import first_line, silently
 from run.errors import UserError
 
 BATCH = 4
@@ -27,34 +27,35 @@ class Comparison:
     probabilities: NDArray[np.float32]
 
 
-def compare(run: Run, kit: Kit) -> Comparison:
+def compare(infer: Infer, kit: Kit) -> Comparison:
     """Run a file on every image of a kit; what is not a number counts as infinitely far."""
+    probabilities = kit.rule.probabilities
     parts = np.split(kit.pixel_values, range(BATCH, len(kit.pixel_values), BATCH))
-    ours = np.concatenate([run(part) for part in parts])
+    ours = np.concatenate([infer(part) for part in parts])
     return Comparison(
-        logits=_largest(ours - kit.logits),
-        probabilities=_largest(probabilities(ours, kit.kind) - probabilities(kit.logits, kit.kind)),
+        logits=_largest_by_row(ours - kit.logits),
+        probabilities=_largest_by_row(probabilities(ours) - probabilities(kit.logits)),
     )
 
 
-def _largest(differences: NDArray[np.float32]) -> NDArray[np.float32]:
+def _largest_by_row(differences: NDArray[np.float32]) -> NDArray[np.float32]:
     """The largest magnitude in each row."""
     return np.asarray(np.nan_to_num(np.abs(differences).max(axis=1), nan=np.inf))
 
 
-def load(form: Format, path: Path) -> Run:
+def open_format(form: Format, path: Path) -> Infer:
     """Open a file in its runtime.
 
     Raises:
         UserError: the runtime refuses the file, now or when it is run.
     """
     assert form.load is not None
-    with _refusals(form, path), quietly():
-        run = form.load(path)
+    with _refusals(form, path), silently():
+        infer = form.load(path)
 
     def guarded(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         with _refusals(form, path):
-            return run(pixels)
+            return infer(pixels)
 
     return guarded
 
@@ -77,9 +78,10 @@ def golden_rows(release: Path) -> list[GoldenRow]:
     runnable = [name for name, form in FORMATS.items() if (release / form.path).exists() and _why_not(name) is None]
     if not runnable:
         return []
-    kit, rows = read_kit(release), []
+    kit = read_kit(release)
+    rows = []
     for name in runnable:
-        found = compare(load(FORMATS[name], release / FORMATS[name].path), kit)
+        found = compare(open_format(FORMATS[name], release / FORMATS[name].path), kit)
         for image, difference, tolerance in zip(kit.names, found.logits, kit.tolerances, strict=True):
             rows.append(GoldenRow(image, name, float(difference), tolerance))
     return rows
@@ -93,7 +95,7 @@ def not_run(release: Path) -> list[str]:
 
 
 def _why_not(name: FormatName) -> str | None:
-    """Why a format cannot be run here; null if it can."""
+    """The reason why a format cannot be run here; null if it can."""
     if FORMATS[name].load is None:
         return f"{FORMATS[name].title} is not to be had on Linux"
     return None if installed(FORMATS[name]) else how_to_install(name)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from export.formats.format import Format, Run, Source, whole_metadata
+from export.formats.format import Format, Infer, Source, whole_metadata
 
 
 def convert(source: Source, path: Path) -> None:
@@ -24,7 +24,7 @@ def convert(source: Source, path: Path) -> None:
     path.write_bytes(lowered.to_executorch().buffer)
 
 
-def load(path: Path) -> Run:
+def load(path: Path) -> Infer:
     """Load in ExecuTorch's own runtime."""
     import torch
     from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
@@ -33,12 +33,12 @@ def load(path: Path) -> Run:
     _unsafe_reset_threadpool(1)
     method = Runtime.get().load_program(path).load_method("forward")
 
-    def run(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def infer(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         images = torch.split(torch.from_numpy(pixels), 1)
         # Copied, because the next image is computed in the same memory.
         return np.concatenate([method.execute([image])[0].numpy().copy() for image in images])
 
-    return run
+    return infer
 
 
 FORMAT = Format("ExecuTorch", "executorch", Path("executorch/model.pte"), convert, load)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from export.formats.format import Format, Run, Source
+from export.formats.format import Format, Infer, Source
 
 
 def convert(source: Source, path: Path) -> None:
@@ -22,7 +22,7 @@ def convert(source: Source, path: Path) -> None:
     openvino.save_model(model, path, compress_to_fp16=False)
 
 
-def load(path: Path) -> Run:
+def load(path: Path) -> Infer:
     """Compile for the CPU, in float32: where a processor has bf16 or fp16, OpenVINO would compute in that."""
     import openvino
 
@@ -33,10 +33,10 @@ def load(path: Path) -> Run:
     }
     compiled = openvino.Core().compile_model(path, "CPU", settings)
 
-    def run(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def infer(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.array(compiled({"pixel_values": pixels})["logits"])
 
-    return run
+    return infer
 
 
 FORMAT = Format("OpenVINO", "openvino", Path("openvino/model.xml"), convert, load)

@@ -1,4 +1,4 @@
-"""The images of the golden kit: made by integer arithmetic, the same on every machine. No torch here."""
+"""The images of the golden kit: made by integer arithmetic, the same on every machine."""
 
 import io
 from collections.abc import Iterator
@@ -20,12 +20,14 @@ JPEG_SUBSAMPLED = 12
 
 @dataclass(frozen=True)
 class GoldenImage:
-    """An encoded image, why it is there, and how far another decoder may be off, in levels of 255."""
+    """An encoded image."""
 
     file: str
     purpose: str
+    """The fault that it shows."""
     data: bytes
     levels: int
+    """Levels of 255 that another decoder may be off."""
 
     @property
     def name(self) -> str:
@@ -76,7 +78,8 @@ def _grid(width: int, height: int) -> tuple[NDArray[np.int64], NDArray[np.int64]
 def _gradient(width: int, height: int) -> Image.Image:
     """A different slope in each channel, without any symmetry."""
     y, x = _grid(width, height)
-    red, green = x * 255 // (width - 1), y * 255 // (height - 1)
+    red = x * 255 // (width - 1)
+    green = y * 255 // (height - 1)
     blue = (x * 2 + y * 3) * 255 // (2 * width + 3 * height)
     blue[: height // 4, : width // 5] = 255  # a mark in one corner shows how an image is turned
     return Image.fromarray(np.stack([red, green, blue], -1).astype(np.uint8))
@@ -84,7 +87,8 @@ def _gradient(width: int, height: int) -> Image.Image:
 
 def _noise(width: int, height: int) -> Image.Image:
     """The high bits of a linear congruential generator, so that no library's random numbers are relied on."""
-    state, values = 12345, bytearray()
+    state = 12345
+    values = bytearray()
     for _ in range(width * height * 3):
         state = (1664525 * state + 1013904223) % 2**32
         values.append(state >> 24)

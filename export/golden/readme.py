@@ -1,29 +1,30 @@
 """The text that goes with a golden kit, for the engineer who has to find out which step differs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from data.labels import LabelSet
-from models.outputs import activation, exclusive
+from export.golden.kit import GoldenIndex
 from models.spec import InputSpec
-from run.files import Json
 
 
-def readme(spec: InputSpec, labels: LabelSet, entries: Sequence[Mapping[str, Json]]) -> str:
+def readme(index: GoldenIndex) -> str:
     """``golden/README.md``."""
+    rule = index.rule
+    spec = index.spec
     size = spec.size
-    after = activation(labels.kind)
-    of_what = "of the logits" if exclusive(labels.kind) else "of each logit by itself"
+    count = len(index.images)
+    after = rule.activation
+    of_what = "of the logits" if rule.exclusive else "of each logit by itself"
     table = "\n".join(
-        f"| `{entry['file']}` | {entry['width']} × {entry['height']} | {entry['purpose']} | {_levels(entry)} |"
-        for entry in entries
+        f"| `{entry.file}` | {entry.width} × {entry.height} | {entry.purpose} | {entry.tolerance.decode} |"
+        for entry in index.images
     )
     return f"""# Golden kit: find the step that differs
 
-{len(entries)} small images, and for each of them what every step has to give. Start each step from the kit's own result
+{count} small images, and for each of them what every step has to give. Start each step from the kit's own result
 of the step before: then one fault shows in one step only. `index.json` lists files, numbers and tolerances;
 `pocketeva check-golden` does all of this for Python.
 
-Labels, in the order of every list: {", ".join(labels.names)}.
+Labels, in the order of every list: {", ".join(rule.labels.names)}.
 
 ## Which steps you need
 * Your app runs `rgb.onnx`: steps 1 and 4.
@@ -77,12 +78,6 @@ runtime refuses it or fails here, use `onnx/model.onnx` there and do steps 2 and
 | --- | --- | --- | --- |
 {table}
 """
-
-
-def _levels(entry: Mapping[str, Json]) -> str:
-    tolerance = entry["tolerance"]
-    assert isinstance(tolerance, Mapping)
-    return str(tolerance["decode"])
 
 
 def _fit(spec: InputSpec) -> str:

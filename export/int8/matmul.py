@@ -6,11 +6,11 @@ from typing import Literal
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from export.int8.candidate import Candidate, quiet
+from export.int8.result import Candidate
+from export.libraries import quietly
 
 BLOCK = 128
 """Weights that share a scale in a weight-only file."""
-
 
 METHODS = ("dynamic", "weight-only")
 
@@ -33,14 +33,14 @@ class MatMulQuantizer:
         self._prepared = prepared
 
     def products(self) -> int:
-        """How many matrix products have constant weights."""
+        """Count the matrix products with constant weights."""
         graph = onnx.load(self._prepared, load_external_data=False).graph
         weights = {tensor.name for tensor in graph.initializer}
         return sum(node.op_type == "MatMul" and node.input[1] in weights for node in graph.node)
 
     def write(self, path: Path, candidate: Candidate) -> None:
         """Quantize every matrix product with constant weights."""
-        with quiet():
+        with quietly():
             if candidate.method == "dynamic":
                 self._dynamic(path, candidate)
             else:

@@ -10,16 +10,16 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-from export.int8.candidate import Candidate, quiet
 from export.int8.judge import Judge
+from export.int8.result import Candidate
+from export.libraries import quietly
 from export.session import open_session, run_one_by_one
-from models.outputs import divergence
 
 LAYERS = ("Conv", "Gemm", "MatMul")
 """Operators that the sensitivity pass may leave in fp32."""
 
 ACTIVATIONS = ("Relu", "Clip")
-"""What ONNX Runtime fuses into the layer before it."""
+"""Operators that ONNX Runtime fuses into the layer before them."""
 
 SENSITIVITY_IMAGES = 64
 
@@ -51,7 +51,7 @@ class StaticQuantizer:
 
         The head's logits stay float: 256 levels would be too few for calibrated probabilities.
         """
-        with quiet():
+        with quietly():
             quantize_static(
                 self._prepared,
                 path,
@@ -82,7 +82,7 @@ class StaticQuantizer:
         ]
 
     def convolutions(self) -> int:
-        """How many there are."""
+        """Count the convolutions."""
         return sum(node.op_type == "Conv" for node in onnx.load(self._prepared, load_external_data=False).graph.node)
 
     def cost(self, layer: tuple[str, ...], candidate: Candidate, judge: Judge) -> float:
@@ -90,11 +90,11 @@ class StaticQuantizer:
         chosen = judge.for_ranges[:SENSITIVITY_IMAGES]
         path = self._prepared.with_name("one-layer.onnx")
         self.write(path, candidate, only=layer)
-        return divergence(run_one_by_one(open_session(path), judge.pixels[chosen]), judge.logits[chosen], judge.kind)
+        return judge.rule.divergence(run_one_by_one(open_session(path), judge.pixels[chosen]), judge.logits[chosen])
 
 
 class _Images(CalibrationDataReader):  # type: ignore[misc]
-    """Batches of images, of which the quantizer asks for one range after the other."""
+    """Batches of images; the quantizer asks for one range of them after the other."""
 
     def __init__(self, pixels: NDArray[np.float32], batch: int = 32) -> None:
         self._batches = [pixels[i : i + batch] for i in range(0, len(pixels), batch)]

@@ -12,7 +12,8 @@ import timm
 import torch
 
 from data.labels import LabelSet
-from export.onnx_file import describe, write_onnx
+from export.metadata import describe
+from export.onnx_file import write_onnx
 from models.building import size_args, spec_of
 from models.classifier import Classifier
 from models.spec import InputSpec

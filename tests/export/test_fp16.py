@@ -55,20 +55,20 @@ def test_write_fp16__takes_and_gives_float32_in_half_the_bytes(source: Path, pix
     types = [value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)]
     assert types == [onnx.TensorProto.FLOAT] * 2
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
-    assert (tmp_path / "half.onnx").stat().st_size == facts["bytes"]
+    assert (tmp_path / "half.onnx").stat().st_size == facts.bytes
     assert (tmp_path / "half.onnx").stat().st_size < 0.55 * source.stat().st_size
 
 
 def test_write_fp16__facts_are_those_of_the_file(source: Path, pixels: Pixels, tmp_path: Path) -> None:
     facts = write_fp16(source, tmp_path / "half.onnx", pixels)
     half, full = (OnnxClassifier(path).logits(pixels) for path in (tmp_path / "half.onnx", source))
-    assert facts["n"] == 8
-    assert facts["flips"] == (half.argmax(1) != full.argmax(1)).sum()
-    assert facts["largest"] == pytest.approx(
+    assert facts.n == 8
+    assert facts.flips == (half.argmax(1) != full.argmax(1)).sum()
+    assert facts.largest == pytest.approx(
         np.abs(probabilities(half, "nominal") - probabilities(full, "nominal")).max(), rel=1e-3
     )
-    assert isinstance(facts["largest"], float)
-    assert 0 < facts["largest"] < 0.1
+    assert isinstance(facts.largest, float)
+    assert 0 < facts.largest < 0.1
 
 
 @pytest.mark.parametrize("batch", [1, 3, 16])
@@ -88,7 +88,7 @@ def test_write_fp16__carries_the_metadata_over(source: Path, pixels: Pixels, tmp
 def test_write_fp16__gives_the_same_bytes_twice_and_names_no_place(
     source: Path, pixels: Pixels, tmp_path: Path
 ) -> None:
-    first, second = (write_fp16(source, tmp_path / name / "half.onnx", pixels)["sha256"] for name in ("a", "b"))
+    first, second = (write_fp16(source, tmp_path / name / "half.onnx", pixels).sha256 for name in ("a", "b"))
     assert first == second
     data = (tmp_path / "a" / "half.onnx").read_bytes()
     for place in (str(tmp_path), str(Path.home()) + "/", str(Path.cwd())):

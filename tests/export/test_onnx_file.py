@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from data.labels import LabelSet
 from data.loaders import load
-from export.onnx_file import describe, input_json, write_onnx
+from export.metadata import describe, input_json
+from export.onnx_file import write_onnx
 from models.classifier import Classifier
 from run.errors import UserError
 from tests import support

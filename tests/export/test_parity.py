@@ -1,6 +1,7 @@
 import copy
 import json
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -22,13 +23,13 @@ def photographs(count: int) -> list[Image.Image]:
 def test_check_parity__the_right_file(exported: Exported, count: int) -> None:
     classifier, path = exported
     found = check_parity(classifier, path, photographs(count), 1e-5)
-    assert found["n"] == ROUNDS * sum(BATCHES)
-    assert found["batches"] == [1, 3, 16]
-    assert 0 <= float(str(found["largest"])) <= 1e-5
-    assert float(str(found["largest_logit"])) > 0
-    assert found["target"] == 1e-5
-    assert found["sha256"] == file_digest(path)
-    json.dumps(found, allow_nan=False)
+    assert found.n == ROUNDS * sum(BATCHES)
+    assert found.batches == (1, 3, 16)
+    assert 0 <= found.largest <= 1e-5
+    assert found.largest_logit > 0
+    assert found.target == 1e-5
+    assert found.sha256 == file_digest(path)
+    json.dumps(asdict(found), allow_nan=False)
 
 
 def test_check_parity__other_weights(exported: Exported) -> None:
@@ -50,8 +51,8 @@ def test_check_parity__reports_the_largest_difference(exported: Exported) -> Non
     with torch.inference_mode():
         difference = classifier.model(pixels).softmax(1) - shifted.model(pixels).softmax(1)
     expected = float(difference.abs().max())
-    assert float(str(found["largest"])) == pytest.approx(expected, rel=0.01)
-    assert float(str(found["largest_logit"])) == pytest.approx(0.01, rel=0.01)
+    assert found.largest == pytest.approx(expected, rel=0.01)
+    assert found.largest_logit == pytest.approx(0.01, rel=0.01)
     with pytest.raises(UserError, match="differs from PyTorch"):
         check_parity(shifted, path, image, 0.9 * expected)
 

@@ -283,5 +283,5 @@ def test_write_rgb__foreign_model(tmp_path: Path) -> None:
 
 
 def test_module__needs_no_torch() -> None:
-    script = "import sys, export.rgb, export.golden.golden; sys.exit('torch' in sys.modules)"
+    script = "import sys, export.rgb, export.golden.check; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=False).returncode == 0

@@ -3,7 +3,6 @@
 import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -15,7 +14,9 @@ from PIL import Image
 from benchmarks.students import STUDENTS
 from export.fp16 import write_fp16
 from export.int8.config import Int8Config
-from export.int8.quantize import Int8Result, quantize
+from export.int8.judge import CalibrationImages
+from export.int8.quantize import quantize
+from export.int8.result import Int8Result
 from export.onnx_file import write_onnx
 from export.parity import check_parity, check_rgb
 from export.reparameterize import fuse
@@ -51,7 +52,7 @@ def after_a_step(classifier: Classifier, pixels: NDArray[np.float32]) -> Classif
 
 def sweep(model: Path, path: Path, pixels: NDArray[np.float32]) -> Int8Result:
     targets = np.eye(len(support.FOUR), dtype=np.float32)[np.arange(len(pixels)) % len(support.FOUR)]
-    return quantize(model, path, pixels, targets, np.ones(len(pixels), np.bool_), LENIENT, lambda *_: 1.5)
+    return quantize(model, path, CalibrationImages(pixels, targets, np.ones(len(pixels), np.bool_)), LENIENT)
 
 
 def require_valid(path: Path) -> None:
@@ -66,7 +67,8 @@ def require_valid(path: Path) -> None:
 def test_every_student__from_a_training_step_to_every_file(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("export.int8.judge.race", lambda runners: [2.0, 1.0])  # this machine may be busy
+    monkeypatch.setattr("export.int8.judge.race", lambda calls: [2.0, 1.0])  # this machine may be busy
+    monkeypatch.setattr("export.int8.judge.fit_temperature", lambda *_: 1.5)
     images = photographs(16)
     untrained = settled(name, SIZE, support.FOUR)
     classifier = after_a_step(untrained, pixels_of(untrained, images))
@@ -76,13 +78,12 @@ def test_every_student__from_a_training_step_to_every_file(
 
     fused = fuse(classifier)
     write_onnx(fused, full, opset=18, facts={})
-    assert float(str(check_parity(classifier, full, images[:3], 1e-4)["largest"])) <= 1e-4, "unfused against the file"
+    assert check_parity(classifier, full, images[:3], 1e-4).largest <= 1e-4, "unfused against the file"
     write_rgb(full, rgb)
     check_rgb(full, rgb, images[:3], 1e-4)
-    facts: dict[str, Any] = write_fp16(full, half, pixels)
-    assert facts["largest"] < 0.05
+    assert write_fp16(full, half, pixels).largest < 0.05
     result = sweep(full, quantized, pixels)
-    assert result.winner is not None, result.rows
+    assert result.winner is not None, result.candidates
     assert quantized.stat().st_size < 0.6 * full.stat().st_size
     write_rgb(quantized, rgb)
     for path in (full, half, quantized, rgb):

@@ -11,7 +11,7 @@ import torch
 from export.config import FormatName
 from export.formats import FORMATS
 from export.formats.write import write_formats
-from export.golden.golden import write_golden
+from export.golden.write import write_golden
 from export.onnx_file import write_onnx
 from export.rgb import write_rgb
 from models.building import spec_of

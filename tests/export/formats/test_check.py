@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from export.formats import FORMATS
-from export.golden.golden import STEPS, check_golden, show_golden
+from export.golden.check import STEPS, check_golden, show_golden
 from run.errors import UserError
 from tests.export.formats.conftest import Made
 

@@ -7,7 +7,7 @@ import pytest
 import pocketeva
 from export.config import ExportConfig
 from export.formats import FORMATS, require_installed
-from export.formats.format import first_line
+from export.libraries import first_line
 from run.errors import UserError
 from tests import finished
 from tests.export.formats.test_check import without

@@ -11,9 +11,10 @@ import onnx
 import pytest
 from PIL import Image
 
-from export.golden.golden import STEPS, check_golden, show_golden, write_golden
+from export.golden.check import STEPS, check_golden, show_golden
 from export.golden.images import golden_images
 from export.golden.kit import GoldenRow
+from export.golden.write import write_golden
 from export.onnx_file import write_onnx
 from export.rgb import write_rgb
 from run.errors import UserError

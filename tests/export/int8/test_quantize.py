@@ -19,20 +19,20 @@ from PIL import Image
 
 from export.int8 import quantize as quantize_module
 from export.int8 import static
-from export.int8.candidate import Candidate
 from export.int8.config import Int8Config
-from export.int8.judge import Judge
+from export.int8.judge import CalibrationImages, Judge
 from export.int8.matmul import MatMulQuantizer
-from export.int8.quantize import Int8Result, quantize
+from export.int8.quantize import quantize
+from export.int8.result import Candidate, Int8Result, Winner
 from export.int8.static import StaticQuantizer
 from export.onnx_file import write_onnx
 from export.onnx_graph import metadata_of
 from export.runtime import OnnxClassifier
 from export.session import open_session, run_one_by_one
 from models.building import spec_of
-from models.calibration import fit_temperature
 from models.classifier import Classifier
 from models.decision import DecisionRule
+from run.files import file_digest
 from tests import support
 from tests.export.conftest import without_weights
 
@@ -92,7 +92,14 @@ def exported(
 
 
 def quantized(student: Exported, path: Path, config: Int8Config = ANY_SPEED, temperature: float = 1.0) -> Int8Result:
-    return quantize(*student[:1], path, *student[1:], ALL, config, lambda *_: temperature)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("export.int8.judge.fit_temperature", lambda *_: temperature)
+        return quantize(student[0], path, CalibrationImages(*student[1:], ALL), config)
+
+
+def winner_of(result: Int8Result) -> Winner:
+    assert result.winner is not None
+    return result.winner
 
 
 @pytest.fixture(scope="module")
@@ -112,13 +119,14 @@ def operators(path: Path) -> set[str]:
 def test_quantize__winner_is_what_its_row_says(student: Exported, winner: tuple[Path, Int8Result]) -> None:
     source, pixels, targets = student
     path, result = winner
-    judged = Judge(source, pixels, targets, ALL, ANY_SPEED, fit_temperature).for_judging
+    judged = Judge(source, CalibrationImages(pixels, targets, ALL), ANY_SPEED).for_judging
     ours, theirs = (logits_of(file, pixels[judged]).argmax(1) for file in (path, source))
-    assert result.winner is not None
-    assert result.winner["n"] == len(judged) == 24
-    assert result.winner["flips"] == (ours != theirs).sum() <= 0.25 * 24
-    assert result.winner["accuracy"] == pytest.approx((ours == targets[judged].argmax(1)).mean())
-    assert result.winner["bytes"] == path.stat().st_size < 0.5 * source.stat().st_size
+    found = winner_of(result).measured
+    assert found.n == len(judged) == 24
+    assert found.flips == (ours != theirs).sum() <= 0.25 * 24
+    assert found.accuracy == pytest.approx((ours == targets[judged].argmax(1)).mean())
+    assert found.bytes == path.stat().st_size < 0.5 * source.stat().st_size
+    assert winner_of(result).sha256 == file_digest(path)
 
 
 def test_quantize__winner_is_one_valid_int8_file(winner: tuple[Path, Int8Result]) -> None:
@@ -141,8 +149,7 @@ def test_quantize__winner_carries_metadata_and_how_it_was_made(
     metadata = metadata_of(onnx.load(path))
     assert metadata_of(onnx.load(student[0])).items() <= metadata.items()
     facts = json.loads(metadata["quantization"])
-    assert result.winner is not None
-    assert facts.items() <= result.winner.items()
+    assert facts.items() <= winner_of(result).to_json().items()
     assert set(facts) == {"method", "per_channel", "activation", "excluded", "temperature"}
 
 
@@ -160,12 +167,13 @@ def test_quantize__own_temperature_divides_the_logits(
     quantized(student, tmp_path / "one.onnx")
     result = quantized(student, tmp_path / "two.onnx", temperature=2.0)
     one, two = (logits_of(tmp_path / name, student[1]) for name in ("one.onnx", "two.onnx"))
-    assert result.winner is not None
-    assert result.winner["temperature"] == 2.0
+    assert winner_of(result).measured.temperature == 2.0
     np.testing.assert_allclose(two, one / 2, rtol=1e-5)
 
 
-def test_quantize__fit_gets_every_labeled_image(student: Exported, tmp_path: Path) -> None:
+def test_quantize__temperature_is_fitted_to_every_labeled_image(
+    student: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, pixels, targets = student
     labeled = np.arange(48) < 5
     seen: list[Any] = []
@@ -175,16 +183,18 @@ def test_quantize__fit_gets_every_labeled_image(student: Exported, tmp_path: Pat
         seen.append(given)
         return 1.5
 
-    result = quantize(source, tmp_path / "q.onnx", pixels, targets, labeled, ANY_SPEED, fit)
+    monkeypatch.setattr("export.int8.judge.fit_temperature", fit)
+    result = quantize(source, tmp_path / "q.onnx", CalibrationImages(pixels, targets, labeled), ANY_SPEED)
     np.testing.assert_array_equal(seen[0], targets[:5])
-    assert all(row["temperature"] == 1.5 for row in result.rows)
+    assert [row.measured.temperature for row in result.candidates if row.measured] == [1.5] * 2
 
 
 def test_quantize__without_labels_nothing_is_said_of_accuracy(student: Exported, tmp_path: Path) -> None:
     source, pixels, targets = student
     path = tmp_path / "q.onnx"
-    result = quantize(source, path, pixels, targets, ~ALL, ANY_SPEED, fit_temperature)
-    assert [(row["accuracy"], row["nll"], row["temperature"]) for row in result.rows] == [(None, None, 1.0)] * 2
+    result = quantize(source, path, CalibrationImages(pixels, targets, ~ALL), ANY_SPEED)
+    measured = [row.measured for row in result.candidates if row.measured]
+    assert [(found.accuracy, found.nll, found.temperature) for found in measured] == [(None, None, 1.0)] * 2
     assert path.is_file()
 
 
@@ -195,15 +205,16 @@ def test_quantize__impossible_budget_writes_nothing_and_says_why(student: Export
     assert not (tmp_path / "out").exists()
     assert result.winner is None
     assert result.reason.startswith("no INT8 file: none of 14 candidates passed the gate")
-    assert all("fast enough" in str(row["why_not"]) or "first choice" in str(row["why_not"]) for row in result.rows)
-    settings = {(row["method"], row["per_channel"], row["activation"]) for row in result.rows[:12]}
-    assert len(settings) == 12
-    costs = [row["kl"] for row in result.layer_costs]
-    assert costs == sorted(costs, key=lambda cost: -float(str(cost)))
-    costliest, next_one = (row["nodes"] for row in result.layer_costs[:2])
-    assert result.rows[12]["excluded"] == costliest
-    assert result.rows[13]["excluded"] == [*costliest, *next_one]  # type: ignore[misc]
-    json.dumps(result.to_json(), allow_nan=False)
+    reasons = [str(row.why_not) for row in result.candidates]
+    assert all("fast enough" in reason or "first choice" in reason for reason in reasons)
+    assert len({row.candidate for row in result.candidates[:12]}) == 12
+    costs = [cost.kl for cost in result.layer_costs]
+    assert costs == sorted(costs, reverse=True)
+    costliest, next_one = (cost.nodes for cost in result.layer_costs[:2])
+    assert result.candidates[12].candidate.excluded == costliest
+    assert result.candidates[13].candidate.excluded == (*costliest, *next_one)
+    result.write(tmp_path)
+    assert Int8Result.read(tmp_path) == result
 
 
 def test_static_quantizer__excluded_layers_stay_float(student: Exported, tmp_path: Path) -> None:
@@ -232,9 +243,11 @@ def test_quantize__candidate_that_cannot_be_made_is_a_row(
 
     monkeypatch.setattr(StaticQuantizer, "write", write)
     result = quantized(student, tmp_path / "q.onnx")
-    assert result.rows[0]["why_not"] == "ONNX Runtime cannot make or run it: no such kernel"
-    assert result.winner is not None
-    assert result.winner["per_channel"] is True
+    assert result.candidates[0].why_not == "ONNX Runtime cannot make or run it: no such kernel"
+    assert result.candidates[0].measured is None
+    assert winner_of(result).candidate.per_channel
+    result.write(tmp_path)
+    assert Int8Result.read(tmp_path) == result
 
 
 def test_quantize__interrupted_leaves_nothing(
@@ -253,19 +266,19 @@ SCRIPT = """
 import math, sys
 from pathlib import Path
 import numpy as np
-from export.int8 import quantize as int8
+from export.int8 import judge, quantize as int8
 from export.int8.config import Int8Config
-assert "torch" not in sys.modules
 int8.SLOWER = math.inf
 source, arrays, path = map(Path, sys.argv[1:])
 given = np.load(arrays)
 config = Int8Config(mode="quick", max_flip_rate=0.25, min_speedup=1e-3)
-int8.quantize(source, path, given["pixels"], given["targets"], np.ones(48, bool), config, lambda *_: 1.0)
+judge.fit_temperature = lambda *_: 1.0
+int8.quantize(source, path, judge.CalibrationImages(given["pixels"], given["targets"], np.ones(48, bool)), config)
 """
 
 
 @pytest.mark.slow
-def test_quantize__another_process_makes_the_same_bytes_without_torch(
+def test_quantize__another_process_makes_the_same_bytes(
     student: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, pixels, targets = student
@@ -278,14 +291,17 @@ def test_quantize__another_process_makes_the_same_bytes_without_torch(
     assert (tmp_path / "here.onnx").read_bytes() == (tmp_path / "there.onnx").read_bytes()
 
 
-def test_quantize__of_a_transformer_only_matrix_products_are_quantized(transformer: Exported, tmp_path: Path) -> None:
+def test_quantize__of_a_transformer_only_matrix_products_are_quantized(
+    transformer: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, pixels, targets = transformer
     config = Int8Config(mode="full", max_flip_rate=0.5, min_speedup=1e-3)
     path = tmp_path / "q.onnx"
-    result = quantize(source, path, pixels, targets, ALL[:12], config, lambda *_: 2.0)
+    monkeypatch.setattr("export.int8.judge.fit_temperature", lambda *_: 2.0)
+    result = quantize(source, path, CalibrationImages(pixels, targets, ALL[:12]), config)
     assert result.winner is not None
-    assert [row["why_not"] for row in result.rows] == [None] * 4
-    assert {row["method"] for row in result.rows} == {"dynamic", "weight-only"}
+    assert [row.why_not for row in result.candidates] == [None] * 4
+    assert {row.candidate.method for row in result.candidates} == {"dynamic", "weight-only"}
     onnx.checker.check_model(onnx.load(path), full_check=True)
     assert operators(path) & {"MatMulInteger", "MatMulNBits"}
     assert not operators(path) & {"ConvInteger", "QLinearConv", "QuantizeLinear"}
@@ -317,14 +333,16 @@ def test_judge__another_model_is_refused_for_its_flips(student: Exported, tmp_pa
             negated = -onnx.numpy_helper.to_array(tensor)
             tensor.CopyFrom(onnx.numpy_helper.from_array(negated, tensor.name))
     onnx.save(other, tmp_path / "other.onnx")
-    row = Judge(source, pixels, targets, ALL, ANY_SPEED, fit_temperature).measure(tmp_path / "other.onnx")
-    assert "images change their first choice, more than max_flip_rate 0.25" in str(row["why_not"])
-    assert row["ms"] is None
+    judge = Judge(source, CalibrationImages(pixels, targets, ALL), ANY_SPEED)
+    row = judge.measure(tmp_path / "other.onnx", Candidate("MinMax", True, "QUInt8"))
+    assert "images change their first choice, more than max_flip_rate 0.25" in str(row.why_not)
+    assert row.measured is not None
+    assert row.measured.ms is None
 
 
 def test_judge__ranges_and_judging_share_no_image(student: Exported) -> None:
     source, pixels, targets = student
-    judge = Judge(source, pixels, targets, ALL, Int8Config(images=10), fit_temperature)
+    judge = Judge(source, CalibrationImages(pixels, targets, ALL), Int8Config(images=10))
     assert len(judge.for_ranges) == 10
     assert sorted([*judge.for_ranges, *judge.for_judging]) == list(range(48))
 

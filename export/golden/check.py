@@ -1,0 +1,108 @@
+"""Checking a release against the golden kit inside it."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
+from rich import box
+from rich.table import Table
+
+from data.decode import DecodeError, decode
+from export.formats.check import golden_rows, not_run
+from export.golden.kit import GOLDEN, GoldenEntry, GoldenIndex, GoldenRow, damaged, read_pixels
+from export.release import FP32, RGB
+from export.runtime import OnnxClassifier, RgbClassifier
+from run.console import console
+
+STEPS = ("decode", "resize", "logits", "probabilities")
+
+
+def check_golden(release: Path) -> list[GoldenRow]:
+    """Run every step of a release on the kit inside it.
+
+    Each step starts from what the kit has for the step before, so that one fault shows in one step. Files for other
+    runtimes are steps too, named like their formats, where the runtime is installed.
+
+    Args:
+        release: a ``NAME-onnx`` folder.
+
+    Returns:
+        One row for each image and step, in order, and then for each image and format; ``difference`` is infinite where
+        shapes differ.
+
+    Raises:
+        UserError: there is no kit, it is damaged, or a model file is missing.
+    """
+    index = GoldenIndex.read(release)
+    classifier = OnnxClassifier(release / FP32.path)
+    whole = RgbClassifier(release / RGB.path)
+    with damaged(release):
+        rows = [row for entry in index.images for row in _check_image(release / GOLDEN, entry, classifier, whole)]
+    return rows + golden_rows(release)
+
+
+def _check_image(
+    folder: Path, entry: GoldenEntry, classifier: OnnxClassifier, whole: RgbClassifier
+) -> Iterator[GoldenRow]:
+    decoded = Image.fromarray(read_pixels(folder / entry.rgb))
+    pixels = read_pixels(folder / entry.pixels)
+    differences = {
+        "decode": _decode_difference((folder / entry.file).read_bytes(), decoded),
+        "resize": _largest(classifier.spec.render(decoded), pixels),
+        "logits": _largest(classifier.logits(classifier.spec.normalize(pixels[None]))[0], entry.logits),
+        "probabilities": _largest(whole.outputs(decoded)["probabilities"], entry.probabilities),
+    }
+    tolerances = asdict(entry.tolerance)
+    for step in STEPS:
+        yield GoldenRow(entry.name, step, differences[step], tolerances[step])
+
+
+def _decode_difference(data: bytes, expected: Image.Image) -> float:
+    try:
+        return _largest(np.asarray(decode(data)), np.asarray(expected))
+    except DecodeError:
+        return math.inf
+
+
+def _largest(found: ArrayLike, expected: ArrayLike) -> float:
+    """The largest absolute difference; infinite between different shapes."""
+    ours = np.asarray(found, np.float64)
+    theirs = np.asarray(expected, np.float64)
+    return float(np.abs(ours - theirs).max()) if ours.shape == theirs.shape else math.inf
+
+
+def show_golden(release: Path) -> bool:
+    """Print a table of ``check_golden`` with one line for each image.
+
+    Returns:
+        True where every step passed.
+
+    Raises:
+        UserError: as ``check_golden``.
+    """
+    rows = check_golden(release)
+    steps = list(dict.fromkeys(row.step for row in rows))
+    table = Table("image", *steps, box=box.SIMPLE_HEAD)
+    for image in dict.fromkeys(row.image for row in rows):
+        table.add_row(image, *(_cell(row) for row in rows if row.image == image))
+    console.print(table)
+    failed = [row for row in rows if not row.passed]
+    console.print(_verdict(rows, failed, steps))
+    for reason in not_run(release):
+        console.print(reason, soft_wrap=True)
+    return not failed
+
+
+def _cell(row: GoldenRow) -> str:
+    return f"{row.difference:.2g}" if row.passed else f"{row.difference:.2g} > {row.tolerance:.2g}"
+
+
+def _verdict(rows: Sequence[GoldenRow], failed: Sequence[GoldenRow], steps: Sequence[str]) -> str:
+    if not failed:
+        return f"all {len(rows)} steps give what they gave at export"
+    first = min(failed, key=lambda row: steps.index(row.step))
+    return f"{len(failed)} of {len(rows)} steps differ; the first to look at: {first.step} of {first.image}"

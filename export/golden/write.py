@@ -1,0 +1,87 @@
+"""Writing a golden kit: images, and the result of every step for each, to find the step of an app that differs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from PIL import Image
+
+from data.decode import decode
+from export.golden.images import GoldenImage, encode_png, golden_images
+from export.golden.kit import GoldenEntry, GoldenIndex, Tolerance
+from export.golden.readme import readme
+from export.release import FP32, RGB
+from export.rgb import DECODE
+from export.runtime import OnnxClassifier, RgbClassifier
+from run.files import atomic_path, file_digest, write_text
+
+RESIZE_LEVELS = 2
+"""Levels of 255 that another implementation of the resize may be off; ours is equal."""
+
+
+def write_golden(folder: Path, rgb: Path, model: Path) -> None:
+    """Write the kit atomically: ``index.json``, ``README.md``, and three image files for each image.
+
+    Args:
+        folder: replaced if it is there.
+        rgb: the release's ``rgb.onnx``; gives the probabilities.
+        model: its ``model.onnx`` in float32; gives the logits.
+    """
+    classifier = OnnxClassifier(model, threads=1)
+    with atomic_path(folder) as partial:
+        partial.mkdir(parents=True)
+        # Integer arithmetic saturates differently between processors: such files get a wider tolerance.
+        writer = _Writer(partial, classifier, RgbClassifier(rgb, threads=1), 0.05 if _is_quantized(rgb) else 1e-4)
+        index = GoldenIndex(
+            files={FP32.path.name: file_digest(model), RGB.path.name: file_digest(rgb)},
+            rule=classifier.rule,
+            spec=classifier.spec,
+            decode=DECODE,
+            images=tuple(map(writer.write, golden_images())),
+        )
+        index.write(partial)
+        write_text(partial / "README.md", readme(index))
+
+
+def _is_quantized(path: Path) -> bool:
+    return any("Quantize" in node.op_type for node in onnx.load(path).graph.node)
+
+
+@dataclass(frozen=True)
+class _Writer:
+    folder: Path
+    classifier: OnnxClassifier
+    whole: RgbClassifier
+    probability: float
+    """Largest difference of a probability."""
+
+    def write(self, image: GoldenImage) -> GoldenEntry:
+        """Write the files of one image."""
+        decoded = decode(image.data)
+        spec = self.classifier.spec
+        pixels = spec.render(decoded)
+        logits = self.classifier.logits(spec.normalize(pixels[None]))[0]
+        outputs = self.whole.outputs(decoded)
+        entry = GoldenEntry(
+            name=image.name,
+            file=image.file,
+            purpose=image.purpose,
+            width=decoded.width,
+            height=decoded.height,
+            rgb=f"{image.name}.rgb.png",
+            pixels=f"{image.name}.pixels.png",
+            probabilities=tuple(map(float, outputs["probabilities"])),
+            scores=tuple(map(float, outputs["scores"])) if "scores" in outputs else None,
+            logits=tuple(map(float, logits)),
+            tolerance=Tolerance(
+                decode=image.levels,
+                resize=RESIZE_LEVELS,
+                logits=1e-3 * max(1.0, float(np.abs(logits).max())),
+                probabilities=self.probability,
+            ),
+        )
+        (self.folder / entry.file).write_bytes(image.data)
+        (self.folder / entry.rgb).write_bytes(encode_png(decoded))
+        (self.folder / entry.pixels).write_bytes(encode_png(Image.fromarray(pixels)))
+        return entry
