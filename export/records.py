@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from run.errors import UserError
 
@@ -18,7 +18,11 @@ def record_of(kind: type[T], stored: Mapping[str, Any]) -> T:
     Raises:
         ValueError: a field is missing, or of another type.
     """
-    return TypeAdapter(kind).validate_python(stored)
+    try:
+        return TypeAdapter(kind).validate_python(stored)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def read_record(path: Path, of_json: Callable[[Mapping[str, Any]], T]) -> T:

@@ -1,4 +1,4 @@
-"""Fusing what training keeps apart: RepViT, MobileOne and FastViT run as one branch where they were trained as many."""
+"""Fusing of branches: RepViT, MobileOne and FastViT run as one branch where they were trained as many."""
 
 import copy
 import dataclasses
@@ -26,7 +26,8 @@ def fuse(classifier: Classifier) -> Classifier:
     size = classifier.spec.size
     images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        before, after = model(images), fused(images)
+        before = model(images)
+        after = fused(images)
     if not torch.allclose(before, after, rtol=TOLERANCE, atol=TOLERANCE * before.abs().max().item()):
         difference = (before - after).abs().max().item()
         raise UserError(

@@ -1,4 +1,4 @@
-"""How long calls take, measured side by side."""
+"""Timing of calls, side by side."""
 
 import time
 from collections.abc import Callable, Sequence

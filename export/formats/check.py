@@ -21,10 +21,12 @@ BATCH = 4
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far a file is from the kit, for each image [N]: the largest difference of a logit, and of a probability."""
+    """Distance of a file from the kit."""
 
     logits: NDArray[np.float32]
+    """Largest difference for each image [N]."""
     probabilities: NDArray[np.float32]
+    """Largest difference for each image [N]."""
 
 
 def compare(infer: Infer, kit: Kit) -> Comparison:

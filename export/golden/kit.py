@@ -25,11 +25,12 @@ GOLDEN = Path("golden")
 
 @dataclass(frozen=True)
 class GoldenRow:
-    """How far one step is off for one image: levels of 255 for pixels, else the largest absolute difference."""
+    """The result of one step for one image."""
 
     image: str
     step: str
     difference: float
+    """Levels of 255 for pixels, else the largest absolute difference."""
     tolerance: float
 
     @property

@@ -1,4 +1,4 @@
-"""INT8 files that are measured: every setting is tried, and the best is shipped only if it passes a gate."""
+"""The search for an INT8 file: settings are tried and measured, and the best is shipped only if it passes a gate."""
 
 import dataclasses
 import tempfile
@@ -73,7 +73,8 @@ class _Sweep:
     """Candidates that were tried, with what was measured of each."""
 
     def __init__(self, judge: Judge, quantizer: _Quantizer, folder: Path) -> None:
-        self._judge, self._quantizer = judge, quantizer
+        self._judge = judge
+        self._quantizer = quantizer
         self._file = folder / "candidate.onnx"
         self._rows: list[Row] = []
         self._layer_costs: list[LayerCost] = []
@@ -180,8 +181,9 @@ def _prepare(source: Path, folder: Path) -> Path:
 
 
 def divide_logits(model: onnx.ModelProto, temperature: float) -> None:
-    """Make ``logits`` what they were, divided by a temperature; in float32, in place."""
-    raw, divisor = "logits_before_temperature", "temperature"
+    """Divide ``logits`` by a temperature inside the graph, in float32, in place."""
+    raw = "logits_before_temperature"
+    divisor = "temperature"
     for node in model.graph.node:
         for names in (node.input, node.output):
             names[:] = [raw if name == "logits" else name for name in names]

@@ -89,7 +89,10 @@ def test_export__files_beside_the_model(release: Path, model: str) -> None:
 
     processor = json_of(folder / "preprocessor_config.json")
     size = {"height": loaded.spec.size, "width": loaded.spec.size}
-    assert (processor["size"], processor["do_center_crop"], processor["resample"]) == (size, False, 3)
+    # The teacher keeps its own center crop, the student sees the whole image.
+    resize, center = ({"shortest_edge": 33}, True) if model == "teacher" else (size, False)
+    assert (processor["size"], processor["do_center_crop"], processor["resample"]) == (resize, center, 3)
+    assert processor["crop_size"] == size
     assert (tuple(processor["image_mean"]), tuple(processor["image_std"])) == (loaded.spec.mean, loaded.spec.std)
     assert math.isclose(processor["rescale_factor"], 1 / 255)
 

@@ -2,13 +2,15 @@ import copy
 import json
 import math
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
 from data.loaders import load
-from export.parity import BATCHES, ROUNDS, check_parity
+from export.fp16 import Fp16Facts
+from export.parity import BATCHES, ROUNDS, NotWritten, Parity, ParityRecord, RgbParity, check_parity
 from run.errors import UserError
 from run.files import file_digest
 from tests import support
@@ -64,3 +66,25 @@ def test_check_parity__not_a_number(exported: Exported) -> None:
         broken.head.weight.fill_(math.nan)
     with pytest.raises(UserError, match="differs from PyTorch by nan"):
         check_parity(broken, path, photographs(1), 0.5)
+
+
+@pytest.mark.parametrize(
+    "fp16",
+    [
+        None,
+        NotWritten("a number inside reaches 1e+05"),
+        Fp16Facts(n=2, flips=1, flip_rate=0.5, largest=0.1, kl=0.2, largest_inside=3.0, bytes=4, sha256="5"),
+    ],
+)
+def test_parity_record__reads_what_it_wrote(tmp_path: Path, fp16: Fp16Facts | NotWritten | None) -> None:
+    parity = Parity(n=1, batches=(1, 3), largest=1e-6, largest_logit=1e-5, target=1e-4, sha256="f")
+    record = ParityRecord(parity, fp16, RgbParity(n=1, largest=0.0, target=1e-4))
+    record.write(tmp_path)
+    assert ParityRecord.read(tmp_path) == record
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"onnx/model.onnx": {"n": "many"}, "rgb.onnx": {}}'])
+def test_parity_record__damaged(tmp_path: Path, text: str) -> None:
+    (tmp_path / "parity.json").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"parity\.json cannot be read .*: run `pocketeva export` again"):
+        ParityRecord.read(tmp_path)

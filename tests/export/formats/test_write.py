@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from export.formats import FORMATS
+from export.formats.record import FormatsRecord
 from export.golden.kit import read_kit
 from run.files import file_digest
 from tests import support
@@ -71,6 +72,15 @@ def test_write_formats__files_and_facts(made: Made) -> None:
         assert facts["bytes"] == sum(map(len, own.values()))
         assert facts["sha256"] == {path: file_digest(made.folder / path) for path in own}
         assert (made.folder / facts["file"]).exists()
+
+
+def test_formats_record__reads_what_was_written(made: Made, tmp_path: Path) -> None:
+    record = FormatsRecord.read(made.folder)
+    assert record is not None
+    assert record.rule.labels == support.FOUR
+    assert [found.status for found in record.formats.values()] == ["ran", "ran", "converted, not run"]
+    record.write(tmp_path)
+    assert (tmp_path / "formats.json").read_bytes() == (made.folder / "formats.json").read_bytes()
 
 
 def test_write_formats__measured_where_a_runtime_is(made: Made) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from export.golden.check import STEPS, check_golden, show_golden
 from export.golden.images import golden_images
-from export.golden.kit import GoldenRow
+from export.golden.kit import GoldenIndex, GoldenRow
 from export.golden.write import write_golden
 from export.onnx_file import write_onnx
 from export.rgb import write_rgb
@@ -137,6 +137,11 @@ def test_show_golden__says_where_to_look(release: Path, capsys: pytest.CaptureFi
     brighten(release / "golden" / "tall.pixels.png", 9)
     assert not show_golden(release)
     assert "resize of tall" in capsys.readouterr().out
+
+
+def test_golden_index__reads_what_was_written(release: Path, tmp_path: Path) -> None:
+    GoldenIndex.read(release).write(tmp_path)
+    assert (tmp_path / "index.json").read_bytes() == (release / "golden" / "index.json").read_bytes()
 
 
 def test_write_golden__same_bytes_twice(release: Path) -> None:
