@@ -12,14 +12,15 @@ from data.loaders import load
 from data.manifest import Manifest
 from export.config import ExportConfig
 from export.formats.write import write_formats
-from export.fp16 import Fp16Facts, write_fp16
+from export.fp16 import write_fp16
 from export.golden.kit import GOLDEN
 from export.golden.write import write_golden
 from export.int8.judge import CalibrationImages
 from export.int8.quantize import quantize
 from export.javascript import model_config, preprocessor_config
 from export.onnx_file import write_onnx
-from export.parity import IMAGES, NotWritten, ParityRecord, check_parity, check_rgb
+from export.parity import IMAGES, check_parity, check_rgb
+from export.parity_record import Fp16Facts, NotWritten, ParityRecord
 from export.release import FP16, FP32, INT8, RGB, Release, baseline_file
 from export.reparameterize import fuse
 from export.rgb import write_rgb

@@ -1,7 +1,7 @@
 """fp16 files: half the bytes, float32 in and out, refused where a number does not fit."""
 
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from export.divergence import Divergence
 from export.libraries import quietly
 from export.metadata import read_contract
 from export.onnx_graph import metadata_of, seal
+from export.parity_record import Fp16Facts
 from export.session import open_session, run_one_by_one
 from run.errors import UserError
 from run.files import atomic_path, file_digest
@@ -22,16 +23,6 @@ LARGEST = float(np.finfo(np.float16).max)
 
 INSIDE = 32
 """Images for which every inner tensor is looked at."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fp16Facts(Divergence):
-    """Measurements of an fp16 file on the calibration images."""
-
-    largest_inside: float
-    """The largest inner number of the fp32 file, which must stay below ``LARGEST``."""
-    bytes: int
-    sha256: str
 
 
 def write_fp16(source: Path, path: Path, pixels: NDArray[np.float32]) -> Fp16Facts:

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from data.loaders import load
-from export.fp16 import Fp16Facts
-from export.parity import BATCHES, ROUNDS, NotWritten, Parity, ParityRecord, RgbParity, check_parity
+from export.parity import BATCHES, ROUNDS, check_parity
+from export.parity_record import Fp16Facts, NotWritten, Parity, ParityRecord, RgbParity
 from run.errors import UserError
 from run.files import file_digest
 from tests import support
