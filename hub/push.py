@@ -39,6 +39,7 @@ def push(run: RunFolder, config: HubConfig, *, dry_run: bool, allow_unverified: 
         repos[model.checkpoint] = config.repository(model.name)
         repos[model.onnx] = config.repository(model.name, onnx=True)
     certificate = read_certificate(run)
+    # Before cards are written: what would be pushed is compared as it was found.
     differences = [] if certificate is None else file_differences(run.release, certificate)
     doubts = _doubts(run, certificate, differences)
     if doubts and not allow_unverified:
@@ -97,8 +98,8 @@ def _describe(folder: Path, repo: str, card: Path) -> None:
 
 
 def _send(repos: Mapping[Path, str], config: HubConfig, message: str) -> list[Pushed]:
-    """Open every repository before the first commit, so that a refusal leaves all of them as they were."""
     api = HfApi()
+    # All of them first: a refusal at the third would leave two repositories with a release that the others lack.
     for repo in repos.values():
         with hub_errors(repo):
             open_repository(api, repo, private=config.private)

@@ -83,6 +83,7 @@ def mirror(api: HfApi, repo: str, folder: Path, message: str, *, branch: str = "
         ],
         commit_message=message,
         revision=branch,
+        # The commit that was listed above: where someone else's came in between, the Hub refuses.
         parent_commit=info.sha,
     )
     return Pushed(folder.name, repo, commit.commit_url, changed=commit.oid != info.sha)

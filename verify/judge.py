@@ -41,11 +41,13 @@ def judge(name: str, measured: Measurements, models: Sequence[ExportedModel], co
         models: what export recorded of its models, the teacher first.
         config: the targets.
     """
+    # Before anything is counted: exact bounds need independent draws, and duplicates are none.
     test = measured.predictions.one_per_group()
     rule = DecisionRule.of(test.labels)
     decided = {file: test.decisions(file) for file in test.files}
     evidence = _Evidence(rule, test.truth(), decided, models[0].reference, config)
     judged = [file for model in models for file in model.files]
+    # Digests of what was run, not of what lies there now: a file that was changed meanwhile must not pass as judged.
     digests = {file: test.files[file].sha256 for file in judged}
     for model in models:
         digests |= model.other_files

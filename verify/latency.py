@@ -41,6 +41,7 @@ def read_latencies(path: Path) -> dict[str, Latency]:
 
 
 def _inference(model: OnnxClassifier) -> Callable[[], object]:
+    # Noise, and no image of the user's: latencies of runs with other data are compared.
     generator = np.random.default_rng(0)
     if isinstance(model, RgbClassifier):
         photograph = Image.fromarray(generator.integers(0, 256, (480, 640, 3), np.uint8))

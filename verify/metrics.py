@@ -78,6 +78,7 @@ def label_facts(rule: DecisionRule, truth: Decisions, decided: Decisions) -> tup
 
 def macro_f1(rows: Sequence[LabelFacts]) -> float | None:
     """Mean F1 of the labels that the test split has; one never decided counts as 0. Null where it has none."""
+    # A label that the test split lacks says nothing of the model's recall, whatever else was called by its name.
     present = [row.f1 for row in rows if row.positives and row.f1 is not None]
     return float(np.mean(present)) if present else None
 

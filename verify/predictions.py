@@ -101,6 +101,7 @@ class Predictions:
 
     def one_per_group(self) -> "Predictions":
         """The first image of every group of duplicates: exact bounds need independent draws."""
+        # Reversed, because of equal keys the last one stays.
         first_of = {group: row for row, group in reversed(list(enumerate(self.groups)))}
         return Predictions(self.labels, self.files, self.table.take(sorted(first_of.values())))
 

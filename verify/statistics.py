@@ -25,6 +25,7 @@ class Proportion:
 
     def lower(self, confidence: float) -> float:
         """One-sided lower bound (Clopper and Pearson 1934): the true share is below it with at most 1 - confidence."""
+        # A beta distribution has no parameter 0: without a success, or in ``upper`` a failure, the bound is the end.
         return float(beta.ppf(1 - confidence, self.count, self.n - self.count + 1)) if self.count else 0.0
 
     def upper(self, confidence: float) -> float:

@@ -41,9 +41,11 @@ def verify(
     baselines = baselines or {}
     release = Release(run.release)
     models = [release.model(model) for model in ("teacher", *students)]
+    # Before the hours of measuring: a release that is not whole is refused at once.
     exported = read_exported(models, baselines)
     test = Manifest.read(run.manifest, labels).labeled_rows("test")
     measured = measure(run, test, [file for model in models for file in model.files()], list(baselines.values()))
+    # Also where nothing changed: it takes an instant, and what is returned never comes from a file that was edited.
     certificate = judge(name, measured, exported, config)
     inputs: dict[str, Json] = {
         "certificate schema": SCHEMA,
