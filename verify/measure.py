@@ -16,7 +16,6 @@ from data.manifest import Manifest
 from data.storage import read_bytes
 from export.release import ReleasedFile
 from export.runtime import OnnxClassifier
-from models.decision import DecisionRule
 from run.console import progress
 from run.folder import RunFolder
 from run.stage import stage
@@ -58,7 +57,7 @@ def measure(
             for name, model in opened.items():
                 test.labels.require_equal(model.labels, name)
             judged = {
-                file.name: JudgedFile(digests[file.name], file.path.stat().st_size, DecisionRule.of(test.labels))
+                file.name: JudgedFile(digests[file.name], file.path.stat().st_size, opened[file.name].rule)
                 for file in [*files, *baselines]
             }
             probabilities = _run_files(test, opened)
