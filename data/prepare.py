@@ -12,19 +12,21 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data import readers
-from data.audit import Promise, audit, require_images, show
+from data.audit import Promise
 from data.config import DataConfig
+from data.examine import examine
 from data.groups import Groups, find_groups
 from data.labels import LabelSet
 from data.listing import collect, listing_digest
 from data.manifest import OK, SCHEMA, SPLITS, Manifest
 from data.readers.record import Record
 from data.readers.source import Source
+from data.remarks import show
 from data.scan import scan
 from data.splits import NONE, Splits, assign
 from data.statuses import UNLABELED, statuses
 from run.errors import UserError, listed
-from run.files import Json, remove, write_json, write_text
+from run.files import Json, remove, write_text
 from run.folder import RunFolder
 from run.stage import stage
 
@@ -67,12 +69,12 @@ def prepare(
         split, crossing = _splits(run, table, groups, config)
         status = statuses(table, groups, split, len(labels))
         manifest = _manifest(labels, table, groups, split, status)
-        found = audit(manifest, groups, crossing, promise)
-        require_images(found, labels.names)
+        audit = examine(manifest, groups, crossing, promise)
+        audit.require_images()  # before anything is written: a manifest that is there is one to train on
         manifest.write(run.manifest, draw=_draw(config))
-        write_json(run.data / "audit.json", found)
+        audit.write(run.data / "audit.json")
         current.wrote([run.manifest, run.data / "audit.json"])
-    show(found)
+    show(audit)
     return manifest
 
 
