@@ -20,14 +20,14 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class Promise:
-    """What verification will ask of the test split."""
+    """The agreement that verification will ask the test split to show."""
 
     agreement: float
     confidence: float
 
     @property
     def images(self) -> int:
-        """How many test images show it if the student never differs from its teacher (the exact binomial bound)."""
+        """The number of test images that show it if student and teacher never differ (the exact binomial bound)."""
         return math.ceil(math.log(1 - self.confidence) / math.log(self.agreement))
 
 
@@ -150,7 +150,7 @@ class SampleSize:
     agreement: float | None = None
     confidence: float | None = None
     needed: int | None = None
-    """How many show that agreement if the student never differs from its teacher."""
+    """As ``Promise.images``."""
 
 
 @dataclass(frozen=True, kw_only=True)

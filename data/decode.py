@@ -41,7 +41,7 @@ _DAMAGED = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, OSError, SyntaxError, TypeError, ValueError),
     struct.error,
 )
-"""What Pillow's parsers raise on bytes that are no proper image."""
+"""Errors that Pillow's parsers raise on bytes that are no proper image."""
 
 _TURNS: dict[int, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -52,13 +52,14 @@ _TURNS: dict[int, Image.Transpose] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What puts each EXIF orientation upright."""
+"""By EXIF orientation, the turn that puts the image upright."""
 
 _STRIP = 2**20
 """Pixels converted at a time, where the conversion needs more memory than the image."""
 _JPEG_MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")
 """A marker with something behind it; what stands in the data of a scan (stuffed zeros, restarts) is none."""
-_SOS, _EOI = 0xDA, 0xD9
+_SOS = 0xDA
+_EOI = 0xD9
 
 
 class DecodeError(ValueError):
@@ -95,6 +96,7 @@ def _read(data: bytes) -> tuple[Image.Image, int]:
     if data.startswith(b"\xff\xd8\xff"):
         _check_jpeg(data)
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        # All that the header gives away is checked before `load`, which takes the memory.
         pixels = image.width * image.height
         if pixels > MAX_PIXELS:
             raise DecodeError(f"{image.width} × {image.height}: above the limit of {MAX_PIXELS:,} pixels")
@@ -118,8 +120,10 @@ def _read(data: bytes) -> tuple[Image.Image, int]:
 
 
 def _check_jpeg(data: bytes) -> None:
-    """Refuse a JPEG without its end (whether libjpeg minds depends on the pixels), or made to take for ever."""
-    position, scans, exifs = 2, 0, 0
+    """Refuse truncated JPEGs (whether libjpeg minds depends on the pixels) and those made to take hours."""
+    position = 2
+    scans = 0
+    exifs = 0
     while marker := _JPEG_MARKER.search(data, position):
         if marker[1][0] == _EOI:
             return
@@ -143,12 +147,13 @@ def _widen_color_key(image: ImageFile, raw_mode: object) -> None:
 def _to_rgb(image: ImageFile) -> Image.Image:
     if image.mode in ("I", "F", "LAB"):
         raise DecodeError("32-bit, signed, floating-point or Lab pixels have no defined white; save as 8-bit RGB")
-    deep, transparent = image.mode.startswith("I;16"), image.has_transparency_data
-    if not deep and not transparent:
+    deep = image.mode.startswith("I;16")
+    if not deep and not image.has_transparency_data:
         rgb = image.convert("RGB")
         rgb.info = {}
         return rgb
     rgb = Image.new("RGB", image.size, "white")
+    # In strips, because RGBA and the 16-bit arithmetic together need several times the image's memory.
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     rows = max(1, _STRIP // image.width)
     for top in range(0, image.height, rows):
@@ -162,7 +167,8 @@ def _to_rgb(image: ImageFile) -> Image.Image:
 
 def _from_deep_gray(image: Image.Image, bits: int, *, inverted: bool) -> Image.Image:
     """12- or 16-bit gray to 8 bits and alpha: v · 255 / white, rounded. Pillow's own conversion clips at 255."""
-    values, white = np.asarray(image).astype(np.uint32), 2**bits - 1
+    values = np.asarray(image).astype(np.uint32)
+    white = 2**bits - 1
     gray = (values * 255 + white // 2) // white
     alpha = np.where(values == image.info.get("transparency", -1), 0, 255)
     planes = (255 - gray if inverted else gray, alpha)

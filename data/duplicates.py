@@ -1,4 +1,4 @@
-"""Which images are the same, or nearly: pure functions of digests and perceptual hashes."""
+"""Links between images that are the same, or nearly: pure functions of digests and perceptual hashes."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -30,7 +30,7 @@ def near_pairs(hashes: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
     found = [np.empty((0, 2), np.int64)]
     for low, high in pairwise(edges):
         band = (hashes >> low) & np.uint64(2 ** int(high - low) - 1)
-        order = np.argsort(band, kind="stable")
+        order = np.argsort(band, kind="stable")  # stable: indices ascend within a bucket, as _close needs
         for bucket in np.split(order, np.flatnonzero(np.diff(band[order])) + 1):
             found += [pairs for pairs in _close(hashes, bucket, bits) if len(pairs)]
     return np.unique(np.concatenate(found), axis=0)

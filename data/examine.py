@@ -29,7 +29,7 @@ from data.groups import Groups
 from data.manifest import LEFT_OUT, OK, SPLITS, Manifest
 
 EXAMPLES = 50
-"""How many of a kind are listed in audit.json; all are counted, and refused files are all listed."""
+"""Images of a kind that are listed at most; all are counted, and refused files are all listed."""
 FEW = {"train": 20, "test": 30}
 """Fewer images of a label than this are pointed out; with 30 for testing, its recall is known to about ±18 points."""
 LIKELY = 0.5

@@ -1,4 +1,4 @@
-"""Which images belong together: equal pixels, the source's own groups, and near-duplicates if they are asked for."""
+"""Groups of images that belong together: by equal pixels, by the source, and as near-duplicates where that is asked."""
 
 import hashlib
 from dataclasses import dataclass
@@ -36,6 +36,7 @@ def find_groups(table: pa.Table, *, near_bits: int, join_near: bool) -> Groups:
     pixels = _codes(table.column("pixels"))
     same_pixels = chain(pixels)
     near = components(len(table), np.concatenate([same_pixels, _near_links(table.column("phash"), pixels, near_bits)]))
+    # A link through either keeps images together: a patient's photograph may come again under another patient's name.
     source = _codes(table.column("group"))
     group = components(len(table), np.concatenate([chain(near) if join_near else same_pixels, chain(source)]))
     return Groups(pixels=pixels, near=near, group=group, names=_names(table, group))

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from data.manifest import table_digest
 from data.readers.record import Record
 from data.storage import fingerprint, is_remote
-from run.errors import UserError, listed
+from run.errors import UserError, listed, plural
 
 SCHEMA = pa.schema(
     [
@@ -27,11 +27,11 @@ SCHEMA = pa.schema(
 )
 
 SAID = ("target", "votes", "split", "group")
-"""What two rows about one image have to agree on."""
+"""Two rows about one image have to agree on these."""
 
 BATCH = 8192
 REQUESTS = 32
-"""How many remote files are asked about at once."""
+"""Remote files that are asked about at once."""
 
 
 def collect(records: Iterable[Record]) -> pa.Table:
@@ -43,7 +43,7 @@ def collect(records: Iterable[Record]) -> pa.Table:
     absent: list[str] = []
     batches = list(_batches(records, absent))
     if absent:
-        raise UserError(f"{len(absent):,} images are not there, or cannot be reached:\n{listed(absent)}")
+        raise UserError(f"{plural(len(absent), 'image')} not found, or out of reach:\n{listed(absent)}")
     table = pa.Table.from_batches(batches, SCHEMA)
     return _one_row_per_uri(table.take(pc.sort_indices(table.column("uri"))))
 
@@ -62,7 +62,7 @@ def _batches(records: Iterable[Record], absent: list[str]) -> Iterator[pa.Record
             found = list((pool.map if remote else map)(_fingerprint, part))
             absent += [problem for _, problem in found if problem]
             if absent:
-                continue
+                continue  # not an end: all that are missing are said at once
             columns: dict[str, list[Any]] = {
                 name: [getattr(record, name) for record in part] for name in ("uri", *SAID, "where")
             }
@@ -82,6 +82,7 @@ def _fingerprint(record: Record) -> tuple[str, str]:
 def _one_row_per_uri(table: pa.Table) -> pa.Table:
     if len(table) < 2:
         return table
+    # The rows are ordered by URI, so repeats stand beside each other.
     uris = table.column("uri").combine_chunks()
     repeated = np.flatnonzero(pc.equal(uris[1:], uris[:-1]).to_numpy(zero_copy_only=False)) + 1
     problems = []
@@ -90,7 +91,9 @@ def _one_row_per_uri(table: pa.Table) -> pa.Table:
         if any(first[name] != second[name] for name in SAID):
             problems.append(f"{first['where']} and {second['where']}: {first['uri']}")
     if problems:
-        raise UserError(f"{len(problems):,} images are listed twice and the rows differ:\n{listed(problems)}")
+        raise UserError(
+            f"{plural(len(problems), 'image is', 'images are')} listed twice, and the rows differ:\n{listed(problems)}"
+        )
     keep = np.ones(len(table), bool)
     keep[repeated] = False
     return table.filter(pa.array(keep))

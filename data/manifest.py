@@ -26,7 +26,7 @@ CONFLICT = "the same picture has different labels"
 TORN = "its duplicates are recorded in different splits"
 
 LEFT_OUT = {"duplicates": DUPLICATE, "near_duplicates_of_held_out": NEAR_DUPLICATE, "conflicts": CONFLICT, "torn": TORN}
-"""What the status of readable images that take no part begins with, by kind."""
+"""By kind, the beginning of the status of readable images that take no part."""
 
 DIGESTED = 8192
 """Rows that are held as Python values at a time."""
@@ -119,7 +119,7 @@ class Manifest:
         return targets
 
     def labeled(self) -> NDArray[np.bool_]:
-        """Which rows [rows] have a label; in a multilabel set a labeled row may still be all zero."""
+        """True for rows [rows] with a label; in a multilabel set a labeled row may still be all zero."""
         return np.asarray(self.table.column("target").is_valid(), np.bool_)
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Stage 0: read labels and images once, and write down what was found."""
+"""Stage 0: labels and images are read once, and manifest and audit written."""
 
 import json
 from collections.abc import Iterable
@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from data import readers
 from data.audit import Promise
@@ -23,9 +22,9 @@ from data.readers.record import Record
 from data.readers.source import Source
 from data.remarks import show
 from data.scan import scan
-from data.splits import NONE, Splits, assign
+from data.splits import NONE, Assignment, Splits, assign
 from data.statuses import UNLABELED, statuses
-from run.errors import UserError, listed
+from run.errors import UserError, listed, plural
 from run.files import Json, remove, write_text
 from run.folder import RunFolder
 from run.stage import stage
@@ -66,14 +65,15 @@ def prepare(
         table = _with_columns(listing, scan(listing, run.data / "scan"))
         _require_readable(run, table, config)
         groups = find_groups(table, near_bits=config.near_duplicate_bits, join_near=config.near_duplicates == "group")
-        split, crossing = _splits(run, table, groups, config)
-        status = statuses(table, groups, split, len(labels))
-        manifest = _manifest(labels, table, groups, split, status)
-        audit = examine(manifest, groups, crossing, promise)
+        assigned = _assign(run, table, groups, config)
+        status = statuses(table, groups, assigned.split, len(labels))
+        manifest = _manifest(labels, table, groups, assigned.split, status)
+        audit = examine(manifest, groups, assigned.crossing, promise)
         audit.require_images()  # before anything is written: a manifest that is there is one to train on
         manifest.write(run.manifest, draw=_draw(config))
         audit.write(run.data / "audit.json")
         current.wrote([run.manifest, run.data / "audit.json"])
+    show(audit)
     show(audit)
     return manifest
 
@@ -110,25 +110,29 @@ def _require_readable(run: RunFolder, table: pa.Table, config: DataConfig) -> No
         )
 
 
-def _splits(run: RunFolder, table: pa.Table, groups: Groups, config: DataConfig) -> tuple[Splits, NDArray[np.bool_]]:
-    """The split of every row, and which rows have duplicates in another given split."""
+def _assign(run: RunFolder, table: pa.Table, groups: Groups, config: DataConfig) -> Assignment:
+    """The split of every row; those of the pool are unlabeled."""
     given = _numbers(table.column("split"))
     given[~np.asarray(table.column("target").is_valid(), bool)] = UNLABELED
     pool = given == UNLABELED
-    split, crossing = given.copy(), np.zeros(len(table), bool)
     rows = np.flatnonzero(~pool)
     recorded = _recorded(run.manifest, table, groups, config)
+    # The pool is left out: an unlabeled image must not move the split of a labeled one that looks like it.
     found = assign(groups.group[rows], groups.names, given[rows], recorded[rows], config.splits)
-    split[rows], crossing[rows] = found.split, found.crossing
+    split = given.copy()
+    split[rows] = found.split
+    crossing = np.zeros(len(table), bool)
+    crossing[rows] = found.crossing
     if crossing.any() and not config.allow_leakage:
         where = table.select(["where", "split"]).filter(pa.array(crossing))
         order = np.argsort(groups.group[crossing], kind="stable")
         lines = (f"{row['where']} ({row['split']})" for row in where.take(order).to_pylist())
+        count = plural(int(crossing.sum()), "image has", "images have")
         raise UserError(
-            f"{crossing.sum():,} images have duplicates, or others of their group, in another given split:\n"
+            f"{count} duplicates, or others of the group, in another given split:\n"
             f"{listed(lines)}\nKeep each in one split, or set data.allow_leakage to true to go on like this."
         )
-    return split, crossing
+    return Assignment(split, crossing)
 
 
 def _recorded(path: Path, table: pa.Table, groups: Groups, config: DataConfig) -> Splits:
@@ -147,7 +151,7 @@ def _recorded(path: Path, table: pa.Table, groups: Groups, config: DataConfig) -
 
 
 def _draw(config: DataConfig) -> dict[str, Json]:
-    """What splits are drawn by: recorded ones would tear groups that are made in another way."""
+    """The settings that splits are drawn by: recorded ones would tear groups that are made in another way."""
     near_bits = config.near_duplicate_bits if config.near_duplicates == "group" else None
     return {**asdict(config.splits), "group_column": config.group_column, "near_duplicate_bits": near_bits}
 

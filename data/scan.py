@@ -5,8 +5,8 @@ a later one reads only images that are new or whose fingerprint changed.
 """
 
 import hashlib
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import imagehash
 import numpy as np
@@ -17,10 +17,11 @@ import xxhash
 from PIL import Image
 
 from data.decode import DecodeError, decode
+from data.manifest import OK
 from data.parallel import in_parallel
 from data.storage import read_bytes
 from run.console import progress
-from run.errors import UserError, listed
+from run.errors import UserError, listed, plural
 from run.files import atomic_path, json_digest
 
 SCHEMA = pa.schema(
@@ -43,7 +44,7 @@ SMALL = 64
 
 
 def scan(listing: pa.Table, folder: Path) -> pa.Table:
-    """What reading each image of the listing shows.
+    """Read every image of the listing that is new or has changed; this may take hours.
 
     Args:
         listing: has ``uri`` and ``fingerprint``.
@@ -62,9 +63,9 @@ def scan(listing: pa.Table, folder: Path) -> pa.Table:
     if len(todo):
         failed = _scan(todo, folder)
         if failed:
+            count = plural(len(failed), "image is", "images are")
             raise UserError(
-                f"{len(failed):,} images are there but cannot be read; put that right and run the same command again:\n"
-                f"{listed(failed)}"
+                f"{count} there but cannot be read; put that right and run the same command again:\n{listed(failed)}"
             )
         known = _read(folder)
     return known.take(_find(listing, known)).drop_columns(["uri", "fingerprint"])
@@ -96,33 +97,44 @@ def _scan(todo: pa.Table, folder: Path) -> list[str]:
                 if isinstance(found, OSError):
                     failed.append(f"{file['uri']}: {found}")
                 else:
-                    rows.append({**file, **found})
+                    rows.append({**file, **asdict(found)})
+            # A shard is written once its images are read: a kill costs at most one, and a name is never half a file.
             if rows:
                 with atomic_path(folder / f"{json_digest(files)[:16]}.parquet") as partial:
                     pq.write_table(pa.Table.from_pylist(rows, SCHEMA), partial)
     return failed
 
 
-def scan_image(uri: str) -> dict[str, Any] | OSError:
-    """What reading one image shows, or why it cannot be read at all, which another time may go well."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scanned:
+    """The columns that reading one image gives, as ``scan`` returns them."""
+
+    image_id: str
+    pixels: str
+    phash: int | None = None
+    width: int = 0
+    height: int = 0
+    status: str = OK
+
+
+def scan_image(uri: str) -> Scanned | OSError:
+    """Read, hash and decode one image; or return why it cannot be read at all, which another time may go well."""
     try:
         data = read_bytes(uri)
     except OSError as error:
         return error
     image_id = hashlib.sha256(data).hexdigest()
-    found = {"image_id": image_id, "pixels": image_id, "phash": None, "width": 0, "height": 0}
     try:
         image = decode(data)
     except DecodeError as error:
-        return {**found, "status": str(error)}
-    return {
-        **found,
-        "pixels": pixel_digest(image),
-        "phash": perceptual_hash(image),
-        "width": image.width,
-        "height": image.height,
-        "status": "ok",
-    }
+        return Scanned(image_id=image_id, pixels=image_id, status=str(error))
+    return Scanned(
+        image_id=image_id,
+        pixels=pixel_digest(image),
+        phash=perceptual_hash(image),
+        width=image.width,
+        height=image.height,
+    )
 
 
 def pixel_digest(image: Image.Image) -> str:
@@ -134,8 +146,7 @@ def pixel_digest(image: Image.Image) -> str:
 
 def perceptual_hash(image: Image.Image) -> int:
     """64 bits of the low frequencies (imagehash's ``phash``): few differ where one image was resized or re-encoded."""
-    small = image.resize(
-        (SMALL, SMALL), Image.Resampling.LANCZOS, reducing_gap=2.0
-    )  # else it takes longer than decoding
+    # Without the gap this takes longer than decoding.
+    small = image.resize((SMALL, SMALL), Image.Resampling.LANCZOS, reducing_gap=2.0)
     bits = imagehash.phash(small).hash
     return int.from_bytes(np.packbits(bits).tobytes(), "big")

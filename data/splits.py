@@ -52,6 +52,7 @@ def assign(
         config: the shares and the seed.
     """
     absent = tuple(split for split in HELD_OUT if not (given == SPLITS.index(split)).any())
+    # The order is the rule: the source before what is recorded, that before the draw.
     by_source = _common(group, given, len(names))
     of_group = np.where((by_source == TRAIN) & bool(absent), NONE, by_source)
     drawable = [TRAIN, *map(SPLITS.index, absent)]
@@ -67,7 +68,8 @@ def assign(
 def _common(group: NDArray[np.integer], split: Splits, groups: int) -> Splits:
     """Each group's split, ``NONE`` where no member has one, ``SEVERAL`` where they differ."""
     has = split != NONE
-    least, most = np.full(groups, len(SPLITS), np.int8), np.full(groups, NONE, np.int8)
+    least = np.full(groups, len(SPLITS), np.int8)
+    most = np.full(groups, NONE, np.int8)
     np.minimum.at(least, group[has], split[has])
     np.maximum.at(most, group[has], split[has])
     return np.where((most == NONE) | (least == most), most, SEVERAL).astype(np.int8)

@@ -1,4 +1,4 @@
-"""Which readable images take part, and why the others do not."""
+"""The status of each image: it takes part, or why not."""
 
 from collections.abc import Iterable
 
@@ -37,6 +37,7 @@ def statuses(table: pa.Table, groups: Groups, split: Splits, labels: int) -> lis
             if status[row] == OK:
                 status[row] = f"{reason}{uris[like].as_py()}"
 
+    # The order matters: `mark` leaves a row that already has a reason, and a conflict says more than a duplicate.
     for row in np.flatnonzero(_conflicting(table, groups, labeled, labels)).tolist():
         status[row] = CONFLICT
     for row in np.flatnonzero(labeled & (split == NONE)).tolist():

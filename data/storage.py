@@ -12,11 +12,11 @@ from typing import Any
 from run.errors import UserError
 
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp"}
-"""What speaks a protocol, for the message that says what to install; fsspec names the others itself."""
+"""By protocol, the package to install, for messages; fsspec names the others itself."""
 
 
 def is_remote(uri: str) -> bool:
-    """Whether this is a URI and not a path."""
+    """True for a URI, false for a path."""
     return "://" in uri
 
 
@@ -36,7 +36,7 @@ def read_bytes(uri: str) -> bytes:
 
 
 def fingerprint(uri: str) -> str:
-    """What changes when the file does, without reading it: size and time, or the store's own tag.
+    """A text that changes when the file does, without reading it: size and time, or the store's own tag.
 
     Raises:
         OSError: it is not there, or cannot be had.
@@ -97,7 +97,7 @@ def listing(uri: str) -> tuple[list[str], list[str]]:
 
 
 def is_folder(uri: str) -> bool:
-    """Whether there is such a folder.
+    """True where there is such a folder.
 
     Raises:
         OSError: it cannot be known.

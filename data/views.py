@@ -102,7 +102,8 @@ class ViewSpec:
         """A crop of uniform area share and log-uniform aspect, placed uniformly, from numbers in [0, 1)."""
         low, high = self.crop_scale
         share = low + (high - low) * area
-        narrow, wide = math.log(self.crop_ratio[0]), math.log(self.crop_ratio[1])
+        narrow = math.log(self.crop_ratio[0])
+        wide = math.log(self.crop_ratio[1])
         stretch = math.exp(narrow + (wide - narrow) * ratio)
         crop_width = max(1, round(width * min(1.0, math.sqrt(share * stretch))))
         crop_height = max(1, round(height * min(1.0, math.sqrt(share / stretch))))

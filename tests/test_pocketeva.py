@@ -214,7 +214,7 @@ def missing_image(root: Path) -> None:
         (empty_class, ["no training images for likely", "take the label out of labels.names"]),
         (without_test, ["the test split has no images", "raise data.splits.test"]),
         (unreadable_image, ["1 of 121 images cannot be read", ".png: not an image", "data.skip_unreadable"]),
-        (missing_image, ["1 images are not there", "line 2: "]),
+        (missing_image, ["1 image not found", "line 2: "]),
     ],
 )
 def test_prepare__wrong_data(

@@ -24,9 +24,9 @@ def read(source: Source) -> Iterator[Record]:
     Raises:
         UserError: the source is wrong; the first problems are listed and the rest are counted.
     """
-    key, path = source.key_of("path"), source.config.path
-    if _ARCHIVE.search(path) and source.config.format != "elpv":
-        raise UserError(f"{key}: {path} is packed: unpack it first, and give the folder or file inside")
+    key = source.key_of("path")
+    if _ARCHIVE.search(source.config.path) and source.config.format != "elpv":
+        raise UserError(f"{key}: {source.config.path} is packed: unpack it first, and give the folder or file inside")
     try:
         if source.config.format == "auto":
             source = auto.resolved(source)

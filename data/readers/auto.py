@@ -51,7 +51,8 @@ def _resolved(source: Source, uri: str) -> _Found:
 
 
 def _as_file(source: Source, file: LabelFile) -> _Found:
-    name, suffix = file_name(file.uri), _suffix(file_name(file.uri))
+    name = file_name(file.uri)
+    suffix = _suffix(name)
     if name.endswith(classes_csv.FILE):
         found = source.with_options(format="classes_csv", path=file.uri)
         return found, f"Roboflow calls its labels {classes_csv.FILE}"

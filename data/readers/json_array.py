@@ -11,7 +11,7 @@ from run.errors import UserError
 
 _CHUNK = 1 << 20
 _LONGEST_TOKEN = 16
-"""Where an object is cut in a word, a number or an escape, the parser gives up at most so many characters before."""
+"""In a word, a number or an escape that is cut, the parser gives up at most so many characters before the cut."""
 _DECODER = json.JSONDecoder()
 _BETWEEN = re.compile(r"[\s,]*")
 

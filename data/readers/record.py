@@ -1,4 +1,4 @@
-"""What every reader gives: one record per image, before any byte of it is read."""
+"""Records, one per image: what every reader gives before any byte of an image is read."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Record:
     split: str | None = None
     """The split the source gives, if it gives one."""
     group: str | None = None
-    """What this image shares with others that must stay in its split, if the source says."""
+    """Shared with others that must stay in this image's split, if the source says."""
     where: str
     """The place in the source, for messages: ``labels.csv, line 3``."""
 
@@ -34,7 +34,7 @@ class Entry:
     where: str
     """As in the record."""
     image: object
-    """What ``ImageRoot.locate`` takes."""
+    """The image, as ``ImageRoot.locate`` takes it."""
     answer: Callable[[LabelSet], Answer | None]
     """Reads the labels, where they count; null where nobody has labeled the image."""
     split: object = None
@@ -62,7 +62,8 @@ class Converter:
         Raises:
             UserError: the split, the labels or the image are wrong.
         """
-        split, answer = None, None
+        split = None
+        answer = None
         if self._labels is not None:
             named = _text(entry.split)
             split = split_named(named, entry.where) if named else self._split

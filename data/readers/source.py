@@ -51,7 +51,7 @@ class LabelFile:
 
     @property
     def folder(self) -> str:
-        """Where relative image paths start."""
+        """Its folder; relative image paths start there."""
         return parent(self.uri)
 
 

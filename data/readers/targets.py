@@ -12,11 +12,11 @@ Target = tuple[float, ...]
 
 
 class Answer(NamedTuple):
-    """What a source says of an image's labels."""
+    """An image's labels as a source gives them."""
 
     target: Target
     votes: Target | None = None
-    """How many annotators chose each label, where the source says so."""
+    """The number of annotators who chose each label, where the source says so."""
 
 
 _FLAGS = {"true": 1.0, "false": 0.0}
@@ -101,7 +101,7 @@ def of_columns(cells: Sequence[object], labels: LabelSet, config: SourceConfig, 
 
 
 def of_annotators(choices: Sequence[Sequence[str]], labels: LabelSet, where: str) -> Answer:
-    """What each annotator chose, with votes where several chose one label each.
+    """The choices of one or more annotators; votes where several chose one label each.
 
     A single annotator's choice is a plain label, as it would be in a table. In a multilabel set a label's probability
     is the share of annotators who chose it.

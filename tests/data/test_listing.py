@@ -37,7 +37,7 @@ def test_collect__absent_files_are_all_counted_and_named_by_their_place(files: l
     with pytest.raises(UserError) as error:
         collect(records)
     message = str(error.value)
-    assert message.startswith("30 images are not there, or cannot be reached:")
+    assert message.startswith("30 images not found, or out of reach:")
     assert f"labels.csv, line 6: {files[0].parent}/gone6" in message
     assert "… and 20 more" in message
 
@@ -49,7 +49,7 @@ def test_collect__the_same_row_twice_is_one_row(files: list[Path]) -> None:
 
 @pytest.mark.parametrize("other", [{"target": (0.0, 1.0)}, {"split": "test"}, {"group": "x"}, {"votes": (2.0, 0.0)}])
 def test_collect__two_rows_that_differ(files: list[Path], other: dict[str, object]) -> None:
-    with pytest.raises(UserError, match=r"(?s)1 images are listed twice.*line 2 and labels.csv, line 9: .*/b"):
+    with pytest.raises(UserError, match=r"(?s)1 image is listed twice.*line 2 and labels.csv, line 9: .*/b"):
         collect([record(files[0], 2), record(files[1], 3), record(files[0], 9, **other)])
 
 

@@ -63,7 +63,7 @@ def test_scan__a_file_that_cannot_be_read_is_tried_again(
         return read_bytes(uri)
 
     monkeypatch.setattr(scan_module, "read_bytes", flaky)
-    with pytest.raises(UserError, match=r"(?s)1 images are there but cannot be read.*the disk is slow today"):
+    with pytest.raises(UserError, match=r"(?s)1 image is there but cannot be read.*the disk is slow today"):
         scan(listing(paths[:10]), tmp_path)
     monkeypatch.setattr(scan_module, "read_bytes", read_bytes)
     assert len(scan(listing(paths[:10]), tmp_path)) == 10

@@ -25,7 +25,7 @@ from data.readers.source import Source
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """How one format is read, and what ``format: auto`` knows it by."""
+    """One format: the function that reads it, and the signs that ``format: auto`` knows it by."""
 
     read: Callable[[Source], Iterator[Record]]
     """Gives its records one at a time; what is wrong with the source is raised after the last record that is right, as

@@ -23,7 +23,8 @@ def read(source: Source) -> Iterator[Record]:
     """Every row of every split; images held inside the dataset are written to the source's store under their digest."""
     import datasets
 
-    local, path = source.uri, source.config.path
+    local = source.uri
+    path = source.config.path
     if not (Path(local).is_dir() or is_remote(local)):
         found = _loaded(source, lambda: datasets.load_dataset(path))
         # What was downloaded may name no file of this machine, unless it was downloaded too.
