@@ -158,17 +158,3 @@ def open_onnx(path: Path, threads: int | None = None) -> OnnxClassifier:
         UserError: it is missing, damaged, or was not written by this project.
     """
     return (RgbClassifier if path.name == RGB.path.name else OnnxClassifier)(path, threads)
-
-
-# What verify/ and hub/ still use, until they take the object.
-ONNX_FILE, RGB_FILE, FORMATS_FILE = FP32.path, RGB.path, Path("formats.json")
-
-
-def onnx_folder(name: str) -> str:
-    """Name of a model's ONNX folder."""
-    return Release(Path()).model(name).onnx.name
-
-
-def shipped(folder: Path) -> list[Path]:
-    """ONNX files of a folder, as paths inside it."""
-    return [kind.path for kind in KINDS.values() if (folder / kind.path).is_file()]

@@ -1,16 +1,15 @@
 """Model cards: metadata for the Hub (YAML), and text for people (``hub.sections``)."""
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from export.formats.record import NOT_WRITTEN
-from export.release import FORMATS_FILE, Release, ReleasedModel
+from export.formats.record import FormatsRecord
+from export.int8.result import Int8Result
+from export.release import Release, ReleasedModel
 from hub import sections
 from hub.config import REPOSITORY, HubConfig
 from hub.files import files
@@ -49,9 +48,8 @@ def write_cards(
         own = judged if judged is not None and model.name in judged.models else None
         for is_onnx in (False, True):
             subject = Subject(model, is_onnx, named, own)
-            int8, others = (_json_of(subject.folder / name) for name in ("int8.json", FORMATS_FILE))
-            header = _metadata(subject, others, published=config.repo is not None).to_yaml()
-            card = ModelCard(f"---\n{header}\n---\n\n{_body(subject, differences, int8, others)}\n")
+            header = _metadata(subject, published=config.repo is not None).to_yaml()
+            card = ModelCard(f"---\n{header}\n---\n\n{_body(subject, differences)}\n")
             paths.append(subject.folder / "README.md")
             write_text(paths[-1], str(card))
     return paths
@@ -82,14 +80,7 @@ def hub_id(base_model: str) -> str | None:
     return cfg.hf_hub_id if cfg is not None and REPOSITORY.fullmatch(cfg.hf_hub_id or "") else None
 
 
-def _json_of(path: Path) -> dict[str, Any] | None:
-    """Contents of an optional file of a release."""
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
-
-
-def _body(
-    subject: Subject, differences: Sequence[str], int8: Mapping[str, Any] | None, others: Mapping[str, Any] | None
-) -> str:
+def _body(subject: Subject, differences: Sequence[str]) -> str:
     parts = [
         f"# {subject.repo.split('/')[1]}",
         sections.banner(subject, differences),
@@ -97,8 +88,8 @@ def _body(
         sections.labels(subject),
         sections.use(subject),
         sections.results(subject),
-        files(subject, int8) if subject.is_onnx else "",
-        formats(subject, others) if subject.is_onnx else "",
+        files(subject, Int8Result.read(subject.folder)) if subject.is_onnx else "",
+        formats(subject, FormatsRecord.read(subject.folder)) if subject.is_onnx else "",
         sections.certificate(subject),
         sections.calibration(subject),
         sections.limits(subject),
@@ -106,10 +97,11 @@ def _body(
     return "\n\n".join(part for part in parts if part)
 
 
-def _metadata(subject: Subject, others: Mapping[str, Any] | None, *, published: bool) -> ModelCardData:
+def _metadata(subject: Subject, *, published: bool) -> ModelCardData:
     config = subject.hub
     base, relation = _base(subject, published=published)
-    written = [name for name, found in (others or {"formats": {}})["formats"].items() if found["status"] != NOT_WRITTEN]
+    record = FormatsRecord.read(subject.folder) if subject.is_onnx else None
+    written = [name for name, found in record.formats.items() if found.why_not is None] if record else []
     tags = ["pocketeva", *(("onnx", "transformers.js", *written) if subject.is_onnx else ()), *config.tags]
     results = _eval_results(subject)
     return ModelCardData(

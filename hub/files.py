@@ -1,13 +1,11 @@
 """The part of an ONNX card that lists its files, what was measured of each, and how the INT8 file was chosen."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
+from export.int8.result import Int8Result, Quality, Row
 from hub.sections import table
 from hub.subject import Subject
 
 
-def files(subject: Subject, int8: Mapping[str, Any] | None) -> str:
+def files(subject: Subject, int8: Int8Result | None) -> str:
     """Every ONNX file with its size, its accuracy and its agreement with the teacher's float32 file.
 
     Args:
@@ -44,33 +42,42 @@ Give `model_quantized.onnx` one image at a time, as it was measured: it takes th
 images of a batch, so that in a batch the others change an image's scores."""
 
 
-def _int8(int8: Mapping[str, Any] | None, decision: str) -> str:
+def _int8(int8: Int8Result | None, decision: str) -> str:
     if int8 is None:
         return ""
-    fp32 = {"method": "float32", "per_channel": None, "activation": None, "excluded": [], **int8["fp32"]}
-    rows = [_candidate(row) for row in (fp32, *int8["candidates"])]
-    images = int8["images"]
+    fp32 = ("float32", "", "", "", _accuracy(int8.fp32), "", "", f"{int8.fp32.bytes / 1e6:.1f}", "")
     head = ("method", "per channel", "activations", "in fp32", "accuracy", "flips", "ms", "MB", "why not")
+    dynamic = int8.winner is not None and int8.winner.candidate.method == "dynamic"
     return f"""
 
-INT8: {int8["reason"]}. Ranges came from {images["ranges"]} calibration images, candidates were judged on \
-{images["judged"]} others; a flip is a {decision} that is not that of float32. Times are of one thread of the CPU that \
-exported it ({int8["processor"]}), and vouch for no other: INT8 can be slower than float32 elsewhere, in WASM for one.\
-{_ONE_AT_A_TIME if (int8["winner"] or {}).get("method") == "dynamic" else ""}
+INT8: {int8.reason}. Ranges came from {int8.images.ranges} calibration images, candidates were judged on \
+{int8.images.judged} others; a flip is a {decision} that is not that of float32. Times are of one thread of the CPU \
+that exported it ({int8.processor}), and vouch for no other: INT8 can be slower than float32 elsewhere, in WASM for \
+one.{_ONE_AT_A_TIME if dynamic else ""}
 
-{table(head, rows)}"""
+{table(head, [fp32, *map(_candidate, int8.candidates)])}"""
 
 
-def _candidate(row: Mapping[str, Any]) -> Sequence[str]:
-    accuracy, ms, size = (row.get(key) for key in ("accuracy", "ms", "bytes"))
-    return (
-        str(row["method"]),
-        {True: "yes", False: "no", None: ""}[row["per_channel"]],
-        str(row["activation"] or ""),
-        str(len(row["excluded"])) if row["excluded"] else "",
-        "" if accuracy is None else f"{accuracy:.1%}",
-        f"{row['flips']} of {row['n']}" if "flips" in row else "",
-        "" if ms is None else f"{ms:.2f}",
-        "" if size is None else f"{size / 1e6:.1f}",
-        row.get("why_not") or "",
+def _candidate(row: Row) -> tuple[str, ...]:
+    candidate = row.candidate
+    settings = (
+        candidate.method,
+        "yes" if candidate.per_channel else "no",
+        candidate.activation,
+        str(len(candidate.excluded) or ""),
     )
+    found = row.measured
+    if found is None:
+        return (*settings, "", "", "", "", row.why_not or "")
+    return (
+        *settings,
+        _accuracy(found),
+        f"{found.flips} of {found.n}",
+        "" if found.ms is None else f"{found.ms:.2f}",
+        f"{found.bytes / 1e6:.1f}",
+        row.why_not or "",
+    )
+
+
+def _accuracy(found: Quality) -> str:
+    return "" if found.accuracy is None else f"{found.accuracy:.1%}"

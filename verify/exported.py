@@ -1,13 +1,13 @@
 """Export's own records of a released model, gathered for judging."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from export.formats.record import RAN
-from export.release import FORMATS_FILE, ReleasedFile, ReleasedModel
+from export.formats.record import FORMATS_RECORD, FormatsRecord
+from export.parity_record import PARITY_RECORD, ParityRecord
+from export.release import ReleasedFile, ReleasedModel
 from models.facts import CheckpointFacts
 from run.errors import UserError
 from run.files import file_digest
@@ -63,7 +63,7 @@ def read_exported(models: Sequence[ReleasedModel], baselines: Mapping[str, Relea
 
 def records(model: ReleasedModel) -> list[Path]:
     """Files in which export wrote down its own checks."""
-    return [path for path in (model.onnx / "parity.json", model.onnx / FORMATS_FILE) if path.is_file()]
+    return [path for path in (model.onnx / PARITY_RECORD, model.onnx / FORMATS_RECORD) if path.is_file()]
 
 
 def _read(model: ReleasedModel, baseline: ReleasedFile | None) -> ExportedModel:
@@ -82,33 +82,32 @@ def _read(model: ReleasedModel, baseline: ReleasedFile | None) -> ExportedModel:
 
 def _parity(model: ReleasedModel) -> MeasuredParity:
     reference = model.reference
-    found = json.loads((model.onnx / "parity.json").read_text(encoding="utf-8"))[reference.kind.path.as_posix()]
+    found = ParityRecord.read(model.onnx).reference
     return MeasuredParity(
         file=reference.name,
         statement="largest difference of a probability between PyTorch and the exported file, on calibration images",
-        n=found["n"],
-        largest=found["largest"],
-        target=found["target"],
-        sha256={reference.name: found["sha256"]},
+        n=found.n,
+        largest=found.largest,
+        target=found.target,
+        sha256={reference.name: found.sha256},
     )
 
 
 def _conversions(model: ReleasedModel) -> list[MeasuredParity]:
     """Parity of each file for another runtime that export ran."""
-    path = model.onnx / FORMATS_FILE
-    if not path.is_file():
+    record = FormatsRecord.read(model.onnx)
+    if record is None:
         return []
-    content = json.loads(path.read_text(encoding="utf-8"))
     return [
         MeasuredParity(
-            file=f"{model.onnx.name}/{found['file']}",
-            statement=f"largest difference of a probability in {found['title']} from {content['compared_with']} in "
+            file=f"{model.onnx.name}/{found.file}",
+            statement=f"largest difference of a probability in {found.title} from {record.compared_with} in "
             "ONNX Runtime, on the golden images",
-            n=content["images"],
-            largest=found["largest"],
-            target=found["target"],
-            sha256={f"{model.onnx.name}/{name}": digest for name, digest in found["sha256"].items()},
+            n=record.images,
+            largest=found.ran.largest,
+            target=found.ran.target,
+            sha256={f"{model.onnx.name}/{name}": digest for name, digest in found.sha256.items()},
         )
-        for found in content["formats"].values()
-        if found["status"] == RAN
+        for found in record.formats.values()
+        if found.ran is not None
     ]

@@ -1,24 +1,40 @@
-from typing import Any
+from dataclasses import replace
 
+from export.int8.result import Candidate, Fp32Row, Gate, ImageCounts, Int8Result, Measured, Row, Winner
 from hub.files import _int8
 
-FP32 = {"labeled": 40, "accuracy": 0.925, "nll": 0.2, "bytes": 10_100_000}
-SETTINGS = {"method": "Entropy", "per_channel": True, "activation": "QUInt8", "excluded": ["stem", "head"]}
-TRIED: dict[str, Any] = {
-    "reason": "1 of 2 candidates passed",
-    "processor": "Fancy CPU 9000",
-    "images": {"ranges": 256, "judged": 200},
-    "fp32": FP32,
-    "winner": SETTINGS,
-    "candidates": [
-        SETTINGS | {"accuracy": 0.9, "flips": 2, "n": 200, "ms": 1.25, "bytes": 2_700_000, "why_not": None},
-        SETTINGS | {"excluded": [], "why_not": "ONNX Runtime cannot make or run it: no such kernel"},
-    ],
-}
+ENTROPY = Candidate("Entropy", True, "QUInt8", ("stem", "head"))
+MEASURED = Measured(
+    n=200,
+    flips=2,
+    flip_rate=0.01,
+    largest=0.1,
+    kl=0.01,
+    labeled=40,
+    accuracy=0.9,
+    nll=0.3,
+    temperature=1.1,
+    bytes=2_700_000,
+    fp32_ms=2.0,
+    ms=1.25,
+)
+TRIED = Int8Result(
+    processor="Fancy CPU 9000",
+    gate=Gate(0.01, 1.0),
+    images=ImageCounts(256, 200),
+    fp32=Fp32Row(labeled=40, accuracy=0.925, nll=0.2, bytes=10_100_000),
+    winner=Winner(ENTROPY, MEASURED, "abc"),
+    candidates=(
+        Row(ENTROPY, MEASURED, None),
+        Row(Candidate("Entropy", True, "QUInt8"), None, "ONNX Runtime cannot make or run it: no such kernel"),
+    ),
+    layer_costs=(),
+)
 
 
 def test_int8__the_card_has_the_sweep_and_names_the_cpu_it_speaks_of() -> None:
     text = _int8(TRIED, "first choice")
+    assert "INT8: 1 of 2 candidates passed the gate" in text
     assert "one thread of the CPU that exported it (Fancy CPU 9000), and vouch for no other" in text
     assert "| method | per channel | activations | in fp32 | accuracy | flips | ms | MB | why not |" in text
     assert "| float32 |  |  |  | 92.5% |  |  | 10.1 |  |" in text
@@ -28,9 +44,10 @@ def test_int8__the_card_has_the_sweep_and_names_the_cpu_it_speaks_of() -> None:
 
 
 def test_int8__a_dynamic_winner_is_for_single_images() -> None:
-    text = _int8(TRIED | {"winner": SETTINGS | {"method": "dynamic"}}, "first choice")
+    dynamic = Winner(Candidate("dynamic", True, "QUInt8"), MEASURED, "abc")
+    text = _int8(replace(TRIED, winner=dynamic), "first choice")
     assert "in WASM for one. Give `model_quantized.onnx` one image at a time, as it was measured" in text
-    assert "in WASM for one.\n" in _int8(TRIED | {"winner": None}, "first choice")
+    assert "in WASM for one.\n" in _int8(replace(TRIED, winner=None), "first choice")
 
 
 def test_int8__where_none_was_tried() -> None:

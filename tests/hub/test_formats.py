@@ -1,8 +1,8 @@
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
+from export.formats.record import ConvertedFile, FormatsRecord, Ran
 from export.release import Release
 from hub.config import HubConfig
 from hub.formats import formats
@@ -10,31 +10,20 @@ from hub.subject import Subject
 from run.folder import RunFolder
 from verify.certificate import Certificate
 
-RAN = {
-    "title": "OpenVINO",
-    "file": "openvino/model.xml",
-    "made_with": "openvino 2026.4",
-    "status": "ran",
-    "largest_logit": 3e-5,
-    "largest": 2e-6,
-    "ms": 1.24,
-    "onnx_ms": 1.9,
-    "bytes": 4_200_000,
-}
-CONVERTED = {
-    "title": "Core ML",
-    "file": "coreml/model.mlpackage",
-    "made_with": "coremltools 9.0",
-    "status": "converted, not run",
-    "bytes": 4_100_000,
-}
-FAILED = {
-    "title": "ExecuTorch",
-    "file": "executorch/model.pte",
-    "made_with": "executorch 1.5",
-    "status": "not written",
-    "why_not": "a probability differs by 0.02",
-}
+RAN = ConvertedFile(
+    title="OpenVINO",
+    file="openvino/model.xml",
+    made_with="openvino 2026.4",
+    ran=Ran(largest_logit=3e-5, largest=2e-6, target=1e-4, ms=1.24, onnx_ms=1.9, threads=1),
+    bytes=4_200_000,
+)
+CONVERTED = ConvertedFile(title="Core ML", file="coreml/model.mlpackage", made_with="coremltools 9.0", bytes=4_100_000)
+FAILED = ConvertedFile(
+    title="ExecuTorch",
+    file="executorch/model.pte",
+    made_with="executorch 1.5",
+    why_not="a probability differs by 0.02",
+)
 
 
 @pytest.fixture
@@ -42,14 +31,20 @@ def subject(finished_run: RunFolder, certificate: Certificate) -> Subject:
     return Subject(Release(finished_run.release).model("mini"), True, HubConfig(repo="me/x"), certificate)
 
 
-def said(subject: Subject, *found: dict[str, Any]) -> str:
-    content = {
-        "compared_with": "onnx/model.onnx",
-        "images": 13,
-        "processor": "some CPU",
-        "formats": {row["title"]: row for row in found},
-    }
-    return formats(subject, content)
+def said(subject: Subject, *found: ConvertedFile) -> str:
+    return formats(subject, record_of(subject, *found))
+
+
+def record_of(subject: Subject, *found: ConvertedFile) -> FormatsRecord:
+    return FormatsRecord(
+        rule=subject.rule,
+        spec=subject.spec,
+        temperature=1.0,
+        compared_with="onnx/model.onnx",
+        images=13,
+        processor="some CPU",
+        formats={converted.title: converted for converted in found},
+    )
 
 
 def test_formats__a_row_for_what_was_run_and_for_what_was_not(subject: Subject) -> None:
@@ -68,4 +63,4 @@ def test_formats__what_is_missing_and_why(subject: Subject) -> None:
 
 def test_formats__nothing_to_say(subject: Subject) -> None:
     assert formats(subject, None) == ""
-    assert formats(replace(subject, certificate=None), {"formats": {}}) == ""
+    assert formats(replace(subject, certificate=None), record_of(subject, RAN)) == ""
