@@ -93,3 +93,11 @@ def test_labeled_rows__none_that_applies_is_a_label_too() -> None:
 def test_labeled_rows__a_split_without_any() -> None:
     with pytest.raises(UserError, match=r"the test split has no images with labels: add some, or raise data.splits"):
         multilabel_manifest(None, None).labeled_rows("test")
+
+
+def test_digest__of_images_that_change_places_between_two_splits() -> None:
+    """The same images with the same targets, but another one is learnt from and another one validated on."""
+    rows = rows_of(PATHS[:2], TWO)
+    here = [{**row, "split": split} for row, split in zip(rows, ("train", "val"), strict=True)]
+    there = [{**row, "split": split} for row, split in zip(rows, ("val", "train"), strict=True)]
+    assert Manifest.of(TWO, here).digest("train", "val") != Manifest.of(TWO, there).digest("train", "val")

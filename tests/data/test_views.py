@@ -54,6 +54,34 @@ def test_draw__never_moves() -> None:
     assert (view.brightness, view.contrast) == pytest.approx((0.9297733502987, 1.1075854481434457))
 
 
+@pytest.mark.parametrize(
+    ("image", "index", "size", "view"),
+    [
+        (
+            "image-2",
+            1,
+            (300, 200),
+            View((1, 19, 297, 200), True, True, 1.0759046376013954, 0.8554076819536225, 1.0801091254655644),
+        ),
+        (
+            "image-4",
+            7,
+            (97, 53),
+            View((9, 0, 90, 53), False, False, 0.9380240882395218, 0.8015214322803916, 1.157745469225766),
+        ),
+        (
+            "image-7",
+            3,
+            (1000, 333),
+            View((237, 37, 977, 331), True, False, 0.8542714974049328, 1.1311842922787978, 0.9584815486217251),
+        ),
+    ],
+)
+def test_draw__every_number_has_its_place(image: str, index: int, size: tuple[int, int], view: View) -> None:
+    """Each of the nine drawn numbers goes where it always went: a top that follows left is still a valid crop."""
+    assert SPEC.draw(image, index, *size) == view
+
+
 @given(
     width=st.integers(1, 5000),
     height=st.integers(1, 5000),

@@ -9,6 +9,7 @@ import pytest
 import run.folder
 from run.files import Json
 from run.folder import RunFolder, resumable
+from run.ranks import Rank
 
 REPOSITORY = Path(__file__).parents[2]
 INPUTS: dict[str, Json] = {"teacher": {"lr": 0.1, "names": ("a", "b")}, "seed": 0}
@@ -120,3 +121,14 @@ def test_resumable__keeps_the_folder_for_equal_inputs_only(tmp_path: Path) -> No
     assert not (resumable(work, {**INPUTS, "seed": 1}) / "last.ckpt").exists()
     (work / "last.ckpt").write_text("another seed")
     assert not (resumable(work, INPUTS) / "last.ckpt").exists()
+
+
+def test_resumable__another_number_of_processes_starts_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints of two processes have each seen half of an epoch's images; one process cannot go on from them."""
+    for before, now in ((2, 1), (1, 2)):
+        monkeypatch.setattr(run.folder, "this_rank", lambda world=before: Rank(0, world))
+        work = resumable(tmp_path / f"{before}", INPUTS)
+        (work / "last.ckpt").write_text("half way")
+        assert (resumable(work, INPUTS) / "last.ckpt").is_file()
+        monkeypatch.setattr(run.folder, "this_rank", lambda world=now: Rank(0, world))
+        assert not (resumable(work, INPUTS) / "last.ckpt").exists()
