@@ -2,18 +2,31 @@ import copy
 import json
 import math
 from dataclasses import asdict
+
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor, nn
 
+import export.rgb
+from data.config import Kind
+from data.labels import LabelSet
 from data.loaders import load
-from export.parity import BATCHES, ROUNDS, check_parity
 from export.parity_record import Fp16Facts, NotWritten, Parity, ParityRecord, RgbParity
+
+from export.parity import BATCHES, ROUNDS, check_parity, check_rgb
+from export.rgb import RgbClassifier, write_rgb
+from models.spec import InputSpec
 from run.errors import UserError
 from run.files import file_digest
 from tests import support
+from tests.export import random_models
 from tests.export.conftest import Exported
 
 
@@ -88,3 +101,68 @@ def test_parity_record__damaged(tmp_path: Path, text: str) -> None:
     (tmp_path / "parity.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"parity\.json cannot be read .*: run `pocketeva export` again"):
         ParityRecord.read(tmp_path)
+
+class NanForBlack(nn.Module):
+    """A model that fails on one kind of image only."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        flat = pixels.flatten(1)
+        black = flat.max(1).values == flat.min(1).values
+        logits: Tensor = self.model(pixels)
+        return torch.where(black[:, None], math.nan, logits)
+
+
+@pytest.mark.parametrize("place", [0, 20])
+def test_check_parity__not_a_number_in_any_batch(exported: Exported, place: int) -> None:
+    """Image 20 turns up in the last batch only, when finite differences have been seen."""
+    classifier, path = exported
+    spec = replace(classifier.spec, mean=(0.5,) * 3, std=(0.5,) * 3)
+    failing = replace(classifier, model=NanForBlack(classifier.model), spec=spec)
+    images = photographs(ROUNDS * BATCHES[-1])
+    images[place] = Image.new("RGB", (40, 30))
+    with pytest.raises(UserError, match="differs from PyTorch by nan"):
+        check_parity(failing, path, images, 2.0)
+
+
+def rgb_of(folder: Path, kind: Kind = "nominal") -> tuple[Path, Path]:
+    """A body and the ``rgb.onnx`` made of it."""
+    spec = InputSpec(32, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    body = random_models.exported(folder, LabelSet(support.FOUR.names, kind), spec)
+    write_rgb(body, folder / "rgb.onnx")
+    return body, folder / "rgb.onnx"
+
+
+@pytest.mark.parametrize("kind", ["nominal", "ordinal", "multilabel"])
+def test_check_rgb__the_right_file(tmp_path: Path, kind: Kind) -> None:
+    found = check_rgb(*rgb_of(tmp_path, kind), photographs(5), 1e-5)
+    assert (found.n, found.target) == (5, 1e-5)
+    assert 0 <= found.largest <= 1e-5
+    json.dumps(asdict(found), allow_nan=False)
+
+
+@pytest.mark.parametrize(("kind", "wrongly"), [("nominal", False), ("ordinal", False), ("multilabel", True)])
+def test_check_rgb__another_activation_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, wrongly: bool
+) -> None:
+    monkeypatch.setattr(export.rgb, "exclusive", lambda _: wrongly)
+    with pytest.raises(
+        UserError, match=r"rgb\.onnx differs from Python's preprocessing by 0\.\d+, above export\.parity"
+    ):
+        check_rgb(*rgb_of(tmp_path, kind), photographs(3), 1e-2)
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_check_rgb__not_a_number_in_any_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+    body, path = rgb_of(tmp_path)
+    images, right = photographs(3), RgbClassifier.probabilities
+
+    def failing(self: RgbClassifier, given: Sequence[Image.Image]) -> NDArray[np.float32]:
+        return right(self, given) * np.float32(math.nan if given[0] is images[place] else 1)
+
+    monkeypatch.setattr(RgbClassifier, "probabilities", failing)
+    with pytest.raises(UserError, match="by nan"):
+        check_rgb(body, path, images, 0.5)

@@ -220,6 +220,15 @@ def test_write_rgb__nominal_labels_have_no_scores(tmp_path: Path) -> None:
     assert set(RgbClassifier(tmp_path / "rgb.onnx").outputs(picture())) == {"probabilities"}
 
 
+def test_write_rgb__nominal_labels_share_one_softmax(tmp_path: Path) -> None:
+    body = exported(tmp_path, LabelSet(FOUR.names, "nominal"), squash(32))
+    write_rgb(body, tmp_path / "rgb.onnx")
+    whole, model = RgbClassifier(tmp_path / "rgb.onnx"), OnnxClassifier(body)
+    for image in (picture(), picture(90, 60, seed=3)):
+        powers = np.exp(model.logits(model.prepare([image])).astype(np.float64))
+        np.testing.assert_allclose(whole.probabilities([image]), powers / powers.sum(), rtol=0, atol=1e-6)
+
+
 def test_write_rgb__a_multilabel_set_has_a_sigmoid_each(tmp_path: Path) -> None:
     body = exported(tmp_path, LabelSet(FOUR.names, "multilabel"), squash(32))
     write_rgb(body, tmp_path / "rgb.onnx")
