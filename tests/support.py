@@ -1,13 +1,18 @@
 """Real images, tiny models and small runs for the tests."""
 
 import io
+import os
+import platform
 import shutil
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -28,6 +33,26 @@ TWO = LabelSet(("sound", "broken"), "nominal")
 FOUR = LabelSet(("sound", "doubtful", "likely", "broken"), "ordinal")
 TRAINER = TrainerConfig(accelerator="cpu", devices=1, precision="32-true", num_workers=0, frozen_batch_size=64)
 SPLITS = SplitsConfig(val=0.2, calibration=0.2, test=0.2)
+
+HOST, USER = "the-host-of-the-tests", "the-user-of-the-tests"
+"""What machine and user are called inside ``named_machine``."""
+
+
+@contextmanager
+def named_machine() -> Iterator[None]:
+    """Call machine and user by names that turn up nowhere by chance.
+
+    The real ones may be words that any file holds: a test that looks for them hangs on what a machine is called.
+    """
+    real = os.uname()
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+            patch.setenv(variable, USER)
+        patch.setenv("HOSTNAME", HOST)
+        for module, name in ((socket, "gethostname"), (socket, "getfqdn"), (platform, "node")):
+            patch.setattr(module, name, lambda *_: HOST)
+        patch.setattr(os, "uname", lambda: os.uname_result((real.sysname, HOST, *real[2:])))
+        yield
 
 
 def elpv_rows() -> list[tuple[Path, int]]:

@@ -1,9 +1,7 @@
 import csv
-import getpass
 import json
 import math
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -22,7 +20,7 @@ from fitting.fit import Batch, warmup_cosine
 from run.config import TrackingConfig
 from run.errors import UserError
 from tests.fitting.toy import ROWS, ToyModule, run_toy, toy_config
-from tests.support import files_below
+from tests.support import HOST, USER, files_below, named_machine
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -84,12 +82,15 @@ def test_fit__leaves_the_best_epochs_weights(tmp_path: Path, ema_decay: float | 
     assert json.loads((tmp_path / "fit" / "done.json").read_text()) == metrics
 
 
-def test_fit__best_epoch_may_be_the_first(tmp_path: Path) -> None:
-    class Worsening(ToyModule):
-        def losses(self, batch: Batch) -> dict[str, Tensor]:
-            values = super().losses(batch)
-            return {**values, "loss": values["loss"] + (0.0 if self.training else 10.0 * self.current_epoch)}
+class Worsening(ToyModule):
+    """Its validation loss is larger in each epoch."""
 
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        values = super().losses(batch)
+        return {**values, "loss": values["loss"] + (0.0 if self.training else 10.0 * self.current_epoch)}
+
+
+def test_fit__best_epoch_may_be_the_first(tmp_path: Path) -> None:
     memory = Memory()
     module, metrics = run_toy(tmp_path, module=Worsening(toy_config()), callbacks=[memory])
     assert metrics["epoch"] == 0
@@ -151,6 +152,20 @@ def test_fit__resumes_to_the_same_result(tmp_path: Path, epoch: int, ema_decay: 
     assert sorted(set(resumed.epochs_seen)) == list(range(epoch, 4))
     assert metrics == expected
     assert states_equal(whole, resumed)
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.9])
+def test_fit__best_epoch_before_the_cut_is_remembered(tmp_path: Path, ema_decay: float | None) -> None:
+    """After a cut the fit only gets worse: no later epoch may take the place of the best one."""
+    config, memory = toy_config(ema_decay=ema_decay), Memory()
+    with pytest.raises(RuntimeError, match="power cut"):
+        run_toy(tmp_path, config, module=Worsening(config), callbacks=[memory, StopBefore(2)])
+    assert memory.val_loss[0] < memory.val_loss[1]
+    resumed, metrics = run_toy(tmp_path, config, module=Worsening(config))
+    assert 0 not in resumed.epochs_seen
+    assert (metrics["epoch"], metrics["epochs"]) == (0, 4)
+    assert metrics["val_loss"] == pytest.approx(memory.val_loss[0], abs=1e-6)
+    assert torch.equal(resumed.state_dict()["net.0.weight"], memory.weights[0])
 
 
 def test_fit__cut_in_the_first_epoch_starts_over(tmp_path: Path) -> None:
@@ -295,7 +310,8 @@ def test_fit__wandb_gets_metrics_and_config_and_nothing_private(
     }
     tracking = TrackingConfig(wandb="offline", project="quality")
     for name in ("first", "second"):
-        run_toy(tmp_path / name, tracking=tracking, run_config=settings, name=name)
+        with named_machine():
+            run_toy(tmp_path / name, tracking=tracking, run_config=settings, name=name)
         (path,) = (tmp_path / name / "fit").rglob("*.wandb")
         records = wandb_records(path)
         (run,) = [record.run for record in records if record.WhichOneof("record_type") == "run"]
@@ -315,8 +331,7 @@ def test_fit__wandb_gets_metrics_and_config_and_nothing_private(
         sent = {name: data for name, data in files_below(path.parent).items() if not name.startswith("logs/")}
         assert all(word.encode() not in data for word in private for data in sent.values())
         everything = b"".join(str(record).encode() for record in records)
-        assert f'"{socket.gethostname()}"'.encode() not in everything
-        assert f'"{getpass.getuser()}"'.encode() not in everything
+        assert not [word for word in (HOST, USER) if word.encode() in everything]
         assert not [name for name in sent if not name.endswith(".wandb")], "only the record of metrics is sent"
         logs = b"".join(data for name, data in files_below(path.parent).items() if name.startswith("logs/"))
         assert str(images).encode() not in logs
