@@ -40,7 +40,8 @@ def images(tmp_path: Path) -> Path:
 def finished_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder in which a run of the smallest models has finished; tests copy it or leave it as it is."""
     root = tmp_path_factory.mktemp("finished") / "work"
-    finished.finish(root, finished.settings())
+    with support.named_machine():
+        finished.finish(root, finished.settings())
     return root
 
 

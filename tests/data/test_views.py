@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.config import ViewsConfig
@@ -82,6 +82,7 @@ def test_draw__every_number_has_its_place(image: str, index: int, size: tuple[in
     assert SPEC.draw(image, index, *size) == view
 
 
+@settings(deadline=None)
 @given(
     width=st.integers(1, 5000),
     height=st.integers(1, 5000),

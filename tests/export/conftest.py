@@ -18,7 +18,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """A small convolutional model of four labels."""
     classifier = support.tiny("test_efficientnet", support.FOUR, 64)
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
-    write_onnx(classifier, path, opset=18, facts={"temperature": 1.0})
+    with support.named_machine():
+        write_onnx(classifier, path, opset=18, facts={"temperature": 1.0})
     return classifier, path
 
 

@@ -56,6 +56,7 @@ def test_bounds__none_and_all() -> None:
     assert Proportion(7, 7).interval(0.95)[1] == 1
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from(CONFIDENCES))
 def test_bounds__enclose_the_rate_and_tighten_with_less_confidence(drawn: tuple[int, int], confidence: float) -> None:
     found = Proportion(*drawn)

@@ -74,6 +74,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Made:
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A model with all formats; tests copy it or leave it as it is."""
     classifier = student() if request.param == "student" else teacher()
-    result = write_reference(classifier, tmp_path_factory.mktemp("made") / f"{request.param}-onnx")
-    result.write(*FORMATS)
+    with support.named_machine():
+        result = write_reference(classifier, tmp_path_factory.mktemp("made") / f"{request.param}-onnx")
+        result.write(*FORMATS)
     return result
