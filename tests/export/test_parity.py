@@ -1,10 +1,8 @@
 import copy
 import json
 import math
-from dataclasses import asdict
-
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +16,11 @@ import export.rgb
 from data.config import Kind
 from data.labels import LabelSet
 from data.loaders import load
-from export.parity_record import Fp16Facts, NotWritten, Parity, ParityRecord, RgbParity
-
 from export.parity import BATCHES, ROUNDS, check_parity, check_rgb
-from export.rgb import RgbClassifier, write_rgb
+from export.parity_record import Fp16Facts, NotWritten, Parity, ParityRecord, RgbParity
+from export.rgb import write_rgb
+from export.runtime import RgbClassifier
+from models.decision import DecisionRule
 from models.spec import InputSpec
 from run.errors import UserError
 from run.files import file_digest
@@ -102,6 +101,7 @@ def test_parity_record__damaged(tmp_path: Path, text: str) -> None:
     with pytest.raises(UserError, match=r"parity\.json cannot be read .*: run `pocketeva export` again"):
         ParityRecord.read(tmp_path)
 
+
 class NanForBlack(nn.Module):
     """A model that fails on one kind of image only."""
 
@@ -144,11 +144,15 @@ def test_check_rgb__the_right_file(tmp_path: Path, kind: Kind) -> None:
     json.dumps(asdict(found), allow_nan=False)
 
 
-@pytest.mark.parametrize(("kind", "wrongly"), [("nominal", False), ("ordinal", False), ("multilabel", True)])
+@pytest.mark.parametrize(
+    ("kind", "wrong"), [("nominal", "multilabel"), ("ordinal", "multilabel"), ("multilabel", "nominal")]
+)
 def test_check_rgb__another_activation_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, wrongly: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, wrong: Kind
 ) -> None:
-    monkeypatch.setattr(export.rgb, "exclusive", lambda _: wrongly)
+    right = export.rgb._postprocessing
+    rule = DecisionRule.of(LabelSet(support.FOUR.names, wrong))
+    monkeypatch.setattr(export.rgb, "_postprocessing", lambda _, like: right(rule, like))
     with pytest.raises(
         UserError, match=r"rgb\.onnx differs from Python's preprocessing by 0\.\d+, above export\.parity"
     ):
@@ -161,7 +165,8 @@ def test_check_rgb__not_a_number_in_any_image(tmp_path: Path, monkeypatch: pytes
     images, right = photographs(3), RgbClassifier.probabilities
 
     def failing(self: RgbClassifier, given: Sequence[Image.Image]) -> NDArray[np.float32]:
-        return right(self, given) * np.float32(math.nan if given[0] is images[place] else 1)
+        factor = math.nan if given[0] is images[place] else 1
+        return np.asarray(right(self, given) * factor, np.float32)
 
     monkeypatch.setattr(RgbClassifier, "probabilities", failing)
     with pytest.raises(UserError, match="by nan"):
