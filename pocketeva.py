@@ -204,10 +204,11 @@ def _train(run: Run, _: argparse.Namespace) -> None:
 
 def _distill(run: Run, _: argparse.Namespace) -> None:
     from distill.distill import distill
+    from train.teacher import load_teacher
 
     context = run.context()
     manifest = run.manifest()
-    teacher = run.model("teacher")
+    teacher = load_teacher(context, run.labels)
     views = run.config.views
     costs = run.config.labels.costs
     for student in run.config.students:

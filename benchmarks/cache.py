@@ -3,7 +3,7 @@
 ``python -m benchmarks.cache [--images 12] [--views 2] [--model eva02_base_patch14_448 --size 448]``
 On a GPU: ``--images 1024 --views 8``.
 
-- Building: ``ViewCache.fill`` from JPEG and from PNG files, worker processes, checksums and all, against the bare
+- Building: ``cache.fill`` from JPEG and from PNG files, worker processes, checksums and all, against the bare
   model on tensors that are ready on its device; they take turns, the best of each counts. The files were just written,
   so the system reads them from memory, not from a disk.
 - Bytes: all that lies in a finished cache, plan and checksums included, over images × views.
@@ -17,14 +17,14 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.head import bare_pass, frozen
 from benchmarks.random_models import (
+    RandomForward,
     add_trainer_options,
-    random_forward,
+    context_of,
     random_key,
     say,
     start_like_the_product,
@@ -35,12 +35,15 @@ from benchmarks.random_models import (
     untrained,
     write_photographs,
 )
-from cache.view_cache import ViewCache, outputs_over_views
+from cache.fill import fill
+from cache.frozen import FrozenModel
+from cache.key import ViewCache
+from cache.read import read_outputs
 from data.config import ViewsConfig
+from data.examples import Examples
 from data.manifest import Manifest
 from data.views import ViewSpec
 from models.classifier import Classifier
-from models.device import resolve_precision
 from models.forward import Output
 from run.config import TrainerConfig
 
@@ -104,7 +107,7 @@ def bytes_each(root: Path, output: Output, width: int, images: int, views: int =
     """Bytes per image and view: of the numbers themselves, and of everything in the folder."""
     cache = random_cache(root, output, width, images, views)
     total = sum(path.stat().st_size for path in cache.folder.iterdir())
-    return {"numbers": cache.bytes_each, "all": round(total / (images * views), 1)}
+    return {"numbers": cache.key.bytes_each, "all": round(total / (images * views), 1)}
 
 
 def random_cache(root: Path, output: Output, width: int, images: int, views: int) -> ViewCache:
@@ -112,8 +115,7 @@ def random_cache(root: Path, output: Output, width: int, images: int, views: int
     paths = write_photographs(root / "small", 16, (16, 16), ".png")
     manifest, classifier = synthetic_manifest(paths, {"train": images}), untrained("test_vit", 16)
     cache = ViewCache(root, random_key(classifier, output, width, SPEC))
-    forward = random_forward(width)
-    cache.fill(manifest, views, forward, classifier.spec, SPEC, batch_size=lambda: 128, workers=2)
+    fill(cache, manifest, views, RandomForward(width), workers=2)
     return cache
 
 
@@ -121,7 +123,7 @@ def reading(folder: Path, images: int, views: int, reads: int) -> dict[str, floa
     """Random pairs/s, one at a time and in batches, of features."""
     cache = random_cache(folder / "read", "features", FEATURES, images, views)
     ids = synthetic_manifest([folder], {"train": images}).column("image_id")
-    outputs = cache.read(ids, views)
+    outputs = read_outputs(cache, ids, views)
     generator = np.random.default_rng(0)
     rows, indices = generator.integers(images, size=reads), generator.integers(views, size=reads)
     outputs[np.arange(images)]  # every shard is mapped by then
@@ -162,9 +164,8 @@ def building(folder: Path, given: argparse.Namespace, trainer: TrainerConfig) ->
 
 def fill_seconds(root: Path, classifier: Classifier, manifest: Manifest, views: int, trainer: TrainerConfig) -> float:
     """Seconds of filling a new cache with features."""
-    precision = resolve_precision(trainer, convolutional=False)
-    settings: dict[str, Any] = {"root": root, "trainer": trainer, "precision": precision}
-    return timed(lambda: outputs_over_views(classifier, "features", manifest, views, SPEC, **settings)).seconds
+    model = FrozenModel(classifier, "features", context_of(root, trainer))
+    return timed(lambda: model.compute_outputs(Examples(manifest, SPEC), views)).seconds
 
 
 if __name__ == "__main__":

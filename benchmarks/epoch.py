@@ -17,15 +17,16 @@ import json
 import statistics
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from benchmarks.random_models import (
+    RandomForward,
     add_trainer_options,
     labels_of,
-    random_forward,
     random_key,
     say,
     start_like_the_product,
@@ -37,9 +38,11 @@ from benchmarks.random_models import (
     write_photographs,
 )
 from benchmarks.steps import steps_of
-from cache.read import HeadLogits, ViewOutputs
-from cache.view_cache import ViewCache
+from cache.fill import fill
+from cache.key import ViewCache
+from cache.read import HeadLogits, ViewOutputs, read_outputs
 from data.config import ViewsConfig
+from data.examples import Examples
 from data.loaders import EpochSampler, ViewDataset, train_loader
 from data.manifest import Manifest
 from data.views import ViewSpec
@@ -47,9 +50,9 @@ from distill.config import StudentConfig
 from distill.module import StudentModule
 from distill.teacher import LiveTeacher
 from fitting.config import FitConfig
-from fitting.fit import Batch
+from fitting.module import Batch
 from models.classifier import Classifier
-from models.device import resolve_precision
+from models.device import precision_for
 from models.forward import Output, forward_of
 from run.config import TrainerConfig
 
@@ -128,9 +131,10 @@ def race(epochs: dict[str, Epoch], rounds: int) -> dict[str, float]:
 def cached(folder: Path, teacher: Classifier, output: Output, manifest: Manifest, views: int) -> ViewOutputs:
     """Logits of the manifest's views out of a cache of random numbers."""
     width = teacher.feature_width if output == "features" else len(teacher.labels)
-    cache, small = ViewCache(folder, random_key(teacher, output, width, SPEC)), untrained("test_vit", 32)
-    cache.fill(manifest, views, random_forward(width), small.spec, SPEC, batch_size=lambda: 128, workers=2)
-    outputs = cache.read(manifest.column("image_id"), views)
+    key = random_key(teacher, output, width, SPEC)
+    cache = ViewCache(folder, replace(key, input=replace(key.input, size=32)))  # small renders: nobody looks at them
+    fill(cache, manifest, views, RandomForward(width), workers=2)
+    outputs = read_outputs(cache, manifest.column("image_id"), views)
     return HeadLogits(teacher, outputs) if output == "features" else outputs
 
 
@@ -138,7 +142,7 @@ def cached_epoch(
     student: Classifier, manifest: Manifest, logits: ViewOutputs, given: argparse.Namespace, trainer: TrainerConfig
 ) -> Epoch:
     """An epoch that learns cached logits and labels."""
-    dataset = ViewDataset(manifest, student.spec.render, SPEC, logits)
+    dataset = ViewDataset(Examples(manifest, SPEC), student.spec.render, logits)
     loader = train_loader(
         dataset, EpochSampler(len(manifest), given.views, 0), batch_size=given.batch_size, workers=trainer.workers
     )
@@ -149,7 +153,7 @@ def cached_epoch(
 def plain_epoch(student: Classifier, manifest: Manifest, given: argparse.Namespace, trainer: TrainerConfig) -> Epoch:
     """An epoch that learns the labels alone, from the same views."""
     loader = train_loader(
-        ViewDataset(manifest, student.spec.render, SPEC),
+        ViewDataset(Examples(manifest, SPEC), student.spec.render),
         EpochSampler(len(manifest), given.views, 0),
         batch_size=given.batch_size,
         workers=trainer.workers,
@@ -163,10 +167,10 @@ def live_seconds(
 ) -> float:
     """Seconds an image with a live teacher, which is shown its own render of each view."""
     part = Manifest(manifest.labels, manifest.table.slice(0, given.live_images))
-    dataset = ViewDataset(part, student.spec.render, SPEC, teacher_render=teacher.spec.render)
+    dataset = ViewDataset(Examples(part, SPEC), student.spec.render, teacher_render=teacher.spec.render)
     sampler = EpochSampler(len(part), None, 0)
     loader = train_loader(dataset, sampler, batch_size=given.live_batch_size, workers=trainer.workers)
-    forward = forward_of(teacher, "logits", trainer, resolve_precision(trainer, convolutional=False))
+    forward = forward_of(teacher, "logits", trainer, precision_for(teacher.model, trainer))
     live, learn = LiveTeacher(forward, 0.0, 0), step(student, "kl", given.live_batch_size, trainer)
     forward(torch.zeros(1, 3, teacher.spec.size, teacher.spec.size, dtype=torch.uint8))
 

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +36,19 @@ from benchmarks.random_models import (
     untrained,
     write_photographs,
 )
+from cache.frozen import FrozenModel
 from cache.read import Outputs
-from cache.view_cache import outputs_over_views
 from data.config import ViewsConfig
+from data.examples import Examples
 from data.loaders import EpochSampler, FixedItems, whole_images
 from data.manifest import Manifest
 from data.views import ViewSpec
 from fitting.config import FitConfig
-from fitting.fit import fit
+from fitting.fit import FitRequest, fit
 from models.forward import Output
 from run.config import TrainerConfig
 from run.ranks import Rank
-from train.features import FeatureDataset, feature_loader
+from train.fits import FeatureDataset, feature_loader
 
 SPEC = ViewSpec.of(ViewsConfig())
 PHASES = ("logits", "read", "features", "head")
@@ -130,8 +132,9 @@ def one_phase(given: argparse.Namespace) -> dict[str, float]:
 
 def outputs(given: argparse.Namespace, part: Manifest, views: int, output: Output, trainer: TrainerConfig) -> Outputs:
     """The teacher's outputs for these rows, computed where they are missing."""
-    teacher, root = untrained(given.teacher, given.size), given.folder / "cache"
-    return outputs_over_views(teacher, output, part, views, SPEC, root=root, trainer=trainer, precision="32-true")
+    context = context_of(given.folder, replace(trainer, precision="32-true"))
+    teacher = FrozenModel(untrained(given.teacher, given.size), output, context)
+    return teacher.compute_outputs(Examples(part, SPEC), views)
 
 
 def features(given: argparse.Namespace, manifest: Manifest, trainer: TrainerConfig) -> list[Outputs]:
@@ -158,13 +161,15 @@ def head(given: argparse.Namespace, manifest: Manifest, trainer: TrainerConfig) 
         FeatureDataset(part, values) for part, values in zip(parts, features(given, manifest, trainer), strict=True)
     ]
     config = FitConfig(epochs=given.epochs, batch_size=BATCH, lr=1e-3)
-    loaders = (
-        feature_loader(datasets[0], EpochSampler(len(parts[0]), given.views, 0), BATCH),
-        feature_loader(datasets[1], FixedItems(whole_images(len(parts[1]), Rank())), BATCH),
+    request = FitRequest(
+        module=head_module(untrained(given.teacher, given.size), parts[0], config),
+        learned=feature_loader(datasets[0], EpochSampler(len(parts[0]), given.views, 0), BATCH),
+        held_out=feature_loader(datasets[1], FixedItems(whole_images(len(parts[1]), Rank())), BATCH),
+        name="head",
+        folder=given.folder / "fit",
+        precision="32-true",
     )
-    module = head_module(untrained(given.teacher, given.size), parts[0], config)
-    settings: dict[str, Any] = {"name": "head", "folder": given.folder / "fit", "config": config}
-    fit(module, loaders, precision="32-true", context=context_of(given.folder, trainer), **settings)
+    fit(request, context_of(given.folder, trainer))
 
 
 def peak_mib() -> float:

@@ -18,7 +18,6 @@ import json
 import tempfile
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 
@@ -34,20 +33,21 @@ from benchmarks.random_models import (
     untrained,
     write_photographs,
 )
+from cache.frozen import FrozenModel
 from cache.read import Outputs
-from cache.view_cache import outputs_over_views
 from data.config import ViewsConfig
+from data.examples import Examples
 from data.loaders import EpochSampler, FixedItems, ViewDataset, train_loader, whole_image_loader, whole_images
 from data.manifest import Manifest
 from data.views import ViewSpec
 from fitting.config import FitConfig
-from fitting.fit import fit
+from fitting.fit import FitRequest, fit
 from models.classifier import Classifier
-from models.device import device_of, resolve_precision
+from models.device import device_of, precision_for
 from models.forward import FrozenForward, forward_of, in_order
 from run.config import TrainerConfig
 from run.ranks import Rank
-from train.features import FeatureDataset, feature_loader
+from train.fits import FeatureDataset, feature_loader
 from train.module import TeacherModule, class_weights
 
 SPEC = ViewSpec.of(ViewsConfig())
@@ -112,7 +112,7 @@ def main() -> None:
 
 def frozen(classifier: Classifier, trainer: TrainerConfig) -> FrozenForward:
     """The backbone as the product runs it."""
-    return forward_of(classifier, "features", trainer, resolve_precision(trainer, convolutional=False))
+    return forward_of(classifier, "features", trainer, precision_for(classifier.model, trainer))
 
 
 def bare_pass(forward: FrozenForward, classifier: Classifier, trainer: TrainerConfig, count: int) -> None:
@@ -128,12 +128,11 @@ def ours(
 ) -> dict[str, float]:
     """Seconds of the pass over images × views, and of all epochs of the head on what it gave."""
     parts, context = [manifest.usable("train"), manifest.usable("val")], context_of(folder, trainer)
-    precision = resolve_precision(trainer, convolutional=False)
+    backbone = FrozenModel(classifier, "features", context)
 
     def features() -> list[Outputs]:
-        settings: dict[str, Any] = {"root": context.folder.cache, "trainer": trainer, "precision": precision}
         return [
-            outputs_over_views(classifier, "features", part, number, SPEC, **settings)
+            backbone.compute_outputs(Examples(part, SPEC), number)
             for part, number in zip(parts, (views, 1), strict=True)
         ]
 
@@ -143,11 +142,15 @@ def ours(
 
     def epochs() -> None:
         datasets = [FeatureDataset(part, values) for part, values in zip(parts, filled.value, strict=True)]
-        loaders = (
-            feature_loader(datasets[0], EpochSampler(len(parts[0]), views, 0), config.batch_size),
-            feature_loader(datasets[1], FixedItems(whole_images(len(parts[1]), Rank())), config.batch_size),
+        request = FitRequest(
+            module=module,
+            learned=feature_loader(datasets[0], EpochSampler(len(parts[0]), views, 0), config.batch_size),
+            held_out=feature_loader(datasets[1], FixedItems(whole_images(len(parts[1]), Rank())), config.batch_size),
+            name="head",
+            folder=folder,
+            precision="32-true",
         )
-        fit(module, loaders, name="head", folder=folder, config=config, precision="32-true", context=context)
+        fit(request, context)
 
     seconds = timed(epochs).seconds
     say(f"our {config.epochs} epochs: {seconds:.1f} s")
@@ -169,7 +172,7 @@ def usual_epoch(
 ) -> None:
     """Every image through reading, the frozen backbone and a step of the head; then the held-out ones."""
     parts, device = [manifest.usable("train"), manifest.usable("val")], device_of(trainer)
-    datasets = [ViewDataset(part, classifier.spec.render, SPEC) for part in parts]
+    datasets = [ViewDataset(Examples(part, SPEC), classifier.spec.render) for part in parts]
     sizes = {"batch_size": min(config.batch_size, len(parts[0])), "workers": trainer.workers}
     loaders = (
         train_loader(datasets[0], EpochSampler(len(parts[0]), views, 0), **sizes),

@@ -21,7 +21,6 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from PIL import Image
 from benchmarks.random_models import (
     LABELS,
     add_trainer_options,
+    context_of,
     photographs,
     say,
     start_like_the_product,
@@ -41,17 +41,20 @@ from benchmarks.random_models import (
     trainer_of,
     untrained,
 )
-from cache.view_cache import outputs_over_views
+from cache.frozen import FrozenModel
 from data.config import ViewsConfig
+from data.examples import Examples
 from data.loaders import EpochSampler, ViewDataset, train_loader
 from data.manifest import Manifest
 from data.views import ViewSpec
-from data.working import with_copies
+from data.working import make_working_copies
 from models.classifier import Classifier
-from models.device import device_of, resolve_precision
+from models.device import device_of, precision_for
 from models.forward import forward_of, in_order
 from run.config import TrainerConfig
 from run.folder import RunFolder
+
+SPEC = ViewSpec.of(ViewsConfig())
 
 CELL = 300
 """Pixels a side of an elpv photograph."""
@@ -82,7 +85,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         originals = write_photographs(root / "photographs", given.images, *given.size)
-        making = timed(lambda: with_copies(originals, RunFolder(root / "run"), working_size))
+        making = timed(lambda: make_working_copies(originals, RunFolder(root / "run"), working_size))
         manifests = {"originals": originals, "working_copies": making.value}
         loader = loader_rates(manifests, classifier, trainer, given)
         say(f"training loader, images/s: {loader}")
@@ -144,7 +147,7 @@ def loader_rates(
     """Images/s of the training loader; starting its worker processes is left out."""
 
     def one_turn(manifest: Manifest) -> float:
-        dataset = ViewDataset(manifest, classifier.spec.render, ViewSpec.of(ViewsConfig()))
+        dataset = ViewDataset(Examples(manifest, SPEC), classifier.spec.render)
         sampler = EpochSampler(len(manifest), None, 0)
         loader = train_loader(dataset, sampler, batch_size=options.batch_size, workers=trainer.workers)
         sum(1 for _ in loader)
@@ -166,17 +169,15 @@ def labeling_rates(
     root: Path,
 ) -> dict[str, float]:
     """Images × views/s of filling an empty cache with features, and of the bare model."""
-    precision = resolve_precision(trainer, convolutional=False)
     total: int = options.images * options.views
-    forward, spec = forward_of(classifier, "features", trainer, precision), ViewSpec.of(ViewsConfig())
+    forward = forward_of(classifier, "features", trainer, precision_for(classifier.model, trainer))
     size, batch = classifier.spec.size, forward.batch_size
     ready = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, device=device_of(trainer))
-    settings: dict[str, Any] = {"trainer": trainer, "precision": precision}
 
     def label(manifest: Manifest) -> float:
-        with tempfile.TemporaryDirectory(dir=root) as cache:
-            fill = partial(outputs_over_views, classifier, "features", manifest, options.views, spec, **settings)
-            return total / timed(lambda: fill(root=Path(cache))).seconds
+        with tempfile.TemporaryDirectory(dir=root) as run:
+            model = FrozenModel(classifier, "features", context_of(Path(run), trainer))
+            return total / timed(lambda: model.compute_outputs(Examples(manifest, SPEC), options.views)).seconds
 
     def bare() -> float:
         batches = (ready[: total - start] for start in range(0, total, batch))

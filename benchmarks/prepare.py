@@ -26,10 +26,10 @@ import numpy as np
 from PIL import Image
 
 from data.config import DataConfig, ViewsConfig
+from data.examples import Examples
 from data.labels import LabelSet
 from data.manifest import Manifest
 from data.prepare import prepare
-from data.views import ViewSpec
 from run.folder import RunFolder
 
 LABELS = LabelSet(("a", "b", "c", "d"), "nominal")
@@ -161,7 +161,7 @@ def one_size(root: Path) -> dict[str, object]:
     peak["torch_imported"] = _peak()
     started = time.perf_counter()
     manifest = Manifest.read(run.manifest, LABELS)
-    dataset = ViewDataset(manifest.usable("train"), _pixels, ViewSpec.of(ViewsConfig()))
+    dataset = ViewDataset(Examples.of_originals(manifest.usable("train"), ViewsConfig()), _pixels)
     dataset[0, 1]
     seconds["load"] = time.perf_counter() - started
     peak["load"] = _peak()

@@ -49,12 +49,10 @@ from benchmarks.steps import Loss, steps_of
 from benchmarks.tasks import RECIPES, Task, differences, intervals, prepared
 from cache.read import ViewOutputs
 from data.loaders import EpochSampler, ViewDataset, train_loader
-from data.views import ViewSpec
 from distill.module import StudentModule
-from distill.teacher import teacher_logits
-from fitting.fit import Batch, warmup_cosine
+from fitting.module import Batch, warmup_cosine
 from models.classifier import Classifier
-from models.device import device_of, resolve_precision
+from models.device import device_of, precision_for
 from run.config import TrainerConfig
 
 ARMS = ("labels", "timm", "ours")
@@ -114,7 +112,7 @@ def main() -> None:
 def compare(task: Task, name: str, given: argparse.Namespace) -> dict[str, Any]:
     """What each arm reaches and had time for, and how far ours is ahead of each other one."""
     seconds: float = given.seconds if name == "elpv" else given.digits_seconds
-    cache = timed(lambda: teacher_logits(task.context, task.train, task.recipe.views, given.views, task.teacher))
+    cache = timed(lambda: task.frozen_teacher().compute_logits(task.examples(task.train), given.views))
     if cache.seconds >= seconds:
         raise SystemExit(f"building the cache of {name} took {cache.seconds:.1f} s: give each student more seconds")
     arms = arms_of(task, seconds, cache.value, cache.seconds)
@@ -190,7 +188,7 @@ class InPrecision(nn.Module):
         super().__init__()
         self.model = teacher.model.to(device_of(trainer))
         self.pretrained_cfg = teacher.model.pretrained_cfg
-        self._lower = resolve_precision(trainer, convolutional=False) == "bf16-mixed"
+        self._lower = precision_for(teacher.model, trainer) == "bf16-mixed"
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C] in float32."""
@@ -208,7 +206,7 @@ def new_student(task: Task, seed: int) -> Classifier:
 def learn(student: Classifier, task: Task, arm: Arm, seed: int) -> int:
     """Train a student in place until the arm's time is over, the start of workers included; the number of steps."""
     started, config, trainer = time.perf_counter(), task.recipe.student.fit, task.context.trainer
-    dataset = ViewDataset(task.train, student.spec.render, ViewSpec.of(task.recipe.views), arm.logits)
+    dataset = ViewDataset(task.examples(task.train), student.spec.render, arm.logits)
     sampler = EpochSampler(len(task.train), arm.logits.shape[1] if arm.logits else None, seed)
     loader = train_loader(dataset, sampler, batch_size=config.batch_size, workers=trainer.workers)
     step = steps_of(student.model, arm.loss(student), config, trainer)

@@ -161,15 +161,22 @@ def synthetic_manifest(paths: Sequence[Path], splits: Mapping[str, int], labels:
 
 def random_key(classifier: Classifier, output: Output, width: int, views: ViewSpec) -> CacheKey:
     """A cache key for ``width`` random numbers, kept as a model's features, or logits of so many labels, would be."""
-    layout: Layout = "all" if output == "features" or keeps_all(width, "nominal") else "top"
+    layout: Layout = "all" if output == "features" or keeps_all(width, exclusive=True) else "top"
     key = CacheKey.of(classifier, output, views, "32-true")
     return replace(key, weights="random numbers", width=width, layout=layout)
 
 
-def random_forward(width: int) -> Callable[[torch.Tensor], NDArray[np.float32]]:
-    """In place of a model: images [B, 3, S, S] to random numbers [B, width]."""
-    generator = np.random.default_rng(0)
-    return lambda images: generator.standard_normal((len(images), width), np.float32)
+class RandomForward:
+    """In place of a model: images [B, 3, S, S] to random numbers [B, width], 128 images at a time."""
+
+    batch_size = 128
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._generator = np.random.default_rng(0)
+
+    def __call__(self, images: torch.Tensor, /) -> NDArray[np.float32]:
+        return self._generator.standard_normal((len(images), self._width), np.float32)
 
 
 def context_of(folder: Path, trainer: TrainerConfig) -> RunContext:

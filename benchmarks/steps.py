@@ -8,8 +8,8 @@ from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
 from fitting.config import FitConfig
-from fitting.fit import Batch
-from models.device import device_of, resolve_precision
+from fitting.module import Batch
+from models.device import device_of, precision_for
 from run.config import TrainerConfig
 
 Loss: TypeAlias = Callable[[Batch], Tensor]
@@ -22,7 +22,7 @@ def steps_of(model: nn.Module, loss: Loss, config: FitConfig, trainer: TrainerCo
     device = device_of(trainer)
     model.requires_grad_(True).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(param_groups_weight_decay(model, config.weight_decay), lr=config.lr)
-    lower = resolve_precision(trainer, convolutional=True) == "bf16-mixed"
+    lower = precision_for(model, trainer) == "bf16-mixed"
 
     def step(batch: Batch, share: float) -> None:
         for group in optimizer.param_groups:

@@ -10,11 +10,12 @@ from PIL import Image
 from scipy.stats import t as student_t
 
 from benchmarks.random_models import context_of, say, timed
+from cache.frozen import FrozenModel
 from data.config import DataConfig, LabelsConfig, SplitsConfig, ViewsConfig
+from data.examples import Examples
 from data.labels import LabelSet
 from data.manifest import Manifest
 from data.prepare import prepare
-from data.views import ViewSpec
 from distill.config import StudentConfig
 from fitting.config import FitConfig
 from models.classifier import Classifier
@@ -23,6 +24,7 @@ from pocketeva import read_config
 from run.config import TrainerConfig
 from run.context import RunContext
 from train.config import TeacherConfig
+from train.teacher import load_teacher
 from train.train import train
 
 DEMO = Path(__file__).resolve().parents[1] / "configs" / "demo.yaml"
@@ -60,6 +62,14 @@ class Task:
         """What they are judged on."""
         return self.manifest.usable("test")
 
+    def examples(self, rows: Manifest) -> Examples:
+        """Rows with the recipe's views."""
+        return Examples.of_originals(rows, self.recipe.views)
+
+    def frozen_teacher(self) -> FrozenModel:
+        """The teacher with its cache."""
+        return FrozenModel(self.teacher, "logits", self.context)
+
     def facts(self) -> dict[str, object]:
         """What a reader has to know of it, the teacher's own accuracy among it."""
         recipe = self.recipe
@@ -77,8 +87,7 @@ class Task:
 
     def decided(self, model: Classifier) -> NDArray[np.intp]:
         """Label index [N] of each test image, whole."""
-        spec = ViewSpec.of(self.recipe.views)
-        logits = whole_image_logits(model, self.test, spec, self.context.trainer, "32-true", "judging")
+        logits = whole_image_logits(model, self.examples(self.test), self.context.trainer, "32-true", "judging")
         return np.asarray(logits.argmax(1), np.intp)
 
     def accuracy(self, decided: NDArray[np.intp]) -> float:
@@ -149,7 +158,11 @@ def prepared(folder: Path, name: str, trainer: TrainerConfig, teacher_epochs: in
     trained = timed(lambda: train(context, manifest, config, recipe.views))
     say(f"{name}: the teacher took {trained.seconds:.0f} s")
     return Task(
-        recipe=recipe, context=context, manifest=manifest, teacher=trained.value, teacher_seconds=trained.seconds
+        recipe=recipe,
+        context=context,
+        manifest=manifest,
+        teacher=load_teacher(context, manifest.labels).classifier,
+        teacher_seconds=trained.seconds,
     )
 
 

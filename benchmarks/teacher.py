@@ -34,7 +34,7 @@ from benchmarks.random_models import (
     untrained,
 )
 from models.classifier import Classifier
-from models.device import device_of, resolve_precision
+from models.device import device_of, precision_for
 from models.forward import FrozenForward, forward_of, in_order
 from run.config import TrainerConfig
 
@@ -73,8 +73,8 @@ def main() -> None:
     trainer = trainer_of(given)
     device = device_of(trainer)
     on_gpu = device.type == "cuda"
-    precision = resolve_precision(trainer, convolutional=False)
     classifier = untrained(given.model, given.size)
+    precision = precision_for(classifier.model, trainer)
     chosen = Setting(precision, forward_of(classifier, "features", trainer, precision).batch_size)
     batches = given.batches or ([16, 32, 64, 128, 256] if on_gpu else [1, 4, 16])
     settings = settings_around(chosen, batches, compiling=not given.no_compile, everything=given.everything)

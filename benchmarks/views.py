@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from benchmarks.random_models import add_trainer_options, say, start_like_the_product, timed, torch_machine, trainer_of
 from benchmarks.tasks import RECIPES, Task, differences, intervals, prepared
 from distill.distill import distill
-from distill.teacher import teacher_logits
+from models import checkpoint
 
 Count = int | Literal["live"]
 
@@ -82,16 +82,17 @@ def students(task: Task, taught: NDArray[np.intp], count: Count, given: argparse
     config = replace(task.recipe.student, live=float(live))
     shutil.rmtree(task.context.folder.cache, ignore_errors=True)
     known = task.manifest.usable("val") if live else task.train
-    cache = timed(lambda: teacher_logits(task.context, known, views, views.count, task.teacher))
+    cache = timed(lambda: task.frozen_teacher().compute_logits(task.examples(known), views.count))
     found: list[dict[str, float]] = []
     for seed in range(given.seeds):
         one = replace(config, name=f"{count}-{seed}", fit=replace(config.fit, epochs=given.epochs))
         context = replace(task.context, seed=seed)
-        trained = timed(lambda: distill(context, task.manifest, one, views, task.teacher))  # noqa: B023
+        trained = timed(lambda: distill(context, task.manifest, one, views, task.frozen_teacher()))  # noqa: B023
+        student = checkpoint.load(context.folder.student(one.name) / "model", task.manifest.labels)
         passes: dict[str, Any] = json.loads((context.folder.student(one.name) / "metrics.json").read_text())
         found.append(
             {
-                **task.judge(trained.value, taught),
+                **task.judge(student, taught),
                 "seconds_to_build_the_cache": cache.seconds,
                 "seconds_to_train": trained.seconds,
                 "live_images_x_views": passes["teacher_passes"]["live"],

@@ -1,7 +1,8 @@
-"""Does the cache still hold what the live teacher gives?"""
+"""Checking a view cache against the live model. Nothing is written."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,16 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from cache.key import CacheKey, ViewCache
 from cache.plan import read_plans
 from cache.shards import Shard, made_in, mapped, unsound
-from cache.view_cache import ViewCache
 from data.loaders import load, to_chw
 from data.manifest import Manifest
-from data.views import ViewSpec
 from models.forward import Forward
-from models.spec import InputSpec
 from run.console import progress
+
+Place = tuple[Shard, int, int]
+"""A shard, the place of an image in it, and a view."""
 
 ALLOWED = {"32-true": 2e-3, "16-mixed": 2e-2, "bf16-mixed": 1e-1}
 """Largest difference, relative to the largest cached number of the sample: the cache rounds to 11 bits, and a model in
@@ -40,52 +42,48 @@ class Difference:
 
     @property
     def passes(self) -> bool:
-        """Whether the cache is what the teacher gives."""
+        """True where no shard is damaged and rounding explains every difference."""
         return not self.damaged and self.largest <= self.allowed
 
 
-def compare(
-    cache: ViewCache, manifest: Manifest, forward: Forward, input_spec: InputSpec, spec: ViewSpec, sample: int
-) -> Difference:
-    """Read every shard's checksum, then recompute ``sample`` of the cached images × views, always the same ones."""
+def compare(cache: ViewCache, rows: Manifest, forward: Forward, sample: int) -> Difference:
+    """Read every shard's checksum, then recompute ``sample`` of the cached images × views, always the same ones.
+
+    Raises:
+        UserError: the cache's folder holds another one.
+    """
+    cache.is_recorded()
     made = made_in(cache.folder)
     shards = [shard for plan in read_plans(cache.folder).values() for shard in plan if shard.name in made]
     damaged = {shard.name for shard in unsound(cache.folder, shards)}
-    uri_of = dict(zip(manifest.column("image_id"), manifest.column("uri"), strict=True))
-    sound = [shard for shard in shards if shard.name not in damaged]
-    total, chosen = _choose(sound, uri_of, sample)
+    uri_of = dict(zip(rows.column("image_id"), rows.column("uri"), strict=True))
+    total, chosen = _choose([shard for shard in shards if shard.name not in damaged], uri_of, sample)
     found = Difference(sampled=len(chosen), cached=total, damaged=sorted(damaged))
     if not chosen:
         return found
-    differences, largest_value = np.zeros(len(chosen)), 0.0
+    differences = []
+    largest_value = 0.0
     with progress("images × views run again", len(chosen)) as advance:
-        most = chosen[0][0].batch
-        for start in range(0, len(chosen), most):
-            batch = chosen[start : start + most]
-            live = forward(
-                torch.stack([_render(shard.images[at], view, uri_of, input_spec, spec) for shard, at, view in batch])
-            )
-            stored = np.stack(
-                [mapped(shard.values_path(cache.folder))[at, view - shard.start] for shard, at, view in batch]
-            )
-            expected, values = _comparable(live, stored)
-            differences[start : start + len(batch)] = np.abs(expected - values).max(1)
+        step = chosen[0][0].batch
+        for start in range(0, len(chosen), step):
+            batch = chosen[start : start + step]
+            live = forward(torch.stack([_render(cache.key, place, uri_of) for place in batch]))
+            expected, values = _comparable(live, np.stack([_read(cache.folder, place) for place in batch]))
+            differences += np.abs(expected - values).max(1).tolist()
             largest_value = max(largest_value, float(np.abs(values).max()))
             advance(len(batch))
-    worst = int(np.argmax(np.nan_to_num(differences, nan=np.inf)))
+    worst = int(np.argmax(np.nan_to_num(differences, nan=np.inf)))  # a NaN is the largest difference of all
     shard, at, view = chosen[worst]
-    return Difference(
-        sampled=found.sampled,
-        cached=total,
-        damaged=found.damaged,
-        largest=float(differences[worst]),
+    return replace(
+        found,
+        largest=differences[worst],
         where=f"{uri_of[shard.images[at]]}, view {view}",
         allowed=ALLOWED[cache.key.precision] * largest_value,
     )
 
 
-def _choose(shards: Sequence[Shard], uri_of: dict[str, str], sample: int) -> tuple[int, list[tuple[Shard, int, int]]]:
-    """How many images × views there are, and some of them: shard, place of the image, view."""
+def _choose(shards: Sequence[Shard], uri_of: dict[str, str], sample: int) -> tuple[int, list[Place]]:
+    """The number of images × views there are, and a sample of them."""
     images = [(shard, at) for shard in shards for at, image in enumerate(shard.images) if image in uri_of]
     ends = np.cumsum([shard.stop - shard.start for shard, _ in images])
     total = int(ends[-1]) if images else 0
@@ -98,9 +96,16 @@ def _choose(shards: Sequence[Shard], uri_of: dict[str, str], sample: int) -> tup
     return total, chosen
 
 
-def _render(image_id: str, view: int, uri_of: dict[str, str], input_spec: InputSpec, spec: ViewSpec) -> torch.Tensor:
+def _render(key: CacheKey, place: Place, uri_of: dict[str, str]) -> torch.Tensor:
+    shard, at, view = place
+    image_id = shard.images[at]
     image = load(uri_of[image_id])
-    return to_chw(input_spec.render(image, spec.draw(image_id, view, *image.size)))
+    return to_chw(key.input.render(image, key.views.draw(image_id, view, *image.size)))
+
+
+def _read(folder: Path, place: Place) -> NDArray[Any]:
+    shard, at, view = place
+    return np.asarray(mapped(shard.values_path(folder))[at, view - shard.start])
 
 
 def _comparable(live: NDArray[np.float32], stored: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -1,11 +1,11 @@
-"""What a view cache's numbers depend on, the folder it therefore lies in, and which others lie beside it."""
+"""The key of a view cache: everything its numbers depend on. It names the folder that they lie in."""
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cache.top_labels import K, keeps_all
+from cache.top_labels import RECORD, K, keeps_all
 from data.views import ViewSpec
 from models.classifier import Classifier
 from models.forward import Output
@@ -30,7 +30,7 @@ class CacheKey:
     views: ViewSpec
     precision: str
     compiled: bool
-    """Whether the model was compiled, which changes last digits."""
+    """A compiled model gives other last digits."""
     width: int
     """Numbers per image and view."""
     layout: Layout
@@ -41,7 +41,8 @@ class CacheKey:
         cls, classifier: Classifier, output: Output, views: ViewSpec, precision: str, *, compiled: bool = False
     ) -> "CacheKey":
         """The key of a frozen model's outputs."""
-        features, labels = output == "features", classifier.labels
+        features = output == "features"
+        labels = classifier.labels
         width = classifier.feature_width if features else len(labels)
         return cls(
             output=output,
@@ -52,13 +53,19 @@ class CacheKey:
             precision=precision,
             compiled=compiled,
             width=width,
-            layout="all" if features or keeps_all(width, labels.kind) else "top",
+            layout="all" if features or keeps_all(width, exclusive=labels.exclusive) else "top",
         )
 
     def to_json(self) -> dict[str, Json]:
         """All fields, the digests of input contract and views (which also name the code) among them."""
+        # Through JSON: the key is compared with one that was read from a file, where tuples are lists.
         fields: dict[str, Json] = json.loads(json.dumps(asdict(self)))
         return {**fields, "digests": {"input": self.input.digest, "views": self.views.digest, "kept": K}}
+
+    @property
+    def bytes_each(self) -> int:
+        """Bytes stored for each image and view."""
+        return 2 * self.width if self.layout == "all" else RECORD.itemsize
 
     @property
     def folder_name(self) -> str:
@@ -66,27 +73,60 @@ class CacheKey:
         return f"{self.output}-{json_digest(self.to_json())[:12]}"
 
 
-def claim(root: Path, key: CacheKey) -> Path:
-    """The folder of a key, made if need be; where others of the same output are there but not this, the log says so.
+@dataclass(frozen=True)
+class ViewCache:
+    """The folder of one key below a run's ``cache``. Opening it and reading it write nothing; ``cache.fill`` does."""
 
-    Raises:
-        UserError: the folder that bears the key's name holds a cache with another key.
-    """
-    folder, wanted = root / key.folder_name, key.to_json()
-    there = _read(folder)
-    if there is not None and there != wanted:
-        raise UserError(
-            f"{folder} does not hold what its name says, but a cache of another kind:\n"
-            f"{listed(differences(there, wanted))}\nMove it away."
-        )
-    if there is None:
-        _say_what_does_not_fit(root, key)
-        write_json(folder / "key.json", wanted)
-    return folder
+    root: Path
+    key: CacheKey
+
+    @property
+    def folder(self) -> Path:
+        """Shards, plans and ``key.json``, where something was cached."""
+        return self.root / self.key.folder_name
+
+    def is_recorded(self) -> bool:
+        """True where the folder's ``key.json`` holds this very key.
+
+        Raises:
+            UserError: it holds another one.
+        """
+        there = _read(self.folder)
+        wanted = self.key.to_json()
+        if there is not None and there != wanted:
+            raise UserError(
+                f"{self.folder} does not hold what its name says, but a cache of another kind:\n"
+                f"{listed(differences(there, wanted))}\nMove it away."
+            )
+        return there is not None
+
+    def record(self) -> None:
+        """Write ``key.json`` where it is missing; where other caches of this output are there, the log says so.
+
+        Raises:
+            UserError: the folder holds the cache of another key.
+        """
+        if not self.is_recorded():
+            # Before the file is written, or this cache would be among the others.
+            self._log_what_does_not_fit()
+            write_json(self.folder / "key.json", self.key.to_json())
+
+    def _log_what_does_not_fit(self) -> None:
+        wanted = self.key.to_json()
+        others = [
+            f"{folder.name} ({', '.join(differences(there, wanted))})"
+            for folder in sorted(self.root.glob(f"{self.key.output}-*"))
+            if (there := _read(folder)) and not _beside(there, wanted)
+        ]
+        if others:
+            log.print(
+                f"no cache of these {self.key.output} yet; what is there does not fit: {'; '.join(others)}",
+                soft_wrap=True,
+            )
 
 
 def differences(there: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """In what a cache's key differs from the one wanted, in the user's words."""
+    """The differences between a cache's key and the one wanted, in the user's words."""
     words = {"weights": "another teacher", "labels": "another label set"}
     result = []
     for name, value in wanted.items():
@@ -114,20 +154,14 @@ def _read(folder: Path) -> dict[str, Any] | None:
     return key if isinstance(key, dict) and isinstance(key.get("views"), dict) else None
 
 
-def _say_what_does_not_fit(root: Path, key: CacheKey) -> None:
-    wanted = key.to_json()
-    others = [
-        (folder, there)
-        for folder in sorted(root.glob(f"{key.output}-*"))
-        if (there := _read(folder)) and not _beside(there, wanted)
-    ]
-    if others:
-        reasons = "; ".join(f"{folder.name} ({', '.join(differences(there, wanted))})" for folder, there in others)
-        log.print(f"no cache of these {key.output} yet; what is there does not fit: {reasons}", soft_wrap=True)
-
-
 def _beside(there: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Whether one is of working copies and the other of originals: a run with ``data.working_size`` has both."""
-    of_copies = [key["views"].get("working_size") is not None for key in (there, wanted)]
-    plain = [{**key, "views": {**key["views"], "working_size": None}, "digests": None} for key in (there, wanted)]
-    return of_copies[0] != of_copies[1] and plain[0] == plain[1]
+    """True where one is of working copies and the other of originals: a run with ``data.working_size`` has both."""
+    return _of_copies(there) != _of_copies(wanted) and _whatever_size(there) == _whatever_size(wanted)
+
+
+def _of_copies(key: dict[str, Any]) -> bool:
+    return key["views"].get("working_size") is not None
+
+
+def _whatever_size(key: dict[str, Any]) -> dict[str, Any]:
+    return {**key, "views": {**key["views"], "working_size": None}, "digests": None}

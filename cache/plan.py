@@ -1,4 +1,4 @@
-"""Which shards a view cache consists of, decided once and written down.
+"""The plans of a view cache: the shards it consists of, decided once and written down.
 
 Every request (these images, that many views) that is not covered yet adds a plan, ``plan-NNN.json.gz``: the missing
 images sorted by id, cut into shards of ``SHARD_IMAGES``, and how many renders go through the model at a time. A shard's
@@ -25,16 +25,19 @@ PLANS = "plan-*.json.gz"
 Plan = list[Shard]
 
 
-def agree(folder: Path, images: Collection[str], views: int, rank: Rank, batch_size: Callable[[], int]) -> None:
-    """See to it that views 0 to ``views`` of these images are planned: process 0 plans them, the others wait for it.
+def ensure_planned(
+    folder: Path, images: Collection[str], views: int, rank: Rank, batch_size: Callable[[], int]
+) -> None:
+    """Process 0 plans the views of these images that are on no plan yet; the others wait.
 
-    ``batch_size`` is asked how many renders go through the model at a time where a plan is made.
+    ``batch_size`` says how many renders go through the model at a time; it is asked only where a plan is made.
 
     Raises:
         UserError: no plan came.
     """
     wanted = set(images)
     if rank.number:
+        # One process decides: two that plan at once would cut different shards.
         wait_until_empty(lambda: _uncovered(read_plans(folder).values(), wanted, views), "planned images")
         return
     plans = read_plans(folder)
@@ -43,6 +46,7 @@ def agree(folder: Path, images: Collection[str], views: int, rank: Rank, batch_s
         path.unlink()
     missing = _uncovered(plans.values(), wanted, views)
     if missing:
+        # Above every number that is taken, gaps included: a plan is never overwritten.
         number = max((int(path.name.split(".")[0].removeprefix("plan-")) for path in plans), default=-1) + 1
         _write(folder / f"plan-{number:03d}.json.gz", list(_cut(missing, views, batch_size())))
 
@@ -58,8 +62,8 @@ def planned_shards(folder: Path, images: Collection[str], views: int) -> list[tu
     ]
 
 
-def drop(folder: Path, shards: Collection[Shard]) -> None:
-    """Take shards off the plans."""
+def unplan(folder: Path, shards: Collection[Shard]) -> None:
+    """Take shards off the plans that name them."""
     for path, plan in read_plans(folder).items():
         left = [shard for shard in plan if shard not in shards]
         if len(left) < len(plan):
@@ -87,10 +91,11 @@ def _write(path: Path, plan: Plan) -> None:
 
 
 def _uncovered(plans: Collection[Plan], wanted: set[str], views: int) -> dict[str, int]:
-    """Images of which views are on no plan, with the first such view."""
+    """Images that have views on no plan, with the first such view."""
     have: dict[str, int] = defaultdict(int)
     for shard in sorted((shard for plan in plans for shard in plan), key=lambda shard: shard.start):
         for image in shard.images:
+            # Shards come by their first view: one that begins later leaves a gap and counts for nothing.
             if have[image] >= shard.start:
                 have[image] = max(have[image], shard.stop)
     return {image: have[image] for image in wanted if have[image] < views}
@@ -98,6 +103,7 @@ def _uncovered(plans: Collection[Plan], wanted: set[str], views: int) -> dict[st
 
 def _cut(missing: dict[str, int], views: int, batch: int) -> Iterator[Shard]:
     by_start = defaultdict(list)
+    # Sorted by id: a set has no order, and shards must not depend on one.
     for image in sorted(missing):
         by_start[missing[image]].append(image)
     for start, images in sorted(by_start.items()):

@@ -1,15 +1,18 @@
-"""What a frozen model gave for image × view, read where it is asked for and never as a whole."""
+"""Reading a view cache: outputs and logits of image × view, where they are asked for and never as a whole."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.key import ViewCache
+from cache.plan import planned_shards
 from cache.shards import Shard, mapped
+from cache.top_labels import reconstruct
 from models.classifier import Classifier
 
 Unpack = Callable[[NDArray[Any]], NDArray[np.floating]]
@@ -22,12 +25,20 @@ MOST_MAPS = 30_000
 
 @dataclass(frozen=True)
 class _Layer:
-    """Where views ``start`` to ``stop`` of each row lie: number of the shard [rows], −1 for none, and place in it."""
+    """Views ``start`` to ``stop`` of each row: the number of their shard [rows], −1 for none, and the place in it."""
 
     start: int
     stop: int
     shards: NDArray[np.int32]
     places: NDArray[np.int32]
+
+
+def read_outputs(cache: ViewCache, image_ids: Sequence[str], views: int) -> "Outputs":
+    """Values [rows, views, width] of views 0 to ``views``; all of them must be in the cache."""
+    key = cache.key
+    unpack: Unpack = np.asarray if key.layout == "all" else partial(reconstruct, count=key.width)
+    shards = [shard for _, shard in planned_shards(cache.folder, image_ids, views)]
+    return Outputs(cache.folder, shards, image_ids, views, key.width, unpack)
 
 
 class Outputs:
@@ -68,6 +79,7 @@ class Outputs:
         grid = np.broadcast_arrays(*self._axes)
         rows, views = (np.asarray(axis[key]) for axis in grid)
         shards, places, inside = self._find(rows.ravel(), views.ravel())
+        # Grouped by shard: each file is looked up once for a batch.
         order = np.argsort(shards, kind="stable")
         cuts = np.flatnonzero(np.diff(shards[order])) + 1
         stored = [(group, self._map(shards[group[0]])) for group in np.split(order, cuts) if len(group)]
@@ -90,6 +102,7 @@ class Outputs:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is mapped: another process maps the shards itself."""
+        # The axes are as large as the cache's rows and are made again where they are needed.
         state = {name: value for name, value in self.__dict__.items() if name != "_axes"}
         return {**state, "_maps": {}}
 
@@ -104,13 +117,15 @@ class Outputs:
         shards, places, inside = np.full((3, len(rows)), -1)
         for layer in self._layers:
             here = (layer.start <= views) & (views < layer.stop) & (layer.shards[rows] >= 0)
-            shards[here], places[here] = layer.shards[rows[here]], layer.places[rows[here]]
+            shards[here] = layer.shards[rows[here]]
+            places[here] = layer.places[rows[here]]
             inside[here] = views[here] - layer.start
         return shards, places, inside
 
     def _map(self, shard: int) -> NDArray[Any]:
         if shard not in self._maps:
             if len(self._maps) >= MOST_MAPS:
+                # All of them: to map a file again costs little, to keep an order of use costs more.
                 self._maps.clear()
             self._maps[shard] = mapped(self._paths[shard])
         return self._maps[shard]
@@ -143,10 +158,9 @@ class HeadLogits:
     """
 
     def __init__(self, classifier: Classifier, features: "Outputs | NDArray[np.floating]") -> None:
-        self._weight, self._bias = (
-            parameter.detach().float().cpu().numpy().copy()
-            for parameter in (classifier.head.weight, classifier.head.bias)
-        )
+        # Copies: the head of a teacher in training goes on changing.
+        self._weight = classifier.head.weight.detach().float().cpu().numpy().copy()
+        self._bias = classifier.head.bias.detach().float().cpu().numpy().copy()
         self._features = features
         self.shape = *features.shape[:-1], len(self._bias)
 

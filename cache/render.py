@@ -20,15 +20,15 @@ Item = tuple[int, int, int]
 
 
 def render_batches(
-    manifest: Manifest, shards: Sequence[Shard], input_spec: InputSpec, spec: ViewSpec, *, workers: int
+    rows: Manifest, shards: Sequence[Shard], input_spec: InputSpec, views: ViewSpec, *, workers: int
 ) -> Iterator[Tensor]:
     """uint8 renders [images, views, 3, S, S], shard by shard; each image is decoded once.
 
     A batch holds as many images as fit into the shard's ``batch`` with all their views, one at least, and never crosses
     a shard: so the model sees a shard in the same batches whichever shards are made before it.
     """
-    dataset = _Renders(manifest, input_spec, spec)
-    row_of = {image: row for row, image in enumerate(manifest.column("image_id"))}
+    dataset = _Renders(rows, input_spec, views)
+    row_of = {image: row for row, image in enumerate(rows.column("image_id"))}
     loader = DataLoader(
         dataset,
         batch_sampler=_Batches(shards, row_of),
@@ -47,17 +47,18 @@ class _Batches:
 
     def __iter__(self) -> Iterator[list[Item]]:
         for shard in self._shards:
-            rows, step = [self._row_of[image] for image in shard.images], shard.images_at_a_time
+            rows = [self._row_of[image] for image in shard.images]
+            step = shard.images_at_a_time
             for i in range(0, len(rows), step):
                 yield [(row, shard.start, shard.stop) for row in rows[i : i + step]]
 
 
 class _Renders(Dataset[Any]):
-    def __init__(self, manifest: Manifest, input_spec: InputSpec, spec: ViewSpec) -> None:
-        self._uris = manifest.table.column("uri").combine_chunks()  # Arrow, not lists: worker processes share it
-        self._ids = manifest.table.column("image_id").combine_chunks()
+    def __init__(self, rows: Manifest, input_spec: InputSpec, views: ViewSpec) -> None:
+        self._uris = rows.table.column("uri").combine_chunks()  # Arrow, not lists: worker processes share it
+        self._ids = rows.table.column("image_id").combine_chunks()
         self._input_spec = input_spec
-        self._spec = spec
+        self._views = views
 
     def __getitems__(self, items: list[Item]) -> NDArray[np.uint8]:
         """Renders [images, views, 3, S, S] of images with as many views each."""
@@ -65,8 +66,9 @@ class _Renders(Dataset[Any]):
         size = self._input_spec.size
         batch = np.empty((len(items), stop - start, 3, size, size), np.uint8)
         for renders, (row, *_) in zip(batch, items, strict=True):
-            image_id, image = self._ids[row].as_py(), load(self._uris[row].as_py())
+            image_id = self._ids[row].as_py()
+            image = load(self._uris[row].as_py())  # once for all of its views: decoding is the dearer part
             for render, index in zip(renders, range(start, stop), strict=True):
-                view = self._spec.draw(image_id, index, *image.size)
+                view = self._views.draw(image_id, index, *image.size)
                 render[:] = self._input_spec.render(image, view).transpose(2, 0, 1)
         return batch

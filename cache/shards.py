@@ -66,7 +66,7 @@ class Shard:
         return max(1, self.batch // (self.stop - self.start))
 
     def values_path(self, folder: Path) -> Path:
-        """Where its values lie."""
+        """The file with its values."""
         return folder / f"{self.name}.npy"
 
 
@@ -84,9 +84,11 @@ def write_shard(folder: Path, shard: Shard, values: NDArray[Any]) -> None:
     assert values.shape[:2] == shard.shape
     stream = io.BytesIO()
     np.save(stream, values, allow_pickle=False)
-    data, path = stream.getbuffer(), shard.values_path(folder)
+    data = stream.getbuffer()
+    path = shard.values_path(folder)
     with atomic_path(path) as partial:
         partial.write_bytes(data)
+    # The record comes last: it makes the shard count.
     write_json(path.with_suffix(".json"), {"bytes": len(data), "xxh3_128": xxhash.xxh3_128_hexdigest(data)})
     _checked.add(_state(path))
 
@@ -110,11 +112,12 @@ def unsound(folder: Path, shards: Sequence[Shard]) -> list[Shard]:
 
 
 def is_sound(folder: Path, shard: Shard) -> bool:
-    """Whether a shard is there and right."""
+    """True where a shard is there and its checksum is right."""
     path = shard.values_path(folder)
     try:
         record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         state = _state(path)
+        # The size first: it costs nothing and finds every file that was cut short.
         if state[1] != record["bytes"]:
             return False
         if state not in _checked:
@@ -127,13 +130,14 @@ def is_sound(folder: Path, shard: Shard) -> bool:
 
 
 def discard(folder: Path, shard: Shard) -> bool:
-    """Remove what is left of a shard, its JSON first; whoever has it mapped keeps the old file.
+    """Remove what is left of a shard; whoever has it mapped keeps the old file.
 
     Returns:
-        Whether it had counted as made.
+        True where it had counted as made.
     """
     path = shard.values_path(folder)
     counted = path.with_suffix(".json").exists()
+    # The record goes first: without it the values count for nothing, even if this process is killed in between.
     path.with_suffix(".json").unlink(missing_ok=True)
     path.unlink(missing_ok=True)
     return counted
@@ -148,6 +152,7 @@ def mapped(path: Path) -> NDArray[Any]:
         np.lib.format.read_magic(file)
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         offset = file.tell()
+    # Mapped without a copy; pages that nobody looks at are never read.
     data = torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8).numpy()
     values: NDArray[Any] = data[offset:].view(dtype).reshape(shape)
     return values

@@ -14,9 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from data.config import Kind
-from models.outputs import exclusive
-
 K = 32
 """Logits kept of each image and view."""
 
@@ -26,13 +23,13 @@ DENSE_UP_TO = 64
 RECORD = np.dtype([("label", "<i4", (K,)), ("logit", "<f2", (K,)), ("others", "<f4")])
 
 
-def keeps_all(count: int, kind: Kind) -> bool:
-    """Whether all logits of ``count`` labels are kept.
+def keeps_all(count: int, *, exclusive: bool) -> bool:
+    """True where all logits of ``count`` labels are kept.
 
     They are where that takes no more room (up to 98 labels), and for a multilabel set of any size: its labels are
     independent of each other, so there is no weight for the others to share.
     """
-    return count <= DENSE_UP_TO or not exclusive(kind) or RECORD.itemsize >= 2 * count
+    return count <= DENSE_UP_TO or not exclusive or RECORD.itemsize >= 2 * count
 
 
 def compress(logits: NDArray[np.float32]) -> NDArray[np.void]:
@@ -42,7 +39,8 @@ def compress(logits: NDArray[np.float32]) -> NDArray[np.void]:
     likeliest label is never lost.
     """
     order = np.argsort(-logits, axis=-1, kind="stable")
-    largest, others = order[..., :K], order[..., K:]
+    largest = order[..., :K]
+    others = order[..., K:]
     records = np.empty(logits.shape[:-1], RECORD)
     records["label"] = largest
     with np.errstate(over="ignore"):  # whoever stores them looks for values that are not finite

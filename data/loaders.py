@@ -12,9 +12,9 @@ from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.decode import DecodeError, decode
-from data.manifest import Manifest
+from data.examples import Examples
 from data.storage import read_bytes
-from data.views import View, ViewSpec
+from data.views import View
 from data.working import is_copy
 from run.errors import UserError
 from run.ranks import Rank, this_rank
@@ -42,31 +42,30 @@ class ViewDataset(Dataset[dict[str, Any]]):
     """Renders of (row, view) items, with the row's target.
 
     An example holds ``image`` (uint8 [3, S, S]), ``target`` (float32 [C]), ``labeled`` (1.0 or 0.0) and ``image_id``.
-    Where there is a teacher, it also holds what that said of the very view, ``teacher`` (logits, float32 [C]), or for a
-    view of which it has said nothing yet, its own render of it, ``teacher_image`` (uint8 [3, T, T]).
+    Where there is a teacher, it also holds its logits for the very view, ``teacher`` (float32 [C]), or for a view that
+    the teacher has not seen yet, its own render of it, ``teacher_image`` (uint8 [3, T, T]).
 
     Args:
-        manifest: the rows.
+        examples: the rows, and what their views are drawn from.
         render: turns an image and a view into pixels.
-        spec: draws the views.
         teacher: logits [rows, views, C]; an item's view indexes into it.
-        teacher_render: as ``render``, for the teacher; null where ``teacher`` knows all views that are asked for.
+        teacher_render: as ``render``, for the teacher; null where ``teacher`` has all views that are asked for.
     """
 
     def __init__(
         self,
-        manifest: Manifest,
+        examples: Examples,
         render: Render,
-        spec: ViewSpec,
         teacher: ViewValues | None = None,
         teacher_render: Render | None = None,
     ) -> None:
-        self._uris = manifest.table.column("uri").combine_chunks()  # Arrow, not lists: worker processes share it
-        self._ids = manifest.table.column("image_id").combine_chunks()
-        self._targets = manifest.targets()
-        self._labeled = manifest.labeled()
+        rows = examples.rows
+        self._uris = rows.table.column("uri").combine_chunks()  # Arrow, not lists: worker processes share it
+        self._ids = rows.table.column("image_id").combine_chunks()
+        self._targets = rows.targets()
+        self._labeled = rows.labeled()
         self._render = render
-        self._spec = spec
+        self._spec = examples.views
         self._teacher = teacher
         self._teacher_render = teacher_render
         self._known_views = 0 if teacher is None else teacher.shape[1]
@@ -115,7 +114,8 @@ class EpochSampler(Sampler[Item]):
         if rows < self._rank.world:
             raise UserError(f"{rows} training images are too few for {self._rank.world} processes")
         self._rows = rows
-        self._views, self._fresh_from = (1, 0) if views is None else (views, fresh_from)
+        self._views = 1 if views is None else views
+        self._fresh_from = 0 if views is None else fresh_from
         self._seed = seed
         self._epoch = 0
 
@@ -124,6 +124,7 @@ class EpochSampler(Sampler[Item]):
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[Item]:
+        # The same order in every process: each takes its share of it without asking the others.
         order = np.random.default_rng((self._seed, self._epoch)).permutation(self._rows)
         for row in order[self._rank.number :: self._rank.world][: len(self)].tolist():
             yield row, self._view_of(row)
@@ -165,7 +166,7 @@ def whole_image_loader(
 
 
 def worker_settings(workers: int) -> dict[str, Any]:
-    """What every loader that reads images tells ``DataLoader`` about its worker processes.
+    """Settings of the worker processes, for every loader that reads images.
 
     Each runs single-threaded: torch sees to its own threads, ``_settle`` to those of numpy and scikit-learn, and Pillow
     has none. Batches are prefetched two per worker, as torch does unasked: more would only take more shared memory.

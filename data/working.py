@@ -54,8 +54,8 @@ class Job(NamedTuple):
     size: int
 
 
-def with_copies(manifest: Manifest, run: RunFolder, size: int | None) -> Manifest:
-    """The manifest with the uri of every large image's working copy in place of its own; missing copies are made.
+def make_working_copies(manifest: Manifest, run: RunFolder, size: int | None) -> Manifest:
+    """Make the working copies that are missing, and give the manifest with their uris in place of the originals'.
 
     Several processes may ask for the same copies: one makes them while the others wait. What a killed one has made is
     kept.
@@ -70,11 +70,11 @@ def with_copies(manifest: Manifest, run: RunFolder, size: int | None) -> Manifes
     """
     if size is None:
         return manifest
-    folder, table = run.data / "working" / str(size), manifest.table
-    shorter, longer = (
-        pick(*(table.column(side).cast(pa.int64()) for side in ("width", "height")))
-        for pick in (pc.min_element_wise, pc.max_element_wise)
-    )
+    folder = run.data / "working" / str(size)
+    table = manifest.table
+    sides = [table.column(side).cast(pa.int64()) for side in ("width", "height")]
+    shorter = pc.min_element_wise(*sides)
+    longer = pc.max_element_wise(*sides)
     fits = pc.less_equal(pc.multiply(longer, size), pc.multiply(shorter, LONGEST))
     large = pc.and_(pc.greater(shorter, size), fits)
     ids = table.column("image_id")
@@ -89,7 +89,7 @@ def _make_missing(wanted: pa.Table, folder: Path, size: int) -> None:
     if not len(_missing(wanted, folder)):
         return
     with _alone(folder):
-        todo = _missing(wanted, folder)
+        todo = _missing(wanted, folder)  # looked at again: the process that was waited for has made some
         failed: list[str] = []
         with in_parallel(len(todo), "shrinking images", CHUNK) as run, progress("shrinking images", len(todo)) as done:
             for start in range(0, len(todo), BATCH):
@@ -107,7 +107,7 @@ def _make_missing(wanted: pa.Table, folder: Path, size: int) -> None:
 
 
 def _missing(wanted: pa.Table, folder: Path) -> pa.Table:
-    """The rows without a copy, one per image."""
+    """The rows without a copy, one for each image."""
     made = pa.array([name.removesuffix(".jpg") for _, _, names in os.walk(folder) for name in names], pa.string())
     todo = wanted.filter(pc.invert(pc.is_in(wanted.column("image_id"), value_set=made)))
     ids = todo.column("image_id").combine_chunks()
@@ -117,9 +117,9 @@ def _missing(wanted: pa.Table, folder: Path) -> pa.Table:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process makes copies here, and keep others waiting.
+    """Hold a lock, so that one process makes copies while others wait.
 
-    The operating system lets go of the lock however this process ends. Processes that it started do not inherit it.
+    The operating system lets go of it however this process ends. Processes that it started do not inherit it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
@@ -135,6 +135,7 @@ def make_copy(job: Job) -> str | None:
     """
     try:
         data = read_bytes(job.uri)
+        # The copy bears the image's id: made of other bytes it would stand for another image.
         if hashlib.sha256(data).hexdigest() != job.image_id:
             return f"{job.uri} has changed: run `pocketeva prepare` again"
         with atomic_path(job.path) as partial:
@@ -159,7 +160,7 @@ def shrunk(image: Image.Image, size: int) -> Image.Image:
 
 
 def warn_if_enlarged(size: int | None, input_size: int, who: str) -> None:
-    """Say so, where copies are smaller than what a model looks at (both in pixels)."""
+    """Warn where working copies are smaller than a model's input (both in pixels)."""
     if size is not None and size < input_size:
         log.print(
             f"Warning: data.working_size is {size}, and the {who} looks at {input_size} pixels: copies are enlarged"
@@ -167,5 +168,5 @@ def warn_if_enlarged(size: int | None, input_size: int, who: str) -> None:
 
 
 def is_copy(uri: str) -> bool:
-    """Whether a uri names a working copy."""
+    """True where a uri names a working copy."""
     return _COPY.search(uri) is not None

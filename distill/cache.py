@@ -6,22 +6,20 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 from cache.check import Difference, compare
-from cache.key import CacheKey
-from cache.view_cache import Passes, ViewCache, outputs_over_views
+from cache.fill import PassCount
+from cache.frozen import FrozenModel
+from cache.passes import cached_passes
 from data.config import ViewsConfig
+from data.examples import Examples
+from data.labels import LabelSet
 from data.manifest import SPLITS, Manifest
-from data.views import ViewSpec
-from data.working import with_copies
 from distill.config import StudentConfig
-from models import checkpoint
-from models.classifier import Classifier
-from models.device import resolve_precision
-from models.forward import Output, forward_of
+from distill.lessons import passes_for
 from run.console import console, log
 from run.context import RunContext
 from run.errors import UserError, listed
 from train.config import TeacherConfig
-from train.train import starting_point
+from train.teacher import is_trained, load_teacher, starting_point
 
 
 def build_cache(
@@ -30,7 +28,7 @@ def build_cache(
     config: TeacherConfig,
     views: ViewsConfig,
     students: Sequence[StudentConfig],
-) -> Passes:
+) -> PassCount:
     """Make what ``train`` and ``distill`` will ask of the cache, as one of the processes that were started for it.
 
     Args:
@@ -44,33 +42,19 @@ def build_cache(
         How many images × views went through the model in all processes.
 
     Raises:
-        UserError: as ``ViewCache.fill``; or there is nothing to cache before the teacher is trained.
+        UserError: as ``cache.fill.fill``; or there is nothing to cache before the teacher is trained.
     """
-    passes = Passes()
-    models = _cached_models(context, manifest, config)
+    models = _load_models(context, manifest.labels, config)
     if not models:
         raise UserError("a fully fine-tuned teacher has nothing to cache before it is trained: run `pocketeva train`")
-    for output, classifier in models:
-        in_head_mode = config.mode == "head"
-        learned = _learned_from_cache(output, config, students)
-        asked = [(learned, views.count, context.working_size)] if learned else []
-        asked.append((("val",), 1, context.working_size))
-        if in_head_mode:
-            asked.append((("calibration",), 1, None))
-        for splits, count, size in asked:
-            outputs_over_views(
-                classifier,
-                output,
-                with_copies(manifest.usable(*splits), context.folder, size),
-                count,
-                ViewSpec.of(views, size),
-                root=context.folder.cache,
-                trainer=context.trainer,
-                precision=_precision(context),
-                passes=passes,
-            )
-    log.print(f"{passes.images_x_views:,} images × views computed, {passes.cached:,} were there")
-    return passes
+    asking = [passes_for(student, views) for student in students if student.loss != "labels"]
+    count = PassCount()
+    for model in models:
+        for one in cached_passes(model.output, config.mode, views, asking):
+            model.compute_outputs(one.make_examples(context, manifest, views), one.views)
+        count.add(model.passes)
+    log.print(f"{count.images_x_views:,} images × views computed, {count.cached:,} were there")
+    return count
 
 
 def check_cache(
@@ -86,27 +70,22 @@ def check_cache(
         sample: how many images × views to compute again.
 
     Returns:
-        Whether every shard's checksum is right and no difference is larger than rounding explains.
+        True where every checksum is right and no difference is larger than rounding explains.
 
     Raises:
         UserError: nothing is cached for this teacher and these views.
     """
+    parts = [
+        Examples.make_working_copies(manifest.usable("train", "unlabeled", "val"), views, context),
+        Examples.of_originals(manifest.usable(*SPLITS), views),
+    ]
     found: dict[Path, Difference] = {}
-    parts: dict[int | None, Manifest] = {
-        context.working_size: with_copies(
-            manifest.usable("train", "unlabeled", "val"), context.folder, context.working_size
-        ),
-        None: manifest.usable(*SPLITS),
-    }
-    for output, classifier in _cached_models(context, manifest, config):
-        for size, part in parts.items():
-            spec = ViewSpec.of(views, size)
-            compiled = context.trainer.compile_frozen
-            key = CacheKey.of(classifier, output, spec, _precision(context), compiled=compiled)
-            if (context.folder.cache / key.folder_name).is_dir():
-                cache = ViewCache(context.folder.cache, key)
-                forward = forward_of(classifier, output, context.trainer, key.precision)
-                found[cache.folder] = compare(cache, part, forward, classifier.spec, spec, sample)
+    for model in _load_models(context, manifest.labels, config):
+        for part in parts:
+            cache = model.cache(part.views)
+            if cache.folder.is_dir():
+                # Without working copies both parts share a folder; the second one, which has every split, counts.
+                found[cache.folder] = compare(cache, part.rows, model.forward, sample)
     if not found:
         raise UserError(
             f"nothing is cached below {context.folder.cache} for this teacher and these views; `pocketeva train` and "
@@ -117,28 +96,16 @@ def check_cache(
     return all(difference.passes for difference in found.values())
 
 
-def _learned_from_cache(output: Output, config: TeacherConfig, students: Sequence[StudentConfig]) -> tuple[str, ...]:
-    """The splits whose views are learned from this output in training, by the teacher's head or by students."""
-    by_head = ("train",) if output == "features" else ()
-    learning = any(student.loss != "labels" and student.live_from > 0 for student in students)
-    students_ask = learning and (output == "logits" or config.mode == "head")
-    return ("train", "unlabeled") if students_ask else by_head
-
-
-def _cached_models(context: RunContext, manifest: Manifest, config: TeacherConfig) -> list[tuple[Output, Classifier]]:
-    """The frozen models of a run whose outputs are cached, as far as they are there."""
-    models: list[tuple[Output, Classifier]] = []
+def _load_models(context: RunContext, labels: LabelSet, config: TeacherConfig) -> list[FrozenModel]:
+    """The frozen models whose outputs are cached, as far as they are there."""
+    models: list[FrozenModel] = []
     if config.mode != "full":
+        # As in ``train``: random weights have to be the very ones that will be trained.
         pl.seed_everything(context.seed, verbose=False)
-        models.append(("features", starting_point(manifest, config)))
-    folder = context.folder.teacher / "model"
-    if config.mode != "head" and folder.is_dir():
-        models.append(("logits", checkpoint.load(folder, manifest.labels)))
+        models.append(FrozenModel(starting_point(labels, config), "features", context))
+    if config.mode != "head" and is_trained(context):
+        models.append(load_teacher(context, labels))
     return models
-
-
-def _precision(context: RunContext) -> str:
-    return resolve_precision(context.trainer, convolutional=False)
 
 
 def _show(folder: Path, difference: Difference) -> None:

@@ -1,38 +1,34 @@
-"""Stage 2: train students from what the teacher said of each view."""
+"""Stage 2: train students from the teacher's logits for each view."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
-from typing import NamedTuple
+from dataclasses import asdict, replace
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
 
-from cache.read import ViewOutputs
-from cache.view_cache import Passes
+from cache.fill import PassCount
+from cache.frozen import FrozenModel
 from data.config import ViewsConfig
-from data.loaders import EpochSampler, Render, ViewDataset, train_loader, whole_image_loader
+from data.examples import Examples
+from data.loaders import train_loader, whole_image_loader
 from data.manifest import Manifest
-from data.views import ViewSpec
-from data.working import warn_if_enlarged, with_copies
+from data.working import warn_if_enlarged
 from distill.config import StudentConfig
+from distill.lessons import Lessons, compute_lessons_from_teacher, lessons_from_labels
 from distill.module import StudentModule
-from distill.teacher import LiveTeacher, live_logits, teacher_logits
-from fitting.fit import fit
-from fitting.publish import publishing
+from fitting.callbacks import publishing
+from fitting.fit import FitRequest, fit, remove_checkpoints
 from models import checkpoint
 from models.building import build
 from models.calibration import calibrate
 from models.classifier import Classifier
-from models.device import resolve_precision
+from models.device import precision_for
 from models.facts import CheckpointFacts
 from models.forward import whole_image_logits
 from run.context import RunContext
 from run.errors import UserError
 from run.files import Json, write_json
-from run.folder import resumable
 from run.ranks import once, this_rank
+from run.stage import stage
 from train.module import Costs
 
 
@@ -41,9 +37,9 @@ def distill(
     manifest: Manifest,
     config: StudentConfig,
     views: ViewsConfig,
-    teacher: Classifier,
+    teacher: FrozenModel,
     costs: Costs | None = None,
-) -> Classifier:
+) -> None:
     """Train one student, calibrate it, and write ``students/NAME/model/`` and ``students/NAME/metrics.json``.
 
     Args:
@@ -54,15 +50,12 @@ def distill(
         teacher: says what it should say.
         costs: ``labels.costs``.
 
-    Returns:
-        The student.
-
     Raises:
         UserError: the student or its weights cannot be had, it is larger than its teacher, or the loss stopped being
             finite.
     """
-    run, name = context.folder, config.name
-    taught_by = None if config.loss == "labels" else teacher.weights_digest()
+    folder = context.folder.student(config.name)
+    taught_by = None if config.loss == "labels" else teacher.classifier.weights_digest()
     inputs: dict[str, Json] = {
         "images": manifest.digest("train", "unlabeled", "val", "calibration"),
         "teacher": taught_by,
@@ -73,48 +66,58 @@ def distill(
         "seed": context.seed,
         "precision": context.trainer.precision,
     }
-    folder = run.student(name) / "model"
-    if run.skips(f"distill-{name}", inputs):
-        return checkpoint.load(folder, manifest.labels)
-    pl.seed_everything(context.seed, verbose=False)
+    with stage(context.folder, f"distill-{config.name}", inputs) as current:
+        if current.done:
+            return
+        # Before the model is built: random weights are drawn from the seed, and so is what the fit draws after them.
+        pl.seed_everything(context.seed, verbose=False)
+        student = _build(config, manifest)
+        # Before the work folder is made: a student that is refused leaves nothing behind.
+        _require_smaller(student, teacher.classifier, config.name)
+        warn_if_enlarged(context.working_size, student.spec.size, f"student {config.name}")
+        work = current.work_folder(folder / "fit")
+        render = student.spec.render
+        teacher.passes = PassCount()  # each student counts its own
+        if config.loss == "labels":
+            config = _for_as_many_steps(config, manifest)
+            lessons = lessons_from_labels(context, manifest, views, render)
+        else:
+            lessons = compute_lessons_from_teacher(context, manifest, config, views, teacher, render)
+        request = _request(context, config, student, lessons, costs)
+        fitted = fit(request, context)
+        teacher.passes.add(_live_passes(config, lessons, fitted))
+        unseen = Examples.of_originals(manifest.labeled_rows("calibration"), views)
+        # In float32, as the exported files will be run.
+        logits = whole_image_logits(student, unseen, context.trainer, "32-true", f"calibrating {config.name}")
+        calibration = calibrate(student, logits, unseen.rows.targets())
+        metrics: dict[str, Json] = {
+            "fit": dict(fitted),
+            "teacher_passes": teacher.passes.to_json(),
+            "calibration": calibration.to_json(),
+        }
+        facts = CheckpointFacts(
+            labels=manifest.labels,
+            base_model=config.model,
+            pretrained=config.pretrained,
+            teacher=taught_by,
+            temperature=calibration.temperature,
+        )
+        once(lambda: checkpoint.save(student, folder / "model", facts))
+        once(lambda: write_json(folder / "metrics.json", metrics))
+        current.wrote([*(folder / "model").iterdir(), folder / "metrics.json"])
+    # After the stamp: a stage that is killed before it still has its finished fit.
+    once(lambda: remove_checkpoints(work))
+
+
+def _build(config: StudentConfig, manifest: Manifest) -> Classifier:
     student = build(
-        config.model, manifest.labels, key=f"student {name}", pretrained=config.pretrained, image_size=config.image_size
-    )
-    student = replace(student, spec=student.spec.squashed())
-    _require_smaller(student, teacher, name)
-    warn_if_enlarged(context.working_size, student.spec.size, f"student {name}")
-    if config.loss == "labels":
-        config = _for_as_many_steps(config, manifest)
-    work = resumable(run.student(name) / "fit", inputs)
-    fitting = _Fitting(context, manifest, config, views, teacher, student, costs)
-    metrics: dict[str, Json] = {"fit": dict(fitting.fit()), "teacher_passes": fitting.passes.to_json()}
-    part, spec = manifest.labeled_rows("calibration"), ViewSpec.of(views)
-    logits = whole_image_logits(student, part, spec, context.trainer, "32-true", f"calibrating {name}")
-    calibration = calibrate(student, logits, part.targets())
-    metrics["calibration"] = calibration.to_json()
-    facts = CheckpointFacts(
-        labels=manifest.labels,
-        base_model=config.model,
+        config.model,
+        manifest.labels,
+        key=f"student {config.name}",
         pretrained=config.pretrained,
-        teacher=taught_by,
-        temperature=calibration.temperature,
+        image_size=config.image_size,
     )
-
-    def write() -> None:
-        checkpoint.save(student, folder, facts)
-        write_json(run.student(name) / "metrics.json", metrics)
-        run.mark_done(f"distill-{name}", inputs, [*folder.iterdir(), run.student(name) / "metrics.json"])
-        for path in work.rglob("*.ckpt"):
-            path.unlink()
-
-    once(write)
-    return checkpoint.load(folder, manifest.labels)
-
-
-def _for_as_many_steps(config: StudentConfig, manifest: Manifest) -> StudentConfig:
-    """The baseline with more epochs where a teacher would label more images, so that both take as many steps."""
-    learned, labeled = len(manifest.usable("train", "unlabeled")), len(manifest.usable("train"))
-    return replace(config, fit=replace(config.fit, epochs=round(config.fit.epochs * learned / labeled)))
+    return replace(student, spec=student.spec.squashed())
 
 
 def _require_smaller(student: Classifier, teacher: Classifier, name: str) -> None:
@@ -126,93 +129,38 @@ def _require_smaller(student: Classifier, teacher: Classifier, name: str) -> Non
         )
 
 
-class _Lessons(NamedTuple):
-    """What a student is shown in training, and by whom it is taught."""
-
-    learned: ViewDataset
-    sampler: EpochSampler
-    held_out: ViewDataset
-    callbacks: Sequence[Callback]
+def _for_as_many_steps(config: StudentConfig, manifest: Manifest) -> StudentConfig:
+    """The baseline with more epochs where a teacher would label more images, so that both take as many steps."""
+    learned = len(manifest.usable("train", "unlabeled"))
+    labeled = len(manifest.usable("train"))
+    return replace(config, fit=replace(config.fit, epochs=round(config.fit.epochs * learned / labeled)))
 
 
-@dataclass(frozen=True)
-class _Fitting:
-    """One student's fit, which changes ``student`` in place."""
+def _request(
+    context: RunContext, config: StudentConfig, student: Classifier, lessons: Lessons, costs: Costs | None
+) -> FitRequest:
+    folder = context.folder.student(config.name) / "fit"
+    batch_size = config.fit.batch_size
+    workers = context.trainer.workers
+    # On a CPU, convolutions train faster in this format.
+    student.model.requires_grad_(True).to(memory_format=torch.channels_last)
+    return FitRequest(
+        module=StudentModule(student, config, costs),
+        learned=train_loader(lessons.learned, lessons.sampler, batch_size=batch_size, workers=workers),
+        held_out=whole_image_loader(
+            lessons.held_out, lessons.num_held_out, batch_size=batch_size, workers=workers, rank=this_rank()
+        ),
+        name=f"student {config.name}",
+        folder=folder,
+        precision=precision_for(student.model, context.trainer),
+        callbacks=[*lessons.callbacks, *publishing(context, config.name, student, folder / "best")],
+    )
 
-    context: RunContext
-    manifest: Manifest
-    config: StudentConfig
-    views: ViewsConfig
-    teacher: Classifier
-    student: Classifier
-    costs: Costs | None
-    passes: Passes = field(default_factory=Passes)
-    """How often the teacher was run."""
 
-    def fit(self) -> dict[str, float]:
-        """The metrics of the best epoch."""
-        context, name = self.context, self.config.name
-        lessons = self._on_labels() if self.config.loss == "labels" else self._by_the_teacher()
-        folder, config = context.folder.student(name) / "fit", self.config.fit
-        sizes: dict[str, int] = {"batch_size": config.batch_size, "workers": context.trainer.workers}
-        learned = train_loader(lessons.learned, lessons.sampler, **sizes)
-        held_out = whole_image_loader(lessons.held_out, len(self._part("val")), rank=this_rank(), **sizes)
-        # On a CPU, convolutions train faster in this format.
-        self.student.model.requires_grad_(True).to(memory_format=torch.channels_last)
-        metrics = fit(
-            StudentModule(self.student, self.config, self.costs),
-            (learned, held_out),
-            name=f"student {name}",
-            folder=folder,
-            config=config,
-            precision=resolve_precision(context.trainer, convolutional=True),
-            context=context,
-            callbacks=[*lessons.callbacks, *publishing(context, name, self.student, folder / "best")],
-        )
-        images = min(len(lessons.sampler), len(learned) * config.batch_size) * this_rank().world
-        live = images * max(0, int(metrics["epochs"]) - self.config.live_from)
-        self.passes.add(Passes(images_x_views=live, live=live))
-        return metrics
-
-    def _on_labels(self) -> _Lessons:
-        """Fresh views of the labeled images; no teacher is asked."""
-        images = self._part("train")
-        learned, held_out = (ViewDataset(part, self._render, self._spec) for part in (images, self._part("val")))
-        sampler = EpochSampler(len(images), None, self.context.seed)
-        return _Lessons(learned, sampler, held_out, [])
-
-    def _by_the_teacher(self) -> _Lessons:
-        """Views of all images: first cached ones, then fresh ones with a live teacher, as far as the config says."""
-        config, views, context = self.config, self.views, self.context
-        images, held_out = self._part("train", "unlabeled"), self._part("val")
-        known = self._logits(images, views.count) if config.live_from > 0 else None
-        callbacks, teacher_render = [], None
-        if config.live_from < config.fit.epochs:
-            teacher_render = self.teacher.spec.render
-            callbacks = [LiveTeacher(live_logits(context, self.teacher), config.mixup, context.seed)]
-        return _Lessons(
-            ViewDataset(images, self._render, self._spec, known, teacher_render),
-            EpochSampler(len(images), views.count, context.seed, fresh_from=config.live_from),
-            ViewDataset(held_out, self._render, self._spec, self._logits(held_out, 1)),
-            callbacks,
-        )
-
-    def _logits(self, part: Manifest, views: int) -> ViewOutputs:
-        return teacher_logits(self.context, part, self.views, views, self.teacher, self.passes)
-
-    def _part(self, *splits: str) -> Manifest:
-        return self._learnable.usable(*splits)
-
-    @cached_property
-    def _learnable(self) -> Manifest:
-        """All that is learned and validated on, with working copies of large images."""
-        part = self.manifest.usable("train", "unlabeled", "val")
-        return with_copies(part, self.context.folder, self.context.working_size)
-
-    @property
-    def _render(self) -> Render:
-        return self.student.spec.render
-
-    @property
-    def _spec(self) -> ViewSpec:
-        return ViewSpec.of(self.views, self.context.working_size)
+def _live_passes(config: StudentConfig, lessons: Lessons, fitted: dict[str, float]) -> PassCount:
+    """The images that a live teacher answered, in all processes."""
+    share = len(lessons.sampler)
+    shown = share - share % config.fit.batch_size or share  # a last batch that is not full counts only by itself
+    live_epochs = max(0, int(fitted["epochs"]) - config.live_from)
+    live = shown * this_rank().world * live_epochs
+    return PassCount(images_x_views=live, live=live)

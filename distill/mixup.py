@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fitting.fit import Batch
+from fitting.module import Batch
 
 
 def draw(alpha: float, size: int, key: tuple[int, ...]) -> tuple[float, Tensor]:
@@ -18,12 +18,13 @@ def draw(alpha: float, size: int, key: tuple[int, ...]) -> tuple[float, Tensor]:
     Returns:
         The share that an example keeps of itself, in [0, 1], and the indices of the partners [size].
     """
+    # A generator of its own: the fit's other random numbers stay as they are without blending.
     generator = np.random.default_rng(key)
     return float(generator.beta(alpha, alpha)), torch.from_numpy(generator.permutation(size))
 
 
 def blended(batch: Batch, share: float, partners: Tensor) -> dict[str, Tensor]:
-    """What changes in a batch when each example keeps ``share`` of itself and gets the rest from its partner.
+    """The tensors of a batch that change when each example keeps ``share`` of itself, the rest from its partner.
 
     Every render is blended alike (float32 [B, 3, S, S], still 0 to 255). The labels' loss of a blend is the blend of
     their losses, where an example without a label has none: ``labeled`` [B] becomes the share of the blend that has
@@ -39,7 +40,8 @@ def blended(batch: Batch, share: float, partners: Tensor) -> dict[str, Tensor]:
         for key in ("image", "teacher_image")
         if key in batch
     }
-    own, others = share * batch["labeled"], (1 - share) * batch["labeled"][partners]
+    own = share * batch["labeled"]
+    others = (1 - share) * batch["labeled"][partners]
     labeled = own + others
     total = own[:, None] * batch["target"] + others[:, None] * batch["target"][partners]
     target = total / labeled.clamp_min(torch.finfo(labeled.dtype).tiny)[:, None]

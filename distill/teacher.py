@@ -1,4 +1,4 @@
-"""What the teacher says of each view: from the cache, or live while a student is trained."""
+"""A live teacher: it answers each batch while a student is trained."""
 
 from typing import Any
 
@@ -6,59 +6,14 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from cache.read import HeadLogits, ViewOutputs, head_logits
-from cache.view_cache import Passes, outputs_over_views
-from data.config import ViewsConfig
-from data.manifest import Manifest
-from data.views import ViewSpec
-from data.working import with_copies
 from distill.mixup import blended, draw
-from fitting.fit import Batch
-from models.classifier import Classifier
-from models.device import resolve_precision
-from models.facts import CheckpointFacts
-from models.forward import Forward, Output, forward_of
-from run.context import RunContext
+from fitting.module import Batch
+from models.forward import Forward
 from run.ranks import this_rank
 
 
-def teacher_logits(
-    context: RunContext,
-    part: Manifest,
-    views: ViewsConfig,
-    count: int,
-    teacher: Classifier,
-    passes: Passes | None = None,
-) -> ViewOutputs:
-    """The teacher's logits [rows, count, C] for the first ``count`` views of each row.
-
-    A head-mode teacher's come from the features that its head was trained on; any other's from a pass of its own.
-    ``passes`` counts what had to be computed.
-    """
-    output = _cached_output(context)
-    outputs = outputs_over_views(
-        teacher,
-        output,
-        with_copies(part, context.folder, context.working_size),
-        count,
-        ViewSpec.of(views, context.working_size),
-        root=context.folder.cache,
-        trainer=context.trainer,
-        precision=_precision(context),
-        passes=passes,
-    )
-    return HeadLogits(teacher, outputs) if output == "features" else outputs
-
-
-def live_logits(context: RunContext, teacher: Classifier) -> Forward:
-    """The teacher, from its renders to logits [B, C], as the cache has them: the same precision, heads in float32."""
-    output = _cached_output(context)
-    forward = forward_of(teacher, output, context.trainer, _precision(context))
-    return forward if output == "logits" else lambda images: head_logits(teacher, forward(images))
-
-
 class LiveTeacher(Callback):
-    """Answers batches that hold the teacher's renders, ``teacher_image``, in place of its logits, ``teacher``.
+    """Answers batches that hold the teacher's renders, ``teacher_image``, with its logits, ``teacher``.
 
     It stands beside the student's module, not in it: the teacher is in no checkpoint, optimizer, average or DDP
     wrapper. Blends depend on the seed, the epoch, the batch's number and the process alone, so a resumed fit draws the
@@ -92,15 +47,6 @@ class LiveTeacher(Callback):
         if self._mixup:
             key = self._seed, epoch, number, this_rank().number
             share, partners = draw(self._mixup, len(batch["image"]), key)
+            # Before the teacher looks: it answers to the very blend that the student sees.
             batch |= blended(batch, share, partners.to(device))
         batch["teacher"] = torch.from_numpy(self._forward(batch.pop("teacher_image"))).to(device)
-
-
-def _cached_output(context: RunContext) -> Output:
-    """What the cache holds of this run's teacher."""
-    in_head_mode = CheckpointFacts.read(context.folder.teacher / "model").mode == "head"
-    return "features" if in_head_mode else "logits"
-
-
-def _precision(context: RunContext) -> str:
-    return resolve_precision(context.trainer, convolutional=False)

@@ -1,4 +1,4 @@
-"""The processes of ``run.ranks``, as Lightning wants to be told of them."""
+"""The processes of ``run.ranks`` in Lightning's terms."""
 
 import os
 
@@ -17,45 +17,37 @@ class Processes(ClusterEnvironment):
 
     @property
     def creates_processes_externally(self) -> bool:
-        """They are there."""
         return True
 
     @property
     def main_address(self) -> str:
-        """Where ``run.ranks.connect`` met."""
         return os.environ["MASTER_ADDR"]
 
     @property
     def main_port(self) -> int:
-        """Where ``run.ranks.connect`` met."""
         return int(os.environ["MASTER_PORT"])
 
     @staticmethod
     def detect() -> bool:
-        """Never by itself: it is handed over."""
-        return False
+        return False  # Lightning is handed this one and looks for no other
 
     def world_size(self) -> int:
-        """Of all machines."""
         return this_rank().world
 
     def set_world_size(self, size: int) -> None:
-        """It is what it is."""
+        """No-op: the environment of the process says it."""
 
     def global_rank(self) -> int:
-        """Of all machines."""
         return this_rank().number
 
     def set_global_rank(self, rank: int) -> None:
-        """It is what it is."""
+        """No-op: the environment of the process says it."""
 
     def local_rank(self) -> int:
-        """On this machine."""
         return local_rank()
 
     def node_rank(self) -> int:
-        """Of this machine; nothing here depends on it."""
-        return 0
+        return 0  # nothing here depends on it
 
 
 def data_parallel(trainer: TrainerConfig) -> DDPStrategy:

@@ -1,4 +1,4 @@
-"""Where a fit's metrics go."""
+"""Trackers: the loggers that a fit's metrics go to."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +20,7 @@ def loggers(name: str, folder: Path, context: RunContext) -> list[Logger]:
     if tracking.wandb != "disabled":
         import wandb
 
+        # Nothing of this machine or of the repository leaves it: only metrics and the config do.
         quiet = wandb.Settings(
             console="off",
             disable_code=True,

@@ -1,7 +1,7 @@
-"""How many images go through a frozen model at a time.
+"""The number of images that go through a frozen model at a time.
 
-What a model gives for an image depends on it in last digits only, so it is chosen for speed and memory. Both choices
-depend on the model, its precision and the device, never on the clock, so that they come out the same again.
+Outputs depend on it in last digits only, so it is chosen for speed and memory. Both choices depend on the model, its
+precision and the device, never on the clock, so that they come out the same again.
 """
 
 from collections.abc import Callable
@@ -40,6 +40,7 @@ def largest_that_reuses_memory(run: Callable[[Tensor], object], size: int, devic
     try:
         run(_images(1, size, device))
     finally:
+        # The hook is global: left in place, it would note every module of the process.
         hook.remove()
     return next((batch for batch in _halved(MOST) if batch * largest <= REUSED_BYTES), 1)
 
@@ -47,12 +48,14 @@ def largest_that_reuses_memory(run: Callable[[Tensor], object], size: int, devic
 def largest_that_fits(run: Callable[[Tensor], object], size: int, device: torch.device) -> int:
     """For a GPU, the largest power of two up to ``MOST`` that its memory holds; 1 where that is not known to fit."""
     for batch in _halved(MOST):
+        # From the largest down: the first one that fits is the answer.
         try:
             run(_images(batch, size, device))
         except torch.OutOfMemoryError:
             pass
         else:
             return batch
+        # Out of the except block, where the error still holds the tensors of the failed pass.
         torch.cuda.empty_cache()
     return 1
 

@@ -62,6 +62,7 @@ def build(
     if names != labels.names:
         log.print(f"{key}.model: a new head for the labels {', '.join(labels.names)}")
         model.reset_classifier(len(labels))  # type: ignore[operator]
+    # Before hours of work: a size that the model cannot take would fail in the first batch.
     require_size(model, size, key=key)
     return Classifier(model, config["architecture"], labels, spec_of(model).with_size(size))
 
@@ -77,6 +78,7 @@ def require_size(model: nn.Module, size: int, *, key: str) -> None:
     Raises:
         UserError: the model cannot take that size.
     """
+    # On the meta device a pass costs nothing and still meets every check of shapes inside the model.
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     shapes = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
     training = model.training
@@ -143,7 +145,7 @@ def architecture_of(name: str) -> str:
 
 
 def size_args(architecture: str, size: int) -> dict[str, int]:
-    """What ``timm.create_model`` needs to be told of the image size: only models that are built for one size are."""
+    """The arguments of ``timm.create_model`` for an image size: only models that are built for one size take any."""
     cfg = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
     return {"img_size": size} if cfg is not None and cfg.fixed_input_size else {}
 
@@ -157,7 +159,7 @@ def _require_architecture(name: str, key: str) -> str:
 
 
 def _hub_id(name: str, key: str) -> str:
-    """Where timm keeps the weights of a plain name; timm's own loader would fall back to pickles."""
+    """The repository with timm's weights for a plain name; timm's own loader would fall back to pickles."""
     _require_architecture(name, key)
     cfg = timm.get_pretrained_cfg(name, allow_unregistered=True)
     if cfg is None or not cfg.hf_hub_id:
@@ -187,8 +189,10 @@ def _from_checkpoint(folder: Path, config: Mapping[str, Any], key: str, size: in
     architecture = config["architecture"]
     cfg = dict(config["pretrained_cfg"])
     args = {**(config.get("model_args") or {}), **size_args(architecture, size)}
-    for name in ("num_classes", "drop_path_rate"):  # timm writes what a model was made with; these are set here
+    # timm writes down the arguments that a model was made with; these two are set here.
+    for name in ("num_classes", "drop_path_rate"):
         args.pop(name, None)
+    # The checkpoint's own head, or its weights would not fit; a new head replaces it afterwards.
     names = label_names(config)
     count = len(names) if names else config.get("num_classes", cfg.get("num_classes"))
     try:

@@ -45,6 +45,7 @@ def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.floating],
     """
     assert len(logits) == len(targets) > 0
     scores = logits.astype(np.float64)
+    # Over the logarithm: temperatures are ratios, and half is as far from 1 as double.
     result = minimize_scalar(
         lambda log_t: rule.cross_entropy(scores / math.exp(log_t), targets),
         bounds=(math.log(BOUNDS[0]), math.log(BOUNDS[1])),
@@ -63,6 +64,7 @@ def calibrate(classifier: Classifier, logits: NDArray[np.floating], targets: NDA
     """
     rule = DecisionRule.of(classifier.labels)
     temperature = fit_temperature(logits, targets, rule)
+    # All of them: where a model takes the mean of two heads, both have to be divided.
     with torch.no_grad():
         for layer in classifier.heads:
             for parameter in layer.parameters():

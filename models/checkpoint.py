@@ -25,8 +25,10 @@ def save(classifier: Classifier, folder: Path, facts: CheckpointFacts) -> None:
         facts: what else is known of the model.
     """
     assert facts.labels == classifier.labels
+    # Contiguous and on the CPU: training keeps convolutions in another memory format, which safetensors refuses.
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.model.state_dict().items()}
     config = config_json(classifier, facts)
+    # Both files or none: a folder with one of them would load the weights of one model as another.
     with atomic_path(folder) as partial:
         partial.mkdir()
         save_file(state, partial / "model.safetensors", {"format": "pt"})

@@ -45,7 +45,7 @@ class Classifier:
         return self.heads[0].in_features
 
     def features(self, images: Tensor) -> Tensor:
-        """What the head takes [B, D], for normalized images [B, 3, S, S]."""
+        """Features [B, D] that the head takes, for normalized images [B, 3, S, S]."""
         model: Any = self.model
         features: Tensor = model.forward_head(model.forward_features(images), pre_logits=True)
         return features
@@ -56,9 +56,11 @@ class Classifier:
 
     def weights_digest(self, *, backbone_only: bool = False) -> str:
         """SHA-256 over the names and bytes of all weights, or of those before the head."""
+        # By identity: the head's name differs from architecture to architecture.
         head = {id(parameter) for parameter in self.head.parameters()} if backbone_only else set()
         named = self.model.state_dict(keep_vars=True)
         total = hashlib.sha256(self.architecture.encode())
+        # Sorted: the order of a state dict is no property of the weights.
         for name in sorted(name for name, tensor in named.items() if id(tensor) not in head):
             total.update(name.encode())
             total.update(named[name].detach().cpu().contiguous().numpy().tobytes())

@@ -70,7 +70,7 @@ class DecisionRule:
 
     @property
     def answer(self) -> str:
-        """What is compared where two models agree or differ, for texts."""
+        """The thing in which two models agree or differ, for texts."""
         return "first choice" if self.exclusive else "set of labels"
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -118,5 +118,6 @@ class DecisionRule:
 
 def _bernoulli_divergence(ours: Any, theirs: Any) -> Any:
     """One outcome's part, p · log(p / q), summed over labels [N, C], the mean over images."""
-    log_q, log_p = log_expit(ours), log_expit(theirs)
+    log_q = log_expit(ours)
+    log_p = log_expit(theirs)
     return (np.exp(log_p) * (log_p - log_q)).sum(1).mean()

@@ -22,7 +22,7 @@ KEY = "pocketeva"
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointFacts:
-    """What is known of a model besides its architecture and weights."""
+    """Everything that is recorded of a model besides its architecture and weights."""
 
     labels: LabelSet
     base_model: str = ""
@@ -58,6 +58,7 @@ class CheckpointFacts:
         """
         if KEY not in config:
             raise UserError(f"{where} was not written by PocketEVA")
+        # Facts that another version wrote beside these are left alone.
         known = {field.name for field in fields(cls)}
         stored = {name: value for name, value in config[KEY].items() if name in known}
         return cls(**{**stored, "labels": LabelSet.of_json(stored["labels"])})

@@ -9,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data.examples import Examples
 from data.loaders import ViewDataset, whole_image_loader
-from data.manifest import Manifest
-from data.views import ViewSpec
 from models.batch_size import largest_that_fits, largest_that_reuses_memory
 from models.classifier import Classifier
 from models.device import device_of
@@ -52,7 +51,7 @@ class FrozenForward:
 
     @cached_property
     def batch_size(self) -> int:
-        """How many images suit the model and its device."""
+        """Images at a time that suit the model and its device."""
         return self._choose()
 
     def __call__(self, images: Tensor) -> NDArray[np.float32]:
@@ -62,7 +61,7 @@ class FrozenForward:
 
     def start(self, images: Tensor) -> Started:
         """Put one batch on its way, as large as it is; images in pinned memory are copied while the GPU works."""
-        missing, there = 0, images.to(self._device, non_blocking=True)
+        there = images.to(self._device, non_blocking=True)
         if self._one_shape:
             missing = max(0, self.batch_size - len(images))
             there = torch.cat([there, there.new_zeros(missing, *there.shape[1:])])
@@ -158,11 +157,12 @@ def _compiled_or_refused(run: Run) -> Run:
 
 
 def in_order(forward: Forward, batches: Iterable[Tensor]) -> Iterator[NDArray[np.float32]]:
-    """What ``forward`` gives for each batch; while a GPU works on one, the next one is read and handed to it."""
+    """Outputs of ``forward``, batch by batch; while a GPU works on one, the next one is read and handed to it."""
     start = forward.start if isinstance(forward, FrozenForward) else partial(partial, forward)
     ahead: Started | None = None
     for batch in batches:
-        before, ahead = ahead, start(batch)
+        before = ahead
+        ahead = start(batch)  # before its predecessor is waited for
         if before is not None:
             yield before()
     if ahead is not None:
@@ -170,14 +170,14 @@ def in_order(forward: Forward, batches: Iterable[Tensor]) -> Iterator[NDArray[np
 
 
 def whole_image_logits(
-    classifier: Classifier, manifest: Manifest, views: ViewSpec, trainer: TrainerConfig, precision: str, title: str
+    classifier: Classifier, examples: Examples, trainer: TrainerConfig, precision: str, title: str
 ) -> NDArray[np.float32]:
     """Logits [rows, C] of every row's whole image."""
     forward = forward_of(classifier, "logits", trainer, precision)
-    dataset = ViewDataset(manifest, classifier.spec.render, views)
-    loader = whole_image_loader(dataset, len(manifest), batch_size=forward.batch_size, workers=trainer.workers)
+    dataset = ViewDataset(examples, classifier.spec.render)
+    loader = whole_image_loader(dataset, len(examples), batch_size=forward.batch_size, workers=trainer.workers)
     logits = []
-    with progress(title, len(manifest)) as advance:
+    with progress(title, len(examples)) as advance:
         for values in in_order(forward, (batch["image"] for batch in loader)):
             logits.append(values)
             advance(len(values))

@@ -81,7 +81,8 @@ class InputSpec:
         """
         short = int(self.size / self.crop_pct)
         width, height = (short * side // min(image.size) for side in image.size)
-        left, top = round((width - self.size) / 2), round((height - self.size) / 2)
+        left = round((width - self.size) / 2)
+        top = round((height - self.size) / 2)
         bicubic = Image.Resampling.BICUBIC
         columns = image.resize((width, image.height), bicubic).crop((left, 0, left + self.size, image.height))
         return columns.resize((self.size, height), bicubic).crop((0, top, self.size, top + self.size))

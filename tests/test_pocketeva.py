@@ -15,7 +15,7 @@ import yaml
 
 import pocketeva
 from distill.module import StudentModule
-from fitting.fit import FitModule
+from fitting.module import FitModule
 from models import checkpoint
 from models.facts import CheckpointFacts
 from tests import finished, support

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cache.frozen import FrozenModel
 from data.config import DataConfig, ViewsConfig
 from data.manifest import SPLITS, Manifest
 from data.prepare import prepare
@@ -48,10 +49,10 @@ class Asked(Exception):  # noqa: N818
 
 @pytest.fixture(autouse=True)
 def stages_only_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    def skips(_: RunFolder, stage: str, inputs: Mapping[str, Json]) -> bool:
+    def is_done(_: RunFolder, stage: str, inputs: Mapping[str, Json]) -> bool:
         raise Asked(stage, inputs)
 
-    monkeypatch.setattr(RunFolder, "skips", skips)
+    monkeypatch.setattr(RunFolder, "is_done", is_done)
 
 
 @pytest.fixture(scope="module")
@@ -96,12 +97,13 @@ def ask(stage: str, run: RunContext, given: list[dict[str, Any]], teacher: Class
     ]
     mini = StudentConfig(name="mini", model="test_efficientnet")
     plain = replace(mini, name="plain", loss="labels")
+    frozen = FrozenModel(teacher, "logits", run)
     manifest.write(run.folder.manifest)
     calls: dict[str, Callable[[], object]] = {
         "prepare": lambda: prepare(run.folder, TWO, DataConfig(format="folder", path="images"), records=records),
         "train": lambda: train(run, manifest, TeacherConfig(model="test_vit"), views),
-        "distill-mini": lambda: distill(run, manifest, mini, views, teacher),
-        "distill-plain": lambda: distill(run, manifest, plain, views, teacher),
+        "distill-mini": lambda: distill(run, manifest, mini, views, frozen),
+        "distill-plain": lambda: distill(run, manifest, plain, views, frozen),
         "export-teacher": lambda: export(run, manifest, ExportConfig(), {"teacher": teacher}),
         "export-plain": lambda: export_baseline(run, manifest, ExportConfig(), "plain", teacher),
         "verify": lambda: verify(run.folder, "name", TWO, VerifyConfig(), []),

@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 
 from data import loaders
+from data.examples import Examples
 from data.manifest import Manifest
 from data.storage import read_bytes
 from data.working import is_copy
 from distill.cache import build_cache, check_cache
-from distill.distill import distill
-from distill.teacher import teacher_logits
 from models import checkpoint
 from run.context import RunContext
 from run.folder import RunFolder
-from tests.distill.test_distill import STUDENT, TEACHER, VIEWS
+from tests.distill.test_distill import STUDENT, TEACHER, VIEWS, distilled
 from tests.support import FOUR, context, copied
+from tests.train.test_train import trained
 from train.suspects import write_suspects
-from train.train import train
+from train.teacher import load_teacher
 
 SIZE = 40
 Prepared = tuple[RunFolder, Manifest]
@@ -58,11 +58,11 @@ def test_stages__learn_from_copies_and_calibrate_on_originals(
     learned, held_out = (set(manifest.usable(*names).column("image_id")) for names in (("train", "val"), ("val",)))
     calibrated = set(manifest.usable("calibration").column("uri"))
     teacher_config = replace(TEACHER, mode=mode)
-    teacher = train(run, manifest, teacher_config, VIEWS)
+    trained(run, manifest, teacher_config, VIEWS)
     by_teacher = taken(read)
-    teacher_logits(run, manifest.usable("val"), VIEWS, 1, teacher)
+    load_teacher(run, FOUR).compute_logits(Examples.make_working_copies(manifest.usable("val"), VIEWS, run), 1)
     assert taken(read)[1] == set(), "its logits are those of copies, whoever asks"
-    distill(run, manifest, STUDENT, VIEWS, teacher)
+    distilled(run, manifest, STUDENT, VIEWS)
     by_student = taken(read)
     for copies, originals in (by_teacher, by_student):
         assert originals == calibrated
@@ -80,23 +80,23 @@ def test_stages__another_working_size_trains_again_and_the_same_does_not(
     elpv_run: Prepared, tmp_path: Path, read: set[str]
 ) -> None:
     run, manifest = run_in(tmp_path / "run", elpv_run[0], SIZE), elpv_run[1]
-    teacher = train(run, manifest, TEACHER, VIEWS)
-    student = distill(run, manifest, STUDENT, VIEWS, teacher)
+    teacher = trained(run, manifest, TEACHER, VIEWS)
+    student = distilled(run, manifest, STUDENT, VIEWS)
     taken(read)
-    assert train(run, manifest, TEACHER, VIEWS).weights_digest() == teacher.weights_digest()
-    assert distill(run, manifest, STUDENT, VIEWS, teacher).weights_digest() == student.weights_digest()
+    assert trained(run, manifest, TEACHER, VIEWS).weights_digest() == teacher.weights_digest()
+    assert distilled(run, manifest, STUDENT, VIEWS).weights_digest() == student.weights_digest()
     assert taken(read) == (set(), set())
     without = replace(run, working_size=None)
-    other = train(without, manifest, TEACHER, VIEWS)
+    other = trained(without, manifest, TEACHER, VIEWS)
     assert other.weights_digest() != teacher.weights_digest()
     assert taken(read)[0] == set()
-    assert distill(without, manifest, STUDENT, VIEWS, other).weights_digest() != student.weights_digest()
+    assert distilled(without, manifest, STUDENT, VIEWS).weights_digest() != student.weights_digest()
     assert taken(read)[0] == set()
 
 
 def test_write_suspects__finds_what_training_cached(elpv_run: Prepared, tmp_path: Path, read: set[str]) -> None:
     run, manifest = run_in(tmp_path / "run", elpv_run[0], SIZE), elpv_run[1]
-    train(run, manifest, TEACHER, VIEWS)
+    trained(run, manifest, TEACHER, VIEWS)
     taken(read)
     write_suspects(run, manifest, checkpoint.load(run.folder.teacher / "model", FOUR), VIEWS)
     copies, originals = taken(read)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fitting.config import FitConfig
+from models.facts import Mode
 from run.config import checking
 
 
@@ -19,7 +20,7 @@ class TeacherConfig:
     """Pixels a side; null keeps the model's own."""
     resize: Literal["model", "squash"] = "model"
     """``model`` keeps the model's own way of fitting an image into a square; ``squash`` always shows all of it."""
-    mode: Literal["head", "full", "probe_then_full"] = "head"
+    mode: Mode = "head"
     """``head`` trains the last layer on features that the frozen backbone computes once; ``full`` trains every layer;
     ``probe_then_full`` does one after the other."""
     class_weighting: Literal["none", "sqrt", "balanced"] = "none"

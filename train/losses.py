@@ -1,26 +1,27 @@
 """Losses against labels: pure functions of logits, one value per image."""
 
+from functools import cache
+
+import torch
 from torch import Tensor
 from torch.nn import functional
 
-from data.config import Kind
-from data.labels import THRESHOLD
-from models.outputs import exclusive
+from models.decision import DecisionRule
 
 
 def label_loss(
-    logits: Tensor, targets: Tensor, kind: Kind, *, weights: Tensor | None = None, costs: Tensor | None = None
+    logits: Tensor, targets: Tensor, rule: DecisionRule, *, weights: Tensor | None = None, costs: Tensor | None = None
 ) -> Tensor:
-    """What is minimized on labeled images [B], in nats.
+    """The loss to minimize on labeled images [B], in nats.
 
     Args:
         logits: [B, C].
         targets: [B, C], as ``Manifest.targets`` gives them.
-        kind: of the labels.
+        rule: says whether labels exclude each other.
         weights: as ``train.module.class_weights`` gives them; null weighs all alike.
         costs: [C, C], see ``expected_cost``; null adds none.
     """
-    if not exclusive(kind):
+    if not rule.exclusive:
         assert costs is None, "labels.costs is refused for multilabel sets"
         return binary_cross_entropy(logits, targets, weights)
     loss = soft_cross_entropy(logits, targets, weights)
@@ -45,7 +46,7 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None
 
 
 def expected_cost(logits: Tensor, targets: Tensor, costs: Tensor) -> Tensor:
-    """Σ_i t_i Σ_j cost_ij p_j [B]: what it costs on average to say j, as softmax(logits) would, where i is true.
+    """Σ_i t_i Σ_j cost_ij p_j [B]: the mean cost of saying j, as softmax(logits) would, where i is true.
 
     Args:
         logits: [B, C].
@@ -55,13 +56,20 @@ def expected_cost(logits: Tensor, targets: Tensor, costs: Tensor) -> Tensor:
     return ((targets @ costs) * logits.softmax(1)).sum(1)
 
 
-def activated(logits: Tensor, kind: Kind) -> Tensor:
-    """``models.outputs.probabilities`` on the tensor's device [B, C]."""
-    return logits.softmax(1) if exclusive(kind) else logits.sigmoid()
+def probabilities(logits: Tensor, rule: DecisionRule) -> Tensor:
+    """``DecisionRule.probabilities`` on the tensor's device [B, C]."""
+    return logits.softmax(1) if rule.exclusive else logits.sigmoid()
 
 
-def share_alike(left: Tensor, right: Tensor, kind: Kind) -> Tensor:
-    """The share of images for which two tensors of probabilities, or targets, [B, C] decide the same."""
-    if exclusive(kind):
+def share_decided_alike(left: Tensor, right: Tensor, rule: DecisionRule) -> Tensor:
+    """The share of images for which two tensors of probabilities, or targets, [B, C] lead to the same decision."""
+    if rule.exclusive:
         return (left.argmax(1) == right.argmax(1)).float().mean()
-    return ((left >= THRESHOLD) == (right >= THRESHOLD)).all(1).float().mean()
+    thresholds = _thresholds(rule, left.device)
+    return ((left >= thresholds) == (right >= thresholds)).all(1).float().mean()
+
+
+@cache
+def _thresholds(rule: DecisionRule, device: torch.device) -> Tensor:
+    # Kept on the device: to copy them there in every training step would make the host wait for a GPU.
+    return torch.tensor(rule.thresholds, device=device)

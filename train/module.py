@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import Tensor, nn
 
-from data.config import Kind
 from data.labels import LabelSet
 from fitting.config import FitConfig
-from fitting.fit import Batch, FitModule
+from fitting.module import Batch, FitModule
 from models.classifier import Classifier, normalize
-from models.outputs import exclusive
+from models.decision import DecisionRule
 from models.spec import InputSpec
-from train.losses import activated, label_loss, share_alike
+from train.losses import label_loss, probabilities, share_decided_alike
 
 Costs = list[list[float]]
 """``labels.costs``: [C][C]."""
@@ -28,7 +27,7 @@ class TeacherModule(FitModule):
         model: features or images to logits [B, C].
         config: the optimization.
         groups: AdamW's parameter groups.
-        kind: of the labels.
+        rule: of the label set.
         class_weights: as the function of that name gives them.
         costs: of saying one label where another is true.
         spec: for images, their input contract; null where batches hold features.
@@ -40,7 +39,7 @@ class TeacherModule(FitModule):
         config: FitConfig,
         groups: list[dict[str, Any]],
         *,
-        kind: Kind,
+        rule: DecisionRule,
         class_weights: Tensor,
         costs: Costs | None = None,
         spec: InputSpec | None = None,
@@ -48,7 +47,7 @@ class TeacherModule(FitModule):
         super().__init__(config, groups)
         self.model = model
         self._spec = spec
-        self._kind = kind
+        self._rule = rule
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.register_buffer("costs", None if costs is None else torch.tensor(costs), persistent=False)
 
@@ -57,9 +56,10 @@ class TeacherModule(FitModule):
         cls, classifier: Classifier, config: FitConfig, class_weights: Tensor, costs: Costs | None = None
     ) -> "TeacherModule":
         """The last layer alone; batches hold ``features`` [B, D]."""
-        head, kind = classifier.head, classifier.labels.kind
+        head = classifier.head
         groups = param_groups_weight_decay(head, config.weight_decay)
-        return cls(head, config, groups, kind=kind, class_weights=class_weights, costs=costs)
+        rule = DecisionRule.of(classifier.labels)
+        return cls(head, config, groups, rule=rule, class_weights=class_weights, costs=costs)
 
     @classmethod
     def of_all(
@@ -76,16 +76,18 @@ class TeacherModule(FitModule):
         groups = param_groups_layer_decay(
             model, config.weight_decay, no_weight_decay_list=never, layer_decay=layer_decay
         )
-        kind, spec = classifier.labels.kind, classifier.spec
-        return cls(model, config, groups, kind=kind, class_weights=class_weights, costs=costs, spec=spec)
+        rule = DecisionRule.of(classifier.labels)
+        return cls(model, config, groups, rule=rule, class_weights=class_weights, costs=costs, spec=classifier.spec)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The weighted loss, and the share of images on which all that is decided is right."""
+        """The weighted loss, and the share of images on which the whole decision is right."""
         inputs = batch["features"] if self._spec is None else normalize(batch["image"], self._spec)
         logits: Tensor = self.model(inputs).float()
-        targets, weights = batch["target"], self.get_buffer("class_weights")
-        loss = label_loss(logits, targets, self._kind, weights=weights, costs=self._buffers["costs"]).mean()
-        return {"loss": loss, "accuracy": share_alike(activated(logits, self._kind), targets, self._kind)}
+        targets = batch["target"]
+        weights = self.get_buffer("class_weights")
+        loss = label_loss(logits, targets, self._rule, weights=weights, costs=self._buffers["costs"]).mean()
+        accuracy = share_decided_alike(probabilities(logits, self._rule), targets, self._rule)
+        return {"loss": loss, "accuracy": accuracy}
 
 
 def class_weights(targets: NDArray[np.float32], weighting: str, labels: LabelSet) -> Tensor:
@@ -103,7 +105,8 @@ def class_weights(targets: NDArray[np.float32], weighting: str, labels: LabelSet
     """
     present = targets.mean(0)
     assert (present > 0).all(), f"prepare refuses a label without training images: {labels.names}"
-    frequency = present if exclusive(labels.kind) else np.stack([1 - present, present])
+    frequency = present if labels.exclusive else np.stack([1 - present, present])
     power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[weighting]
-    weights = np.maximum(frequency, np.finfo(np.float32).tiny) ** -power  # absence may never occur; then it weighs 0
+    # Absence may never occur in a multilabel set: its weight is then 0, and the floor keeps the power finite.
+    weights = np.maximum(frequency, np.finfo(np.float32).tiny) ** -power
     return torch.from_numpy((weights * (frequency > 0) / (weights * frequency).sum(0)).astype(np.float32))

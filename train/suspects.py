@@ -12,14 +12,12 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cache.view_cache import outputs_over_views
+from cache.frozen import FrozenModel
 from data.config import ViewsConfig
-from data.labels import THRESHOLD
+from data.examples import Examples
 from data.manifest import Manifest
-from data.views import ViewSpec
-from data.working import with_copies
 from models.classifier import Classifier
-from models.device import resolve_precision
+from models.decision import DecisionRule
 from run.console import log
 from run.context import RunContext
 from run.errors import UserError
@@ -42,16 +40,8 @@ def write_suspects(context: RunContext, manifest: Manifest, teacher: Classifier,
     """
     part = manifest.usable("train", "val", "calibration", "test")
     part = Manifest(part.labels, part.table.filter(part.table.column("target").is_valid()))
-    features = outputs_over_views(
-        teacher,
-        "features",
-        with_copies(part, context.folder, context.working_size),
-        1,
-        ViewSpec.of(views, context.working_size),
-        root=context.folder.cache,
-        trainer=context.trainer,
-        precision=resolve_precision(context.trainer, convolutional=False),
-    )
+    examples = Examples.make_working_copies(part, views, context)
+    features = FrozenModel(teacher, "features", context).compute_outputs(examples, 1)
     groups = np.unique(part.column("group"), return_inverse=True)[1]
     rows = find_suspects(features[:, 0].astype(np.float64), part, groups)
     path = context.folder.data / "suspects.csv"
@@ -82,16 +72,18 @@ def find_suspects(
     Raises:
         UserError: a label has images in too few groups to be judged.
     """
-    names, targets = part.labels.names, part.targets()
-    if part.labels.kind == "multilabel":
+    names = part.labels.names
+    decided = DecisionRule.of(part.labels).decide(part.targets()).astype(np.intp)
+    if not part.labels.exclusive:
         doubts = [
             doubt
             for index, name in enumerate(names)
-            for doubt in _doubts(features, (targets[:, index] >= THRESHOLD).astype(int), groups, (f"not {name}", name))
+            for doubt in _doubts(features, decided[:, index], groups, (f"not {name}", name))
         ]
     else:
-        doubts = list(_doubts(features, targets.argmax(1), groups, names))
-    uris, splits = part.table.column("uri"), part.table.column("split")
+        doubts = list(_doubts(features, decided, groups, names))
+    uris = part.table.column("uri")
+    splits = part.table.column("split")
     return [
         (uris[row].as_py(), splits[row].as_py(), given, suggested, p, best)
         for row, given, suggested, p, best in sorted(doubts, key=lambda doubt: (doubt[3], doubt[0], doubt[1]))
@@ -107,7 +99,8 @@ def _doubts(
         probabilities.argmax(1) != labels
     )
     for row in np.flatnonzero(suspect).tolist():
-        given, suggested = int(labels[row]), int(probabilities[row].argmax())
+        given = int(labels[row])
+        suggested = int(probabilities[row].argmax())
         p, best = (round(float(probabilities[row, index]), 4) for index in (given, suggested))
         yield row, names[given], names[suggested], p, best
 

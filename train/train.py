@@ -1,36 +1,34 @@
 """Stage 1: fine-tune the teacher."""
 
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict
 
 import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
-from torch import Tensor
 
-from cache.read import Outputs, head_logits
-from cache.view_cache import Passes, outputs_over_views
+from cache.fill import PassCount
+from cache.frozen import FrozenModel
+from cache.passes import teacher_passes
+from cache.read import head_logits
 from data.config import ViewsConfig
-from data.loaders import EpochSampler, FixedItems, ViewDataset, train_loader, whole_image_loader, whole_images
+from data.examples import Examples
 from data.manifest import Manifest
-from data.views import ViewSpec
-from data.working import warn_if_enlarged, with_copies
-from fitting.fit import fit
-from fitting.publish import publishing
+from data.working import warn_if_enlarged
+from fitting.fit import fit, remove_checkpoints
 from models import checkpoint
-from models.building import build
 from models.calibration import calibrate
 from models.classifier import Classifier
-from models.device import resolve_precision
+from models.device import precision_for
 from models.facts import CheckpointFacts
 from models.forward import whole_image_logits
 from run.context import RunContext
 from run.files import Json, write_json
-from run.folder import resumable
-from run.ranks import once, this_rank
+from run.ranks import once
+from run.stage import stage
 from train.config import TeacherConfig
-from train.features import FeatureDataset, feature_loader
-from train.module import Costs, TeacherModule, class_weights
+from train.fits import TeacherFits
+from train.module import Costs
+from train.teacher import starting_point
 
 
 def train(
@@ -39,7 +37,7 @@ def train(
     config: TeacherConfig,
     views: ViewsConfig,
     costs: Costs | None = None,
-) -> Classifier:
+) -> None:
     """Fine-tune the teacher, calibrate it, and write ``teacher/model/`` and ``teacher/metrics.json``.
 
     Args:
@@ -49,54 +47,56 @@ def train(
         views: what it looks at.
         costs: ``labels.costs``.
 
-    Returns:
-        The teacher.
-
     Raises:
         UserError: the model or its weights cannot be had, or the loss stopped being finite.
     """
     run = context.folder
-    inputs = _inputs(context, manifest, config, views, costs)
-    folder = run.teacher / "model"
-    if run.skips("train", inputs):
-        return checkpoint.load(folder, manifest.labels)
-    work = resumable(run.teacher / "fit", inputs)
-    pl.seed_everything(context.seed, verbose=False)
-    classifier = starting_point(manifest, config)
-    warn_if_enlarged(context.working_size, classifier.spec.size, "teacher")
-    fitting = _Fitting(context, manifest, config, views, classifier, costs)
-    metrics: dict[str, Json] = {}
-    if config.mode != "full":
-        metrics["head"] = fitting.head(work / "head")
-    if config.mode != "head":
-        metrics["full"] = fitting.full(work / "full")
-    targets = fitting.part("calibration").targets()
-    calibration = calibrate(classifier, fitting.calibration_logits(), targets)
-    metrics["calibration"] = calibration.to_json()
-    metrics["teacher_passes"] = fitting.passes.to_json()
-    facts = CheckpointFacts(
-        labels=manifest.labels,
-        base_model=config.model,
-        pretrained=config.pretrained,
-        mode=config.mode,
-        temperature=calibration.temperature,
-    )
-
-    def write() -> None:
-        checkpoint.save(classifier, folder, facts)
-        write_json(run.teacher / "metrics.json", metrics)
-        run.mark_done("train", inputs, [*folder.iterdir(), run.teacher / "metrics.json"])
-        for path in work.rglob("*.ckpt"):
-            path.unlink()
-
-    once(write)
-    return checkpoint.load(folder, manifest.labels)
+    with stage(run, "train", _inputs(context, manifest, config, views, costs)) as current:
+        if current.done:
+            return
+        work = current.work_folder(run.teacher / "fit")
+        # Before the model is built: random weights are drawn from the seed, and so is what the fits draw after them.
+        pl.seed_everything(context.seed, verbose=False)
+        teacher = starting_point(manifest.labels, config)
+        warn_if_enlarged(context.working_size, teacher.spec.size, "teacher")
+        passes = teacher_passes(views)
+        fits = TeacherFits(
+            context=context,
+            config=config,
+            teacher=teacher,
+            learned=passes.learned.make_examples(context, manifest, views),
+            held_out=passes.held_out.make_examples(context, manifest, views),
+            costs=costs,
+        )
+        # One object for training and calibration, so that the passes are counted together.
+        backbone = FrozenModel(teacher, "features", context)
+        metrics: dict[str, Json] = {}
+        if config.mode != "full":
+            metrics["head"] = dict(fit(fits.of_head(backbone, passes, work / "head"), context))
+        if config.mode != "head":
+            metrics["full"] = dict(fit(fits.of_all(work / "full"), context))
+        # Neither learned from nor chosen by: a temperature fitted on those images would be too sure.
+        unseen = passes.calibration.make_examples(context, manifest, views)
+        calibration = calibrate(teacher, _calibration_logits(context, config, backbone, unseen), unseen.rows.targets())
+        metrics["calibration"] = calibration.to_json()
+        metrics["teacher_passes"] = backbone.passes.to_json()
+        facts = CheckpointFacts(
+            labels=manifest.labels,
+            base_model=config.model,
+            pretrained=config.pretrained,
+            mode=config.mode,
+            temperature=calibration.temperature,
+        )
+        once(lambda: _write(context, teacher, facts, metrics))
+        current.wrote([*(run.teacher / "model").iterdir(), run.teacher / "metrics.json"])
+    # After the stamp: a stage that is killed before it still has its finished fits.
+    once(lambda: remove_checkpoints(work))
 
 
 def _inputs(
     context: RunContext, manifest: Manifest, config: TeacherConfig, views: ViewsConfig, costs: Costs | None
 ) -> dict[str, Json]:
-    """What the teacher depends on; the number of views matters only to a head trained on them."""
+    """Everything the teacher depends on; the number of views matters only to a head trained on them."""
     relevant = views.drawing() if config.mode == "full" else {**views.drawing(), "count": views.count}
     return {
         "images": manifest.digest("train", "val", "calibration"),
@@ -109,124 +109,18 @@ def _inputs(
     }
 
 
-def starting_point(manifest: Manifest, config: TeacherConfig) -> Classifier:
-    """The model before any training; where its weights are random, the seed has to be set before."""
-    classifier = build(
-        config.model,
-        manifest.labels,
-        key="teacher",
-        pretrained=config.pretrained,
-        image_size=config.image_size,
-        drop_path=0.0 if config.mode == "head" else config.drop_path,
-    )
-    return replace(classifier, spec=classifier.spec.squashed()) if config.resize == "squash" else classifier
+def _calibration_logits(
+    context: RunContext, config: TeacherConfig, backbone: FrozenModel, unseen: Examples
+) -> NDArray[np.float32]:
+    """Logits [rows, C] of the calibration split's labeled images, whole and as they are on disk."""
+    teacher = backbone.classifier
+    if config.mode == "head":
+        return head_logits(teacher, backbone.compute_outputs(unseen, 1))[:, 0]
+    backbone.passes.add(PassCount(images_x_views=len(unseen)))
+    precision = precision_for(teacher.model, context.trainer)
+    return whole_image_logits(teacher, unseen, context.trainer, precision, "calibrating the teacher")
 
 
-@dataclass(frozen=True)
-class _Fitting:
-    """The fits a teacher may go through; each changes ``classifier`` in place."""
-
-    context: RunContext
-    manifest: Manifest
-    config: TeacherConfig
-    views: ViewsConfig
-    classifier: Classifier
-    costs: Costs | None
-    passes: Passes = field(default_factory=Passes)
-    """How often the backbone was run besides training it."""
-
-    def part(self, split: str) -> Manifest:
-        """The labeled rows of a split."""
-        return self.manifest.labeled_rows(split)
-
-    def learned(self, split: str) -> Manifest:
-        """The same rows, with working copies of large images."""
-        return with_copies(self.part(split), self.context.folder, self.context.working_size)
-
-    @property
-    def working_views(self) -> ViewSpec:
-        """Views of working copies."""
-        return ViewSpec.of(self.views, self.context.working_size)
-
-    @property
-    def precision(self) -> str:
-        return resolve_precision(self.context.trainer, convolutional=False)
-
-    @property
-    def weights(self) -> Tensor:
-        return class_weights(self.part("train").targets(), self.config.class_weighting, self.manifest.labels)
-
-    def head(self, folder: Path) -> dict[str, Json]:
-        """Train the last layer on the frozen backbone's cached features of the views."""
-        config = self.config.head
-        parts = self.learned("train"), self.learned("val")
-        counts, spec = (self.views.count, 1), self.working_views
-        datasets = [
-            FeatureDataset(part, self._features(part, count, spec)) for part, count in zip(parts, counts, strict=True)
-        ]
-        sampler = EpochSampler(len(parts[0]), self.views.count, self.context.seed)
-        loaders = (
-            feature_loader(datasets[0], sampler, config.batch_size),
-            feature_loader(datasets[1], FixedItems(whole_images(len(parts[1]), this_rank())), config.batch_size),
-        )
-        module = TeacherModule.of_head(self.classifier, config, self.weights, self.costs)
-        return dict(
-            fit(
-                module,
-                loaders,
-                name="teacher head",
-                folder=folder,
-                config=config,
-                precision="32-true",
-                context=self.context,
-                callbacks=publishing(self.context, "teacher", self.classifier, folder / "best"),
-            )
-        )
-
-    def full(self, folder: Path) -> dict[str, Json]:
-        """Train every layer on fresh views of the images."""
-        config, workers = self.config.full, self.context.trainer.workers
-        spec = self.working_views
-        parts = self.learned("train"), self.learned("val")
-        datasets = [ViewDataset(part, self.classifier.spec.render, spec) for part in parts]
-        sampler = EpochSampler(len(parts[0]), None, self.context.seed)
-        sizes: dict[str, int] = {"batch_size": config.batch_size, "workers": workers}
-        loaders = (
-            train_loader(datasets[0], sampler, **sizes),
-            whole_image_loader(datasets[1], len(parts[1]), rank=this_rank(), **sizes),
-        )
-        self.classifier.model.requires_grad_(True)
-        module = TeacherModule.of_all(self.classifier, config, self.weights, self.config.layer_decay, self.costs)
-        return dict(
-            fit(
-                module,
-                loaders,
-                name="teacher",
-                folder=folder,
-                config=config,
-                precision=self.precision,
-                context=self.context,
-                callbacks=publishing(self.context, "teacher", self.classifier, folder / "best"),
-            )
-        )
-
-    def calibration_logits(self) -> NDArray[np.float32]:
-        """Logits [rows, C] of the calibration split's labeled images, whole and as they are on disk."""
-        part, spec, trainer = self.part("calibration"), ViewSpec.of(self.views), self.context.trainer
-        if self.config.mode == "head":
-            return head_logits(self.classifier, self._features(part, 1, spec))[:, 0]
-        self.passes.add(Passes(images_x_views=len(part)))
-        return whole_image_logits(self.classifier, part, spec, trainer, self.precision, "calibrating the teacher")
-
-    def _features(self, part: Manifest, views: int, spec: ViewSpec) -> Outputs:
-        return outputs_over_views(
-            self.classifier,
-            "features",
-            part,
-            views,
-            spec,
-            root=self.context.folder.cache,
-            trainer=self.context.trainer,
-            precision=self.precision,
-            passes=self.passes,
-        )
+def _write(context: RunContext, teacher: Classifier, facts: CheckpointFacts, metrics: dict[str, Json]) -> None:
+    checkpoint.save(teacher, context.folder.teacher / "model", facts)
+    write_json(context.folder.teacher / "metrics.json", metrics)

@@ -4,7 +4,6 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
 from cache.top_labels import RECORD, K, compress, keeps_all, reconstruct
-from data.config import Kind
 
 
 def logits_of(count: int, scale: float, rows: int = 200) -> NDArray[np.float32]:
@@ -18,19 +17,19 @@ def divergence(logits: NDArray[np.float32], other: NDArray[np.float32]) -> NDArr
 
 
 @pytest.mark.parametrize(
-    ("count", "kind", "everything"),
+    ("count", "exclusive", "everything"),
     [
-        (2, "nominal", True),
-        (64, "nominal", True),
-        (65, "nominal", True),
-        (98, "ordinal", True),
-        (99, "ordinal", False),
-        (1000, "nominal", False),
-        (1000, "multilabel", True),
+        (2, True, True),
+        (64, True, True),
+        (65, True, True),
+        (98, True, True),
+        (99, True, False),
+        (1000, True, False),
+        (1000, False, True),
     ],
 )
-def test_keeps_all__where_records_take_no_less(count: int, kind: Kind, everything: bool) -> None:
-    assert keeps_all(count, kind) == everything
+def test_keeps_all__where_records_take_no_less(count: int, exclusive: bool, everything: bool) -> None:
+    assert keeps_all(count, exclusive=exclusive) == everything
     assert RECORD.itemsize == 196
     assert everything or RECORD.itemsize <= 2 * count
 

@@ -13,8 +13,9 @@ from torch import Tensor
 
 import cache.plan
 import run.ranks
-from cache.key import CacheKey
-from cache.view_cache import Passes, ViewCache
+from cache.fill import PassCount
+from cache.fill import fill as fill_cache
+from cache.key import CacheKey, ViewCache
 from data.config import ViewsConfig
 from data.manifest import Manifest
 from data.views import ViewSpec
@@ -51,15 +52,24 @@ def fill(
     forward: Forward | None = None,
     rank: Rank | None = None,
     batch: int = BATCH,
-) -> Passes:
+) -> PassCount:
     forward = forward or forward_of(classifier, "logits", TRAINER, "32-true")
-    return cache.fill(
-        rows, views, forward, classifier.spec, SPEC, batch_size=lambda: batch, workers=0, rank=rank or Rank()
-    )
+    return fill_cache(cache, rows, views, Batched(forward, batch), workers=0, rank=rank or Rank())
 
 
 def shards(cache: ViewCache) -> dict[str, bytes]:
     return {name: data for name, data in files_below(cache.folder).items() if name[0].isdigit()}
+
+
+class Batched:
+    """A forward that wants so many images at a time."""
+
+    def __init__(self, forward: Forward, batch_size: int) -> None:
+        self.forward = forward
+        self.batch_size = batch_size
+
+    def __call__(self, images: Tensor, /) -> NDArray[np.float32]:
+        return self.forward(images)
 
 
 class Counted:

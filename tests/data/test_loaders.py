@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from torch.utils.data import DataLoader, Dataset
 
 from data.config import ViewsConfig
+from data.examples import Examples
 from data.loaders import (
     EpochSampler,
     FixedItems,
@@ -41,7 +42,7 @@ def render(image: Image.Image, view: View) -> NDArray[np.uint8]:
 
 def dataset(rows: int = 10, teacher: NDArray[np.floating] | None = None) -> ViewDataset:
     manifest = Manifest.of(TWO, rows_of([path for path, _ in elpv_rows()[:rows]], TWO))
-    return ViewDataset(manifest, render, SPEC, teacher)
+    return ViewDataset(Examples(manifest, SPEC), render, teacher)
 
 
 def items(sampler: EpochSampler, epoch: int) -> list[tuple[int, int]]:
@@ -130,7 +131,7 @@ def larger(image: Image.Image, view: View) -> NDArray[np.uint8]:
 def test_view_dataset__a_view_nobody_was_asked_about_comes_with_the_teachers_own_render() -> None:
     manifest = Manifest.of(TWO, rows_of([path for path, _ in elpv_rows()[:10]], TWO))
     known = np.zeros((10, 3, 2), np.float16)
-    mixed = ViewDataset(manifest, render, SPEC, known, larger)
+    mixed = ViewDataset(Examples(manifest, SPEC), render, known, larger)
     assert "teacher_image" not in mixed[3, 2]
     example = mixed[3, 3]
     assert "teacher" not in example
@@ -138,11 +139,11 @@ def test_view_dataset__a_view_nobody_was_asked_about_comes_with_the_teachers_own
     image = load(manifest.column("uri")[3])
     view = SPEC.draw(manifest.column("image_id")[3], 3, *image.size)
     assert torch.equal(example["teacher_image"], to_chw(larger(image, view)))
-    live = ViewDataset(manifest, render, SPEC, teacher_render=larger)
+    live = ViewDataset(Examples(manifest, SPEC), render, teacher_render=larger)
     assert torch.equal(live[3, 3]["teacher_image"], example["teacher_image"])
     assert {"teacher", "teacher_image"} & live[3, 0].keys() == {"teacher_image"}
     with pytest.raises(IndexError):
-        ViewDataset(manifest, render, SPEC, known)[3, 3]
+        ViewDataset(Examples(manifest, SPEC), render, known)[3, 3]
 
 
 def test_view_dataset__image_is_the_render_of_the_drawn_view() -> None:
@@ -156,7 +157,7 @@ def test_view_dataset__image_is_the_render_of_the_drawn_view() -> None:
 def test_view_dataset__rows_without_a_label_are_marked() -> None:
     rows = rows_of([elpv_rows()[0][0]], TWO)
     rows[0]["target"] = None
-    example = ViewDataset(Manifest.of(TWO, rows), render, SPEC)[0, 0]
+    example = ViewDataset(Examples(Manifest.of(TWO, rows), SPEC), render)[0, 0]
     assert example["labeled"] == np.float32(0)
     assert example["target"].tolist() == [0.0, 0.0]
 
@@ -204,7 +205,7 @@ def test_view_dataset__reads_what_the_manifest_names_and_draws_by_image_id(tmp_p
     load(str(path)).resize((150, 150)).save(small)
     rows = rows_of([path], TWO)
     copies = Manifest.of(TWO, [{**rows[0], "uri": str(small)}])
-    examples = [ViewDataset(manifest, render, SPEC)[0, 2] for manifest in (Manifest.of(TWO, rows), copies)]
+    examples = [ViewDataset(Examples(manifest, SPEC), render)[0, 2] for manifest in (Manifest.of(TWO, rows), copies)]
     assert examples[0]["image_id"] == examples[1]["image_id"]
     difference = (examples[0]["image"].float() - examples[1]["image"].float()).abs()
     assert 0 < difference.mean() < 12, "the same view of another file"

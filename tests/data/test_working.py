@@ -23,7 +23,7 @@ from data.prepare import prepare
 from data.resize import resize
 from data.storage import read_bytes
 from data.views import ViewSpec
-from data.working import is_copy, shrunk, warn_if_enlarged, with_copies
+from data.working import is_copy, make_working_copies, shrunk, warn_if_enlarged
 from models.spec import InputSpec
 from run.errors import UserError
 from run.folder import RunFolder
@@ -60,9 +60,9 @@ def copies(run: RunFolder, size: int = 64) -> dict[str, bytes]:
     return {name: data for name, data in found.items() if name != ".lock"}
 
 
-def test_with_copies__only_of_images_with_a_larger_shorter_side(tmp_path: Path) -> None:
+def test_make_working_copies__only_of_images_with_a_larger_shorter_side(tmp_path: Path) -> None:
     manifest, run = manifest_of(tmp_path / "images", SIZES), RunFolder(tmp_path / "run")
-    found = with_copies(manifest, run, 64)
+    found = make_working_copies(manifest, run, 64)
     assert [is_copy(uri) for uri in found.column("uri")] == [True, True, True, False, False]
     for index, size in enumerate([(96, 64), (64, 96), (64, 160)]):
         image_id = manifest.column("image_id")[index]
@@ -75,22 +75,22 @@ def test_with_copies__only_of_images_with_a_larger_shorter_side(tmp_path: Path) 
     assert found.table.select(others).equals(manifest.table.select(others))
 
 
-def test_with_copies__what_no_jpeg_can_hold_is_read_as_it_is(tmp_path: Path) -> None:
+def test_make_working_copies__what_no_jpeg_can_hold_is_read_as_it_is(tmp_path: Path) -> None:
     rows = manifest_of(tmp_path / "images", [(65, 70)]).table.to_pylist()
     strip = Manifest.of(TWO, [{**rows[0], "width": 500, "height": 90_000}])
-    assert with_copies(strip, RunFolder(tmp_path / "run"), 400).table.equals(strip.table)
+    assert make_working_copies(strip, RunFolder(tmp_path / "run"), 400).table.equals(strip.table)
     with pytest.raises(OSError, match="writing image file"):
         Image.new("RGB", (1, 65_501)).save(tmp_path / "a.jpg")
     Image.new("RGB", (1, 65_500)).save(tmp_path / "a.jpg")
 
 
-def test_with_copies__null_gives_the_originals(tmp_path: Path) -> None:
+def test_make_working_copies__null_gives_the_originals(tmp_path: Path) -> None:
     manifest, run = manifest_of(tmp_path / "images", SIZES), RunFolder(tmp_path / "run")
-    assert with_copies(manifest, run, None) is manifest
+    assert make_working_copies(manifest, run, None) is manifest
     assert not run.root.exists()
 
 
-def test_with_copies__pixels_are_the_projects_resize_of_the_decoded_original(tmp_path: Path) -> None:
+def test_make_working_copies__pixels_are_the_projects_resize_of_the_decoded_original(tmp_path: Path) -> None:
     turned = picture(300, 200)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -99,7 +99,7 @@ def test_with_copies__pixels_are_the_projects_resize_of_the_decoded_original(tmp
     manifest = manifest_of(tmp_path / "images", [(200, 300)])
     row = {**manifest.table.to_pylist()[0], "uri": str(path)}
     row["image_id"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    (uri,) = with_copies(Manifest.of(TWO, [row]), RunFolder(tmp_path / "run"), 64).column("uri")
+    (uri,) = make_working_copies(Manifest.of(TWO, [row]), RunFolder(tmp_path / "run"), 64).column("uri")
     upright = decode(path.read_bytes())
     assert upright.size == (200, 300)
     difference = np.abs(np.asarray(load(uri), int) - np.asarray(resize(upright, 64, 96), int))
@@ -110,20 +110,22 @@ def test_with_copies__pixels_are_the_projects_resize_of_the_decoded_original(tmp
         assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3, "full chroma"  # type: ignore[attr-defined]
 
 
-def test_with_copies__the_same_bytes_whatever_makes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_make_working_copies__the_same_bytes_whatever_makes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manifest, made = manifest_of(tmp_path / "images", [(80 + n, 70) for n in range(12)]), []
     for number, threshold in enumerate((1, 10**9)):
         monkeypatch.setattr(parallel, "WORTH_PROCESSES", threshold)
         run = RunFolder(tmp_path / f"run{number}")
-        with_copies(manifest, run, 64)
+        make_working_copies(manifest, run, 64)
         made.append(copies(run))
     assert len(made[0]) == 12
     assert made[0] == made[1]
 
 
-def test_with_copies__makes_only_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_make_working_copies__makes_only_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest, run = manifest_of(tmp_path / "images", SIZES), RunFolder(tmp_path / "run")
-    found, whole = with_copies(manifest, run, 64), copies(run)
+    found, whole = make_working_copies(manifest, run, 64), copies(run)
     lost = Path(found.column("uri")[1])
     lost.unlink()
     (lost.parent / f".partial-{lost.name}").write_bytes(b"half")
@@ -134,23 +136,23 @@ def test_with_copies__makes_only_what_is_missing(tmp_path: Path, monkeypatch: py
         return read_bytes(uri)
 
     monkeypatch.setattr(working_module, "read_bytes", noted)
-    assert with_copies(manifest, run, 64).table.equals(found.table)
+    assert make_working_copies(manifest, run, 64).table.equals(found.table)
     assert read == [manifest.column("uri")[1]]
     assert copies(run) == whole
-    assert with_copies(found, run, 64).table.equals(found.table), "asked again of what has them"
+    assert make_working_copies(found, run, 64).table.equals(found.table), "asked again of what has them"
     assert len(read) == 1
 
 
-def test_with_copies__a_repeated_image_is_made_once(tmp_path: Path) -> None:
+def test_make_working_copies__a_repeated_image_is_made_once(tmp_path: Path) -> None:
     manifest, run = manifest_of(tmp_path / "images", SIZES[:1]), RunFolder(tmp_path / "run")
     twice = Manifest.of(TWO, manifest.table.to_pylist() * 2)
-    assert len(set(with_copies(twice, run, 64).column("uri"))) == 1
+    assert len(set(make_working_copies(twice, run, 64).column("uri"))) == 1
     assert len(copies(run)) == 1
 
 
-def test_with_copies__sizes_lie_apart(tmp_path: Path) -> None:
+def test_make_working_copies__sizes_lie_apart(tmp_path: Path) -> None:
     manifest, run = manifest_of(tmp_path / "images", SIZES[:2]), RunFolder(tmp_path / "run")
-    uris = {size: with_copies(manifest, run, size).column("uri") for size in (64, 100)}
+    uris = {size: make_working_copies(manifest, run, size).column("uri") for size in (64, 100)}
     assert {min(load(uri).size) for uri in uris[64]} == {64}
     assert {min(load(uri).size) for uri in uris[100]} == {100}
 
@@ -159,25 +161,25 @@ def test_with_copies__sizes_lie_apart(tmp_path: Path) -> None:
     ("content", "message"),
     [(None, "No such file"), (encoded(picture(99, 98), "PNG"), "has changed: run `pocketeva prepare` again")],
 )
-def test_with_copies__images_that_went_bad_are_named_and_the_others_kept(
+def test_make_working_copies__images_that_went_bad_are_named_and_the_others_kept(
     tmp_path: Path, content: bytes | None, message: str
 ) -> None:
     manifest, run = manifest_of(tmp_path / "images", SIZES), RunFolder(tmp_path / "run")
     path = Path(manifest.column("uri")[0])
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(UserError, match=rf"(?s)no working copy of 1 images.*0000\.png.*{message}"):
-        with_copies(manifest, run, 64)
+        make_working_copies(manifest, run, 64)
     assert len(copies(run)) == 2
 
 
-def test_with_copies__a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_make_working_copies__a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     manifest, run = manifest_of(tmp_path / "images", SIZES), RunFolder(tmp_path / "run")
     monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(UserError, match="the disk is full"):
-        with_copies(manifest, run, 64)
+        make_working_copies(manifest, run, 64)
     assert copies(run) == {}
 
 
@@ -199,7 +201,7 @@ def slow(data):
 working.decode = slow
 parallel.WORTH_PROCESSES = 1
 labels = LabelSet(("sound", "broken"), "nominal")
-working.with_copies(Manifest.read(Path(sys.argv[1]), labels), RunFolder(Path(sys.argv[2])), 64)
+working.make_working_copies(Manifest.read(Path(sys.argv[1]), labels), RunFolder(Path(sys.argv[2])), 64)
 """
 
 
@@ -212,7 +214,7 @@ def waited(condition: Any, what: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="processes there do not inherit what the script replaces")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_with_copies__killed_and_started_again(tmp_path: Path, how: signal.Signals) -> None:
+def test_make_working_copies__killed_and_started_again(tmp_path: Path, how: signal.Signals) -> None:
     manifest = manifest_of(tmp_path / "images", [(80 + n, 70) for n in range(120)])
     manifest.write(tmp_path / "manifest.parquet")
     run, whole = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "whole")
@@ -229,14 +231,14 @@ def test_with_copies__killed_and_started_again(tmp_path: Path, how: signal.Signa
         process.communicate(timeout=60)  # returns once the workers have let go of the pipe: none outlives its parent
     before = copies(run)
     assert 4 < len([name for name in before if ".partial-" not in name]) < 120
-    with_copies(manifest, run, 64)
-    with_copies(manifest, whole, 64)
+    make_working_copies(manifest, run, 64)
+    make_working_copies(manifest, whole, 64)
     after = {name: data for name, data in copies(run).items() if ".partial-" not in name}
     assert after == copies(whole)
     assert len(after) == 120
 
 
-def test_with_copies__two_processes_at_once(tmp_path: Path) -> None:
+def test_make_working_copies__two_processes_at_once(tmp_path: Path) -> None:
     manifest = manifest_of(tmp_path / "images", [(80 + n, 70) for n in range(20)])
     manifest.write(tmp_path / "manifest.parquet")
     run, whole = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "whole")
@@ -244,7 +246,7 @@ def test_with_copies__two_processes_at_once(tmp_path: Path) -> None:
     both = [subprocess.Popen(command, cwd=ROOT) for _ in range(2)]
     assert [process.wait(60) for process in both] == [0, 0]
     assert (tmp_path / "run.log").read_text() == "x" * 20, "each copy is made once"
-    with_copies(manifest, whole, 64)
+    make_working_copies(manifest, whole, 64)
     assert copies(run) == copies(whole)
 
 
@@ -257,7 +259,7 @@ def mosaic(columns: int, rows: int) -> Image.Image:
 
 
 @pytest.mark.parametrize(("size", "largest", "mean"), [(448, 15, 1.0), (224, 5, 0.4)])
-def test_with_copies__renders_differ_by_as_little_as_the_docs_say(
+def test_make_working_copies__renders_differ_by_as_little_as_the_docs_say(
     tmp_path: Path, size: int, largest: float, mean: float
 ) -> None:
     original, spec = mosaic(7, 5), InputSpec(size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

@@ -13,16 +13,15 @@ import torch
 from data.config import ViewsConfig
 from data.manifest import Manifest
 from distill.cache import build_cache, check_cache
-from distill.distill import distill
 from models import checkpoint
 from models.classifier import Classifier
 from models.facts import CheckpointFacts
 from run.context import RunContext
 from run.errors import UserError
 from run.folder import RunFolder
-from tests.distill.test_distill import STUDENT, TEACHER, VIEWS
+from tests.distill.test_distill import STUDENT, TEACHER, VIEWS, distilled
 from tests.support import context, copied, files_below
-from train.train import train
+from tests.train.test_train import trained
 
 Prepared = tuple[RunFolder, Manifest]
 HEAD = replace(TEACHER, mode="head")
@@ -83,10 +82,10 @@ def test_distill__a_head_mode_run_is_one_pass_over_the_views(run: RunContext, ma
     manifest.write(run.folder.manifest)
     learned, unlabeled = (len(manifest.usable(split)) for split in ("train", "unlabeled"))
     held_out = len(manifest.usable("val", "calibration"))
-    teacher = train(run, manifest, HEAD, VIEWS)
+    teacher = trained(run, manifest, HEAD, VIEWS)
     assert passes(run.folder.teacher) == {"images_x_views": learned * VIEWS.count + held_out, "cached": 0, "live": 0}
     for name in ("phone", "browser"):
-        distill(run, manifest, replace(STUDENT, name=name), VIEWS, teacher)
+        distilled(run, manifest, replace(STUDENT, name=name), VIEWS)
     asked = (learned + unlabeled) * VIEWS.count + len(manifest.usable("val"))
     extra = unlabeled * VIEWS.count
     assert passes(run.folder.student("phone")) == {"images_x_views": extra, "cached": asked - extra, "live": 0}
@@ -95,18 +94,18 @@ def test_distill__a_head_mode_run_is_one_pass_over_the_views(run: RunContext, ma
 
     corrected = relabeled(manifest)
     corrected.write(run.folder.manifest)
-    again = train(run, corrected, HEAD, VIEWS)
+    again = trained(run, corrected, HEAD, VIEWS)
     assert again.weights_digest() != teacher.weights_digest()
     assert passes(run.folder.teacher) == {"images_x_views": 0, "cached": learned * VIEWS.count + held_out, "live": 0}
-    distill(run, corrected, STUDENT, VIEWS, again)
+    distilled(run, corrected, STUDENT, VIEWS)
     assert passes(run.folder.student("phone")) == {"images_x_views": 0, "cached": asked, "live": 0}
 
 
 def test_distill__a_fully_tuned_teacher_makes_one_pass_for_all_students(run: RunContext, manifest: Manifest) -> None:
-    teacher = train(run, manifest, FULL, VIEWS)
+    trained(run, manifest, FULL, VIEWS)
     assert passes(run.folder.teacher) == {"images_x_views": len(manifest.usable("calibration")), "cached": 0, "live": 0}
     for name in ("phone", "browser"):
-        distill(run, manifest, replace(STUDENT, name=name), VIEWS, teacher)
+        distilled(run, manifest, replace(STUDENT, name=name), VIEWS)
     asked = len(manifest.usable("train")) * VIEWS.count + len(manifest.usable("val"))
     assert passes(run.folder.student("phone")) == {"images_x_views": asked, "cached": 0, "live": 0}
     assert passes(run.folder.student("browser")) == {"images_x_views": 0, "cached": asked, "live": 0}
@@ -120,12 +119,12 @@ def test_build_cache__makes_all_that_a_run_asks_for(run: RunContext, manifest: M
             build_cache(run, manifest, config, VIEWS, [STUDENT])
     else:
         assert build_cache(run, manifest, config, VIEWS, [STUDENT]).images_x_views > 0
-    teacher = train(run, manifest, config, VIEWS)
+    trained(run, manifest, config, VIEWS)
     whole_images = len(manifest.usable("calibration")) if mode != "head" else 0
     assert passes(run.folder.teacher)["images_x_views"] == whole_images
     assert (build_cache(run, manifest, config, VIEWS, [STUDENT]).images_x_views == 0) == (mode == "head")
     before = files_below(run.folder.cache)
-    distill(run, manifest, STUDENT, VIEWS, teacher)
+    distilled(run, manifest, STUDENT, VIEWS)
     assert passes(run.folder.student("phone"))["images_x_views"] == 0
     assert files_below(run.folder.cache) == before
 
@@ -136,7 +135,7 @@ def test_check_cache__finds_what_the_teacher_does_not_give(
     with pytest.raises(UserError, match="nothing is cached"):
         check_cache(run, manifest, HEAD, VIEWS, 8)
     assert not run.folder.cache.exists()
-    train(run, manifest, HEAD, VIEWS)
+    trained(run, manifest, HEAD, VIEWS)
     with pytest.raises(UserError, match="nothing is cached"):
         check_cache(run, manifest, HEAD, ViewsConfig(crop_scale=(0.9, 1.0)), 8)
     assert check_cache(run, manifest, HEAD, VIEWS, 8)
@@ -153,7 +152,7 @@ def test_check_cache__finds_what_the_teacher_does_not_give(
 
 
 def test_check_cache__finds_damage(run: RunContext, manifest: Manifest, capsys: pytest.CaptureFixture[str]) -> None:
-    train(run, manifest, HEAD, VIEWS)
+    trained(run, manifest, HEAD, VIEWS)
     path = next(run.folder.cache.rglob("[0-9]*.npy"))
     path.write_bytes(path.read_bytes()[:-2] + b"zz")
     assert not check_cache(run, manifest, HEAD, VIEWS, 8)
@@ -163,12 +162,12 @@ def test_check_cache__finds_damage(run: RunContext, manifest: Manifest, capsys: 
 def test_check_cache__of_top_logits(
     run: RunContext, manifest: Manifest, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache.key.keeps_all", lambda *_: False)
+    monkeypatch.setattr("cache.key.keeps_all", lambda *_, **__: False)
     monkeypatch.setattr("cache.top_labels.K", 2)
     record = np.dtype([("label", "<i4", (2,)), ("logit", "<f2", (2,)), ("others", "<f4")])
     monkeypatch.setattr("cache.top_labels.RECORD", record)
-    teacher = train(run, manifest, FULL, VIEWS)
-    distill(run, manifest, STUDENT, VIEWS, teacher)
+    teacher = trained(run, manifest, FULL, VIEWS)
+    distilled(run, manifest, STUDENT, VIEWS)
     assert check_cache(run, manifest, FULL, VIEWS, 50)
     assert "logits-" in capsys.readouterr().out
     teacher.head.bias.data.add_(torch.tensor([0.0, 0.0, 0.0, 1.0]))

@@ -9,10 +9,7 @@ from scipy.special import softmax
 from scipy.stats import entropy, pearsonr, zscore
 from torch import Tensor
 
-from distill.losses.dist import dist
-from distill.losses.dkd import dkd
-from distill.losses.kl import kl_divergence
-from distill.losses.standardized_kl import standardized_kl_divergence
+from distill.losses import dist, dkd, kl_divergence, standardized_kl_divergence
 
 Loss = Callable[[Tensor, Tensor, float], Tensor]
 LOSSES: list[Loss] = [kl_divergence, standardized_kl_divergence, dist, dkd]

@@ -5,24 +5,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cache.frozen import FrozenModel
 from data.config import ViewsConfig
+from data.examples import Examples
 from data.manifest import Manifest
-from data.views import ViewSpec
 from distill.config import StudentConfig
 from distill.distill import distill
 from distill.module import StudentModule
-from distill.teacher import teacher_logits
 from fitting.config import FitConfig
 from models import checkpoint
+from models.classifier import Classifier
+from models.decision import DecisionRule
 from models.facts import CheckpointFacts
 from models.forward import whole_image_logits
-from models.outputs import cross_entropy
 from run.context import RunContext
 from run.errors import UserError
 from run.folder import RunFolder
 from tests.support import FOUR, TRAINER, context, copied, files_below, tiny
+from tests.train.test_train import trained
 from train.config import TeacherConfig
-from train.train import train
+from train.teacher import load_teacher
 
 Prepared = tuple[RunFolder, Manifest]
 VIEWS = ViewsConfig(count=2)
@@ -43,13 +45,19 @@ STUDENT = StudentConfig(
 )
 
 
+def distilled(run: RunContext, manifest: Manifest, config: StudentConfig, views: ViewsConfig) -> Classifier:
+    """A student of the run's own teacher."""
+    distill(run, manifest, config, views, load_teacher(run, manifest.labels))
+    return checkpoint.load(run.folder.student(config.name) / "model", manifest.labels)
+
+
 @pytest.fixture(scope="module", params=["head", "full"])
 def taught(
     request: pytest.FixtureRequest, elpv_run: Prepared, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[RunContext, Manifest]:
     """A run with a finished teacher."""
     run = context(copied(elpv_run[0], tmp_path_factory.mktemp("taught") / "run"))
-    train(run, elpv_run[1], replace(TEACHER, mode=request.param), VIEWS)
+    trained(run, elpv_run[1], replace(TEACHER, mode=request.param), VIEWS)
     return run, elpv_run[1]
 
 
@@ -65,7 +73,7 @@ def test_distill__writes_a_calibrated_student(taught: tuple[RunContext, Manifest
     run, manifest = mine(taught, tmp_path / "run"), taught[1]
     teacher = checkpoint.load(run.folder.teacher / "model", FOUR)
     taught_files = files_below(run.folder.teacher)
-    student = distill(run, manifest, STUDENT, VIEWS, teacher)
+    student = distilled(run, manifest, STUDENT, VIEWS)
     folder = run.folder.student("phone")
     assert student.architecture == "test_efficientnet"
     assert (student.spec.size, student.spec.mode) == (32, "squash")
@@ -78,9 +86,9 @@ def test_distill__writes_a_calibrated_student(taught: tuple[RunContext, Manifest
     assert files_below(run.folder.teacher) == taught_files
 
     before = times(run.folder.root)
-    assert distill(run, manifest, STUDENT, VIEWS, teacher).weights_digest() == student.weights_digest()
+    assert distilled(run, manifest, STUDENT, VIEWS).weights_digest() == student.weights_digest()
     assert times(run.folder.root) == before, "a second call does nothing"
-    other = distill(run, manifest, replace(STUDENT, label_weight=0.9), VIEWS, teacher)
+    other = distilled(run, manifest, replace(STUDENT, label_weight=0.9), VIEWS)
     assert other.weights_digest() != student.weights_digest()
     changed = {path for path, time in times(run.folder.root).items() if before.get(path) != time}
     assert all("students" in path.parts or "stamps" in path.parts or path.name == "key.json" for path in changed)
@@ -92,29 +100,29 @@ def test_distill__a_student_with_two_last_layers(taught: tuple[RunContext, Manif
     teacher = tiny("resnet18", FOUR)  # larger than the student
     checkpoint.save(teacher, run.folder.teacher / "model", CheckpointFacts(labels=FOUR, mode="full"))
     config = replace(STUDENT, model="repvit_m0_9", image_size=64, fit=FitConfig(epochs=1, batch_size=16, lr=1e-3))
-    student = distill(run, manifest, config, VIEWS, teacher)
+    student = distilled(run, manifest, config, VIEWS)
     metrics = json.loads((run.folder.student("phone") / "metrics.json").read_text())["calibration"]
     part = manifest.labeled_rows("calibration")
-    logits = whole_image_logits(student, part, ViewSpec.of(VIEWS), TRAINER, "32-true", "test")
-    assert cross_entropy(logits, part.targets(), "ordinal") == pytest.approx(metrics["nll_after"], rel=1e-4)
+    logits = whole_image_logits(student, Examples.of_originals(part, VIEWS), TRAINER, "32-true", "test")
+    assert DecisionRule.of(FOUR).cross_entropy(logits, part.targets()) == pytest.approx(metrics["nll_after"], rel=1e-4)
 
 
 def test_distill__a_student_larger_than_its_teacher(taught: tuple[RunContext, Manifest], tmp_path: Path) -> None:
     run, manifest = mine(taught, tmp_path / "run"), taught[1]
     before = files_below(run.folder.root)
+    small = FrozenModel(tiny("test_resnet", FOUR), "logits", run)
     with pytest.raises(UserError, match=r"student phone \(repvit_m0_9\) has 4\.7 M .* teacher \(test_resnet\)"):
-        distill(run, manifest, replace(STUDENT, model="repvit_m0_9"), VIEWS, tiny("test_resnet", FOUR))
+        distill(run, manifest, replace(STUDENT, model="repvit_m0_9"), VIEWS, small)
     assert files_below(run.folder.root) == before
 
 
 def test_distill__another_teacher_needs_another_student(taught: tuple[RunContext, Manifest], tmp_path: Path) -> None:
     run, manifest = mine(taught, tmp_path / "run"), taught[1]
-    teacher = checkpoint.load(run.folder.teacher / "model", FOUR)
-    student = distill(run, manifest, STUDENT, VIEWS, teacher)
+    student = distilled(run, manifest, STUDENT, VIEWS)
     mode = CheckpointFacts.read(run.folder.teacher / "model").mode
     assert mode is not None
-    other = train(replace(run, seed=1), manifest, replace(TEACHER, mode=mode), VIEWS)
-    assert distill(run, manifest, STUDENT, VIEWS, other).weights_digest() != student.weights_digest()
+    trained(replace(run, seed=1), manifest, replace(TEACHER, mode=mode), VIEWS)
+    assert distilled(run, manifest, STUDENT, VIEWS).weights_digest() != student.weights_digest()
 
 
 def test_distill__resumes_to_the_same_student(
@@ -122,8 +130,7 @@ def test_distill__resumes_to_the_same_student(
 ) -> None:
     manifest = taught[1]
     whole, cut = mine(taught, tmp_path / "whole"), mine(taught, tmp_path / "cut")
-    teacher = checkpoint.load(whole.folder.teacher / "model", FOUR)
-    expected = distill(whole, manifest, STUDENT, VIEWS, teacher)
+    expected = distilled(whole, manifest, STUDENT, VIEWS)
 
     def interrupt(module: StudentModule) -> None:
         if module.current_epoch == 1:
@@ -132,24 +139,29 @@ def test_distill__resumes_to_the_same_student(
     with monkeypatch.context() as patch:
         patch.setattr(StudentModule, "on_train_epoch_start", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            distill(cut, manifest, STUDENT, VIEWS, teacher)
+            distilled(cut, manifest, STUDENT, VIEWS)
     assert (cut.folder.student("phone") / "fit" / "last.ckpt").is_file()
-    assert distill(cut, manifest, STUDENT, VIEWS, teacher).weights_digest() == expected.weights_digest()
+    assert distilled(cut, manifest, STUDENT, VIEWS).weights_digest() == expected.weights_digest()
 
 
-def test_teacher_logits__are_what_the_teacher_says_of_each_view(
+def test_load_teacher__logits_are_what_it_gives_for_each_view(
     taught: tuple[RunContext, Manifest], tmp_path: Path
 ) -> None:
     run, manifest = mine(taught, tmp_path / "run"), taught[1]
-    teacher = checkpoint.load(run.folder.teacher / "model", FOUR)
+    teacher = load_teacher(run, FOUR)
     part = manifest.usable("val")
-    mode = CheckpointFacts.read(run.folder.teacher / "model").mode
     kept = files_below(run.folder.cache) if run.folder.cache.exists() else {}
-    logits = teacher_logits(run, part, VIEWS, 1, teacher)
+    logits = teacher.compute_logits(Examples.of_originals(part, VIEWS), 1)
     assert logits.shape == (len(part), 1, 4)
-    direct = whole_image_logits(teacher, part, ViewSpec.of(VIEWS), TRAINER, "32-true", "test")
+    originals = Examples.of_originals(part, VIEWS)
+    direct = whole_image_logits(teacher.classifier, originals, TRAINER, "32-true", "test")
     np.testing.assert_allclose(logits[:, 0], direct, rtol=1e-2, atol=1e-2)
-    if mode == "head":
+    if CheckpointFacts.read(run.folder.teacher / "model").mode == "head":
         assert files_below(run.folder.cache) == kept, "the features its head was trained on serve again"
     else:
         assert any(path.name.startswith("logits-") for path in run.folder.cache.iterdir())
+
+
+def test_load_teacher__before_it_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="run `pocketeva train` first"):
+        load_teacher(context(RunFolder(tmp_path)), FOUR)

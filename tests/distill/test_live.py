@@ -11,25 +11,22 @@ import pytest
 import torch
 from torch import Tensor
 
+from cache.frozen import FrozenModel
 from data.config import ViewsConfig
 from data.labels import LabelSet
 from data.manifest import Manifest
-from distill import teacher as teacher_module
 from distill.cache import build_cache
 from distill.config import StudentConfig
-from distill.distill import distill
 from distill.module import StudentModule
 from distill.teacher import LiveTeacher
 from models import checkpoint
-from models.classifier import Classifier
 from models.facts import CheckpointFacts, Mode
-from models.forward import forward_of
 from run.context import RunContext
 from run.folder import RunFolder
 from tests.distill.test_cache import passes, with_unlabeled
-from tests.distill.test_distill import STUDENT, TEACHER, times
+from tests.distill.test_distill import STUDENT, TEACHER, distilled, times
 from tests.support import FOUR, TRAINER, context, copied, tiny
-from train.train import train
+from tests.train.test_train import trained
 
 Prepared = tuple[RunFolder, Manifest]
 ONE, TWO = ViewsConfig(count=1), ViewsConfig(count=2)
@@ -52,27 +49,20 @@ def with_teacher(run: RunFolder, to: Path, mode: Mode, labels: LabelSet = FOUR) 
     return made
 
 
-def teacher_of(run: RunContext, labels: LabelSet = FOUR) -> Classifier:
-    return checkpoint.load(run.folder.teacher / "model", labels)
-
-
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[int]]:
     """How many images a live teacher was shown, by their size in pixels."""
     images: Counter[int] = Counter()
+    live_logits = FrozenModel.live_logits
 
-    def counting(*given: Any) -> Any:
-        forward = forward_of(*given)
+    def counted(self: FrozenModel, batch: Tensor) -> Any:
+        answers = live_logits(self, batch)
+        assert batch.device == next(self.classifier.model.parameters()).device
+        assert not self.classifier.model.training
+        images[batch.shape[-1]] += len(batch)
+        return answers
 
-        def counted(batch: Tensor) -> Any:
-            assert batch.device == next(given[0].model.parameters()).device
-            assert not given[0].model.training
-            images[batch.shape[-1]] += len(batch)
-            return forward(batch)
-
-        return counted
-
-    monkeypatch.setattr(teacher_module, "forward_of", counting)
+    monkeypatch.setattr(FrozenModel, "live_logits", counted)
     return images  # type: ignore[return-value]
 
 
@@ -84,7 +74,7 @@ def test_distill__live_asks_the_teacher_in_every_step_and_caches_validation_alon
     taught: RunContext, elpv_run: Prepared, seen: Counter[int]
 ) -> None:
     manifest = elpv_run[1]
-    student = distill(taught, manifest, LIVE, ONE, teacher_of(taught))
+    student = distilled(taught, manifest, LIVE, ONE)
     live, held_out = 2 * learned_per_epoch(manifest), len(manifest.usable("val"))
     assert seen == {40: live}, "its own size, and every training image once an epoch"
     expected = {"images_x_views": live + held_out, "cached": 0, "live": live}
@@ -94,9 +84,9 @@ def test_distill__live_asks_the_teacher_in_every_step_and_caches_validation_alon
     assert checkpoint.load(taught.folder.student("phone") / "model", FOUR).weights_digest() == student.weights_digest()
 
     before = times(taught.folder.root)
-    distill(taught, manifest, LIVE, ONE, teacher_of(taught))
+    distilled(taught, manifest, LIVE, ONE)
     assert times(taught.folder.root) == before, "a second call does nothing"
-    distill(taught, manifest, replace(LIVE, name="browser"), ONE, teacher_of(taught))
+    distilled(taught, manifest, replace(LIVE, name="browser"), ONE)
     assert passes(taught.folder.student("browser")) == {"images_x_views": live, "cached": held_out, "live": live}
 
 
@@ -112,7 +102,7 @@ def test_distill__mixed_begins_with_the_cache_and_ends_live(
 
     monkeypatch.setattr(LiveTeacher, "answer", noted)
     config = replace(MIXED, live=0.25, fit=replace(STUDENT.fit, epochs=4))
-    distill(taught, elpv_run[1], config, TWO, teacher_of(taught))
+    distilled(taught, elpv_run[1], config, TWO)
     assert set(answered) == {(0, False), (1, False), (2, False), (3, True)}
     live = learned_per_epoch(elpv_run[1])
     assert seen == {40: live}
@@ -123,11 +113,11 @@ def test_distill__mixed_begins_with_the_cache_and_ends_live(
 def test_distill__resumes_in_the_live_part_to_the_same_student(
     taught: RunContext, elpv_run: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manifest, teacher = elpv_run[1], teacher_of(taught)
+    manifest = elpv_run[1]
     cached = replace(STUDENT, name="other", fit=replace(STUDENT.fit, epochs=3))
     config = replace(MIXED, live=0.6, fit=cached.fit)
     cut = context(copied(taught.folder, tmp_path / "cut"))
-    expected = distill(taught, manifest, config, TWO, teacher)
+    expected = distilled(taught, manifest, config, TWO)
     checkpoints = {}
 
     def interrupt(module: StudentModule) -> None:
@@ -138,14 +128,14 @@ def test_distill__resumes_in_the_live_part_to_the_same_student(
         with monkeypatch.context() as patch:
             patch.setattr(StudentModule, "on_train_epoch_start", interrupt)
             with pytest.raises(KeyboardInterrupt):
-                distill(cut, manifest, one, TWO, teacher)
+                distilled(cut, manifest, one, TWO)
         path = cut.folder.student(one.name) / "fit" / "last.ckpt"
         checkpoints[one.name] = torch.load(path, weights_only=True)
     assert shapes(checkpoints["phone"]) == shapes(checkpoints["other"]), "nothing of the teacher is kept"
     assert set(checkpoints["phone"]["state_dict"]) == {f"model.{name}" for name in expected.model.state_dict()}
 
     torch.manual_seed(99)
-    assert distill(cut, manifest, config, TWO, teacher).weights_digest() == expected.weights_digest()
+    assert distilled(cut, manifest, config, TWO).weights_digest() == expected.weights_digest()
     assert passes(cut.folder.student("phone"))["live"] == 2 * learned_per_epoch(manifest)
 
 
@@ -163,10 +153,10 @@ def test_distill__workers_change_nothing(elpv_run: Prepared, tmp_path: Path) -> 
     for workers in (0, 2):
         run = with_teacher(elpv_run[0], tmp_path / str(workers), "full")
         run = replace(run, trainer=replace(TRAINER, num_workers=workers))
-        digests.add(distill(run, elpv_run[1], config, TWO, teacher_of(run)).weights_digest())
+        digests.add(distilled(run, elpv_run[1], config, TWO).weights_digest())
     assert len(digests) == 1
     run = with_teacher(elpv_run[0], tmp_path / "unblended", "full")
-    plain = distill(run, elpv_run[1], replace(config, mixup=0.0), TWO, teacher_of(run))
+    plain = distilled(run, elpv_run[1], replace(config, mixup=0.0), TWO)
     assert plain.weights_digest() not in digests
 
 
@@ -174,25 +164,24 @@ def test_distill__a_baseline_pays_for_no_teacher(
     elpv_run: Prepared, tmp_path: Path, seen: Counter[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, manifest = with_teacher(elpv_run[0], tmp_path / "run", "full"), elpv_run[1]
-    teacher, config = teacher_of(run), MIXED.as_baseline()
+    config = MIXED.as_baseline()
 
     def refuse(*_: Any) -> None:
         pytest.fail("the teacher is asked")
 
-    monkeypatch.setattr(teacher.model, "forward", refuse)
-    student = distill(run, manifest, config, ONE, teacher)
+    monkeypatch.setattr(FrozenModel, "compute_outputs", refuse)
+    monkeypatch.setattr(FrozenModel, "live_logits", refuse)
+    student = distilled(run, manifest, config, ONE)
     nothing = {"images_x_views": 0, "cached": 0, "live": 0}
     assert (passes(run.folder.student(config.name)), seen) == (nothing, {})
     assert not run.folder.cache.exists()
     before = times(run.folder.root)
     for views in (TWO, replace(TWO, count=7)):
-        assert distill(run, manifest, config, views, teacher).weights_digest() == student.weights_digest()
+        assert distilled(run, manifest, config, views).weights_digest() == student.weights_digest()
     for one in (LIVE, STUDENT, replace(MIXED, live=0.1)):
-        assert distill(run, manifest, one.as_baseline(), ONE, teacher).weights_digest() == student.weights_digest()
+        assert distilled(run, manifest, one.as_baseline(), ONE).weights_digest() == student.weights_digest()
     assert times(run.folder.root) == before, "how a teacher would be asked changes nothing"
-    assert distill(run, manifest, config, replace(ONE, brightness=0.0), teacher).weights_digest() != (
-        student.weights_digest()
-    )
+    assert distilled(run, manifest, config, replace(ONE, brightness=0.0)).weights_digest() != (student.weights_digest())
 
 
 def test_distill__unlabeled_images_sets_of_labels_and_copies(
@@ -201,7 +190,7 @@ def test_distill__unlabeled_images_sets_of_labels_and_copies(
     labels = LabelSet(FOUR.names, "multilabel")
     run = replace(with_teacher(elpv_run[0], tmp_path / "run", "full", labels), working_size=36)
     manifest = with_unlabeled(Manifest(labels, elpv_run[1].table), 10)
-    student = distill(run, manifest, replace(LIVE, mixup=0.3), ONE, teacher_of(run, labels))
+    student = distilled(run, manifest, replace(LIVE, mixup=0.3), ONE)
     assert student.labels.kind == "multilabel"
     assert seen == {40: 2 * learned_per_epoch(manifest)}
     copies = {path.stem for path in (run.folder.data / "working").rglob("*.jpg")}
@@ -224,7 +213,7 @@ def test_distill__is_done_again_for_other_lessons(
     run = with_teacher(elpv_run[0], tmp_path / "run", "full")
     written = []
     for config in (before, after):
-        distill(run, elpv_run[1], config, TWO, teacher_of(run))
+        distilled(run, elpv_run[1], config, TWO)
         written.append((run.folder.student("phone") / "metrics.json").stat().st_mtime_ns)
     assert (written[0] != written[1]) == again
 
@@ -234,11 +223,11 @@ def test_train__depends_on_the_number_of_views_where_a_head_is_trained(
     elpv_run: Prepared, tmp_path: Path, mode: Any
 ) -> None:
     run, config = context(copied(elpv_run[0], tmp_path / "run")), replace(TEACHER, mode=mode)
-    teacher = train(run, elpv_run[1], config, ONE)
+    teacher = trained(run, elpv_run[1], config, ONE)
     before = times(run.folder.root)
-    assert train(run, elpv_run[1], config, replace(ONE)).weights_digest() == teacher.weights_digest()
+    assert trained(run, elpv_run[1], config, replace(ONE)).weights_digest() == teacher.weights_digest()
     assert times(run.folder.root) == before
-    more = train(run, elpv_run[1], config, TWO)
+    more = trained(run, elpv_run[1], config, TWO)
     assert (more.weights_digest() == teacher.weights_digest()) == (mode == "full")
 
 
@@ -248,11 +237,11 @@ def test_build_cache__makes_what_is_left_to_cache(
     elpv_run: Prepared, tmp_path: Path, student: StudentConfig, views: ViewsConfig, mode: Any
 ) -> None:
     run, config = context(copied(elpv_run[0], tmp_path / "run")), replace(TEACHER, mode=mode)
-    teacher = train(run, elpv_run[1], config, views)
+    trained(run, elpv_run[1], config, views)
     learned, held_out = (len(elpv_run[1].usable(split)) for split in ("train", "val"))
     made = build_cache(run, elpv_run[1], config, views, [student])
     expected = 0 if mode == "head" else held_out if student is LIVE else 2 * learned + held_out
     assert made.images_x_views == expected
-    distill(run, elpv_run[1], student, views, teacher)
+    distilled(run, elpv_run[1], student, views)
     found = passes(run.folder.student("phone"))
     assert found["images_x_views"] == found["live"] > 0

@@ -6,11 +6,16 @@ from scipy.special import softmax
 from scipy.stats import entropy
 from torch import Tensor
 
-from data.config import Kind
-from distill.losses.binary_kl import binary_kl_divergence
-from distill.losses.kl import kl_divergence
-from distill.losses.labels import labeled_loss
+from data.labels import LabelSet
+from distill.config import LOSSES_FOR, Loss
+from distill.losses import LOSSES, binary_kl_divergence, distillation_loss, kl_divergence, labeled_loss
+from models.decision import DecisionRule
 from train.losses import label_loss
+
+NAMES = ("a", "b", "c", "d")
+NOMINAL = DecisionRule.of(LabelSet(NAMES, "nominal"))
+ORDINAL = DecisionRule.of(LabelSet(NAMES, "ordinal"))
+MULTILABEL = DecisionRule.of(LabelSet(NAMES, "multilabel"))
 
 GENERATOR = torch.Generator().manual_seed(0)
 STUDENT, TEACHER = (torch.randn(6, 4, generator=GENERATOR, dtype=torch.float64) * 3 for _ in range(2))
@@ -70,26 +75,40 @@ def test_binary_kl_divergence__is_zero_at_equality_alone() -> None:
     assert binary_kl_divergence(TEACHER + 1.0, TEACHER, 2.0).item() > 0.1  # no shift is free, unlike with softmax
 
 
-@pytest.mark.parametrize("kind", ["nominal", "multilabel"])
-def test_labeled_loss__unlabeled_images_add_nothing(kind: Kind) -> None:
+@pytest.mark.parametrize("rule", [NOMINAL, MULTILABEL])
+def test_labeled_loss__unlabeled_images_add_nothing(rule: DecisionRule) -> None:
     target = torch.eye(4, dtype=torch.float64)[:3].repeat(2, 1)
     labeled = torch.tensor([1.0, 0, 1, 0, 0, 1], dtype=torch.float64)
     logits = STUDENT.clone().requires_grad_()
-    loss = labeled_loss(logits, target, labeled, kind)
+    loss = labeled_loss(logits, target, labeled, rule)
     keep = labeled.bool()
-    torch.testing.assert_close(loss, label_loss(STUDENT[keep], target[keep], kind).sum() / 6)
+    torch.testing.assert_close(loss, label_loss(STUDENT[keep], target[keep], rule).sum() / 6)
     (gradient,) = torch.autograd.grad(loss, logits)
     assert (gradient[~keep] == 0).all()
     assert (gradient[keep] != 0).any(1).all()
 
 
 def test_labeled_loss__no_label_at_all_is_a_label_of_a_multilabel_set() -> None:
-    loss = labeled_loss(torch.zeros(1, 3), torch.zeros(1, 3), torch.ones(1), "multilabel")
+    loss = labeled_loss(torch.zeros(1, 3), torch.zeros(1, 3), torch.ones(1), MULTILABEL)
     torch.testing.assert_close(loss, 3 * torch.log(torch.tensor(2.0)))
 
 
 def test_labeled_loss__takes_costs() -> None:
     logits, target = torch.zeros(1, 2), torch.tensor([[0.0, 1.0]])
     costs = torch.tensor([[0.0, 1.0], [8.0, 0.0]])
-    loss = labeled_loss(logits, target, torch.ones(1), "ordinal", costs)
+    loss = labeled_loss(logits, target, torch.ones(1), ORDINAL, costs)
     torch.testing.assert_close(loss, torch.log(torch.tensor(2.0)) + 4)
+
+
+@pytest.mark.parametrize("rule", [NOMINAL, ORDINAL, MULTILABEL])
+def test_losses__the_table_has_what_the_config_allows(rule: DecisionRule) -> None:
+    defined = {name for name, row in LOSSES.items() if rule.exclusive or row.multilabel is not None}
+    assert defined | {"labels"} == set(LOSSES_FOR[rule.labels.kind])
+
+
+def test_distillation_loss__by_name_and_kind() -> None:
+    names: tuple[Loss, ...] = ("kl", "dist")
+    assert distillation_loss(names[0], NOMINAL) is kl_divergence
+    assert distillation_loss(names[0], MULTILABEL) is binary_kl_divergence
+    with pytest.raises(AssertionError, match="dist is refused for multilabel sets"):
+        distillation_loss(names[1], MULTILABEL)

@@ -6,8 +6,10 @@ import torch
 from scipy.stats import kstest
 
 from data.config import Kind
-from distill.losses.labels import labeled_loss
+from data.labels import LabelSet
+from distill.losses import labeled_loss
 from distill.mixup import blended, draw
+from models.decision import DecisionRule
 from tests.support import uint8_batch
 
 TARGETS: dict[Kind, torch.Tensor] = {
@@ -55,11 +57,12 @@ def test_blended__every_render_with_the_same_share_and_partner() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_blended__the_labels_loss_is_the_blend_of_losses(kind: Kind, share: float) -> None:
     given = batch(kind)
+    rule = DecisionRule.of(LabelSet(("a", "b", "c"), kind))
     logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     costs = torch.tensor([[0.0, 1, 2], [3, 0, 1], [9, 4, 0]]) if kind == "nominal" else None
 
     def loss(target: torch.Tensor, labeled: torch.Tensor) -> torch.Tensor:
-        return labeled_loss(logits, target, labeled, kind, costs)
+        return labeled_loss(logits, target, labeled, rule, costs)
 
     result = blended(given, share, PARTNERS)
     own = loss(given["target"], given["labeled"])

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from data.labels import LabelSet
-from distill.config import StudentConfig
-from distill.losses.binary_kl import binary_kl_divergence
-from distill.module import LOSSES, StudentModule
+from distill.config import Loss, StudentConfig
+from distill.losses import binary_kl_divergence, distillation_loss
+from distill.module import StudentModule
 from fitting.config import FitConfig
 from models.classifier import normalize
+from models.decision import DecisionRule
 from tests.support import TWO, tiny, uint8_batch
 from train.losses import binary_cross_entropy
 
@@ -56,13 +57,13 @@ def test_losses__are_weighted_and_agree_with_themselves() -> None:
 
 
 @pytest.mark.parametrize("name", ["kl", "standardized_kl", "dist", "dkd"])
-def test_losses__by_name(name: str) -> None:
+def test_losses__by_name(name: Loss) -> None:
     student = module(loss=name, temperature=2.0, label_weight=0.0)
     student.model.eval()
     given = batch(student)
     with torch.no_grad():
         logits = student.model(normalize(given["image"], student._spec))
-        expected = LOSSES[name](logits, given["teacher"], 2.0)
+        expected = distillation_loss(name, DecisionRule.of(TWO))(logits, given["teacher"], 2.0)
     torch.testing.assert_close(student.losses(given)["loss"], expected)
 
 

@@ -9,20 +9,20 @@ import torch
 from numpy.typing import NDArray
 
 from data.config import ViewsConfig
+from data.examples import Examples
 from data.loaders import EpochSampler, ViewDataset, train_loader
 from data.manifest import Manifest
-from data.views import ViewSpec
-from distill.teacher import LiveTeacher, live_logits, teacher_logits
+from distill.teacher import LiveTeacher
 from models import checkpoint
 from models.facts import CheckpointFacts, Mode
 from run.context import RunContext
 from run.folder import RunFolder
 from run.ranks import Rank
 from tests.support import FOUR, context, copied, tiny, uint8_batch
+from train.teacher import load_teacher
 
 Prepared = tuple[RunFolder, Manifest]
 VIEWS = ViewsConfig(count=3)
-SPEC = ViewSpec.of(VIEWS)
 
 
 def echo(images: torch.Tensor) -> NDArray[np.float32]:
@@ -53,15 +53,15 @@ def with_teacher(run: RunFolder, mode: Mode) -> RunContext:
 
 @pytest.mark.parametrize("mode", ["head", "full"])
 def test_live_logits__are_the_caches_for_the_same_view(elpv_run: Prepared, tmp_path: Path, mode: Mode) -> None:
-    run, part = with_teacher(copied(elpv_run[0], tmp_path / "run"), mode), elpv_run[1].usable("val")
-    teacher = checkpoint.load(run.folder.teacher / "model", FOUR)
-    known = teacher_logits(run, part, VIEWS, 3, teacher)
-    live = live_logits(run, teacher)
-    dataset = ViewDataset(part, tiny(size=32).spec.render, SPEC, teacher_render=teacher.spec.render)
+    run = with_teacher(copied(elpv_run[0], tmp_path / "run"), mode)
+    part = Examples.of_originals(elpv_run[1].usable("val"), VIEWS)
+    teacher = load_teacher(run, FOUR)
+    known = teacher.compute_logits(part, 3)
+    dataset = ViewDataset(part, tiny(size=32).spec.render, teacher_render=teacher.classifier.spec.render)
     for view in range(3):
         images = torch.stack([dataset[row, view]["teacher_image"] for row in range(len(part))])
         assert images.shape[-1] == 48, "at the teacher's own size"
-        np.testing.assert_allclose(live(images), known[:, view], atol=1e-2, rtol=1e-2)
+        np.testing.assert_allclose(teacher.live_logits(images), known[:, view], atol=1e-2, rtol=1e-2)
     assert np.abs(known[:, 1] - known[:, 2]).max() > 0.1, "views differ by more than that"
 
 
@@ -122,8 +122,8 @@ def test_answer__blends_are_named_by_seed_epoch_batch_and_process(monkeypatch: p
 
 
 def test_answer__workers_change_nothing(elpv_run: Prepared) -> None:
-    part = elpv_run[1].usable("train")
-    dataset = ViewDataset(part, tiny(size=32).spec.render, SPEC, teacher_render=tiny(size=48).spec.render)
+    part = Examples.of_originals(elpv_run[1].usable("train"), VIEWS)
+    dataset = ViewDataset(part, tiny(size=32).spec.render, teacher_render=tiny(size=48).spec.render)
     found: list[list[dict[str, Any]]] = []
     for workers in (0, 2):
         sampler = EpochSampler(len(part), 3, seed=0, fresh_from=1)

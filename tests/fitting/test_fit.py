@@ -16,7 +16,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from fitting.fit import Batch, warmup_cosine
+from fitting.module import Batch, warmup_cosine
 from run.config import TrackingConfig
 from run.errors import UserError
 from tests.fitting.toy import ROWS, ToyModule, run_toy, toy_config
@@ -124,7 +124,7 @@ def test_fit__patience_stops_early(tmp_path: Path) -> None:
             values = super().losses(batch)
             return values if self.training else {**values, "loss": values["loss"] * 0 + 1.0}
 
-    _, metrics = run_toy(tmp_path, toy_config(epochs=9, patience=2), module=Stuck(toy_config(epochs=9)))
+    _, metrics = run_toy(tmp_path, module=Stuck(toy_config(epochs=9, patience=2)))
     assert metrics["epochs"] == 3
     assert metrics["epoch"] == 0
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fitting.fit import Batch
-from fitting.publish import PublishBest, publishing
+from fitting.callbacks import PublishBest, publishing
+from fitting.module import Batch
 from models import checkpoint
 from models.facts import CheckpointFacts
 from run.folder import RunFolder
@@ -35,8 +35,8 @@ def test_publish_best__only_better_epochs_and_not_again_after_a_resumption(tmp_p
 
     config = toy_config(epochs=4)
     with pytest.raises(RuntimeError, match="power cut"):
-        run_toy(tmp_path, config, module=Scripted(config), callbacks=[publishes(), StopBefore(2)])
-    run_toy(tmp_path, config, module=Scripted(config), callbacks=[publishes()])
+        run_toy(tmp_path, module=Scripted(config), callbacks=[publishes(), StopBefore(2)])
+    run_toy(tmp_path, module=Scripted(config), callbacks=[publishes()])
     assert seen == [f"phone: epoch {epoch}, validation loss {loss:.4f}" for epoch, loss in ((0, 3), (1, 1), (3, 0.5))]
     assert checkpoint.load(tmp_path / "best", TWO).weights_digest() == classifier.weights_digest()
 

@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from data.loaders import EpochSampler, FixedItems, whole_images
 from fitting.config import FitConfig
-from fitting.fit import Batch, FitModule, fit
+from fitting.fit import FitRequest, fit
+from fitting.module import Batch, FitModule
 from run.config import TrackingConfig, TrainerConfig
 from run.context import RunContext
 from run.errors import UserError
@@ -88,25 +89,24 @@ def run_toy(
     callbacks: Any = (),
 ) -> tuple[ToyModule, dict[str, float]]:
     """Fit the toy below ``folder / fit``."""
-    config = config or toy_config()
-    module = module or ToyModule(config)
+    module = module or ToyModule(config or toy_config())
     run: RunContext = context(
         RunFolder(folder),
         trainer=trainer(),
         tracking=tracking or TrackingConfig(),
         config=run_config if run_config is not None else {},
     )
-    metrics = fit(
-        module,
-        loaders(seconds),
+    learned, held_out = loaders(seconds)
+    request = FitRequest(
+        module=module,
+        learned=learned,
+        held_out=held_out,
         name=name,
         folder=folder / "fit",
-        config=config,
         precision="32-true",
-        context=run,
         callbacks=callbacks,
     )
-    return module, metrics
+    return module, fit(request, run)
 
 
 def trainer() -> TrainerConfig:
@@ -140,7 +140,7 @@ def main(folder: Path, seconds: float, name: str) -> int:
     connect(trainer())
     config = toy_config(ema_decay=0.5, epochs=6, patience=2)
     try:
-        run_toy(folder, config, module=MODULES[name](config), seconds=seconds)
+        run_toy(folder, module=MODULES[name](config), seconds=seconds)
     except KeyboardInterrupt:
         return 130
     except UserError as error:

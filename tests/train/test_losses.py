@@ -2,15 +2,21 @@ import pytest
 import torch
 from torch.nn import functional
 
-from data.config import Kind
+from data.labels import LabelSet
+from models.decision import DecisionRule
 from train.losses import (
-    activated,
     binary_cross_entropy,
     expected_cost,
     label_loss,
-    share_alike,
+    probabilities,
+    share_decided_alike,
     soft_cross_entropy,
 )
+
+NAMES = ("a", "b", "c")
+ORDINAL = DecisionRule.of(LabelSet(NAMES, "ordinal"))
+NOMINAL = DecisionRule.of(LabelSet(NAMES, "nominal"))
+MULTILABEL = DecisionRule.of(LabelSet(NAMES, "multilabel"))
 
 GENERATOR = torch.Generator().manual_seed(0)
 LOGITS = torch.randn(6, 3, generator=GENERATOR, dtype=torch.float64) * 3
@@ -57,8 +63,8 @@ def test_label_loss__costs_push_towards_the_severe_side() -> None:
     """With annotators in two minds, the best answer without costs is theirs; with costs it leans to the severe."""
     target, logits = torch.tensor([[0.5, 0.5]]), torch.zeros(1, 2, requires_grad=True)
     costs = torch.tensor([[0.0, 1.0], [5.0, 0.0]])
-    (plain,) = torch.autograd.grad(label_loss(logits, target, "ordinal").sum(), logits)
-    (costly,) = torch.autograd.grad(label_loss(logits, target, "ordinal", costs=costs).sum(), logits)
+    (plain,) = torch.autograd.grad(label_loss(logits, target, ORDINAL).sum(), logits)
+    (costly,) = torch.autograd.grad(label_loss(logits, target, ORDINAL, costs=costs).sum(), logits)
     assert plain.abs().max().item() < 1e-6
     assert costly[0, 1].item() < -0.1 < 0.1 < costly[0, 0].item()
 
@@ -67,28 +73,31 @@ def test_label_loss__parts() -> None:
     targets = torch.eye(3, dtype=torch.float64).repeat(2, 1)
     weights = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
     expected = soft_cross_entropy(LOGITS, targets, weights) + expected_cost(LOGITS, targets, COSTS)
-    torch.testing.assert_close(label_loss(LOGITS, targets, "ordinal", weights=weights, costs=COSTS), expected)
-    torch.testing.assert_close(label_loss(LOGITS, targets, "nominal"), soft_cross_entropy(LOGITS, targets))
-    torch.testing.assert_close(label_loss(LOGITS, targets, "multilabel"), binary_cross_entropy(LOGITS, targets))
+    torch.testing.assert_close(label_loss(LOGITS, targets, ORDINAL, weights=weights, costs=COSTS), expected)
+    torch.testing.assert_close(label_loss(LOGITS, targets, NOMINAL), soft_cross_entropy(LOGITS, targets))
+    torch.testing.assert_close(label_loss(LOGITS, targets, MULTILABEL), binary_cross_entropy(LOGITS, targets))
 
 
-@pytest.mark.parametrize("kind", ["nominal", "multilabel"])
-def test_label_loss__is_least_at_the_targets(kind: Kind) -> None:
+@pytest.mark.parametrize("rule", [NOMINAL, MULTILABEL])
+def test_label_loss__is_least_at_the_targets(rule: DecisionRule) -> None:
     targets = torch.tensor([[0.2, 0.7, 0.1]], dtype=torch.float64)
-    best = targets.log() if kind == "nominal" else targets.logit()
-    lowest = label_loss(best, targets, kind).item()
+    best = targets.log() if rule.exclusive else targets.logit()
+    lowest = label_loss(best, targets, rule).item()
     for seed in range(20):
         step = 0.1 * torch.randn(1, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        assert label_loss(best + step, targets, kind).item() > lowest
+        assert label_loss(best + step, targets, rule).item() > lowest
 
 
-def test_share_alike__first_choices_or_whole_sets() -> None:
+def test_share_decided_alike__first_choices_or_whole_sets() -> None:
     left = torch.tensor([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8]])
     right = torch.tensor([[0.9, 0.1], [0.9, 0.6], [0.6, 0.4]])
-    assert share_alike(left, right, "nominal").item() == pytest.approx(2 / 3)
-    assert share_alike(left, right, "multilabel").item() == pytest.approx(1 / 3)
+    assert share_decided_alike(left, right, NOMINAL).item() == pytest.approx(2 / 3)
+    sets = LabelSet(("a", "b"), "multilabel")
+    assert share_decided_alike(left, right, DecisionRule.of(sets)).item() == pytest.approx(1 / 3)
+    assert share_decided_alike(left, right, DecisionRule(sets, (0.7, 0.7))).item() == pytest.approx(1 / 3)
+    assert share_decided_alike(left, right, DecisionRule(sets, (0.1, 0.9))).item() == 1
 
 
-def test_activated__softmax_or_a_sigmoid_each() -> None:
-    torch.testing.assert_close(activated(LOGITS, "ordinal"), LOGITS.softmax(1))
-    torch.testing.assert_close(activated(LOGITS, "multilabel"), LOGITS.sigmoid())
+def test_probabilities__softmax_or_a_sigmoid_each() -> None:
+    torch.testing.assert_close(probabilities(LOGITS, ORDINAL), LOGITS.softmax(1))
+    torch.testing.assert_close(probabilities(LOGITS, MULTILABEL), LOGITS.sigmoid())

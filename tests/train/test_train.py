@@ -8,15 +8,15 @@ import pytest
 import pytorch_lightning as pl
 
 from data.config import ViewsConfig
+from data.examples import Examples
 from data.manifest import Manifest
-from data.views import ViewSpec
 from fitting.config import FitConfig
 from models import checkpoint
 from models.building import build
 from models.classifier import Classifier
+from models.decision import DecisionRule
 from models.facts import CheckpointFacts
 from models.forward import whole_image_logits
-from models.outputs import cross_entropy
 from run.context import RunContext
 from run.folder import RunFolder
 from tests.support import FOUR, TRAINER, context, copied, files_below
@@ -51,6 +51,11 @@ def untrained(config: TeacherConfig) -> Classifier:
     return build(config.model, FOUR, key="teacher", pretrained=False, image_size=config.image_size)
 
 
+def trained(run: RunContext, manifest: Manifest, config: TeacherConfig, views: ViewsConfig) -> Classifier:
+    train(run, manifest, config, views)
+    return checkpoint.load(run.folder.teacher / "model", manifest.labels)
+
+
 def times(root: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
 
@@ -58,7 +63,7 @@ def times(root: Path) -> dict[Path, int]:
 @pytest.mark.parametrize("mode", ["head", "full", "probe_then_full"])
 def test_train__every_mode(run: RunContext, manifest: Manifest, mode: Any) -> None:
     config = replace(TEACHER, mode=mode)
-    teacher = train(run, manifest, config, VIEWS)
+    teacher = trained(run, manifest, config, VIEWS)
     start = untrained(config)
     assert (teacher.weights_digest(backbone_only=True) == start.weights_digest(backbone_only=True)) == (mode == "head")
     assert teacher.weights_digest() != start.weights_digest()
@@ -75,33 +80,35 @@ def test_train__every_mode(run: RunContext, manifest: Manifest, mode: Any) -> No
     assert not list(folder.rglob("*.ckpt")), "checkpoints of a finished fit are removed"
 
     part = manifest.usable("calibration")
-    logits = whole_image_logits(teacher, part, ViewSpec.of(VIEWS), TRAINER, "32-true", "test")
+    logits = whole_image_logits(teacher, Examples.of_originals(part, VIEWS), TRAINER, "32-true", "test")
     calibration = metrics["calibration"]
     assert calibration["n"] == len(part)
-    assert cross_entropy(logits, part.targets(), "ordinal") == pytest.approx(calibration["nll_after"], rel=5e-3)
+    assert DecisionRule.of(FOUR).cross_entropy(logits, part.targets()) == pytest.approx(
+        calibration["nll_after"], rel=5e-3
+    )
     assert calibration["nll_after"] <= calibration["nll_before"] + 1e-6
 
 
 def test_train__second_call_does_nothing_and_a_changed_key_trains_again(run: RunContext, manifest: Manifest) -> None:
-    first = train(run, manifest, TEACHER, VIEWS)
+    first = trained(run, manifest, TEACHER, VIEWS)
     before = times(run.folder.root)
-    again = train(run, manifest, TEACHER, VIEWS)
+    again = trained(run, manifest, TEACHER, VIEWS)
     assert again.weights_digest() == first.weights_digest()
     assert not again.model.training
-    train(run, manifest, TEACHER, replace(VIEWS, count=7))  # how many views there are is nothing to a full fit
+    trained(run, manifest, TEACHER, replace(VIEWS, count=7))  # how many views there are is nothing to a full fit
     assert times(run.folder.root) == before
     changed = replace(VIEWS, crop_scale=(0.9, 1.0))
-    assert train(run, manifest, TEACHER, changed).weights_digest() != first.weights_digest()
-    assert train(replace(run, seed=1), manifest, TEACHER, VIEWS).weights_digest() != first.weights_digest()
-    assert train(run, manifest, TEACHER, VIEWS).weights_digest() == first.weights_digest(), "the same in every run"
+    assert trained(run, manifest, TEACHER, changed).weights_digest() != first.weights_digest()
+    assert trained(replace(run, seed=1), manifest, TEACHER, VIEWS).weights_digest() != first.weights_digest()
+    assert trained(run, manifest, TEACHER, VIEWS).weights_digest() == first.weights_digest(), "the same in every run"
 
 
 def test_train__a_tampered_model_is_trained_again(run: RunContext, manifest: Manifest) -> None:
-    first = train(run, manifest, TEACHER, VIEWS)
+    first = trained(run, manifest, TEACHER, VIEWS)
     path = run.folder.teacher / "model" / "model.safetensors"
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    assert train(run, manifest, TEACHER, VIEWS).weights_digest() == first.weights_digest()
+    assert trained(run, manifest, TEACHER, VIEWS).weights_digest() == first.weights_digest()
     assert path.read_bytes() == data
 
 
@@ -110,7 +117,7 @@ def test_train__interrupted_then_resumed_gives_the_same_teacher(
     run: RunContext, manifest: Manifest, elpv_run: Prepared, tmp_path: Path, mode: Any, stop_at: int
 ) -> None:
     config = replace(TEACHER, mode=mode)
-    whole = train(run, manifest, config, VIEWS)
+    whole = trained(run, manifest, config, VIEWS)
     published: list[str] = []
 
     def interrupt(name: str, folder: Path, message: str) -> None:
@@ -121,9 +128,9 @@ def test_train__interrupted_then_resumed_gives_the_same_teacher(
 
     cut = replace(run, folder=copied(elpv_run[0], tmp_path / "cut"), publish=interrupt)
     with pytest.raises(KeyboardInterrupt):
-        train(cut, manifest, config, VIEWS)
+        trained(cut, manifest, config, VIEWS)
     assert not (cut.folder.teacher / "model").exists()
-    resumed = train(replace(cut, publish=None), manifest, config, VIEWS)
+    resumed = trained(replace(cut, publish=None), manifest, config, VIEWS)
     assert resumed.weights_digest() == whole.weights_digest()
     assert files_below(cut.folder.teacher / "model") == files_below(run.folder.teacher / "model")
 
@@ -135,15 +142,17 @@ def test_train__another_config_does_not_go_on_from_an_interrupted_fit(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(replace(run, publish=interrupt), manifest, TEACHER, VIEWS)
+        trained(replace(run, publish=interrupt), manifest, TEACHER, VIEWS)
     other = replace(TEACHER, layer_decay=0.5)
     fresh = context(copied(elpv_run[0], tmp_path / "fresh"))
-    assert train(run, manifest, other, VIEWS).weights_digest() == train(fresh, manifest, other, VIEWS).weights_digest()
+    assert (
+        trained(run, manifest, other, VIEWS).weights_digest() == trained(fresh, manifest, other, VIEWS).weights_digest()
+    )
 
 
 def test_train__resize_squash_replaces_the_models_own_way(run: RunContext, manifest: Manifest) -> None:
-    own = train(run, manifest, replace(TEACHER, mode="head"), VIEWS)
-    squash = train(run, manifest, replace(TEACHER, mode="head", resize="squash"), VIEWS)
+    own = trained(run, manifest, replace(TEACHER, mode="head"), VIEWS)
+    squash = trained(run, manifest, replace(TEACHER, mode="head", resize="squash"), VIEWS)
     assert (own.spec.mode, squash.spec.mode) == ("center", "squash")
     assert checkpoint.load(run.folder.teacher / "model", FOUR).spec == squash.spec
 
@@ -151,8 +160,8 @@ def test_train__resize_squash_replaces_the_models_own_way(run: RunContext, manif
 def test_train__learns_what_can_be_learned(run: RunContext, manifest: Manifest) -> None:
     """A head on random features fits its training images better than chance."""
     config = replace(TEACHER, mode="head", head=FitConfig(epochs=40, batch_size=16, lr=0.1))
-    teacher = train(run, manifest, config, ViewsConfig(count=1))
+    teacher = trained(run, manifest, config, ViewsConfig(count=1))
     part = manifest.usable("train")
-    logits = whole_image_logits(teacher, part, ViewSpec.of(VIEWS), TRAINER, "32-true", "test")
+    logits = whole_image_logits(teacher, Examples.of_originals(part, VIEWS), TRAINER, "32-true", "test")
     accuracy = np.mean(logits.argmax(1) == part.targets().argmax(1))
     assert accuracy > 0.45

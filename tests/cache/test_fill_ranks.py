@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cache.plan import read_plans
+from cache.read import read_outputs
 from cache.shards import discard
 from tests.cache.view_caches import SMALL, fill, manifest, model, opened, shards
 from tests.support import files_below
@@ -71,7 +72,7 @@ def test_discard__beside_someone_who_reads(tmp_path: Path) -> None:
     classifier = model()
     cache = opened(tmp_path, classifier)
     fill(cache, classifier, manifest(), VIEWS)
-    outputs = cache.read(manifest().column("image_id"), VIEWS)
+    outputs = read_outputs(cache, manifest().column("image_id"), VIEWS)
     values = outputs[:]
     for shard in [shard for plan in read_plans(cache.folder).values() for shard in plan]:
         assert discard(cache.folder, shard)

@@ -12,19 +12,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cache.read import head_logits
+from cache.check import compare
+from cache.fill import PassCount
+from cache.frozen import FrozenModel
+from cache.read import head_logits, read_outputs
 from cache.render import render_batches
 from cache.shards import Shard
-from cache.view_cache import Passes, outputs_over_views
+from data.examples import Examples
 from data.labels import LabelSet
 from data.loaders import load
 from data.manifest import Manifest
 from models.classifier import Classifier
 from models.forward import forward_of
 from run.errors import UserError
+from run.folder import RunFolder
 from run.ranks import Rank
 from tests.cache.view_caches import PATHS, SMALL, SPEC, Counted, fill, manifest, model, opened, shards
-from tests.support import TRAINER, TWO, files_below, rows_of, tiny
+from tests.support import TRAINER, TWO, context, files_below, rows_of, tiny
 
 
 @pytest.fixture(autouse=True)
@@ -54,12 +58,26 @@ def interrupt() -> None:
     raise KeyboardInterrupt
 
 
+def test_view_cache__opening_and_checking_write_nothing(tmp_path: Path, classifier: Classifier) -> None:
+    cache = opened(tmp_path / "cache", classifier)
+    assert not cache.is_recorded()
+    read_outputs(cache, [], 1)
+    assert not (tmp_path / "cache").exists()
+    fill(cache, classifier, manifest(3), 1)
+    before = files_below(tmp_path)
+    again = opened(tmp_path / "cache", classifier)
+    assert again.is_recorded()
+    read_outputs(again, manifest(3).column("image_id"), 1)
+    compare(again, manifest(3), forward_of(classifier, "logits", TRAINER, "32-true"), 2)
+    assert files_below(tmp_path) == before
+
+
 def test_fill__computes_each_image_and_view_once(tmp_path: Path, classifier: Classifier) -> None:
     cache, rows = opened(tmp_path, classifier), manifest()
     assert fill(cache, classifier, rows, 3).images_x_views == 33
     assert fill(cache, classifier, rows, 3).images_x_views == 0
     assert fill(opened(tmp_path, classifier), classifier, rows, 2).images_x_views == 0
-    values = opened(tmp_path, classifier).read(rows.column("image_id"), 3)[:]
+    values = read_outputs(opened(tmp_path, classifier), rows.column("image_id"), 3)[:]
     assert values.dtype == np.float16
     np.testing.assert_allclose(values, expected(classifier, rows, 3), rtol=2e-3, atol=2e-3)
 
@@ -67,9 +85,9 @@ def test_fill__computes_each_image_and_view_once(tmp_path: Path, classifier: Cla
 def test_read__rows_come_in_the_order_asked_for(tmp_path: Path, classifier: Classifier) -> None:
     cache, ids = opened(tmp_path, classifier), manifest().column("image_id")
     fill(cache, classifier, manifest(), 2)
-    whole = cache.read(ids, 2)[:]
-    assert np.array_equal(cache.read(ids[::-1], 2)[:], whole[::-1])
-    assert np.array_equal(cache.read(ids[3:5], 1)[:], whole[3:5, :1])
+    whole = read_outputs(cache, ids, 2)[:]
+    assert np.array_equal(read_outputs(cache, ids[::-1], 2)[:], whole[::-1])
+    assert np.array_equal(read_outputs(cache, ids[3:5], 1)[:], whole[3:5, :1])
     assert len({row.tobytes() for row in whole.reshape(22, 2)}) == 22
 
 
@@ -82,7 +100,7 @@ def test_fill__more_images_or_views_compute_only_those(tmp_path: Path, classifie
     assert fill(cache, classifier, manifest(), 5).images_x_views == 0
     after = shards(opened(tmp_path, classifier))
     assert {name: after[name] for name in before} == before
-    values = opened(tmp_path, classifier).read(manifest().column("image_id"), 5)[:]
+    values = read_outputs(opened(tmp_path, classifier), manifest().column("image_id"), 5)[:]
     np.testing.assert_allclose(values, expected(classifier, manifest(), 5), rtol=2e-3, atol=2e-3)
 
 
@@ -106,10 +124,10 @@ def test_fill__the_batch_is_decided_once(tmp_path: Path, classifier: Classifier)
     with pytest.raises(KeyboardInterrupt):
         fill(cache, classifier, rows, 1, Counted(batches_seen, 1, interrupt), batch=3)
     fill(cache, classifier, rows, 1, batches_seen, batch=2)
-    values = cache.read(sorted(rows.column("image_id")), 1)[:][:, 0, 0]
+    values = read_outputs(cache, sorted(rows.column("image_id")), 1)[:][:, 0, 0]
     assert values.tolist() == [3, 3, 3, 1] * 2, "four images a shard"
     fill(cache, classifier, rows, 3, batches_seen, batch=4)
-    assert cache.read(rows.column("image_id"), 3)[:, 1:].max() == 4, "what is planned anew may differ"
+    assert read_outputs(cache, rows.column("image_id"), 3)[:, 1:].max() == 4, "what is planned anew may differ"
     plan = (cache.folder / "plan-000.json.gz").stat().st_size
     assert plan < 200 + 64 * len(rows), "compressed"
 
@@ -127,7 +145,7 @@ def test_fill__views_of_one_image_that_are_more_than_a_batch_are_divided(
     cache = opened(tmp_path, classifier)
     fill(cache, classifier, manifest(2), 5, noted, batch=2)
     assert sizes == [2, 2, 1] * 2
-    values = cache.read(manifest(2).column("image_id"), 5)[:]
+    values = read_outputs(cache, manifest(2).column("image_id"), 5)[:]
     np.testing.assert_allclose(values, expected(classifier, manifest(2), 5), rtol=2e-3, atol=2e-3)
 
 
@@ -167,7 +185,7 @@ def test_fill__a_damaged_shard_is_made_again(
     assert shards(again) == before
 
 
-def test_view_cache__what_a_kill_leaves_is_no_shard(tmp_path: Path, classifier: Classifier) -> None:
+def test_fill__what_a_kill_leaves_is_no_shard(tmp_path: Path, classifier: Classifier) -> None:
     cache = opened(tmp_path, classifier)
     fill(cache, classifier, manifest(), 1)
     (path, *_) = sorted(cache.folder.glob("[0-9]*.json"))
@@ -187,11 +205,11 @@ def test_view_cache__what_a_kill_leaves_is_no_shard(tmp_path: Path, classifier: 
         {"layout": "top"},
     ],
 )
-def test_view_cache__another_key_is_another_folder(
-    tmp_path: Path, classifier: Classifier, changes: dict[str, Any]
-) -> None:
+def test_record__another_key_is_another_folder(tmp_path: Path, classifier: Classifier, changes: dict[str, Any]) -> None:
     first, second = opened(tmp_path, classifier), opened(tmp_path, classifier, **changes)
     assert first.folder != second.folder
+    first.record()
+    second.record()
     stored = json.loads((second.folder / "key.json").read_text())
     assert stored != json.loads((first.folder / "key.json").read_text())
     assert stored == second.key.to_json()
@@ -218,11 +236,10 @@ def test_fill__a_value_that_is_not_finite_in_half_precision_names_the_image(
     assert shards(cache) == {}
 
 
-def test_outputs_over_views__features_serve_any_head(tmp_path: Path, classifier: Classifier) -> None:
+def test_frozen_model__features_serve_any_head(tmp_path: Path, classifier: Classifier) -> None:
     def ask(output: Any, model: Classifier, count: int = 2) -> NDArray[np.floating]:
-        return outputs_over_views(
-            model, output, manifest(), count, SPEC, root=tmp_path, trainer=TRAINER, precision="32-true"
-        )[:]
+        frozen = FrozenModel(model, output, context(RunFolder(tmp_path)))
+        return frozen.compute_outputs(Examples(manifest(), SPEC), count)[:]
 
     features = ask("features", classifier)
     assert features.shape == (11, 2, classifier.feature_width)
@@ -234,7 +251,7 @@ def test_outputs_over_views__features_serve_any_head(tmp_path: Path, classifier:
         assert np.array_equal(ask("features", classifier), features)
         assert files_below(tmp_path) == before, "another head needs no other features"
         assert not np.array_equal(ask("logits", classifier), head_logits(classifier, features) - 1)
-        assert len(list(tmp_path.iterdir())) == 3
+        assert len(list((tmp_path / "cache").iterdir())) == 3
     finally:
         with torch.no_grad():
             classifier.head.bias.sub_(1.0)
@@ -246,9 +263,9 @@ def test_fill__fewer_views_than_an_unfinished_pass_had_planned(tmp_path: Path, c
     with pytest.raises(KeyboardInterrupt):
         fill(opened(tmp_path, classifier), classifier, manifest(), 3, Counted(forward, 2, interrupt))
     cache = opened(tmp_path, classifier)
-    assert fill(cache, classifier, manifest(), 1) == Passes(7, 4), "four images have their three views"
-    assert fill(cache, classifier, manifest(), 3) == Passes(14, 19)
-    values = cache.read(manifest().column("image_id"), 3)[:]
+    assert fill(cache, classifier, manifest(), 1) == PassCount(7, 4), "four images have their three views"
+    assert fill(cache, classifier, manifest(), 3) == PassCount(14, 19)
+    values = read_outputs(cache, manifest().column("image_id"), 3)[:]
     np.testing.assert_allclose(values, expected(classifier, manifest(), 3), rtol=2e-3, atol=2e-3)
 
 
@@ -258,14 +275,14 @@ def test_fill__what_others_may_have_planned_is_not_changed_beside_them(tmp_path:
         fill(opened(tmp_path, classifier), classifier, manifest(), 3, Counted(forward, 2, interrupt))
     with pytest.raises(UserError, match="start the same command again"):
         fill(opened(tmp_path, classifier), classifier, manifest(), 1, rank=Rank(0, 2))
-    assert fill(opened(tmp_path, classifier), classifier, manifest(), 1) == Passes(7, 4)
+    assert fill(opened(tmp_path, classifier), classifier, manifest(), 1) == PassCount(7, 4)
 
 
 def test_fill__images_that_are_gone_from_the_manifest_are_not_missed(tmp_path: Path, classifier: Classifier) -> None:
     forward = forward_of(classifier, "logits", TRAINER, "32-true")
     with pytest.raises(KeyboardInterrupt):
         fill(opened(tmp_path, classifier), classifier, manifest(), 2, Counted(forward, 0, interrupt))
-    assert fill(opened(tmp_path, classifier), classifier, manifest(5), 2) == Passes(10, 0)
+    assert fill(opened(tmp_path, classifier), classifier, manifest(5), 2) == PassCount(10, 0)
 
 
 def test_fill__a_damaged_plan_is_made_again(
@@ -275,9 +292,9 @@ def test_fill__a_damaged_plan_is_made_again(
     fill(cache, classifier, manifest(), 2)
     (cache.folder / "plan-000.json.gz").write_text('{"shards": [')
     before = shards(cache)
-    assert fill(opened(tmp_path, classifier), classifier, manifest(), 2) == Passes(0, 22)
+    assert fill(opened(tmp_path, classifier), classifier, manifest(), 2) == PassCount(0, 22)
     assert "plan-000.json.gz is damaged" in capsys.readouterr().err
-    assert fill(opened(tmp_path, classifier), classifier, manifest(), 2) == Passes(0, 22)
+    assert fill(opened(tmp_path, classifier), classifier, manifest(), 2) == PassCount(0, 22)
     assert "damaged" not in capsys.readouterr().err
     assert shards(cache) == before
 
@@ -288,19 +305,17 @@ def test_fill__a_shard_of_other_images_is_no_stand_in(tmp_path: Path, classifier
     (cache.folder / "plan-000.json.gz").unlink()
     ids = sorted(manifest(3).column("image_id"))[:2]
     fewer = Manifest.of(TWO, [row for row in rows_of(PATHS[:3], TWO) if row["image_id"] in ids])
-    assert fill(cache, classifier, fewer, 1) == Passes(2, 0), "the first image is the same"
+    assert fill(cache, classifier, fewer, 1) == PassCount(2, 0), "the first image is the same"
 
 
-def test_outputs_over_views__a_compiled_model_has_a_cache_of_its_own(
+def test_frozen_model__a_compiled_model_has_a_cache_of_its_own(
     tmp_path: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
     for compiled in (False, True):
-        trainer = replace(TRAINER, compile_frozen=compiled)
-        outputs_over_views(
-            classifier, "logits", manifest(3), 1, SPEC, root=tmp_path, trainer=trainer, precision="32-true"
-        )
-    keys = [json.loads(path.read_text()) for path in tmp_path.glob("*/key.json")]
+        run = context(RunFolder(tmp_path), trainer=replace(TRAINER, compile_frozen=compiled))
+        FrozenModel(classifier, "logits", run).compute_outputs(Examples(manifest(3), SPEC), 1)
+    keys = [json.loads(path.read_text()) for path in tmp_path.glob("cache/*/key.json")]
     assert sorted(key["compiled"] for key in keys) == [False, True]
 
 
@@ -309,8 +324,8 @@ def test_fill__later_views_alone_do_not_count_as_the_first_ones(tmp_path: Path, 
     fill(opened(tmp_path, classifier), classifier, manifest(3), 4)
     cache = opened(tmp_path, classifier)
     (cache.folder / "plan-000.json.gz").unlink()
-    assert fill(cache, classifier, manifest(3), 4) == Passes(12, 0)
-    values = cache.read(manifest(3).column("image_id"), 4)[:]
+    assert fill(cache, classifier, manifest(3), 4) == PassCount(12, 0)
+    values = read_outputs(cache, manifest(3).column("image_id"), 4)[:]
     np.testing.assert_allclose(values, expected(classifier, manifest(3), 4), rtol=2e-3, atol=2e-3)
 
 
@@ -324,7 +339,7 @@ def test_fill__a_disk_that_is_too_small_is_refused_before_any_work(
     for free, enough in ((needed - 1, False), (needed, True)):
         monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
         if enough:
-            assert fill(cache, classifier, manifest(), 3, forward) == Passes(33, 0)
+            assert fill(cache, classifier, manifest(), 3, forward) == PassCount(33, 0)
             continue
         with pytest.raises(UserError, match=rf"needs .*\({needed:,} bytes\) more .*{free:,} bytes"):
             fill(cache, classifier, manifest(), 3, forward)
@@ -359,17 +374,17 @@ def test_fill__a_disk_that_fills_up_keeps_what_is_made(
         with pytest.raises(UserError, match=rf"disk is full: .*\({needed:,} bytes\)"):
             fill(cache, classifier, manifest(), 3)
     assert len(shards(cache)) == 2
-    assert fill(cache, classifier, manifest(), 3) == Passes(21, 12)
+    assert fill(cache, classifier, manifest(), 3) == PassCount(21, 12)
 
 
 @pytest.mark.parametrize("layout", ["all", "top"])
-def test_view_cache__takes_two_bytes_a_number_and_a_header_per_shard(tmp_path: Path, layout: str) -> None:
+def test_fill__takes_two_bytes_a_number_and_a_header_per_shard(tmp_path: Path, layout: str) -> None:
     labels = LabelSet(tuple(f"label {index}" for index in range(65 if layout == "all" else 150)), "nominal")
     classifier = tiny("test_resnet", labels, 32)
     cache, rows = opened(tmp_path, classifier), Manifest.of(labels, rows_of(PATHS, labels))
     assert cache.key.layout == layout
     fill(cache, classifier, rows, 2)
-    values = cache.read(rows.column("image_id"), 2)
+    values = read_outputs(cache, rows.column("image_id"), 2)
     assert values.shape == values[:].shape == (11, 2, len(labels))
     assert np.array_equal(values[3, -1], values[:][3, 1]), "one at a time as all at once"
     stored = sum(len(data) for data in shards(cache).values())

@@ -1,1 +1,0 @@
-"""Distillation losses, one file each: pure functions of logits."""

@@ -1,0 +1,104 @@
+"""Lightning callbacks of a fit: the best epoch's metrics, the progress line, and publishing the best weights so far."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from models import checkpoint
+from models.classifier import Classifier
+from models.facts import CheckpointFacts
+from run.console import log
+from run.context import RunContext
+
+
+class BestMetrics(Callback):
+    """Remembers the metrics of the epoch with the lowest validation loss, across resumptions."""
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, float] = {}
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        now = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val_")}
+        if now["val_loss"] < self.metrics.get("val_loss", math.inf):
+            self.metrics = {**now, "epoch": float(trainer.current_epoch)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self.metrics)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.metrics = dict(state_dict)
+
+
+class FitProgress(Callback):
+    """One line for the whole fit: epoch, validation loss, time left."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:3.0f}%"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=log,
+        )
+        self._task = TaskID(0)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            total = int(trainer.num_training_batches) * (trainer.max_epochs or 1)
+            self._task = self._bar.add_task(self._name, total=total, completed=trainer.global_step)
+            self._bar.start()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.is_global_zero:
+            self._bar.update(self._task, completed=trainer.global_step)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            loss = float(trainer.callback_metrics["val_loss"])
+            epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+            self._bar.update(self._task, description=f"{self._name} · {epoch} · validation loss {loss:.3f}")
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._bar.stop()  # leaves the line on the screen, however the fit ended
+
+
+class PublishBest(Callback):
+    """Hands a checkpoint folder to ``publish`` whenever the validation loss improves.
+
+    It runs inside validation, where averaged weights, if there are any, are in place.
+    """
+
+    def __init__(self, name: str, classifier: Classifier, folder: Path, publish: Callable[[str, Path, str], None]):
+        self._name = name
+        self._classifier = classifier
+        self._folder = folder
+        self._publish = publish
+        self._best = math.inf
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        loss = float(trainer.callback_metrics["val_loss"])
+        if loss < self._best and trainer.is_global_zero:
+            self._best = loss
+            facts = CheckpointFacts(labels=self._classifier.labels, epoch=trainer.current_epoch, val_loss=loss)
+            checkpoint.save(self._classifier, self._folder, facts)
+            message = f"{self._name}: epoch {trainer.current_epoch}, validation loss {loss:.4f}"
+            self._publish(self._name, self._folder, message)
+
+    def state_dict(self) -> dict[str, Any]:
+        # Kept in the checkpoint, so that a resumed fit publishes only what is better still.
+        return {"best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._best = state_dict["best"]
+
+
+def publishing(context: RunContext, name: str, classifier: Classifier, folder: Path) -> list[Callback]:
+    """The callback, where the run publishes checkpoints; else none."""
+    return [] if context.publish is None else [PublishBest(name, classifier, folder, context.publish)]

@@ -1,0 +1,50 @@
+"""The teacher before it is trained, and afterwards with its cache."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from cache.frozen import FrozenModel
+from cache.passes import output_for_students
+from data.labels import LabelSet
+from models import checkpoint
+from models.building import build
+from models.classifier import Classifier
+from models.facts import CheckpointFacts
+from run.context import RunContext
+from run.errors import UserError
+from train.config import TeacherConfig
+
+
+def starting_point(labels: LabelSet, config: TeacherConfig) -> Classifier:
+    """The model before any training; where its weights are random, the seed has to be set before."""
+    classifier = build(
+        config.model,
+        labels,
+        key="teacher",
+        pretrained=config.pretrained,
+        image_size=config.image_size,
+        drop_path=0.0 if config.mode == "head" else config.drop_path,
+    )
+    return replace(classifier, spec=classifier.spec.squashed()) if config.resize == "squash" else classifier
+
+
+def is_trained(context: RunContext) -> bool:
+    """True where ``load_teacher`` finds one."""
+    return _folder(context).is_dir()
+
+
+def load_teacher(context: RunContext, labels: LabelSet) -> FrozenModel:
+    """The trained teacher with its cache. The checkpoint, not the config, says how it was trained.
+
+    Raises:
+        UserError: there is none, or it was made for other labels.
+    """
+    folder = _folder(context)
+    if not is_trained(context):
+        raise UserError(f"{folder} is not there: run `pocketeva train` first")
+    mode = CheckpointFacts.read(folder).mode
+    return FrozenModel(checkpoint.load(folder, labels), output_for_students(mode), context)
+
+
+def _folder(context: RunContext) -> Path:
+    return context.folder.teacher / "model"
