@@ -23,18 +23,17 @@ from run.folder import RunFolder
 from tests.support import TWO, context, elpv_rows, tiny
 from train.config import TeacherConfig
 from train.train import train
-from verify.config import VerifyConfig
-from verify.verify import verify
+from verify.measure import measure
 
-LEARNT = ("train", "val", "calibration")
+LEARNED = ("train", "val", "calibration")
 DEPENDS_ON = {
     "prepare": SPLITS,
-    "train": LEARNT,
-    "distill-mini": (*LEARNT, "unlabeled"),
-    "distill-plain": (*LEARNT, "unlabeled"),
+    "train": LEARNED,
+    "distill-mini": (*LEARNED, "unlabeled"),
+    "distill-plain": (*LEARNED, "unlabeled"),
     "export-teacher": ("calibration",),
     "export-plain": ("calibration",),
-    "verify": ("test",),
+    "measure": ("test",),
 }
 """Images of which splits a stage reads. A student on labels alone trains for as many steps as one with a teacher."""
 
@@ -106,7 +105,7 @@ def ask(stage: str, run: RunContext, given: list[dict[str, Any]], teacher: Class
         "distill-plain": lambda: distill(run, manifest, plain, views, frozen),
         "export-teacher": lambda: export(run, manifest, ExportConfig(), {"teacher": teacher}),
         "export-plain": lambda: export_baseline(run, manifest, ExportConfig(), "plain", teacher),
-        "verify": lambda: verify(run.folder, "name", TWO, VerifyConfig(), []),
+        "measure": lambda: measure(run.folder, manifest.labeled_rows("test"), [], []),
     }
     with pytest.raises(Asked) as caught:
         calls[stage]()
