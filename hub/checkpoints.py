@@ -22,7 +22,8 @@ def publisher(config: HubConfig) -> Callable[[str, Path, str], None] | None:
     api = HfApi()
 
     def publish(name: str, folder: Path, message: str) -> None:
-        repo, branch = config.repository(name), config.checkpoint_branch
+        repo = config.repository(name)
+        branch = config.checkpoint_branch
         try:
             with hub_errors(repo):
                 open_repository(api, repo, private=config.private)

@@ -110,8 +110,10 @@ class _Evidence:
         )
 
     def file_facts(self, file: str, size: int, latency: Latency) -> FileFacts:
-        rule, confidence = self.rule, self.config.confidence
-        decided, reference = self.decided[file], self.decided[self.reference]
+        rule = self.rule
+        confidence = self.config.confidence
+        decided = self.decided[file]
+        reference = self.decided[self.reference]
         ordered = rule.labels.kind == "ordinal"
         return FileFacts(
             bytes=size,

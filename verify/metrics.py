@@ -61,7 +61,8 @@ def confusion(rule: DecisionRule, truth: Decisions, decided: Decisions) -> tuple
 
 def label_facts(rule: DecisionRule, truth: Decisions, decided: Decisions) -> tuple[LabelFacts, ...]:
     """Precision, recall and F1 of every label against all others, also of those that the test split lacks."""
-    true, said = _as_sets(rule, truth), _as_sets(rule, decided)
+    true = _as_sets(rule, truth)
+    said = _as_sets(rule, decided)
     counts = [(one & other).sum(0).tolist() for one in (~true, true) for other in (~said, said)]
     return tuple(
         LabelFacts(

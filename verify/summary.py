@@ -51,7 +51,8 @@ def _short_name(file: str) -> str:
 
 
 def _cells(found: FileFacts, agreement: RateCriterion | None, parity: ParityCriterion | None) -> list[str | Text]:
-    accuracy, under = found.accuracy, _worst_under_call(found)
+    accuracy = found.accuracy
+    under = _worst_under_call(found)
     times = (found.latency_ms.p50, found.latency_ms.p95)
     return [
         f"{accuracy.rate:.1%}",
