@@ -14,40 +14,43 @@ Sizes and reading do not depend on the numbers, so random ones stand in for a mo
 """
 
 import argparse
-import json
-import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.head import bare_pass, frozen
-from benchmarks.random_models import (
-    RandomForward,
-    add_trainer_options,
-    context_of,
-    random_key,
+from benchmarks.common import (
+    TRAINER,
+    best,
+    in_turns,
+    parser_of,
+    report,
     say,
+    scratch,
     start_like_the_product,
-    synthetic_manifest,
     timed,
     torch_machine,
     trainer_of,
+)
+from benchmarks.material import (
+    BareModel,
+    context_of,
+    random_key,
+    seconds_to_fill,
+    synthetic_manifest,
     untrained,
     write_photographs,
+    write_random_cache,
 )
-from cache.fill import fill
 from cache.frozen import FrozenModel
 from cache.key import ViewCache
 from cache.read import read_outputs
-from data.config import ViewsConfig
-from data.examples import Examples
 from data.manifest import Manifest
-from data.views import ViewSpec
 from models.classifier import Classifier
 from models.forward import Output
 from run.config import TrainerConfig
 
-SPEC = ViewSpec.of(ViewsConfig())
 FEATURES = 768
 """Width of EVA-02 base."""
 STORED: dict[str, tuple[Output, int]] = {
@@ -61,19 +64,13 @@ BATCH = 512
 
 
 def options() -> argparse.Namespace:
-    """What was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Parse the command line."""
+    parser = parser_of(__doc__, "model", "size", "pixels", "views", "turns", *TRAINER, views=4, turns=2)
     parser.add_argument("--images", type=int, default=16, help="that the cache is built for")
-    parser.add_argument("--views", type=int, default=4, help="of each")
-    parser.add_argument("--turns", type=int, default=2, help="how often the cache is built from each kind of file")
-    parser.add_argument("--model", default="eva02_base_patch14_448")
-    parser.add_argument("--size", type=int, default=448, help="its input, in pixels")
-    parser.add_argument("--pixels", type=int, nargs=2, default=(1024, 768), help="width and height of the files")
     parser.add_argument("--stored-images", type=int, default=2048, help="in the caches whose bytes are counted")
     parser.add_argument("--read-images", type=int, default=16384, help="in the cache that is read")
     parser.add_argument("--read-views", type=int, default=4, help="in the cache that is read")
     parser.add_argument("--reads", type=int, default=100_000, help="pairs that are read in batches; a tenth singly")
-    add_trainer_options(parser)
     return parser.parse_args()
 
 
@@ -81,26 +78,24 @@ def main() -> None:
     """Measure and print one JSON object."""
     given = options()
     trainer = trainer_of(given)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with scratch() as folder:
         stored = {kind: bytes_each(folder / kind, *what, given.stored_images) for kind, what in STORED.items()}
         say(f"bytes: {stored}")
         reads = reading(folder, given.read_images, given.read_views, given.reads)
         say(f"reads/s: {reads}")
         rates = building(folder, given, trainer)
-    result = {
-        "name": "cache",
-        "ratio": min(rates["JPEG"], rates["PNG"]) / rates["bare"],
-        "against": "the bare model on ready tensors, images × views/s; the slower of JPEG and PNG files",
-        "machine": torch_machine(trainer),
-        "model": f"{given.model} at {given.size}, random weights",
-        "images": given.images,
-        "views": given.views,
-        "images_x_views_per_s": rates,
-        "bytes_per_image_and_view": stored,
-        "reads_per_s": reads,
-    }
-    print(json.dumps(result))
+    report(
+        "cache",
+        ratio=min(rates["JPEG"], rates["PNG"]) / rates["bare"],
+        against="the bare model on ready tensors, images × views/s; the slower of JPEG and PNG files",
+        machine=torch_machine(trainer),
+        model=f"{given.model} at {given.size}, random weights",
+        images=given.images,
+        views=given.views,
+        images_x_views_per_s=rates,
+        bytes_per_image_and_view=stored,
+        reads_per_s=reads,
+    )
 
 
 def bytes_each(root: Path, output: Output, width: int, images: int, views: int = 2) -> dict[str, float]:
@@ -113,10 +108,8 @@ def bytes_each(root: Path, output: Output, width: int, images: int, views: int =
 def random_cache(root: Path, output: Output, width: int, images: int, views: int) -> ViewCache:
     """A cache of random numbers for small images."""
     paths = write_photographs(root / "small", 16, (16, 16), ".png")
-    manifest, classifier = synthetic_manifest(paths, {"train": images}), untrained("test_vit", 16)
-    cache = ViewCache(root, random_key(classifier, output, width, SPEC))
-    fill(cache, manifest, views, RandomForward(width), workers=2)
-    return cache
+    key = random_key(untrained("test_vit", 16), output, width)
+    return write_random_cache(root, key, synthetic_manifest(paths, {"train": images}), views)
 
 
 def reading(folder: Path, images: int, views: int, reads: int) -> dict[str, float]:
@@ -125,7 +118,8 @@ def reading(folder: Path, images: int, views: int, reads: int) -> dict[str, floa
     ids = synthetic_manifest([folder], {"train": images}).column("image_id")
     outputs = read_outputs(cache, ids, views)
     generator = np.random.default_rng(0)
-    rows, indices = generator.integers(images, size=reads), generator.integers(views, size=reads)
+    rows = generator.integers(images, size=reads)
+    indices = generator.integers(views, size=reads)
     outputs[np.arange(images)]  # every shard is mapped by then
     singly = reads // 10
 
@@ -142,30 +136,20 @@ def reading(folder: Path, images: int, views: int, reads: int) -> dict[str, floa
 
 def building(folder: Path, given: argparse.Namespace, trainer: TrainerConfig) -> dict[str, float]:
     """Images × views/s of the bare model, and of the cache from either kind of file."""
-    classifier, count = untrained(given.model, given.size), given.images * given.views
-    manifests = {
-        kind: synthetic_manifest(
-            write_photographs(folder / kind, min(DISTINCT_FILES, given.images), given.pixels, suffix),
-            {"train": given.images},
-        )
-        for kind, suffix in (("JPEG", ".jpg"), ("PNG", ".png"))
-    }
-    forward = frozen(classifier, trainer)
-    bare_pass(forward, classifier, trainer, 2)  # what happens once only is over by then
-    best = dict.fromkeys(("bare", *manifests), 0.0)
-    for turn in range(given.turns):
-        seconds = {"bare": timed(lambda: bare_pass(forward, classifier, trainer, count)).seconds}
-        for kind, manifest in manifests.items():
-            seconds[kind] = fill_seconds(folder / f"{kind}{turn}", classifier, manifest, given.views, trainer)
-        best = {kind: max(rate, count / seconds[kind]) for kind, rate in best.items()}
-        say(f"turn {turn + 1}: seconds {seconds}")
-    return best
+    classifier = untrained(given.model, given.size)
+    count: int = given.images * given.views
+    bare = BareModel(FrozenModel(classifier, "features", context_of(folder, trainer)), trainer)
+    sides: dict[str, Callable[[], float]] = {"bare": lambda: count / timed(lambda: bare.run(count)).seconds}
+    for kind, suffix in (("JPEG", ".jpg"), ("PNG", ".png")):
+        paths = write_photographs(folder / kind, min(DISTINCT_FILES, given.images), given.pixels, suffix)
+        manifest = synthetic_manifest(paths, {"train": given.images})
+        sides[kind] = partial(filling_rate, classifier, manifest, given.views, trainer)
+    return best(in_turns(sides, given.turns))
 
 
-def fill_seconds(root: Path, classifier: Classifier, manifest: Manifest, views: int, trainer: TrainerConfig) -> float:
-    """Seconds of filling a new cache with features."""
-    model = FrozenModel(classifier, "features", context_of(root, trainer))
-    return timed(lambda: model.compute_outputs(Examples(manifest, SPEC), views)).seconds
+def filling_rate(classifier: Classifier, manifest: Manifest, views: int, trainer: TrainerConfig) -> float:
+    """Images × views/s of filling a new cache."""
+    return len(manifest) * views / seconds_to_fill(classifier, manifest, views, trainer)
 
 
 if __name__ == "__main__":

@@ -13,39 +13,41 @@ What the cache holds is random numbers: that does not change how long reading th
 """
 
 import argparse
-import json
 import statistics
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from benchmarks.random_models import (
-    RandomForward,
-    add_trainer_options,
-    labels_of,
-    random_key,
+from benchmarks.common import (
+    TRAINER,
+    in_turns,
+    parser_of,
+    report,
     say,
+    scratch,
     start_like_the_product,
-    synthetic_manifest,
     timed,
     torch_machine,
     trainer_of,
+)
+from benchmarks.material import (
+    SPEC,
+    labels_of,
+    random_key,
+    synthetic_manifest,
     untrained,
     write_photographs,
+    write_random_cache,
 )
 from benchmarks.steps import steps_of
-from cache.fill import fill
-from cache.key import ViewCache
 from cache.read import HeadLogits, ViewOutputs, read_outputs
-from data.config import ViewsConfig
 from data.examples import Examples
 from data.loaders import EpochSampler, ViewDataset, train_loader
 from data.manifest import Manifest
-from data.views import ViewSpec
 from distill.config import StudentConfig
 from distill.module import StudentModule
 from distill.teacher import LiveTeacher
@@ -56,38 +58,33 @@ from models.device import precision_for
 from models.forward import Output, forward_of
 from run.config import TrainerConfig
 
-SPEC = ViewSpec.of(ViewsConfig())
 DISTINCT_FILES = 256
 Epoch = Callable[[], object]
 
 
 def options() -> argparse.Namespace:
-    """What was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Parse the command line."""
+    parser = parser_of(__doc__, "pixels", "views", "turns", *TRAINER, views=2, turns=5)
     parser.add_argument("--images", type=int, default=256, help="in an epoch")
     parser.add_argument("--live-images", type=int, default=16, help="that are measured with a live teacher")
-    parser.add_argument("--views", type=int, default=2, help="in the cache, of each image")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--live-batch-size", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--labels", type=int, default=4)
     parser.add_argument("--student", default="mobilenetv4_conv_small")
     parser.add_argument("--student-size", type=int, default=224, help="its input, in pixels")
     parser.add_argument("--teacher", default="eva02_base_patch14_448")
     parser.add_argument("--teacher-size", type=int, default=448, help="its input, in pixels")
-    parser.add_argument("--pixels", type=int, nargs=2, default=(1024, 768), help="width and height of the JPEG files")
-    add_trainer_options(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     """Measure and print one JSON object."""
     given = options()
-    trainer, labels = trainer_of(given), labels_of(given.labels)
+    trainer = trainer_of(given)
+    labels = labels_of(given.labels)
     teacher = untrained(given.teacher, given.teacher_size, labels)
     student = untrained(given.student, given.student_size, labels)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with scratch() as folder:
         paths = write_photographs(folder / "images", min(DISTINCT_FILES, given.images), given.pixels)
         manifest = synthetic_manifest(paths, {"train": given.images}, labels)
         sources = {
@@ -96,44 +93,42 @@ def main() -> None:
         }
         epochs = {name: cached_epoch(student, manifest, logits, given, trainer) for name, logits in sources.items()}
         epochs["plain_labels"] = plain_epoch(student, manifest, given, trainer)
-        seconds = race(epochs, given.rounds)
+        seconds = median_seconds(epochs, given.turns)
         live = live_seconds(student, teacher, manifest, given, trainer)
     plain = seconds["plain_labels"]
-    result = {
-        "name": "epoch",
-        "ratio": max(seconds["cached_logits"], seconds["cached_features"]) / plain,
-        "against": "an epoch on plain labels, seconds; the slower of cached logits and cached features with a head",
-        "live_over_plain_per_image": live / plain * given.images,
-        "live_over_cached_per_image": live / seconds["cached_features"] * given.images,
-        "machine": torch_machine(trainer),
-        "student": f"{given.student} at {given.student_size}, random weights",
-        "teacher": f"{given.teacher} at {given.teacher_size}, random weights",
-        "images": given.images,
-        "live_images": given.live_images,
-        "seconds_per_epoch": seconds,
-        "images_per_s": {name: given.images / value for name, value in seconds.items()} | {"live": 1 / live},
-    }
-    print(json.dumps(result))
+    report(
+        "epoch",
+        ratio=max(seconds["cached_logits"], seconds["cached_features"]) / plain,
+        against="an epoch on plain labels, seconds; the slower of cached logits and cached features with a head",
+        live_over_plain_per_image=live / plain * given.images,
+        live_over_cached_per_image=live / seconds["cached_features"] * given.images,
+        machine=torch_machine(trainer),
+        student=f"{given.student} at {given.student_size}, random weights",
+        teacher=f"{given.teacher} at {given.teacher_size}, random weights",
+        images=given.images,
+        live_images=given.live_images,
+        seconds_per_epoch=seconds,
+        images_per_s={name: given.images / value for name, value in seconds.items()} | {"live": 1 / live},
+    )
 
 
-def race(epochs: dict[str, Epoch], rounds: int) -> dict[str, float]:
-    """Median seconds of each, all taking turns, after one round that does not count."""
-    taken: dict[str, list[float]] = {name: [] for name in epochs}
-    for number in range(rounds + 1):
-        for name, epoch in epochs.items():
-            seconds = timed(epoch).seconds
-            if number:
-                taken[name].append(seconds)
-        say(f"round {number}: " + ", ".join(f"{name} {times[-1]:.2f} s" for name, times in taken.items() if times))
-    return {name: statistics.median(times) for name, times in taken.items()}
+def median_seconds(epochs: dict[str, Epoch], turns: int) -> dict[str, float]:
+    """Median seconds of each, all taking turns, after one turn that does not count."""
+    sides = {name: partial(seconds_of, epoch) for name, epoch in epochs.items()}
+    return {name: statistics.median(seconds[1:]) for name, seconds in in_turns(sides, turns + 1).items()}
+
+
+def seconds_of(epoch: Epoch) -> float:
+    """Seconds of one epoch."""
+    return timed(epoch).seconds
 
 
 def cached(folder: Path, teacher: Classifier, output: Output, manifest: Manifest, views: int) -> ViewOutputs:
     """Logits of the manifest's views out of a cache of random numbers."""
     width = teacher.feature_width if output == "features" else len(teacher.labels)
-    key = random_key(teacher, output, width, SPEC)
-    cache = ViewCache(folder, replace(key, input=replace(key.input, size=32)))  # small renders: nobody looks at them
-    fill(cache, manifest, views, RandomForward(width), workers=2)
+    key = random_key(teacher, output, width)
+    small = replace(key, input=replace(key.input, size=32))  # nobody looks at the renders
+    cache = write_random_cache(folder, small, manifest, views)
     outputs = read_outputs(cache, manifest.column("image_id"), views)
     return HeadLogits(teacher, outputs) if output == "features" else outputs
 
@@ -171,7 +166,8 @@ def live_seconds(
     sampler = EpochSampler(len(part), None, 0)
     loader = train_loader(dataset, sampler, batch_size=given.live_batch_size, workers=trainer.workers)
     forward = forward_of(teacher, "logits", trainer, precision_for(teacher.model, trainer))
-    live, learn = LiveTeacher(forward, 0.0, 0), step(student, "kl", given.live_batch_size, trainer)
+    live = LiveTeacher(forward, 0.0, 0)
+    learn = step(student, "kl", given.live_batch_size, trainer)
     forward(torch.zeros(1, 3, teacher.spec.size, teacher.spec.size, dtype=torch.uint8))
 
     def epoch() -> int:

@@ -13,36 +13,32 @@ but all share 64 small PNG files. So this shows how things grow, not how fast a 
 
 import argparse
 import json
-import resource
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.head import head_module
-from benchmarks.random_models import (
-    LABELS,
-    add_trainer_options,
-    context_of,
+from benchmarks.common import (
+    TRAINER,
+    in_own_process,
+    parser_of,
+    peak_mib,
+    report,
     say,
+    scratch,
     start_like_the_product,
-    synthetic_manifest,
     timed,
     torch_machine,
     trainer_of,
-    untrained,
-    write_photographs,
 )
+from benchmarks.head import head_module
+from benchmarks.material import LABELS, SPEC, context_of, synthetic_manifest, untrained, write_photographs
 from cache.frozen import FrozenModel
 from cache.read import Outputs
-from data.config import ViewsConfig
 from data.examples import Examples
 from data.loaders import EpochSampler, FixedItems, whole_images
 from data.manifest import Manifest
-from data.views import ViewSpec
 from fitting.config import FitConfig
 from fitting.fit import FitRequest, fit
 from models.forward import Output
@@ -50,7 +46,6 @@ from run.config import TrainerConfig
 from run.ranks import Rank
 from train.fits import FeatureDataset, feature_loader
 
-SPEC = ViewSpec.of(ViewsConfig())
 PHASES = ("logits", "read", "features", "head")
 FILES = 64
 FILE_SIZE = (48, 48)
@@ -60,16 +55,13 @@ BATCH = 512
 
 
 def options() -> argparse.Namespace:
-    """What was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Parse the command line."""
+    parser = parser_of(__doc__, "size", "views", *TRAINER, size=32, views=1)
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 10_000, 100_000])
-    parser.add_argument("--views", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=3, help="of the head")
     parser.add_argument("--teacher", default="test_vit")
-    parser.add_argument("--size", type=int, default=32, help="its input, in pixels")
     parser.add_argument("--phase", choices=PHASES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    add_trainer_options(parser)
     return parser.parse_args()
 
 
@@ -79,29 +71,32 @@ def main() -> None:
     if given.phase:
         print(json.dumps(one_phase(given)))
         return
+    same = sys.argv[1:]
     growth: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        paths = write_photographs(Path(folder) / "images", FILES, FILE_SIZE, ".png")
+    with scratch() as folder:
+        paths = write_photographs(folder / "images", FILES, FILE_SIZE, ".png")
         for images in sorted(given.images):
-            root = Path(folder) / str(images)
+            root = folder / str(images)
             splits = {"train": images, "val": images // VALIDATED_SHARE}
             synthetic_manifest(paths, splits).write(root / "manifest.parquet")
-            phases = {phase: in_own_process(phase, root) for phase in PHASES}
+            phases = {
+                phase: in_own_process("growth", *same, "--phase", phase, "--folder", str(root)) for phase in PHASES
+            }
             growth.append({"images": images, "phases": phases})
             say(json.dumps(growth[-1]))
-    smallest, largest = growth[0], growth[-1]
-    result = {
-        "name": "growth",
-        "ratio": most_added(largest) / most_added(smallest),
-        "against": "what the phase that adds most to the imports' memory adds, at the smallest number of images",
-        "images_ratio": largest["images"] / smallest["images"],
-        "machine": torch_machine(trainer_of(given)),
-        "teacher": f"{given.teacher} at {given.size}, random weights",
-        "views": given.views,
-        "note": f"synthetic rows: all share {FILES} PNG files of {FILE_SIZE[0]} × {FILE_SIZE[1]} pixels",
-        "growth": growth,
-    }
-    print(json.dumps(result))
+    smallest = growth[0]
+    largest = growth[-1]
+    report(
+        "growth",
+        ratio=most_added(largest) / most_added(smallest),
+        against="what the phase that adds most to the imports' memory adds, at the smallest number of images",
+        images_ratio=largest["images"] / smallest["images"],
+        machine=torch_machine(trainer_of(given)),
+        teacher=f"{given.teacher} at {given.size}, random weights",
+        views=given.views,
+        note=f"synthetic rows: all share {FILES} PNG files of {FILE_SIZE[0]} × {FILE_SIZE[1]} pixels",
+        growth=growth,
+    )
 
 
 def most_added(row: dict[str, Any]) -> float:
@@ -109,16 +104,10 @@ def most_added(row: dict[str, Any]) -> float:
     return max(float(phase["peak_mib"] - phase["imported_mib"]) for phase in row["phases"].values())
 
 
-def in_own_process(phase: str, root: Path) -> dict[str, float]:
-    """This script again with the same options, for one phase."""
-    command = [*sys.orig_argv, "--phase", phase, "--folder", str(root)]
-    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return dict(json.loads(found.stdout.splitlines()[-1]))
-
-
 def one_phase(given: argparse.Namespace) -> dict[str, float]:
     """Seconds of a phase, and the peak memory before and after it."""
-    trainer, imported = trainer_of(given), peak_mib()
+    trainer = trainer_of(given)
+    imported = peak_mib()
     manifest = Manifest.read(given.folder / "manifest.parquet", LABELS)
     phases: dict[str, Callable[[], object]] = {
         "logits": lambda: outputs(given, manifest.usable("train"), given.views, "logits", trainer),
@@ -170,18 +159,6 @@ def head(given: argparse.Namespace, manifest: Manifest, trainer: TrainerConfig) 
         precision="32-true",
     )
     fit(request, context_of(given.folder, trainer))
-
-
-def peak_mib() -> float:
-    """MiB that this process has held at most.
-
-    On Linux from its status: what ``getrusage`` says there, a process inherits from the one that started it.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return round(int(line.split()[1]) / 1024, 1)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1)  # bytes on macOS
 
 
 if __name__ == "__main__":

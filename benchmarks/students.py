@@ -5,14 +5,14 @@ figures; how far INT8 is from fp32 in its answers depends on trained weights and
 ``--quick`` takes few turns, to see that it runs. Needs the ``demo`` extra for its photographs.
 """
 
-import argparse
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmarks.common import in_own_process, machine, parser_of, report, say, scratch
 
 STUDENTS = (
     "mobilenetv4_conv_small",
@@ -62,14 +62,14 @@ def memory(path: Path, size: int) -> tuple[float, float]:
 
 def measure(name: str, size: int, rounds: int) -> dict[str, Any]:
     """All figures of one student."""
-    from benchmarks.random_models import export_both, photographs, pixels_of, random_classifier
+    from benchmarks.material import export_both, photographs, pixels_of, random_classifier
     from export.session import one_inference
     from export.timing import race
 
     images = photographs(16)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         classifier = random_classifier(name, size, images)
-        full, quantized, result = export_both(classifier, Path(folder), images)
+        full, quantized, result = export_both(classifier, folder, images)
         if result.winner is None:
             raise RuntimeError(f"{name}: {result.candidates}")
         image = pixels_of(classifier, images[:1])
@@ -118,43 +118,32 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Measure each student in a process of its own, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__, "size", "quick", size=224)
     parser.add_argument("names", nargs="*", default=STUDENTS)
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--quick", action="store_true", help="few turns: the times mean little")
     parser.add_argument("--one", action="store_true", help="print the figures of one student as JSON")
-    given = parser.parse_args(arguments)
+    given = parser.parse_args()
     rounds = 5 if given.quick else 200
     if given.one:
         print(json.dumps(measure(given.names[0], given.size, rounds)))
         return
-    from benchmarks.random_models import machine, say
-
     rows = []
+    same = ["--size", str(given.size), *(["--quick"] if given.quick else [])]
     for name in given.names:
         say(name)
-        rows.append(_row(name, given.size, quick=given.quick))
+        rows.append(in_own_process("students", name, "--one", *same))
     print(table(rows))
-    result = {
-        "name": "students",
-        "ratio": sum(row["int8_ms"] for row in rows) / sum(row["ms"] for row in rows),
-        "against": "milliseconds an image of the fp32 files of the same students, one thread",
-        "machine": machine(),
-        "size": given.size,
-        "rounds": rounds,
-        "students": rows,
-    }
-    print(json.dumps(result))
-
-
-def _row(name: str, size: int, *, quick: bool) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.students", name, "--size", str(size), "--one"]
-    done = subprocess.run([*command, *(["--quick"] if quick else [])], check=True, stdout=subprocess.PIPE, text=True)
-    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return row
+    report(
+        "students",
+        ratio=sum(row["int8_ms"] for row in rows) / sum(row["ms"] for row in rows),
+        against="milliseconds an image of the fp32 files of the same students, one thread",
+        machine=machine(),
+        size=given.size,
+        rounds=rounds,
+        students=rows,
+    )
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import t as student_t
 
-from benchmarks.random_models import context_of, say, timed
+from benchmarks.common import say, timed
+from benchmarks.material import context_of
 from cache.frozen import FrozenModel
 from data.config import DataConfig, LabelsConfig, SplitsConfig, ViewsConfig
 from data.examples import Examples
@@ -54,12 +55,12 @@ class Task:
 
     @property
     def train(self) -> Manifest:
-        """What students learn from."""
+        """The rows that students learn from."""
         return self.manifest.usable("train")
 
     @property
     def test(self) -> Manifest:
-        """What they are judged on."""
+        """The rows that they are judged on."""
         return self.manifest.usable("test")
 
     def examples(self, rows: Manifest) -> Examples:
@@ -71,7 +72,7 @@ class Task:
         return FrozenModel(self.teacher, "logits", self.context)
 
     def facts(self) -> dict[str, object]:
-        """What a reader has to know of it, the teacher's own accuracy among it."""
+        """Its size and models, and the teacher's own accuracy, for the report."""
         recipe = self.recipe
         return {
             "teacher": {
@@ -112,7 +113,8 @@ def digits(folder: Path) -> Recipe:
     """scikit-learn's digits, enlarged from 8 pixels a side, as PNG files in a folder for each label."""
     from sklearn.datasets import load_digits  # seconds that only this needs
 
-    found, names = load_digits(), [str(digit) for digit in range(10)]
+    found = load_digits()
+    names = [str(digit) for digit in range(10)]
     for name in names:
         (folder / name).mkdir(parents=True, exist_ok=True)
     for number, (pixels, label) in enumerate(zip(found.images, found.target, strict=True)):

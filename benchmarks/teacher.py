@@ -12,7 +12,6 @@ product, measured in the same run (on a CPU without bf16 units a small number of
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,16 +22,19 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.input import in_turns
-from benchmarks.random_models import (
-    add_trainer_options,
+from benchmarks.common import (
+    TRAINER,
+    best,
+    in_turns,
+    parser_of,
+    report,
     say,
     start_like_the_product,
     timed,
     torch_machine,
     trainer_of,
-    untrained,
 )
+from benchmarks.material import untrained
 from models.classifier import Classifier
 from models.device import device_of, precision_for
 from models.forward import FrozenForward, forward_of, in_order
@@ -54,16 +56,12 @@ class Setting:
 
 
 def options() -> argparse.Namespace:
-    """What was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="eva02_base_patch14_448")
-    parser.add_argument("--size", type=int, default=448, help="its input, in pixels")
+    """Parse the command line."""
+    parser = parser_of(__doc__, "model", "size", "turns", *TRAINER, turns=3)
     parser.add_argument("--batches", type=int, nargs="+", help="1 4 16 on a CPU, 16 32 64 128 256 on a GPU")
     parser.add_argument("--images", type=int, help="in one turn of a setting; 16 on a CPU, 4096 on a GPU")
-    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--no-compile", action="store_true", help="leave out compiled models")
     parser.add_argument("--everything", action="store_true", help="all combinations")
-    add_trainer_options(parser)
     return parser.parse_args()
 
 
@@ -78,24 +76,24 @@ def main() -> None:
     chosen = Setting(precision, forward_of(classifier, "features", trainer, precision).batch_size)
     batches = given.batches or ([16, 32, 64, 128, 256] if on_gpu else [1, 4, 16])
     settings = settings_around(chosen, batches, compiling=not given.no_compile, everything=given.everything)
-    peak, operations = matrix_peak(device), operations_each(classifier)
+    peak = matrix_peak(device)
+    operations = operations_each(classifier)
     warming, rates = measured(settings, given, trainer, given.images or (4096 if on_gpu else 16))
     fastest = max(rates, key=lambda name: rates[name])
-    result = {
-        "name": "teacher",
-        "ratio": round(rates[str(chosen)] / rates[fastest], 3),
-        "against": "the fastest of all settings, images/s; the first is what the product chooses by itself",
-        "machine": torch_machine(trainer),
-        "model": f"{given.model} at {given.size}, random weights",
-        "chosen": str(chosen),
-        "fastest": fastest,
-        "images_per_s": rates,
-        "gmacs_per_image": round(operations / 2e9, 1),
-        "bf16_matrix_peak_tflops": round(peak / 1e12, 2),
-        "share_of_peak": {name: round(rate * operations / peak, 3) for name, rate in rates.items()},
-        "seconds_to_first_batch": warming,
-    }
-    print(json.dumps(result))
+    report(
+        "teacher",
+        ratio=round(rates[str(chosen)] / rates[fastest], 3),
+        against="the fastest of all settings, images/s; the first is what the product chooses by itself",
+        machine=torch_machine(trainer),
+        model=f"{given.model} at {given.size}, random weights",
+        chosen=str(chosen),
+        fastest=fastest,
+        images_per_s=rates,
+        gmacs_per_image=round(operations / 2e9, 1),
+        bf16_matrix_peak_tflops=round(peak / 1e12, 2),
+        share_of_peak={name: round(rate * operations / peak, 3) for name, rate in rates.items()},
+        seconds_to_first_batch=warming,
+    )
 
 
 def measured(
@@ -107,19 +105,22 @@ def measured(
     most = max(setting.batch for setting in settings)
     images = torch.randint(0, 256, (most, 3, given.size, given.size), dtype=torch.uint8)
     images = images.pin_memory() if torch.cuda.is_available() else images
-    warming, sides = {}, {}
+    warming: dict[str, float] = {}
+    sides: dict[str, Callable[[], float]] = {}
     for setting in settings:
-        forward, batch = forward_in(setting, models[setting.channels_last], trainer), setting.batch
+        forward = forward_in(setting, models[setting.channels_last], trainer)
+        batch = setting.batch
         warming[str(setting)] = round(timed(partial(passed, forward, images, batch, batch)).seconds, 1)
         say(f"{setting}: first batch after {warming[str(setting)]} s")
         sides[str(setting)] = rate_of(forward, images, batch, count)
-    return warming, in_turns(sides, given.turns)
+    return warming, best(in_turns(sides, given.turns))
 
 
 def settings_around(chosen: Setting, batches: Sequence[int], *, compiling: bool, everything: bool) -> list[Setting]:
-    """What is measured: the choice itself first, then what differs from it."""
+    """The settings to measure: the choice itself first, then what differs from it."""
     precisions = sorted({"32-true", "bf16-mixed", chosen.precision})
-    sizes, flags = sorted({*batches, chosen.batch}), [False, True] if compiling else [False]
+    sizes = sorted({*batches, chosen.batch})
+    flags = [False, True] if compiling else [False]
     if everything:
         found = [Setting(*values) for values in product(precisions, sizes, flags, [False, True])]
     else:
@@ -161,10 +162,11 @@ def matrix_peak(device: torch.device, seconds: float = 2.0) -> float:
     """Operations per second of bf16 matrix products: the best of as many as fit into some seconds."""
     side = 8192 if device.type == "cuda" else 2048
     left, right = (torch.randn(side, side, device=device).bfloat16() for _ in range(2))
-    best, started = float("inf"), time.perf_counter()
+    fastest = float("inf")
+    started = time.perf_counter()
     while time.perf_counter() - started < seconds:
-        best = min(best, timed(lambda: [left @ right for _ in range(10)]).seconds / 10)
-    return 2 * side**3 / best
+        fastest = min(fastest, timed(lambda: [left @ right for _ in range(10)]).seconds / 10)
+    return 2 * side**3 / fastest
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How many views the cache has to hold: students of 1, 4 and 16 cached views, and of fresh ones from a live teacher.
+"""Views that the cache has to hold: students of 1, 4 and 16 cached views, and of fresh ones from a live teacher.
 
 ``python -m benchmarks.views [--views 1 4 16] [--epochs 32] [--data digits] [--seeds 3]``
 Quick: ``--views 1 4 --epochs 2 --seeds 2 --teacher-epochs 1``.
@@ -14,15 +14,23 @@ either. Data, models and intervals are those of ``benchmarks.quality``.
 import argparse
 import json
 import shutil
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.random_models import add_trainer_options, say, start_like_the_product, timed, torch_machine, trainer_of
+from benchmarks.common import (
+    TRAINER,
+    parser_of,
+    report,
+    say,
+    scratch,
+    start_like_the_product,
+    timed,
+    torch_machine,
+    trainer_of,
+)
 from benchmarks.tasks import RECIPES, Task, differences, intervals, prepared
 from distill.distill import distill
 from models import checkpoint
@@ -31,15 +39,12 @@ Count = int | Literal["live"]
 
 
 def options() -> argparse.Namespace:
-    """What was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Parse the command line."""
+    # float32: as the demo, and as timm runs by default.
+    parser = parser_of(__doc__, "seeds", "teacher-epochs", *TRAINER, precision="32-true")
     parser.add_argument("--data", choices=RECIPES, default="digits")
     parser.add_argument("--views", type=int, nargs="+", default=[1, 4, 16], help="beside live")
     parser.add_argument("--epochs", type=int, default=32, help="of each student")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--teacher-epochs", type=int, help="3 for elpv and 5 for digits, unasked")
-    add_trainer_options(parser)
-    parser.set_defaults(precision="32-true")  # as the demo, and as timm runs unasked
     return parser.parse_args()
 
 
@@ -47,27 +52,24 @@ def main() -> None:
     """Measure and print one JSON object."""
     given = options()
     trainer = trainer_of(given)
-    with tempfile.TemporaryDirectory() as folder:
-        task = prepared(Path(folder), given.data, trainer, given.teacher_epochs)
+    with scratch() as folder:
+        task = prepared(folder, given.data, trainer, given.teacher_epochs)
         taught = task.decided(task.teacher)
         scores = {str(count): students(task, taught, count, given) for count in (*given.views, "live")}
         facts = task.facts()
-    found, most = {count: intervals(of_count) for count, of_count in scores.items()}, str(max(given.views))
-    result = {
-        "name": "views",
-        "ratio": mean_agreement(scores[most]) / mean_agreement(scores["live"]),
-        "against": f"fresh views from a live teacher: agreement with it on test images, of {most} cached views",
-        "machine": torch_machine(trainer),
-        "data": given.data,
+    most = str(max(given.views))
+    report(
+        "views",
+        ratio=mean_agreement(scores[most]) / mean_agreement(scores["live"]),
+        against=f"fresh views from a live teacher: agreement with it on test images, of {most} cached views",
+        machine=torch_machine(trainer),
+        data=given.data,
         **facts,
-        "epochs": given.epochs,
-        "seeds": given.seeds,
-        "views": found,
-        "differences": {
-            f"{count} - live": differences(scores[count], scores["live"]) for count in map(str, given.views)
-        },
-    }
-    print(json.dumps(result))
+        epochs=given.epochs,
+        seeds=given.seeds,
+        views={count: intervals(of_count) for count, of_count in scores.items()},
+        differences={f"{count} - live": differences(scores[count], scores["live"]) for count in map(str, given.views)},
+    )
 
 
 def mean_agreement(scores: list[dict[str, float]]) -> float:
@@ -76,7 +78,7 @@ def mean_agreement(scores: list[dict[str, float]]) -> float:
 
 
 def students(task: Task, taught: NDArray[np.intp], count: Count, given: argparse.Namespace) -> list[dict[str, float]]:
-    """For each seed, what a student scores and what was paid for it; each count has a cache of its own."""
+    """A student's scores and their price, for each seed; each count has a cache of its own."""
     live = count == "live"
     views = replace(task.recipe.views, count=1 if count == "live" else count)
     config = replace(task.recipe.student, live=float(live))

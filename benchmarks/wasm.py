@@ -4,13 +4,11 @@
 the ``demo`` extra for its photographs. Weights are random. One thread, in node, whose WASM is that of Chromium.
 """
 
-import argparse
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from benchmarks.common import machine, parser_of, report, scratch
 
 STUDENT = ("mobilenetv4_conv_small", 224)
 RUNNER = Path(__file__).with_name("wasm_runner.mjs")
@@ -80,7 +80,7 @@ def run(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
 
 def measure(folder: Path, rounds: int) -> dict[str, Any]:
     """``largest`` difference of a probability from Python's on photographs, and milliseconds of each file."""
-    from benchmarks.random_models import export_both, photographs, pixels_of, random_classifier
+    from benchmarks.material import export_both, photographs, pixels_of, random_classifier
     from export.rgb import write_rgb
     from export.runtime import RgbClassifier
 
@@ -118,32 +118,27 @@ def largest_difference(model: Any, pictures: Sequence[Image.Image], found: Seque
     return float(np.max(differences))
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few turns: the times mean little")
-    given = parser.parse_args(arguments)
+    given = parser_of(__doc__, "quick").parse_args()
     rounds = 3 if given.quick else 50
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         try:
-            found = measure(Path(folder), rounds)
+            found = measure(folder, rounds)
         except CannotRunError as error:
             sys.exit(f"benchmarks.wasm: {error}")
-    from benchmarks.random_models import machine
-
     for name, ms in found["ms"].items():
         print(f"{name:32} {ms:8.2f} ms")
     print(f"probabilities are at most {found['largest']:.1e} from Python's")
-    result = {
-        "name": "wasm",
-        "ratio": found["ms"]["INT8 model"] / found["ms"]["fp32 model"],
-        "against": f"milliseconds an image of the fp32 file of {STUDENT[0]} in WASM, one thread",
-        "machine": f"{machine()}, onnxruntime-web in node",
-        "rounds": rounds,
+    report(
+        "wasm",
+        ratio=found["ms"]["INT8 model"] / found["ms"]["fp32 model"],
+        against=f"milliseconds an image of the fp32 file of {STUDENT[0]} in WASM, one thread",
+        machine=f"{machine()}, onnxruntime-web in node",
+        rounds=rounds,
         **found,
-    }
-    print(json.dumps(result))
+    )
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

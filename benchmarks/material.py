@@ -1,28 +1,29 @@
-"""Models with random weights, for figures of speed, size and memory: these do not depend on what a model has learned.
+"""Photographs, manifests that list them, models and caches: what benchmarks run on.
 
-And what the benchmarks of the view cache share: photographs as files, manifests that list them, options, the clock.
+Weights are random, which is enough for figures of speed, size and memory: these do not depend on what a model has
+learned.
 """
 
-import argparse
 import hashlib
-import os
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import timm
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from cache.key import CacheKey, Layout
+from benchmarks.common import scratch, timed
+from cache.fill import fill
+from cache.frozen import FrozenModel
+from cache.key import CacheKey, Layout, ViewCache
 from cache.top_labels import keeps_all
+from data.config import ViewsConfig
+from data.examples import Examples
 from data.labels import LabelSet
 from data.manifest import Manifest
 from data.views import ViewSpec
@@ -32,18 +33,18 @@ from export.int8.quantize import quantize
 from export.int8.result import Int8Result
 from export.onnx_file import write_onnx
 from export.reparameterize import fuse
-from export.runtime import processor
 from models.building import build, size_args, spec_of
 from models.classifier import Classifier
-from models.device import resolve_precision
-from models.forward import Output
+from models.device import device_of
+from models.forward import Output, in_order
 from run.config import TrackingConfig, TrainerConfig
 from run.context import RunContext
 from run.folder import RunFolder
 
-T = TypeVar("T")
-
 LABELS = LabelSet(("none", "mild", "moderate", "severe"), "ordinal")
+
+SPEC = ViewSpec.of(ViewsConfig())
+"""The product's own views."""
 
 ANY = Int8Config(mode="quick", max_flip_rate=0.999, min_speedup=1e-9)
 """A gate that lets all pass: what random weights choose means nothing."""
@@ -79,26 +80,14 @@ def pixels_of(classifier: Classifier, images: list[Image.Image]) -> NDArray[np.f
 
 def export_both(classifier: Classifier, folder: Path, images: list[Image.Image]) -> tuple[Path, Path, Int8Result]:
     """The fp32 and the INT8 file of a model, fused where it can be, and how the latter was found."""
-    full, quantized = folder / "model.onnx", folder / "model_quantized.onnx"
+    full = folder / "model.onnx"
+    quantized = folder / "model_quantized.onnx"
     write_onnx(fuse(classifier), full, opset=18, facts={})
     unlabeled = CalibrationImages(
         pixels_of(classifier, images), np.zeros((len(images), len(LABELS)), np.float32), np.zeros(len(images), np.bool_)
     )
     result = quantize(full, quantized, unlabeled, ANY)
     return full, quantized, result
-
-
-def machine() -> str:
-    """Processor, cores and runtime."""
-    return f"{processor()}, {os.cpu_count()} cores, onnxruntime {ort.__version__}"
-
-
-def torch_machine(trainer: TrainerConfig) -> str:
-    """``machine``, torch, the precision of transformers, and the GPU where one is used."""
-    used = trainer.accelerator != "cpu" and torch.cuda.is_available()
-    device = torch.cuda.get_device_name() if used else f"{torch.get_num_threads()} threads"
-    precision = resolve_precision(trainer, convolutional=False)
-    return f"{machine()}, torch {torch.__version__}, {precision}, {device}"
 
 
 def labels_of(count: int) -> LabelSet:
@@ -140,9 +129,11 @@ def write_photographs(folder: Path, count: int, size: tuple[int, int], suffix: s
 
 def _crop(image: Image.Image, generator: np.random.Generator) -> Image.Image:
     """A part with 40 to 80 % of each side."""
-    share, x, y = generator.uniform(0.4, 0.8), generator.random(), generator.random()
-    width, height = int(image.width * share), int(image.height * share)
-    left, top = int(x * (image.width - width)), int(y * (image.height - height))
+    share, x, y = generator.uniform(0.4, 0.8), *generator.random(2)
+    width = int(image.width * share)
+    height = int(image.height * share)
+    left = int(x * (image.width - width))
+    top = int(y * (image.height - height))
     return image.crop((left, top, left + width, top + height))
 
 
@@ -159,10 +150,10 @@ def synthetic_manifest(paths: Sequence[Path], splits: Mapping[str, int], labels:
     return Manifest.of(labels, rows)
 
 
-def random_key(classifier: Classifier, output: Output, width: int, views: ViewSpec) -> CacheKey:
+def random_key(classifier: Classifier, output: Output, width: int) -> CacheKey:
     """A cache key for ``width`` random numbers, kept as a model's features, or logits of so many labels, would be."""
     layout: Layout = "all" if output == "features" or keeps_all(width, exclusive=True) else "top"
-    key = CacheKey.of(classifier, output, views, "32-true")
+    key = CacheKey.of(classifier, output, SPEC, "32-true")
     return replace(key, weights="random numbers", width=width, layout=layout)
 
 
@@ -179,53 +170,43 @@ class RandomForward:
         return self._generator.standard_normal((len(images), self._width), np.float32)
 
 
+def write_random_cache(root: Path, key: CacheKey, manifest: Manifest, views: int) -> ViewCache:
+    """A cache of random numbers: their values change neither how long they are read nor how many bytes they take."""
+    cache = ViewCache(root, key)
+    fill(cache, manifest, views, RandomForward(key.width), workers=2)
+    return cache
+
+
 def context_of(folder: Path, trainer: TrainerConfig) -> RunContext:
     """A run in ``folder`` that nothing tracks."""
     return RunContext(folder=RunFolder(folder), trainer=trainer, tracking=TrackingConfig(), seed=0, config={})
 
 
-def add_trainer_options(parser: argparse.ArgumentParser) -> None:
-    """``--accelerator``, ``--precision`` and ``--workers``."""
-    parser.add_argument("--accelerator", default="auto", choices=("auto", "cpu", "gpu"))
-    parser.add_argument("--precision", default="auto", choices=("auto", "32-true", "bf16-mixed"))
-    parser.add_argument("--workers", type=int, help="processes that read images; as many as the product takes, unasked")
+class BareModel:
+    """A model's pass without anything around it: images that are ready on its device, again and again.
+
+    Args:
+        backbone: run as the product runs it.
+        trainer: says which device.
+    """
+
+    def __init__(self, backbone: FrozenModel, trainer: TrainerConfig) -> None:
+        self._forward = backbone.forward
+        size = backbone.classifier.spec.size
+        shape = (self._forward.batch_size, 3, size, size)
+        self._images = torch.randint(0, 256, shape, dtype=torch.uint8, device=device_of(trainer))
+        self.run(2)  # the first call sets up what no later one does
+
+    def run(self, count: int) -> None:
+        """Run it on so many images."""
+        batch = len(self._images)
+        for _ in in_order(self._forward, (self._images[: count - start] for start in range(0, count, batch))):
+            pass
 
 
-def trainer_of(given: argparse.Namespace) -> TrainerConfig:
-    """What ``add_trainer_options`` asked for."""
-    trainer = TrainerConfig(accelerator=given.accelerator, devices=1, precision=given.precision)
-    return trainer if given.workers is None else replace(trainer, num_workers=given.workers)
-
-
-def start_like_the_product() -> None:
-    """Begin again with the environment that ``pocketeva.py`` sets before torch loads: threads that wait sleep."""
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
-
-
-def say(message: str) -> None:
-    """Progress, on standard error."""
-    sys.stderr.write(f"{message}\n")
-
-
-@dataclass(frozen=True)
-class Timed(Generic[T]):
-    """What a call returned, and the seconds it took."""
-
-    value: T
-    seconds: float
-
-
-def timed(function: Callable[[], T]) -> Timed[T]:
-    """Call and wait until the GPU, if there is one, has done its work too."""
-    _wait_for_gpu()
-    started = time.perf_counter()
-    value = function()
-    _wait_for_gpu()
-    return Timed(value, time.perf_counter() - started)
-
-
-def _wait_for_gpu() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def seconds_to_fill(classifier: Classifier, manifest: Manifest, views: int, trainer: TrainerConfig) -> float:
+    """Seconds of filling a new cache with a model's features, from files."""
+    # A new one each time: what a cache holds is not computed again.
+    with scratch() as folder:
+        model = FrozenModel(classifier, "features", context_of(folder, trainer))
+        return timed(lambda: model.compute_outputs(Examples(manifest, SPEC), views)).seconds
