@@ -20,29 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import (
-    TRAINER,
-    best,
-    in_turns,
-    parser_of,
-    report,
-    say,
-    scratch,
-    start_like_the_product,
-    timed,
-    torch_machine,
-    trainer_of,
-)
-from benchmarks.material import (
-    BareModel,
-    context_of,
-    random_key,
-    seconds_to_fill,
-    synthetic_manifest,
-    untrained,
-    write_photographs,
-    write_random_cache,
-)
+from benchmarks import common, material
 from cache.frozen import FrozenModel
 from cache.key import ViewCache
 from cache.read import read_outputs
@@ -65,7 +43,7 @@ BATCH = 512
 
 def options() -> argparse.Namespace:
     """Parse the command line."""
-    parser = parser_of(__doc__, "model", "size", "pixels", "views", "turns", *TRAINER, views=4, turns=2)
+    parser = common.parser_of(__doc__, "model", "size", "pixels", "views", "turns", *common.TRAINER, views=4, turns=2)
     parser.add_argument("--images", type=int, default=16, help="that the cache is built for")
     parser.add_argument("--stored-images", type=int, default=2048, help="in the caches whose bytes are counted")
     parser.add_argument("--read-images", type=int, default=16384, help="in the cache that is read")
@@ -77,18 +55,18 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Measure and print one JSON object."""
     given = options()
-    trainer = trainer_of(given)
-    with scratch() as folder:
+    trainer = common.trainer_of(given)
+    with common.scratch() as folder:
         stored = {kind: bytes_each(folder / kind, *what, given.stored_images) for kind, what in STORED.items()}
-        say(f"bytes: {stored}")
+        common.say(f"bytes: {stored}")
         reads = reading(folder, given.read_images, given.read_views, given.reads)
-        say(f"reads/s: {reads}")
+        common.say(f"reads/s: {reads}")
         rates = building(folder, given, trainer)
-    report(
+    common.report(
         "cache",
         ratio=min(rates["JPEG"], rates["PNG"]) / rates["bare"],
         against="the bare model on ready tensors, images × views/s; the slower of JPEG and PNG files",
-        machine=torch_machine(trainer),
+        machine=common.torch_machine(trainer),
         model=f"{given.model} at {given.size}, random weights",
         images=given.images,
         views=given.views,
@@ -107,15 +85,15 @@ def bytes_each(root: Path, output: Output, width: int, images: int, views: int =
 
 def random_cache(root: Path, output: Output, width: int, images: int, views: int) -> ViewCache:
     """A cache of random numbers for small images."""
-    paths = write_photographs(root / "small", 16, (16, 16), ".png")
-    key = random_key(untrained("test_vit", 16), output, width)
-    return write_random_cache(root, key, synthetic_manifest(paths, {"train": images}), views)
+    paths = material.write_photographs(root / "small", 16, (16, 16), ".png")
+    key = material.random_key(material.untrained("test_vit", 16), output, width)
+    return material.write_random_cache(root, key, material.synthetic_manifest(paths, {"train": images}), views)
 
 
 def reading(folder: Path, images: int, views: int, reads: int) -> dict[str, float]:
     """Random pairs/s, one at a time and in batches, of features."""
     cache = random_cache(folder / "read", "features", FEATURES, images, views)
-    ids = synthetic_manifest([folder], {"train": images}).column("image_id")
+    ids = material.synthetic_manifest([folder], {"train": images}).column("image_id")
     outputs = read_outputs(cache, ids, views)
     generator = np.random.default_rng(0)
     rows = generator.integers(images, size=reads)
@@ -131,27 +109,30 @@ def reading(folder: Path, images: int, views: int, reads: int) -> dict[str, floa
         for start in range(0, reads, BATCH):
             outputs[rows[start : start + BATCH], indices[start : start + BATCH]]
 
-    return {"singly": singly / timed(one_by_one).seconds, f"batches of {BATCH}": reads / timed(in_batches).seconds}
+    return {
+        "singly": singly / common.timed(one_by_one).seconds,
+        f"batches of {BATCH}": reads / common.timed(in_batches).seconds,
+    }
 
 
 def building(folder: Path, given: argparse.Namespace, trainer: TrainerConfig) -> dict[str, float]:
     """Images × views/s of the bare model, and of the cache from either kind of file."""
-    classifier = untrained(given.model, given.size)
+    classifier = material.untrained(given.model, given.size)
     count: int = given.images * given.views
-    bare = BareModel(FrozenModel(classifier, "features", context_of(folder, trainer)), trainer)
-    sides: dict[str, Callable[[], float]] = {"bare": lambda: count / timed(lambda: bare.run(count)).seconds}
+    bare = material.BareModel(FrozenModel(classifier, "features", material.context_of(folder, trainer)), trainer)
+    sides: dict[str, Callable[[], float]] = {"bare": lambda: count / common.timed(lambda: bare.run(count)).seconds}
     for kind, suffix in (("JPEG", ".jpg"), ("PNG", ".png")):
-        paths = write_photographs(folder / kind, min(DISTINCT_FILES, given.images), given.pixels, suffix)
-        manifest = synthetic_manifest(paths, {"train": given.images})
+        paths = material.write_photographs(folder / kind, min(DISTINCT_FILES, given.images), given.pixels, suffix)
+        manifest = material.synthetic_manifest(paths, {"train": given.images})
         sides[kind] = partial(filling_rate, classifier, manifest, given.views, trainer)
-    return best(in_turns(sides, given.turns))
+    return common.best(common.in_turns(sides, given.turns))
 
 
 def filling_rate(classifier: Classifier, manifest: Manifest, views: int, trainer: TrainerConfig) -> float:
     """Images × views/s of filling a new cache."""
-    return len(manifest) * views / seconds_to_fill(classifier, manifest, views, trainer)
+    return len(manifest) * views / material.seconds_to_fill(classifier, manifest, views, trainer)
 
 
 if __name__ == "__main__":
-    start_like_the_product()
+    common.start_like_the_product()
     main()

@@ -22,27 +22,7 @@ from typing import Literal
 
 import torch
 
-from benchmarks.common import (
-    TRAINER,
-    in_turns,
-    parser_of,
-    report,
-    say,
-    scratch,
-    start_like_the_product,
-    timed,
-    torch_machine,
-    trainer_of,
-)
-from benchmarks.material import (
-    SPEC,
-    labels_of,
-    random_key,
-    synthetic_manifest,
-    untrained,
-    write_photographs,
-    write_random_cache,
-)
+from benchmarks import common, material
 from benchmarks.steps import steps_of
 from cache.read import HeadLogits, ViewOutputs, read_outputs
 from data.examples import Examples
@@ -64,7 +44,7 @@ Epoch = Callable[[], object]
 
 def options() -> argparse.Namespace:
     """Parse the command line."""
-    parser = parser_of(__doc__, "pixels", "views", "turns", *TRAINER, views=2, turns=5)
+    parser = common.parser_of(__doc__, "pixels", "views", "turns", *common.TRAINER, views=2, turns=5)
     parser.add_argument("--images", type=int, default=256, help="in an epoch")
     parser.add_argument("--live-images", type=int, default=16, help="that are measured with a live teacher")
     parser.add_argument("--batch-size", type=int, default=32)
@@ -80,13 +60,13 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Measure and print one JSON object."""
     given = options()
-    trainer = trainer_of(given)
-    labels = labels_of(given.labels)
-    teacher = untrained(given.teacher, given.teacher_size, labels)
-    student = untrained(given.student, given.student_size, labels)
-    with scratch() as folder:
-        paths = write_photographs(folder / "images", min(DISTINCT_FILES, given.images), given.pixels)
-        manifest = synthetic_manifest(paths, {"train": given.images}, labels)
+    trainer = common.trainer_of(given)
+    labels = material.labels_of(given.labels)
+    teacher = material.untrained(given.teacher, given.teacher_size, labels)
+    student = material.untrained(given.student, given.student_size, labels)
+    with common.scratch() as folder:
+        paths = material.write_photographs(folder / "images", min(DISTINCT_FILES, given.images), given.pixels)
+        manifest = material.synthetic_manifest(paths, {"train": given.images}, labels)
         sources = {
             "cached_logits": cached(folder, teacher, "logits", manifest, given.views),
             "cached_features": cached(folder, teacher, "features", manifest, given.views),
@@ -96,13 +76,13 @@ def main() -> None:
         seconds = median_seconds(epochs, given.turns)
         live = live_seconds(student, teacher, manifest, given, trainer)
     plain = seconds["plain_labels"]
-    report(
+    common.report(
         "epoch",
         ratio=max(seconds["cached_logits"], seconds["cached_features"]) / plain,
         against="an epoch on plain labels, seconds; the slower of cached logits and cached features with a head",
         live_over_plain_per_image=live / plain * given.images,
         live_over_cached_per_image=live / seconds["cached_features"] * given.images,
-        machine=torch_machine(trainer),
+        machine=common.torch_machine(trainer),
         student=f"{given.student} at {given.student_size}, random weights",
         teacher=f"{given.teacher} at {given.teacher_size}, random weights",
         images=given.images,
@@ -115,20 +95,20 @@ def main() -> None:
 def median_seconds(epochs: dict[str, Epoch], turns: int) -> dict[str, float]:
     """Median seconds of each, all taking turns, after one turn that does not count."""
     sides = {name: partial(seconds_of, epoch) for name, epoch in epochs.items()}
-    return {name: statistics.median(seconds[1:]) for name, seconds in in_turns(sides, turns + 1).items()}
+    return {name: statistics.median(seconds[1:]) for name, seconds in common.in_turns(sides, turns + 1).items()}
 
 
 def seconds_of(epoch: Epoch) -> float:
     """Seconds of one epoch."""
-    return timed(epoch).seconds
+    return common.timed(epoch).seconds
 
 
 def cached(folder: Path, teacher: Classifier, output: Output, manifest: Manifest, views: int) -> ViewOutputs:
     """Logits of the manifest's views out of a cache of random numbers."""
     width = teacher.feature_width if output == "features" else len(teacher.labels)
-    key = random_key(teacher, output, width)
+    key = material.random_key(teacher, output, width)
     small = replace(key, input=replace(key.input, size=32))  # nobody looks at the renders
-    cache = write_random_cache(folder, small, manifest, views)
+    cache = material.write_random_cache(folder, small, manifest, views)
     outputs = read_outputs(cache, manifest.column("image_id"), views)
     return HeadLogits(teacher, outputs) if output == "features" else outputs
 
@@ -137,7 +117,7 @@ def cached_epoch(
     student: Classifier, manifest: Manifest, logits: ViewOutputs, given: argparse.Namespace, trainer: TrainerConfig
 ) -> Epoch:
     """An epoch that learns cached logits and labels."""
-    dataset = ViewDataset(Examples(manifest, SPEC), student.spec.render, logits)
+    dataset = ViewDataset(Examples(manifest, material.SPEC), student.spec.render, logits)
     loader = train_loader(
         dataset, EpochSampler(len(manifest), given.views, 0), batch_size=given.batch_size, workers=trainer.workers
     )
@@ -148,7 +128,7 @@ def cached_epoch(
 def plain_epoch(student: Classifier, manifest: Manifest, given: argparse.Namespace, trainer: TrainerConfig) -> Epoch:
     """An epoch that learns the labels alone, from the same views."""
     loader = train_loader(
-        ViewDataset(Examples(manifest, SPEC), student.spec.render),
+        ViewDataset(Examples(manifest, material.SPEC), student.spec.render),
         EpochSampler(len(manifest), given.views, 0),
         batch_size=given.batch_size,
         workers=trainer.workers,
@@ -162,7 +142,7 @@ def live_seconds(
 ) -> float:
     """Seconds an image with a live teacher, which is shown its own render of each view."""
     part = Manifest(manifest.labels, manifest.table.slice(0, given.live_images))
-    dataset = ViewDataset(Examples(part, SPEC), student.spec.render, teacher_render=teacher.spec.render)
+    dataset = ViewDataset(Examples(part, material.SPEC), student.spec.render, teacher_render=teacher.spec.render)
     sampler = EpochSampler(len(part), None, 0)
     loader = train_loader(dataset, sampler, batch_size=given.live_batch_size, workers=trainer.workers)
     forward = forward_of(teacher, "logits", trainer, precision_for(teacher.model, trainer))
@@ -178,8 +158,8 @@ def live_seconds(
             images += len(batch["image"])
         return images
 
-    taken = timed(epoch)
-    say(f"live: {taken.seconds:.1f} s for {taken.value} images")
+    taken = common.timed(epoch)
+    common.say(f"live: {taken.seconds:.1f} s for {taken.value} images")
     return taken.seconds / taken.value
 
 
@@ -194,5 +174,5 @@ def step(
 
 
 if __name__ == "__main__":
-    start_like_the_product()
+    common.start_like_the_product()
     main()

@@ -19,21 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import (
-    TRAINER,
-    in_own_process,
-    parser_of,
-    peak_mib,
-    report,
-    say,
-    scratch,
-    start_like_the_product,
-    timed,
-    torch_machine,
-    trainer_of,
-)
+from benchmarks import common, material
 from benchmarks.head import head_module
-from benchmarks.material import LABELS, SPEC, context_of, synthetic_manifest, untrained, write_photographs
 from cache.frozen import FrozenModel
 from cache.read import Outputs
 from data.examples import Examples
@@ -56,7 +43,7 @@ BATCH = 512
 
 def options() -> argparse.Namespace:
     """Parse the command line."""
-    parser = parser_of(__doc__, "size", "views", *TRAINER, size=32, views=1)
+    parser = common.parser_of(__doc__, "size", "views", *common.TRAINER, size=32, views=1)
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--epochs", type=int, default=3, help="of the head")
     parser.add_argument("--teacher", default="test_vit")
@@ -73,25 +60,26 @@ def main() -> None:
         return
     same = sys.argv[1:]
     growth: list[dict[str, Any]] = []
-    with scratch() as folder:
-        paths = write_photographs(folder / "images", FILES, FILE_SIZE, ".png")
+    with common.scratch() as folder:
+        paths = material.write_photographs(folder / "images", FILES, FILE_SIZE, ".png")
         for images in sorted(given.images):
             root = folder / str(images)
             splits = {"train": images, "val": images // VALIDATED_SHARE}
-            synthetic_manifest(paths, splits).write(root / "manifest.parquet")
+            material.synthetic_manifest(paths, splits).write(root / "manifest.parquet")
             phases = {
-                phase: in_own_process("growth", *same, "--phase", phase, "--folder", str(root)) for phase in PHASES
+                phase: common.in_own_process("growth", *same, "--phase", phase, "--folder", str(root))
+                for phase in PHASES
             }
             growth.append({"images": images, "phases": phases})
-            say(json.dumps(growth[-1]))
+            common.say(json.dumps(growth[-1]))
     smallest = growth[0]
     largest = growth[-1]
-    report(
+    common.report(
         "growth",
         ratio=most_added(largest) / most_added(smallest),
         against="what the phase that adds most to the imports' memory adds, at the smallest number of images",
         images_ratio=largest["images"] / smallest["images"],
-        machine=torch_machine(trainer_of(given)),
+        machine=common.torch_machine(common.trainer_of(given)),
         teacher=f"{given.teacher} at {given.size}, random weights",
         views=given.views,
         note=f"synthetic rows: all share {FILES} PNG files of {FILE_SIZE[0]} × {FILE_SIZE[1]} pixels",
@@ -106,24 +94,24 @@ def most_added(row: dict[str, Any]) -> float:
 
 def one_phase(given: argparse.Namespace) -> dict[str, float]:
     """Seconds of a phase, and the peak memory before and after it."""
-    trainer = trainer_of(given)
-    imported = peak_mib()
-    manifest = Manifest.read(given.folder / "manifest.parquet", LABELS)
+    trainer = common.trainer_of(given)
+    imported = common.peak_mib()
+    manifest = Manifest.read(given.folder / "manifest.parquet", material.LABELS)
     phases: dict[str, Callable[[], object]] = {
         "logits": lambda: outputs(given, manifest.usable("train"), given.views, "logits", trainer),
         "read": lambda: read(given, manifest.usable("train"), trainer),
         "features": lambda: features(given, manifest, trainer),
         "head": lambda: head(given, manifest, trainer),
     }
-    seconds = timed(phases[given.phase]).seconds
-    return {"seconds": round(seconds, 2), "peak_mib": peak_mib(), "imported_mib": imported}
+    seconds = common.timed(phases[given.phase]).seconds
+    return {"seconds": round(seconds, 2), "peak_mib": common.peak_mib(), "imported_mib": imported}
 
 
 def outputs(given: argparse.Namespace, part: Manifest, views: int, output: Output, trainer: TrainerConfig) -> Outputs:
     """The teacher's outputs for these rows, computed where they are missing."""
-    context = context_of(given.folder, replace(trainer, precision="32-true"))
-    teacher = FrozenModel(untrained(given.teacher, given.size), output, context)
-    return teacher.compute_outputs(Examples(part, SPEC), views)
+    context = material.context_of(given.folder, replace(trainer, precision="32-true"))
+    teacher = FrozenModel(material.untrained(given.teacher, given.size), output, context)
+    return teacher.compute_outputs(Examples(part, material.SPEC), views)
 
 
 def features(given: argparse.Namespace, manifest: Manifest, trainer: TrainerConfig) -> list[Outputs]:
@@ -151,16 +139,16 @@ def head(given: argparse.Namespace, manifest: Manifest, trainer: TrainerConfig) 
     ]
     config = FitConfig(epochs=given.epochs, batch_size=BATCH, lr=1e-3)
     request = FitRequest(
-        module=head_module(untrained(given.teacher, given.size), parts[0], config),
+        module=head_module(material.untrained(given.teacher, given.size), parts[0], config),
         learned=feature_loader(datasets[0], EpochSampler(len(parts[0]), given.views, 0), BATCH),
         held_out=feature_loader(datasets[1], FixedItems(whole_images(len(parts[1]), Rank())), BATCH),
         name="head",
         folder=given.folder / "fit",
         precision="32-true",
     )
-    fit(request, context_of(given.folder, trainer))
+    fit(request, material.context_of(given.folder, trainer))
 
 
 if __name__ == "__main__":
-    start_like_the_product()
+    common.start_like_the_product()
     main()

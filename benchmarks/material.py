@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.common import scratch, timed
+from benchmarks import common
 from cache.fill import fill
 from cache.frozen import FrozenModel
 from cache.key import CacheKey, Layout, ViewCache
@@ -207,6 +207,6 @@ class BareModel:
 def seconds_to_fill(classifier: Classifier, manifest: Manifest, views: int, trainer: TrainerConfig) -> float:
     """Seconds of filling a new cache with a model's features, from files."""
     # A new one each time: what a cache holds is not computed again.
-    with scratch() as folder:
+    with common.scratch() as folder:
         model = FrozenModel(classifier, "features", context_of(folder, trainer))
-        return timed(lambda: model.compute_outputs(Examples(manifest, SPEC), views)).seconds
+        return common.timed(lambda: model.compute_outputs(Examples(manifest, SPEC), views)).seconds

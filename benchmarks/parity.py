@@ -21,8 +21,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.common import machine, parser_of, report, scratch
-from benchmarks.material import photographs, pixels_of, untrained
+from benchmarks import common, material
 from export.onnx_file import write_onnx
 from export.rgb import resizing, write_rgb
 from export.runtime import OnnxClassifier, RgbClassifier
@@ -41,7 +40,7 @@ Resize = Callable[[Image.Image], NDArray[np.uint8]]
 def pictures() -> Iterator[Image.Image]:
     """120 real photographs (a third resized, a third cropped, both colored) and 100 random ones of many sizes."""
     generator = np.random.default_rng(0)
-    for number, image in enumerate(photographs(120)):
+    for number, image in enumerate(material.photographs(120)):
         if number % 3:
             width, height = (int(side) for side in generator.integers(20, 900 if number % 3 == 1 else 280, 2))
             image = Image.fromarray((np.asarray(image) * generator.uniform(0.3, 1, 3)).astype(np.uint8))
@@ -124,7 +123,7 @@ class Subject:
 def random_subjects(folder: Path) -> Iterator[Subject]:
     """Each size and resize mode; the training path is PyTorch's."""
     for size, mode in itertools.product(SIZES, MODES):
-        classifier = untrained("test_vit", size)
+        classifier = material.untrained("test_vit", size)
         torch.nn.init.normal_(classifier.head.weight, std=0.3)
         classifier = replace(classifier, spec=replace(classifier.spec, mode=mode, crop_pct=MODES[mode]))
         body = folder / f"{size}-{mode}.onnx"
@@ -140,7 +139,7 @@ def given_subject(path: Path) -> Subject:
 
 def _torch_scores(classifier: Classifier, images: Sequence[Image.Image]) -> NDArray[np.float32]:
     with torch.inference_mode():
-        logits = classifier.model(torch.from_numpy(pixels_of(classifier, list(images)))).numpy()
+        logits = classifier.model(torch.from_numpy(material.pixels_of(classifier, list(images)))).numpy()
     return probabilities(logits, classifier.labels.kind)
 
 
@@ -181,7 +180,7 @@ def whole_path(body: Path, folder: Path, images: Sequence[Image.Image], scores: 
 
 def main() -> None:
     """Measure and print."""
-    parser = parser_of(__doc__)
+    parser = common.parser_of(__doc__)
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--images", type=int, default=220, help="so many of them: a small number, to see that it runs")
     given = parser.parse_args()
@@ -189,7 +188,7 @@ def main() -> None:
     every = list(pictures())
     images = every[:: max(1, len(every) // given.images)]
     figures: dict[str, dict[str, Any]] = {}
-    with scratch() as folder:
+    with common.scratch() as folder:
         for subject in map(given_subject, given.models) if given.models else random_subjects(folder):
             scores = np.concatenate([subject.training([image]) for image in images])
             largest = whole_path(subject.body, folder, images, scores)
@@ -216,11 +215,11 @@ def summarize(figures: Mapping[str, Mapping[str, Any]], count: int) -> None:
         if squashed
     }
     every = [found["ours"] for found in figures.values()]
-    report(
+    common.report(
         "parity",
         ratio=shares["ours"] / shares["torch_float"] if squashed else None,
         against="share of pixels that PyTorch's float32 antialiased bicubic gets different from training",
-        machine=machine(),
+        machine=common.machine(),
         images=count,
         equal=1 - sum(found["differing"] for found in every) / sum(found["pixels"] for found in every),
         levels=max(found["levels"] for found in every),

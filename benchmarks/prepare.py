@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.common import best, in_own_process, in_turns, machine, parser_of, peak_mib, report, say, scratch, timed
+from benchmarks import common
 from data.config import DataConfig, ViewsConfig
 from data.examples import Examples
 from data.labels import LabelSet
@@ -39,7 +39,7 @@ FOLDER_FILES = 1000
 
 def main() -> None:
     """Measure and print one JSON object."""
-    parser = parser_of(__doc__)
+    parser = common.parser_of(__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--photographs", type=int, default=1500, help="JPEG files that the rate is measured on")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
@@ -47,19 +47,19 @@ def main() -> None:
     if given.one:
         print(json.dumps(one_size(given.one)))
         return
-    with scratch() as folder:
+    with common.scratch() as folder:
         rate = rates(folder, given.photographs)
         growth = []
         for rows in sorted(given.rows):
             root = folder / str(rows)
             write_tiny(root, rows)
-            growth.append({"rows": rows, **in_own_process("prepare", "--one", str(root))})
-            say(str(growth[-1]))
-    report(
+            growth.append({"rows": rows, **common.in_own_process("prepare", "--one", str(root))})
+            common.say(str(growth[-1]))
+    common.report(
         "prepare",
         ratio=round(rate["prepare"] / rate["pillow_loop"], 2),
         against="a plain Pillow loop that only decodes, images/s",
-        machine=machine(),
+        machine=common.machine(),
         images_per_s=rate,
         growth=growth,
     )
@@ -72,10 +72,10 @@ def rates(folder: Path, count: int) -> dict[str, float]:
 
     def whole() -> float:
         run = RunFolder(Path(tempfile.mkdtemp(dir=folder)))  # a new one: what is prepared would be done already
-        return len(paths) / timed(lambda: prepare(run, LABELS, config)).seconds
+        return len(paths) / common.timed(lambda: prepare(run, LABELS, config)).seconds
 
-    sides = {"pillow_loop": lambda: len(paths) / timed(lambda: pillow_loop(paths)).seconds, "prepare": whole}
-    return best(in_turns(sides, 3))
+    sides = {"pillow_loop": lambda: len(paths) / common.timed(lambda: pillow_loop(paths)).seconds, "prepare": whole}
+    return common.best(common.in_turns(sides, 3))
 
 
 def pillow_loop(paths: list[Path]) -> None:
@@ -133,7 +133,7 @@ def one_size(root: Path) -> dict[str, object]:
     config = DataConfig(format="csv", path=str(root / "labels.csv"))
 
     def again() -> float:
-        return timed(lambda: prepare(run, LABELS, config)).seconds
+        return common.timed(lambda: prepare(run, LABELS, config)).seconds
 
     seconds = {"first": again(), "unchanged": again()}
     with (root / "labels.csv").open("a", encoding="utf-8") as table:
@@ -157,7 +157,7 @@ def one_size(root: Path) -> dict[str, object]:
 
 def peak_gib() -> float:
     """GiB that this process held at most so far."""
-    return round(peak_mib() / 1024, 3)
+    return round(common.peak_mib() / 1024, 3)
 
 
 def _pixels(image: Image.Image, view: object) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -33,18 +33,7 @@ import torch
 from timm.task import LogitDistillationTask
 from torch import Tensor, nn
 
-from benchmarks.common import (
-    TRAINER,
-    parser_of,
-    report,
-    say,
-    scratch,
-    start_like_the_product,
-    timed,
-    torch_machine,
-    trainer_of,
-)
-from benchmarks.material import untrained
+from benchmarks import common, material
 from benchmarks.steps import Loss, steps_of
 from benchmarks.tasks import RECIPES, Task, differences, intervals, prepared
 from cache.read import ViewOutputs
@@ -74,7 +63,9 @@ class Arm:
 def options() -> argparse.Namespace:
     """Parse the command line."""
     # float32: as the demo, and as timm runs by default.
-    parser = parser_of(__doc__, "views", "seeds", "teacher-epochs", *TRAINER, views=2, precision="32-true")
+    parser = common.parser_of(
+        __doc__, "views", "seeds", "teacher-epochs", *common.TRAINER, views=2, precision="32-true"
+    )
     parser.add_argument("--data", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--longer", action="store_true", help="labels_longer as well")
     parser.add_argument("--seconds", type=float, default=120.0, help="for each student of elpv")
@@ -85,19 +76,19 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Measure and print one JSON object."""
     given = options()
-    trainer = trainer_of(given)
-    with scratch() as folder:
+    trainer = common.trainer_of(given)
+    with common.scratch() as folder:
         found = {
             name: compare(prepared(folder / name, name, trainer, given.teacher_epochs), name, given)
             for name in given.data
         }
     first = found[given.data[0]]
-    report(
+    common.report(
         "quality",
         ratio=first["arms"]["ours"]["agreement"]["mean"] / first["arms"]["timm"]["agreement"]["mean"],
         against="a live teacher by timm's own task, in the same wall-clock time: agreement with the teacher on test "
         f"images of {given.data[0]}",
-        machine=torch_machine(trainer),
+        machine=common.torch_machine(trainer),
         seeds=given.seeds,
         views=given.views,
         data=found,
@@ -107,7 +98,7 @@ def main() -> None:
 def compare(task: Task, name: str, given: argparse.Namespace) -> dict[str, Any]:
     """Each arm's scores and steps, and the lead of ours over each other one."""
     seconds: float = given.seconds if name == "elpv" else given.digits_seconds
-    cache = timed(lambda: task.frozen_teacher().compute_logits(task.examples(task.train), given.views))
+    cache = common.timed(lambda: task.frozen_teacher().compute_logits(task.examples(task.train), given.views))
     if cache.seconds >= seconds:
         raise SystemExit(f"building the cache of {name} took {cache.seconds:.1f} s: give each student more seconds")
     arms = arms_of(task, seconds, cache.value, cache.seconds)
@@ -123,7 +114,7 @@ def compare(task: Task, name: str, given: argparse.Namespace) -> dict[str, Any]:
             steps = learn(student, task, arms[arm], seed)
             epochs = steps / (len(task.train) // task.recipe.student.fit.batch_size)
             scores[arm].append({**task.judge(student, taught), "steps": float(steps), "epochs": epochs})
-            say(f"{name}, seed {seed}, {arm}: {scores[arm][-1]}")
+            common.say(f"{name}, seed {seed}, {arm}: {scores[arm][-1]}")
     others = [arm for arm in scores if arm != "ours"]
     return {
         **task.facts(),
@@ -196,7 +187,7 @@ class InPrecision(nn.Module):
 def new_student(task: Task, seed: int) -> Classifier:
     """The recipe's student, with the seed's random weights."""
     config = task.recipe.student
-    return untrained(config.model, config.image_size, task.manifest.labels, seed)
+    return material.untrained(config.model, config.image_size, task.manifest.labels, seed)
 
 
 def learn(student: Classifier, task: Task, arm: Arm, seed: int) -> int:
@@ -225,5 +216,5 @@ def without_end(loader: Any, sampler: EpochSampler) -> Iterator[Batch]:
 
 
 if __name__ == "__main__":
-    start_like_the_product()
+    common.start_like_the_product()
     main()

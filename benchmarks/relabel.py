@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmarks.common import machine, parser_of, report, say, scratch, timed
-from benchmarks.material import LABELS
+from benchmarks import common, material
 from data.config import DataConfig
 from data.readers.formats import elpv
 from data.readers.source import Source
@@ -33,7 +32,7 @@ NAME = "relabel"
 
 def options() -> argparse.Namespace:
     """Parse the command line."""
-    parser = parser_of(__doc__, "model", "size", "views", model="eva02_tiny_patch14_224", size=112, views=4)
+    parser = common.parser_of(__doc__, "model", "size", "views", model="eva02_tiny_patch14_224", size=112, views=4)
     parser.add_argument("--changed", type=int, default=2000, help="labels")
     parser.add_argument("--epochs", type=int, default=20, help="of the head")
     return parser.parse_args()
@@ -42,21 +41,21 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Measure and print one JSON object."""
     given = options()
-    records = list(elpv.read(Source(DataConfig(format="elpv"), LABELS, Path())))
+    records = list(elpv.read(Source(DataConfig(format="elpv"), material.LABELS, Path())))
     rows = [(record.uri, int(np.argmax(record.target or ()))) for record in records]
-    with scratch() as root:
+    with common.scratch() as root:
         (root / "config.yaml").write_text(yaml.safe_dump(settings(given)), encoding="utf-8")
-        imports = timed(lambda: python(root, "-c", "import train.train")).seconds
+        imports = common.timed(lambda: python(root, "-c", "import train.train")).seconds
         write_labels(root, rows)
         first = verbs(root)
         write_labels(root, changed(rows, given.changed))
         again = verbs(root)
         metrics = json.loads((root / "outputs" / NAME / "teacher" / "metrics.json").read_text(encoding="utf-8"))
-    report(
+    common.report(
         NAME,
         ratio=sum(again.values()) / sum(first.values()),
         against="the same two verbs the first time",
-        machine=machine(),
+        machine=common.machine(),
         model=f"{given.model} at {given.size}, random weights",
         images=len(rows),
         changed_labels=given.changed,
@@ -73,7 +72,7 @@ def settings(given: argparse.Namespace) -> dict[str, Any]:
     teacher = {"model": given.model, "pretrained": False, "image_size": given.size, "resize": "squash", "mode": "head"}
     return {
         "name": NAME,
-        "labels": {"names": list(LABELS.names), "kind": LABELS.kind},
+        "labels": {"names": list(material.LABELS.names), "kind": material.LABELS.kind},
         "data": {
             "path": "labels.csv",
             "allow_outside": True,
@@ -88,7 +87,7 @@ def settings(given: argparse.Namespace) -> dict[str, Any]:
 def changed(rows: Sequence[tuple[str, int]], count: int) -> list[tuple[str, int]]:
     """The rows with the next label in so many of them."""
     chosen = set(np.random.default_rng(0).choice(len(rows), count, replace=False).tolist())
-    return [(uri, (label + (row in chosen)) % len(LABELS)) for row, (uri, label) in enumerate(rows)]
+    return [(uri, (label + (row in chosen)) % len(material.LABELS)) for row, (uri, label) in enumerate(rows)]
 
 
 def write_labels(root: Path, rows: Sequence[tuple[str, int]]) -> None:
@@ -96,15 +95,15 @@ def write_labels(root: Path, rows: Sequence[tuple[str, int]]) -> None:
     with (root / "labels.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["image", "label"])
-        writer.writerows((uri, LABELS.names[label]) for uri, label in rows)
+        writer.writerows((uri, material.LABELS.names[label]) for uri, label in rows)
 
 
 def verbs(root: Path) -> dict[str, float]:
     """Seconds of ``prepare`` and ``train``."""
     seconds = {}
     for verb in ("prepare", "train"):
-        seconds[verb] = timed(partial(python, root, "-m", "pocketeva", verb, "config.yaml")).seconds
-        say(f"{verb}: {seconds[verb]:.1f} s")
+        seconds[verb] = common.timed(partial(python, root, "-m", "pocketeva", verb, "config.yaml")).seconds
+        common.say(f"{verb}: {seconds[verb]:.1f} s")
     return seconds
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import in_own_process, machine, parser_of, report, say, scratch
+from benchmarks import common
 
 STUDENTS = (
     "mobilenetv4_conv_small",
@@ -67,7 +67,7 @@ def measure(name: str, size: int, rounds: int) -> dict[str, Any]:
     from export.timing import race
 
     images = photographs(16)
-    with scratch() as folder:
+    with common.scratch() as folder:
         classifier = random_classifier(name, size, images)
         full, quantized, result = export_both(classifier, folder, images)
         if result.winner is None:
@@ -120,7 +120,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def main() -> None:
     """Measure each student in a process of its own, and print the table."""
-    parser = parser_of(__doc__, "size", "quick", size=224)
+    parser = common.parser_of(__doc__, "size", "quick", size=224)
     parser.add_argument("names", nargs="*", default=STUDENTS)
     parser.add_argument("--one", action="store_true", help="print the figures of one student as JSON")
     given = parser.parse_args()
@@ -131,14 +131,14 @@ def main() -> None:
     rows = []
     same = ["--size", str(given.size), *(["--quick"] if given.quick else [])]
     for name in given.names:
-        say(name)
-        rows.append(in_own_process("students", name, "--one", *same))
+        common.say(name)
+        rows.append(common.in_own_process("students", name, "--one", *same))
     print(table(rows))
-    report(
+    common.report(
         "students",
         ratio=sum(row["int8_ms"] for row in rows) / sum(row["ms"] for row in rows),
         against="milliseconds an image of the fp32 files of the same students, one thread",
-        machine=machine(),
+        machine=common.machine(),
         size=given.size,
         rounds=rounds,
         students=rows,

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import t as student_t
 
-from benchmarks.common import say, timed
-from benchmarks.material import context_of
+from benchmarks import common, material
 from cache.frozen import FrozenModel
 from data.config import DataConfig, LabelsConfig, SplitsConfig, ViewsConfig
 from data.examples import Examples
@@ -152,13 +151,13 @@ RECIPES = {"elpv": elpv, "digits": digits}
 def prepared(folder: Path, name: str, trainer: TrainerConfig, teacher_epochs: int | None = None) -> Task:
     """Read the images, draw the splits and train the teacher, as ``pocketeva prepare`` and ``train`` do."""
     recipe = RECIPES[name](folder / "images")
-    context = context_of(folder / "run", trainer)
+    context = material.context_of(folder / "run", trainer)
     manifest = prepare(context.folder, LabelSet.of(recipe.labels), recipe.data)
     config = recipe.teacher
     if teacher_epochs is not None:
         config = replace(config, full=replace(config.full, epochs=teacher_epochs))
-    trained = timed(lambda: train(context, manifest, config, recipe.views))
-    say(f"{name}: the teacher took {trained.seconds:.0f} s")
+    trained = common.timed(lambda: train(context, manifest, config, recipe.views))
+    common.say(f"{name}: the teacher took {trained.seconds:.0f} s")
     return Task(
         recipe=recipe,
         context=context,

@@ -22,19 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.common import (
-    TRAINER,
-    best,
-    in_turns,
-    parser_of,
-    report,
-    say,
-    start_like_the_product,
-    timed,
-    torch_machine,
-    trainer_of,
-)
-from benchmarks.material import untrained
+from benchmarks import common, material
 from models.classifier import Classifier
 from models.device import device_of, precision_for
 from models.forward import FrozenForward, forward_of, in_order
@@ -57,7 +45,7 @@ class Setting:
 
 def options() -> argparse.Namespace:
     """Parse the command line."""
-    parser = parser_of(__doc__, "model", "size", "turns", *TRAINER, turns=3)
+    parser = common.parser_of(__doc__, "model", "size", "turns", *common.TRAINER, turns=3)
     parser.add_argument("--batches", type=int, nargs="+", help="1 4 16 on a CPU, 16 32 64 128 256 on a GPU")
     parser.add_argument("--images", type=int, help="in one turn of a setting; 16 on a CPU, 4096 on a GPU")
     parser.add_argument("--no-compile", action="store_true", help="leave out compiled models")
@@ -68,10 +56,10 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Measure and print one JSON object."""
     given = options()
-    trainer = trainer_of(given)
+    trainer = common.trainer_of(given)
     device = device_of(trainer)
     on_gpu = device.type == "cuda"
-    classifier = untrained(given.model, given.size)
+    classifier = material.untrained(given.model, given.size)
     precision = precision_for(classifier.model, trainer)
     chosen = Setting(precision, forward_of(classifier, "features", trainer, precision).batch_size)
     batches = given.batches or ([16, 32, 64, 128, 256] if on_gpu else [1, 4, 16])
@@ -80,11 +68,11 @@ def main() -> None:
     operations = operations_each(classifier)
     warming, rates = measured(settings, given, trainer, given.images or (4096 if on_gpu else 16))
     fastest = max(rates, key=lambda name: rates[name])
-    report(
+    common.report(
         "teacher",
         ratio=round(rates[str(chosen)] / rates[fastest], 3),
         against="the fastest of all settings, images/s; the first is what the product chooses by itself",
-        machine=torch_machine(trainer),
+        machine=common.torch_machine(trainer),
         model=f"{given.model} at {given.size}, random weights",
         chosen=str(chosen),
         fastest=fastest,
@@ -100,7 +88,7 @@ def measured(
     settings: Sequence[Setting], given: argparse.Namespace, trainer: TrainerConfig, count: int
 ) -> tuple[dict[str, float], dict[str, float]]:
     """By setting: the seconds until its first batch was done, compiling included, and images/s from then on."""
-    models = {channels_last: untrained(given.model, given.size) for channels_last in (False, True)}
+    models = {channels_last: material.untrained(given.model, given.size) for channels_last in (False, True)}
     models[True].model.to(memory_format=torch.channels_last)
     most = max(setting.batch for setting in settings)
     images = torch.randint(0, 256, (most, 3, given.size, given.size), dtype=torch.uint8)
@@ -110,10 +98,10 @@ def measured(
     for setting in settings:
         forward = forward_in(setting, models[setting.channels_last], trainer)
         batch = setting.batch
-        warming[str(setting)] = round(timed(partial(passed, forward, images, batch, batch)).seconds, 1)
-        say(f"{setting}: first batch after {warming[str(setting)]} s")
+        warming[str(setting)] = round(common.timed(partial(passed, forward, images, batch, batch)).seconds, 1)
+        common.say(f"{setting}: first batch after {warming[str(setting)]} s")
         sides[str(setting)] = rate_of(forward, images, batch, count)
-    return warming, best(in_turns(sides, given.turns))
+    return warming, common.best(common.in_turns(sides, given.turns))
 
 
 def settings_around(chosen: Setting, batches: Sequence[int], *, compiling: bool, everything: bool) -> list[Setting]:
@@ -140,7 +128,7 @@ def forward_in(setting: Setting, classifier: Classifier, trainer: TrainerConfig)
 def rate_of(forward: FrozenForward, images: Tensor, batch: int, count: int) -> Callable[[], float]:
     """Measures images/s over at least ``count`` images in full batches."""
     whole = -(-count // batch) * batch
-    return lambda: whole / timed(lambda: passed(forward, images, batch, whole)).seconds
+    return lambda: whole / common.timed(lambda: passed(forward, images, batch, whole)).seconds
 
 
 def passed(forward: FrozenForward, images: Tensor, batch: int, count: int) -> None:
@@ -165,10 +153,10 @@ def matrix_peak(device: torch.device, seconds: float = 2.0) -> float:
     fastest = float("inf")
     started = time.perf_counter()
     while time.perf_counter() - started < seconds:
-        fastest = min(fastest, timed(lambda: [left @ right for _ in range(10)]).seconds / 10)
+        fastest = min(fastest, common.timed(lambda: [left @ right for _ in range(10)]).seconds / 10)
     return 2 * side**3 / fastest
 
 
 if __name__ == "__main__":
-    start_like_the_product()
+    common.start_like_the_product()
     main()

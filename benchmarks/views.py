@@ -20,17 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common import (
-    TRAINER,
-    parser_of,
-    report,
-    say,
-    scratch,
-    start_like_the_product,
-    timed,
-    torch_machine,
-    trainer_of,
-)
+from benchmarks import common
 from benchmarks.tasks import RECIPES, Task, differences, intervals, prepared
 from distill.distill import distill
 from models import checkpoint
@@ -41,7 +31,7 @@ Count = int | Literal["live"]
 def options() -> argparse.Namespace:
     """Parse the command line."""
     # float32: as the demo, and as timm runs by default.
-    parser = parser_of(__doc__, "seeds", "teacher-epochs", *TRAINER, precision="32-true")
+    parser = common.parser_of(__doc__, "seeds", "teacher-epochs", *common.TRAINER, precision="32-true")
     parser.add_argument("--data", choices=RECIPES, default="digits")
     parser.add_argument("--views", type=int, nargs="+", default=[1, 4, 16], help="beside live")
     parser.add_argument("--epochs", type=int, default=32, help="of each student")
@@ -51,18 +41,18 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Measure and print one JSON object."""
     given = options()
-    trainer = trainer_of(given)
-    with scratch() as folder:
+    trainer = common.trainer_of(given)
+    with common.scratch() as folder:
         task = prepared(folder, given.data, trainer, given.teacher_epochs)
         taught = task.decided(task.teacher)
         scores = {str(count): students(task, taught, count, given) for count in (*given.views, "live")}
         facts = task.facts()
     most = str(max(given.views))
-    report(
+    common.report(
         "views",
         ratio=mean_agreement(scores[most]) / mean_agreement(scores["live"]),
         against=f"fresh views from a live teacher: agreement with it on test images, of {most} cached views",
-        machine=torch_machine(trainer),
+        machine=common.torch_machine(trainer),
         data=given.data,
         **facts,
         epochs=given.epochs,
@@ -84,12 +74,12 @@ def students(task: Task, taught: NDArray[np.intp], count: Count, given: argparse
     config = replace(task.recipe.student, live=float(live))
     shutil.rmtree(task.context.folder.cache, ignore_errors=True)
     known = task.manifest.usable("val") if live else task.train
-    cache = timed(lambda: task.frozen_teacher().compute_logits(task.examples(known), views.count))
+    cache = common.timed(lambda: task.frozen_teacher().compute_logits(task.examples(known), views.count))
     found: list[dict[str, float]] = []
     for seed in range(given.seeds):
         one = replace(config, name=f"{count}-{seed}", fit=replace(config.fit, epochs=given.epochs))
         context = replace(task.context, seed=seed)
-        trained = timed(lambda: distill(context, task.manifest, one, views, task.frozen_teacher()))  # noqa: B023
+        trained = common.timed(lambda: distill(context, task.manifest, one, views, task.frozen_teacher()))  # noqa: B023
         student = checkpoint.load(context.folder.student(one.name) / "model", task.manifest.labels)
         passes: dict[str, Any] = json.loads((context.folder.student(one.name) / "metrics.json").read_text())
         found.append(
@@ -100,10 +90,10 @@ def students(task: Task, taught: NDArray[np.intp], count: Count, given: argparse
                 "live_images_x_views": passes["teacher_passes"]["live"],
             }
         )
-        say(f"views {count}, seed {seed}: {found[-1]}")
+        common.say(f"views {count}, seed {seed}: {found[-1]}")
     return found
 
 
 if __name__ == "__main__":
-    start_like_the_product()
+    common.start_like_the_product()
     main()

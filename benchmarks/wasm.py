@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.common import machine, parser_of, report, scratch
+from benchmarks import common
 
 STUDENT = ("mobilenetv4_conv_small", 224)
 RUNNER = Path(__file__).with_name("wasm_runner.mjs")
@@ -120,9 +120,9 @@ def largest_difference(model: Any, pictures: Sequence[Image.Image], found: Seque
 
 def main() -> None:
     """Measure and print."""
-    given = parser_of(__doc__, "quick").parse_args()
+    given = common.parser_of(__doc__, "quick").parse_args()
     rounds = 3 if given.quick else 50
-    with scratch() as folder:
+    with common.scratch() as folder:
         try:
             found = measure(folder, rounds)
         except CannotRunError as error:
@@ -130,11 +130,11 @@ def main() -> None:
     for name, ms in found["ms"].items():
         print(f"{name:32} {ms:8.2f} ms")
     print(f"probabilities are at most {found['largest']:.1e} from Python's")
-    report(
+    common.report(
         "wasm",
         ratio=found["ms"]["INT8 model"] / found["ms"]["fp32 model"],
         against=f"milliseconds an image of the fp32 file of {STUDENT[0]} in WASM, one thread",
-        machine=f"{machine()}, onnxruntime-web in node",
+        machine=f"{common.machine()}, onnxruntime-web in node",
         rounds=rounds,
         **found,
     )
