@@ -86,9 +86,9 @@ def measure(name: str, size: int, rounds: int) -> dict[str, Any]:
             "own_mib": own,
             "int8_own_mib": quantized_own,
             "int8": {
-                "method": result.winner.candidate.method,
-                "per_channel": result.winner.candidate.per_channel,
-                "activation": result.winner.candidate.activation,
+                "method": result.winner.method,
+                "per_channel": result.winner.per_channel,
+                "activation": result.winner.activation,
             },
         }
 

@@ -145,7 +145,7 @@ class _OnnxFolder:
         temperature = facts["temperature"]
         assert isinstance(temperature, float)
         write_formats(self.folder, self.classifier, self.config.formats, tolerance, temperature)
-        ParityRecord(reference, fp16, rgb_parity).write(self.folder)
+        ParityRecord(reference, rgb_parity, fp16).write(self.folder)
         write_json(self.folder / "config.json", model_config(self.classifier.architecture, self.classifier.labels))
         write_json(self.folder / "preprocessor_config.json", preprocessor_config(self.classifier.spec))
         write_json(self.folder / "labels.json", self.classifier.labels.to_json())

@@ -1,16 +1,14 @@
 """The record of export's own checks of one model's files, ``parity.json``."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from export.divergence import Divergence
-from export.records import read_record, record_of
+from export.records import Record
 from export.release import FP16, FP32, RGB
-from run.files import Json, write_json
-
-PARITY_RECORD = "parity.json"
+from run.files import Json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,38 +54,17 @@ class NotWritten:
 
 
 @dataclass(frozen=True)
-class ParityRecord:
-    """Export's own checks of one model's files."""
+class ParityRecord(Record):
+    """Export's own checks of one model's files, each under the file's path."""
 
-    reference: Parity
-    fp16: Fp16Facts | NotWritten | None
+    FILE: ClassVar[str] = "parity.json"
+
+    reference: Annotated[Parity, Field(alias=FP32.path.as_posix())]
+    rgb: Annotated[RgbParity, Field(alias=RGB.path.as_posix())]
+    fp16: Annotated[Fp16Facts | NotWritten | None, Field(alias=FP16.path.as_posix())] = None
     """Null where fp16 was not asked for."""
-    rgb: RgbParity
 
-    def write(self, folder: Path) -> None:
-        """Write ``parity.json`` into an ONNX folder."""
-        fp16: dict[str, Json] = {} if self.fp16 is None else {FP16.path.as_posix(): asdict(self.fp16)}
-        reference = {FP32.path.as_posix(): asdict(self.reference)}
-        write_json(folder / PARITY_RECORD, {**reference, **fp16, RGB.path.as_posix(): asdict(self.rgb)})
-
-    @classmethod
-    def read(cls, folder: Path) -> "ParityRecord":
-        """The record in an ONNX folder.
-
-        Raises:
-            UserError: it is missing or damaged.
-        """
-        return read_record(folder / PARITY_RECORD, cls._of_json)
-
-    @classmethod
-    def _of_json(cls, stored: Mapping[str, Any]) -> "ParityRecord":
-        fp16 = stored.get(FP16.path.as_posix())
-        return cls(
-            reference=record_of(Parity, stored[FP32.path.as_posix()]),
-            fp16=None if fp16 is None else _fp16_of(fp16),
-            rgb=record_of(RgbParity, stored[RGB.path.as_posix()]),
-        )
-
-
-def _fp16_of(stored: Mapping[str, Any]) -> Fp16Facts | NotWritten:
-    return record_of(NotWritten, stored) if "why_not" in stored else record_of(Fp16Facts, stored)
+    def to_json(self) -> dict[str, Json]:
+        """Checks by path, without those that were not asked for."""
+        checks = {FP32: self.reference, FP16: self.fp16, RGB: self.rgb}
+        return {kind.path.as_posix(): asdict(check) for kind, check in checks.items() if check is not None}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from export.formats.record import FormatsRecord
+from export.formats.record import FormatsRecord, NotWritten
 from export.int8.result import Int8Result
 from export.release import Release, ReleasedModel
 from hub import sections
@@ -88,8 +88,8 @@ def _body(subject: Subject, differences: Sequence[str]) -> str:
         sections.labels(subject),
         sections.use(subject),
         sections.results(subject),
-        files(subject, Int8Result.read(subject.folder)) if subject.is_onnx else "",
-        formats(subject, FormatsRecord.read(subject.folder)) if subject.is_onnx else "",
+        files(subject, Int8Result.read_if_there(subject.folder)) if subject.is_onnx else "",
+        formats(subject, FormatsRecord.read_if_there(subject.folder)) if subject.is_onnx else "",
         sections.certificate(subject),
         sections.calibration(subject),
         sections.limits(subject),
@@ -100,8 +100,8 @@ def _body(subject: Subject, differences: Sequence[str]) -> str:
 def _metadata(subject: Subject, *, published: bool) -> ModelCardData:
     config = subject.hub
     base, relation = _base(subject, published=published)
-    record = FormatsRecord.read(subject.folder) if subject.is_onnx else None
-    written = [name for name, found in record.formats.items() if found.why_not is None] if record else []
+    record = FormatsRecord.read_if_there(subject.folder) if subject.is_onnx else None
+    written = [name for name, found in record.formats.items() if not isinstance(found, NotWritten)] if record else []
     tags = ["pocketeva", *(("onnx", "transformers.js", *written) if subject.is_onnx else ()), *config.tags]
     results = _eval_results(subject)
     return ModelCardData(

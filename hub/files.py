@@ -1,6 +1,6 @@
 """The part of an ONNX card that lists its files, what was measured of each, and how the INT8 file was chosen."""
 
-from export.int8.result import Int8Result, Quality, Row
+from export.int8.result import FailedRow, Int8Result, Quality, Row
 from hub.sections import table
 from hub.subject import Subject
 
@@ -47,7 +47,7 @@ def _int8(int8: Int8Result | None, decision: str) -> str:
         return ""
     fp32 = ("float32", "", "", "", _accuracy(int8.fp32), "", "", f"{int8.fp32.bytes / 1e6:.1f}", "")
     head = ("method", "per channel", "activations", "in fp32", "accuracy", "flips", "ms", "MB", "why not")
-    dynamic = int8.winner is not None and int8.winner.candidate.method == "dynamic"
+    dynamic = int8.winner is not None and int8.winner.method == "dynamic"
     return f"""
 
 INT8: {int8.reason}. Ranges came from {int8.images.ranges} calibration images, candidates were judged on \
@@ -58,23 +58,16 @@ one.{_ONE_AT_A_TIME if dynamic else ""}
 {table(head, [fp32, *map(_candidate, int8.candidates)])}"""
 
 
-def _candidate(row: Row) -> tuple[str, ...]:
-    candidate = row.candidate
-    settings = (
-        candidate.method,
-        "yes" if candidate.per_channel else "no",
-        candidate.activation,
-        str(len(candidate.excluded) or ""),
-    )
-    found = row.measured
-    if found is None:
-        return (*settings, "", "", "", "", row.why_not or "")
+def _candidate(row: Row | FailedRow) -> tuple[str, ...]:
+    settings = (row.method, "yes" if row.per_channel else "no", row.activation, str(len(row.excluded) or ""))
+    if isinstance(row, FailedRow):
+        return (*settings, "", "", "", "", row.why_not)
     return (
         *settings,
-        _accuracy(found),
-        f"{found.flips} of {found.n}",
-        "" if found.ms is None else f"{found.ms:.2f}",
-        f"{found.bytes / 1e6:.1f}",
+        _accuracy(row),
+        f"{row.flips} of {row.n}",
+        "" if row.ms is None else f"{row.ms:.2f}",
+        f"{row.bytes / 1e6:.1f}",
         row.why_not or "",
     )
 

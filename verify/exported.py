@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from export.formats.record import FORMATS_RECORD, FormatsRecord
-from export.parity_record import PARITY_RECORD, ParityRecord
+from export.formats.record import FormatsRecord, Ran
+from export.parity_record import ParityRecord
 from export.release import ReleasedFile, ReleasedModel
 from models.facts import CheckpointFacts
 from run.errors import UserError
@@ -63,7 +63,7 @@ def read_exported(models: Sequence[ReleasedModel], baselines: Mapping[str, Relea
 
 def records(model: ReleasedModel) -> list[Path]:
     """Files in which export wrote down its own checks."""
-    return [path for path in (model.onnx / PARITY_RECORD, model.onnx / FORMATS_RECORD) if path.is_file()]
+    return [path for path in (model.onnx / record.FILE for record in (ParityRecord, FormatsRecord)) if path.is_file()]
 
 
 def _read(model: ReleasedModel, baseline: ReleasedFile | None) -> ExportedModel:
@@ -95,7 +95,7 @@ def _parity(model: ReleasedModel) -> MeasuredParity:
 
 def _conversions(model: ReleasedModel) -> list[MeasuredParity]:
     """Parity of each file for another runtime that export ran."""
-    record = FormatsRecord.read(model.onnx)
+    record = FormatsRecord.read_if_there(model.onnx)
     if record is None:
         return []
     return [
@@ -104,10 +104,10 @@ def _conversions(model: ReleasedModel) -> list[MeasuredParity]:
             statement=f"largest difference of a probability in {found.title} from {record.compared_with} in "
             "ONNX Runtime, on the golden images",
             n=record.images,
-            largest=found.ran.largest,
-            target=found.ran.target,
+            largest=found.largest,
+            target=found.target,
             sha256={f"{model.onnx.name}/{name}": digest for name, digest in found.sha256.items()},
         )
         for found in record.formats.values()
-        if found.ran is not None
+        if isinstance(found, Ran)
     ]

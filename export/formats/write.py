@@ -1,8 +1,9 @@
 """Files for other runtimes: each is made, run on the golden kit where Linux can, and kept only if it passes."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -10,7 +11,7 @@ from export.config import FormatName
 from export.formats import FORMATS, converted_files
 from export.formats.check import Comparison, compare, open_format
 from export.formats.format import Format, Infer, Source
-from export.formats.record import ConvertedFile, FormatsRecord, Ran
+from export.formats.record import Converted, Distance, FormatsRecord, NotWritten, Ran
 from export.golden.kit import Kit, read_kit
 from export.libraries import LIBRARY_ERRORS, first_line, silently
 from export.onnx_graph import metadata_of, require_no_paths
@@ -57,26 +58,25 @@ def write_formats(
     record.write(folder)
 
 
-def _write_one(folder: Path, source: Source, form: Format, kit: Kit, tolerance: float) -> ConvertedFile:
+def _write_one(folder: Path, source: Source, form: Format, kit: Kit, tolerance: float) -> Ran | Converted | NotWritten:
     """Write one format, or say why it was not written."""
     log.print(f"  converting to {form.title}")
     place = form.path.parent
     remove(folder / place)
-    facts = ConvertedFile(title=form.title, file=form.path.as_posix(), made_with=form.made_with)
+    facts: dict[str, Any] = {"title": form.title, "file": form.path.as_posix(), "made_with": form.made_with}
     try:
         with atomic_path(folder / place) as partial:
             _convert(form, source, partial / form.path.name)
-            ran = _measure(form, source, partial / form.path.name, kit, tolerance)
+            distance = _measure(form, source, partial / form.path.name, kit, tolerance)
     except UserError as error:
         log.print(f"  no file for {form.title}: {error}", soft_wrap=True)
-        return replace(facts, why_not=str(error))
+        return NotWritten(**facts, why_not=str(error))
     files = [path for path in converted_files(folder) if path.parts[0] == place.parts[0]]
-    return replace(
-        facts,
-        ran=ran,
-        bytes=sum((folder / path).stat().st_size for path in files),
-        sha256={path.as_posix(): file_digest(folder / path) for path in files},
-    )
+    size = sum((folder / path).stat().st_size for path in files)
+    digests = {path.as_posix(): file_digest(folder / path) for path in files}
+    if distance is None:
+        return Converted(**facts, bytes=size, sha256=digests)
+    return Ran(**facts, **asdict(distance), bytes=size, sha256=digests)
 
 
 def _convert(form: Format, source: Source, path: Path) -> None:
@@ -92,7 +92,7 @@ def _convert(form: Format, source: Source, path: Path) -> None:
             require_no_paths(file.read_bytes())
 
 
-def _measure(form: Format, source: Source, path: Path, kit: Kit, tolerance: float) -> Ran | None:
+def _measure(form: Format, source: Source, path: Path, kit: Kit, tolerance: float) -> Distance | None:
     """Run a file, and refuse it if it is too far from the kit; null where it cannot be run here."""
     if form.load is None:
         return None
@@ -101,7 +101,7 @@ def _measure(form: Format, source: Source, path: Path, kit: Kit, tolerance: floa
         found = compare(infer, kit)
     _require_close(found, kit, tolerance)
     ms, onnx_ms = _race(infer, source.onnx, kit)
-    return Ran(
+    return Distance(
         largest_logit=float(found.logits.max()),
         largest=float(found.probabilities.max()),
         target=tolerance,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from export.divergence import Divergence
 from export.int8.config import Int8Config
-from export.int8.result import Candidate, Fp32Row, Measured, Quality, Row
+from export.int8.result import Candidate, FailedRow, Fp32Row, Quality, Row
 from export.metadata import read_contract
 from export.onnx_graph import metadata_of
 from export.session import one_inference, open_session, run_one_by_one
@@ -59,31 +59,29 @@ class Judge:
         self._source = source
         self._config = config
 
-    def measure(self, path: Path, candidate: Candidate) -> Row:
+    def measure(self, path: Path, candidate: Candidate) -> Row | FailedRow:
         """Measure a candidate's file; times only where it is close enough to fp32."""
         logits = run_one_by_one(open_session(path), self.pixels)
         if not np.isfinite(logits).all():
-            return Row(candidate, None, "some logits are not finite")
+            return FailedRow(**asdict(candidate), why_not="some logits are not finite")
         temperature = self._temperature(logits)
         ours = logits[self.for_judging] / np.float32(temperature)
         divergence = Divergence.of(ours, self.logits[self.for_judging], self.rule)
-        measured = Measured(
+        row = Row(
+            **asdict(candidate),
             **asdict(divergence),
             **asdict(self._quality(ours)),
             temperature=temperature,
             bytes=path.stat().st_size,
         )
-        if measured.flips > self._config.max_flip_rate * measured.n:
-            return Row(
-                candidate,
-                measured,
-                f"{measured.flips} of {measured.n} images change their {self.rule.answer}, more than max_flip_rate "
-                f"{self._config.max_flip_rate:g}",
-            )
+        if row.flips > self._config.max_flip_rate * row.n:
+            allowed = f"max_flip_rate {self._config.max_flip_rate:g}"
+            far = f"{row.flips} of {row.n} images change their {self.rule.answer}, more than {allowed}"
+            return replace(row, why_not=far)
         fp32_ms, ms = race([one_inference(file, self.pixels[:1]) for file in (self._source, path)])
         slow = f"{ms:.2f} ms an image against {fp32_ms:.2f} ms in fp32: not fast enough"
         fast = ms * self._config.min_speedup < fp32_ms
-        return Row(candidate, replace(measured, fp32_ms=fp32_ms, ms=ms), None if fast else slow)
+        return replace(row, fp32_ms=fp32_ms, ms=ms, why_not=None if fast else slow)
 
     def fp32(self) -> Fp32Row:
         """The fp32 file on the judged images."""

@@ -1,8 +1,8 @@
 """The search for an INT8 file: settings are tried and measured, and the best is shipped only if it passes a gate."""
 
-import dataclasses
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,7 @@ from onnxruntime.quantization import quant_pre_process
 from export.int8 import matmul, static
 from export.int8.config import Int8Config
 from export.int8.judge import CalibrationImages, Judge
-from export.int8.result import Candidate, Gate, ImageCounts, Int8Result, LayerCost, Row, Winner
+from export.int8.result import Candidate, FailedRow, Gate, ImageCounts, Int8Result, LayerCost, Row, Winner
 from export.libraries import LIBRARY_ERRORS, first_line
 from export.onnx_graph import seal
 from export.runtime import processor
@@ -76,7 +76,7 @@ class _Sweep:
         self._judge = judge
         self._quantizer = quantizer
         self._file = folder / "candidate.onnx"
-        self._rows: list[Row] = []
+        self._rows: list[Row | FailedRow] = []
         self._layer_costs: list[LayerCost] = []
 
     def try_all(self, candidates: Sequence[Candidate], enough: Callable[[], bool] = lambda: False) -> None:
@@ -104,12 +104,12 @@ class _Sweep:
         costliest = sorted(layers, key=lambda layer: -costs[layer])
         self._layer_costs = [LayerCost(layer, costs[layer]) for layer in costliest]
         without = [sum(costliest[:count], ()) for count in range(1, min(most, len(layers) - 1) + 1)]
-        excluding = [dataclasses.replace(candidate, excluded=nodes) for nodes in without]
+        excluding = [replace(candidate, excluded=nodes) for nodes in without]
         self.try_all(excluding, enough=lambda: self.best() is not None)
 
     def best(self) -> Row | None:
         """Of the candidates that pass the gate and are about as fast as the fastest of them, the closest to fp32."""
-        passed = [row for row in self._rows if row.why_not is None]
+        passed = [row for row in self._measured() if row.why_not is None]
         slowest = SLOWER * min(map(_ms, passed), default=0.0)
         return _closest([row for row in passed if _ms(row) <= slowest])
 
@@ -126,31 +126,32 @@ class _Sweep:
             layer_costs=tuple(self._layer_costs),
         )
 
+    def _measured(self) -> list[Row]:
+        return [row for row in self._rows if isinstance(row, Row)]
+
     def _closest_static(self) -> Row | None:
         """Of the static settings that could be run, the closest to fp32 of those not known to be too slow."""
-        ran = [row for row in self._rows if row.measured is not None and row.candidate.method not in matmul.METHODS]
-        return _closest([row for row in ran if row.measured is not None and row.measured.ms is None] or ran)
+        ran = [row for row in self._measured() if row.method not in matmul.METHODS]
+        return _closest([row for row in ran if row.ms is None] or ran)
 
-    def _measure(self, candidate: Candidate) -> Row:
+    def _measure(self, candidate: Candidate) -> Row | FailedRow:
         try:
             self._quantizer.write(self._file, candidate)
             return self._judge.measure(self._file, candidate)
         except LIBRARY_ERRORS as error:
-            return Row(candidate, None, f"ONNX Runtime cannot make or run it: {first_line(error)}")
+            reason = f"ONNX Runtime cannot make or run it: {first_line(error)}"
+            return FailedRow(**asdict(candidate), why_not=reason)
 
     def _write(self, source: Path, path: Path, row: Row) -> Winner:
-        assert row.measured is not None
         self._quantizer.write(self._file, row.candidate)
-        temperature = row.measured.temperature
         model = onnx.load(self._file)
-        divide_logits(model, temperature)
-        facts: dict[str, Json] = {"quantization": {**row.candidate.to_json(), "temperature": temperature}}
+        divide_logits(model, row.temperature)
+        facts: dict[str, Json] = {"quantization": {**asdict(row.candidate), "temperature": row.temperature}}
         with atomic_path(path) as partial:
             partial.write_bytes(seal(model, onnx.load(source), facts))
-            expected = self._first_logits(self._file) / np.float32(temperature)
+            expected = self._first_logits(self._file) / np.float32(row.temperature)
             assert np.allclose(self._first_logits(partial), expected, rtol=1e-4, atol=1e-4)
-        measured = dataclasses.replace(row.measured, bytes=path.stat().st_size)
-        return Winner(row.candidate, measured, file_digest(path))
+        return Winner(**{**asdict(row), "bytes": path.stat().st_size}, sha256=file_digest(path))
 
     def _first_logits(self, path: Path) -> NDArray[np.float32]:
         """Logits [1, C] of the first image."""
@@ -159,18 +160,12 @@ class _Sweep:
 
 def _closest(rows: Sequence[Row]) -> Row | None:
     """The row with the least mean divergence from fp32; the first where two are equal."""
-    return min(rows, key=_divergence, default=None)
-
-
-def _divergence(row: Row) -> float:
-    assert row.measured is not None
-    return row.measured.kl
+    return min(rows, key=lambda row: row.kl, default=None)
 
 
 def _ms(row: Row) -> float:
-    assert row.measured is not None
-    assert row.measured.ms is not None
-    return row.measured.ms
+    assert row.ms is not None, "whatever passes was timed"
+    return row.ms
 
 
 def _prepare(source: Path, folder: Path) -> Path:

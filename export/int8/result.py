@@ -1,15 +1,11 @@
-"""The record of an INT8 sweep, ``int8.json``: what was tried, what was measured of each, what was shipped."""
+"""The record of an INT8 sweep, ``int8.json``: settings that were tried, measurements of each, the file that shipped."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from export.divergence import Divergence
-from export.records import read_record, record_of
-from run.files import Json, write_json
-
-INT8_RECORD = "int8.json"
+from export.records import Record
+from run.files import Json
 
 
 @dataclass(frozen=True)
@@ -24,10 +20,6 @@ class Candidate:
     """Type of activations: ``QUInt8`` or ``QInt8``, or ``float32`` where only weights are quantized."""
     excluded: tuple[str, ...] = ()
     """Nodes left in fp32."""
-
-    def to_json(self) -> dict[str, Json]:
-        """The settings by name."""
-        return {**asdict(self), "excluded": list(self.excluded)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +41,15 @@ class Fp32Row(Quality):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured(Quality, Divergence):
-    """Measurements of one INT8 file on the judged images."""
+class FailedRow(Candidate):
+    """A candidate that could not be made or run, or whose logits are not finite."""
+
+    why_not: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Quality, Divergence, Candidate):
+    """A candidate that was measured on the judged images."""
 
     temperature: float
     """Its own, fitted over every labeled image."""
@@ -58,46 +57,20 @@ class Measured(Quality, Divergence):
     fp32_ms: float | None = None
     """Median of fp32 in the same race; both times are null where the file is too far from fp32 to be timed."""
     ms: float | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One candidate."""
-
-    candidate: Candidate
-    measured: Measured | None
-    """Null where the file could not be made or run, or gave logits that are not finite."""
-    why_not: str | None
+    why_not: str | None = None
     """Null where it passes the gate."""
 
-    def to_json(self) -> dict[str, Json]:
-        """Settings and measurements side by side."""
-        measured = {} if self.measured is None else asdict(self.measured)
-        return {**self.candidate.to_json(), **measured, "why_not": self.why_not}
-
-    @classmethod
-    def of_json(cls, stored: Mapping[str, Any]) -> "Row":
-        """The row that ``to_json`` described."""
-        measured = record_of(Measured, stored) if "kl" in stored else None
-        return cls(record_of(Candidate, stored), measured, stored["why_not"])
+    @property
+    def candidate(self) -> Candidate:
+        """The settings alone."""
+        return Candidate(self.method, self.per_channel, self.activation, self.excluded)
 
 
-@dataclass(frozen=True)
-class Winner:
+@dataclass(frozen=True, kw_only=True)
+class Winner(Row):
     """The candidate that was shipped, with the final size of its file."""
 
-    candidate: Candidate
-    measured: Measured
     sha256: str
-
-    def to_json(self) -> dict[str, Json]:
-        """As its row, and the digest."""
-        return {**Row(self.candidate, self.measured, None).to_json(), "sha256": self.sha256}
-
-    @classmethod
-    def of_json(cls, stored: Mapping[str, Any]) -> "Winner":
-        """The winner that ``to_json`` described."""
-        return cls(record_of(Candidate, stored), record_of(Measured, stored), stored["sha256"])
 
 
 @dataclass(frozen=True)
@@ -125,15 +98,17 @@ class LayerCost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Int8Result:
-    """A whole sweep."""
+class Int8Result(Record):
+    """A whole sweep. All of it but the times is the same each time on the same machine."""
+
+    FILE: ClassVar[str] = "int8.json"
 
     processor: str
     gate: Gate
     images: ImageCounts
     fp32: Fp32Row
     winner: Winner | None
-    candidates: tuple[Row, ...]
+    candidates: tuple[Row | FailedRow, ...]
     layer_costs: tuple[LayerCost, ...]
     """The costliest first; empty where no layer had to be left out."""
 
@@ -148,42 +123,5 @@ class Int8Result:
         return f"{passed} of {count} candidates passed the gate ({gate}): the closest to fp32 of the fast ones"
 
     def to_json(self) -> dict[str, Json]:
-        """All of it but the times is the same each time on the same machine."""
-        return {
-            "shipped": self.winner is not None,
-            "reason": self.reason,
-            "processor": self.processor,
-            "gate": asdict(self.gate),
-            "images": asdict(self.images),
-            "fp32": asdict(self.fp32),
-            "winner": None if self.winner is None else self.winner.to_json(),
-            "candidates": [row.to_json() for row in self.candidates],
-            "layer_costs": [asdict(cost) for cost in self.layer_costs],
-        }
-
-    @classmethod
-    def of_json(cls, stored: Mapping[str, Any]) -> "Int8Result":
-        """The result that ``to_json`` described."""
-        return cls(
-            processor=stored["processor"],
-            gate=record_of(Gate, stored["gate"]),
-            images=record_of(ImageCounts, stored["images"]),
-            fp32=record_of(Fp32Row, stored["fp32"]),
-            winner=None if stored["winner"] is None else Winner.of_json(stored["winner"]),
-            candidates=tuple(map(Row.of_json, stored["candidates"])),
-            layer_costs=tuple(record_of(LayerCost, cost) for cost in stored["layer_costs"]),
-        )
-
-    def write(self, folder: Path) -> None:
-        """Write ``int8.json`` into an ONNX folder."""
-        write_json(folder / INT8_RECORD, self.to_json())
-
-    @classmethod
-    def read(cls, folder: Path) -> "Int8Result | None":
-        """The result in an ONNX folder; null where no INT8 was asked for.
-
-        Raises:
-            UserError: it is damaged.
-        """
-        path = folder / INT8_RECORD
-        return read_record(path, cls.of_json) if path.is_file() else None
+        """All fields, and what they come to in words."""
+        return {"shipped": self.winner is not None, "reason": self.reason, **asdict(self)}

@@ -90,7 +90,7 @@ def test_check_parity__not_a_number(exported: Exported) -> None:
 )
 def test_parity_record__reads_what_it_wrote(tmp_path: Path, fp16: Fp16Facts | NotWritten | None) -> None:
     parity = Parity(n=1, batches=(1, 3), largest=1e-6, largest_logit=1e-5, target=1e-4, sha256="f")
-    record = ParityRecord(parity, fp16, RgbParity(n=1, largest=0.0, target=1e-4))
+    record = ParityRecord(parity, RgbParity(n=1, largest=0.0, target=1e-4), fp16)
     record.write(tmp_path)
     assert ParityRecord.read(tmp_path) == record
 

@@ -1,10 +1,11 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 
-from export.int8.result import Candidate, Fp32Row, Gate, ImageCounts, Int8Result, Measured, Row, Winner
+from export.int8.result import Candidate, FailedRow, Fp32Row, Gate, ImageCounts, Int8Result, Row, Winner
 from hub.files import _int8
 
 ENTROPY = Candidate("Entropy", True, "QUInt8", ("stem", "head"))
-MEASURED = Measured(
+MEASURED = Row(
+    **asdict(ENTROPY),
     n=200,
     flips=2,
     flip_rate=0.01,
@@ -23,10 +24,10 @@ TRIED = Int8Result(
     gate=Gate(0.01, 1.0),
     images=ImageCounts(256, 200),
     fp32=Fp32Row(labeled=40, accuracy=0.925, nll=0.2, bytes=10_100_000),
-    winner=Winner(ENTROPY, MEASURED, "abc"),
+    winner=Winner(**asdict(MEASURED), sha256="abc"),
     candidates=(
-        Row(ENTROPY, MEASURED, None),
-        Row(Candidate("Entropy", True, "QUInt8"), None, "ONNX Runtime cannot make or run it: no such kernel"),
+        MEASURED,
+        FailedRow("Entropy", True, "QUInt8", why_not="ONNX Runtime cannot make or run it: no such kernel"),
     ),
     layer_costs=(),
 )
@@ -44,7 +45,7 @@ def test_int8__the_card_has_the_sweep_and_names_the_cpu_it_speaks_of() -> None:
 
 
 def test_int8__a_dynamic_winner_is_for_single_images() -> None:
-    dynamic = Winner(Candidate("dynamic", True, "QUInt8"), MEASURED, "abc")
+    dynamic = Winner(**{**asdict(MEASURED), "method": "dynamic"}, sha256="abc")
     text = _int8(replace(TRIED, winner=dynamic), "first choice")
     assert "in WASM for one. Give `model_quantized.onnx` one image at a time, as it was measured" in text
     assert "in WASM for one.\n" in _int8(replace(TRIED, winner=None), "first choice")

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from export.formats.record import ConvertedFile, FormatsRecord, Ran
+from export.formats.record import Converted, FormatsRecord, NotWritten, Ran
 from export.release import Release
 from hub.config import HubConfig
 from hub.formats import formats
@@ -10,15 +10,23 @@ from hub.subject import Subject
 from run.folder import RunFolder
 from verify.certificate import Certificate
 
-RAN = ConvertedFile(
+OPENVINO = Ran(
     title="OpenVINO",
     file="openvino/model.xml",
     made_with="openvino 2026.4",
-    ran=Ran(largest_logit=3e-5, largest=2e-6, target=1e-4, ms=1.24, onnx_ms=1.9, threads=1),
+    largest_logit=3e-5,
+    largest=2e-6,
+    target=1e-4,
+    ms=1.24,
+    onnx_ms=1.9,
+    threads=1,
     bytes=4_200_000,
+    sha256={},
 )
-CONVERTED = ConvertedFile(title="Core ML", file="coreml/model.mlpackage", made_with="coremltools 9.0", bytes=4_100_000)
-FAILED = ConvertedFile(
+COREML = Converted(
+    title="Core ML", file="coreml/model.mlpackage", made_with="coremltools 9.0", bytes=4_100_000, sha256={}
+)
+FAILED = NotWritten(
     title="ExecuTorch",
     file="executorch/model.pte",
     made_with="executorch 1.5",
@@ -31,11 +39,11 @@ def subject(finished_run: RunFolder, certificate: Certificate) -> Subject:
     return Subject(Release(finished_run.release).model("mini"), True, HubConfig(repo="me/x"), certificate)
 
 
-def said(subject: Subject, *found: ConvertedFile) -> str:
+def said(subject: Subject, *found: Ran | Converted | NotWritten) -> str:
     return formats(subject, record_of(subject, *found))
 
 
-def record_of(subject: Subject, *found: ConvertedFile) -> FormatsRecord:
+def record_of(subject: Subject, *found: Ran | Converted | NotWritten) -> FormatsRecord:
     return FormatsRecord(
         rule=subject.rule,
         spec=subject.spec,
@@ -43,24 +51,24 @@ def record_of(subject: Subject, *found: ConvertedFile) -> FormatsRecord:
         compared_with="onnx/model.onnx",
         images=13,
         processor="some CPU",
-        formats={converted.title: converted for converted in found},
+        formats={attempt.title: attempt for attempt in found},
     )
 
 
 def test_formats__a_row_for_what_was_run_and_for_what_was_not(subject: Subject) -> None:
-    text = said(subject, RAN, CONVERTED)
+    text = said(subject, OPENVINO, COREML)
     assert "| `openvino/model.xml` | ran in openvino 2026.4 | 3.0e-05 | 2.0e-06 | 1.2 | 1.9 | 4.2 |" in text
     assert "| `coreml/model.mlpackage` | converted, not run (coremltools 9.0) |  |  |  |  | 4.1 |" in text
     assert "Core ML was converted and not run" in text
     assert "float32 [1, 3, 64, 64]" in text
-    assert "was converted and not run" not in said(subject, RAN)
+    assert "was converted and not run" not in said(subject, OPENVINO)
 
 
 def test_formats__what_is_missing_and_why(subject: Subject) -> None:
-    assert "* No file for ExecuTorch: a probability differs by 0.02" in said(subject, RAN, FAILED)
+    assert "* No file for ExecuTorch: a probability differs by 0.02" in said(subject, OPENVINO, FAILED)
     assert "| file" not in said(subject, FAILED)
 
 
 def test_formats__nothing_to_say(subject: Subject) -> None:
     assert formats(subject, None) == ""
-    assert formats(replace(subject, certificate=None), record_of(subject, RAN)) == ""
+    assert formats(replace(subject, certificate=None), record_of(subject, OPENVINO)) == ""
