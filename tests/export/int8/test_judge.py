@@ -9,7 +9,7 @@ from data.decode import decode
 from export.int8 import judge as judge_module
 from export.int8.config import Int8Config
 from export.int8.judge import CalibrationImages, Judge
-from export.int8.result import Candidate, Measured, Row
+from export.int8.result import Candidate, Row
 from tests import support
 from tests.export.conftest import Exported
 
@@ -17,11 +17,6 @@ N = 16
 """Photographs; half of them are judged."""
 
 CANDIDATE = Candidate("MinMax", per_channel=True, activation="QUInt8")
-
-
-def measured_of(row: Row) -> Measured:
-    assert row.measured is not None
-    return row.measured
 
 
 def judge_of(exported: Exported, config: Int8Config) -> Judge:
@@ -63,8 +58,8 @@ def test_measure__faster_than_fp32_by_min_speedup(
 ) -> None:
     Timed(monkeypatch, {exported[1]: fp32_ms, copy: ms})
     row = judge_of(exported, Int8Config(min_speedup=1.5)).measure(copy, CANDIDATE)
-    measured = measured_of(row)
-    assert (measured.fp32_ms, measured.ms) == (fp32_ms, ms)
+    assert isinstance(row, Row)
+    assert (row.fp32_ms, row.ms) == (fp32_ms, ms)
     slow = f"{ms:.2f} ms an image against {fp32_ms:.2f} ms in fp32: not fast enough"
     assert row.why_not == (None if passes else slow)
 
@@ -80,13 +75,13 @@ def test_measure__as_many_flips_as_max_flip_rate_and_no_more(
     flipped = flip(judge.logits, [*judge.for_judging[:flips], *judge.for_ranges])
     monkeypatch.setattr(judge_module, "run_one_by_one", lambda *_: flipped)
     row = judge.measure(copy, CANDIDATE)
-    measured = measured_of(row)
-    assert (measured.flips, measured.n, measured.flip_rate) == (flips, N / 2, flips / (N / 2))
+    assert isinstance(row, Row)
+    assert (row.flips, row.n, row.flip_rate) == (flips, N / 2, flips / (N / 2))
     if flips <= 2:
         assert row.why_not is None
     else:
         assert row.why_not == f"{flips} of 8 images change their first choice, more than max_flip_rate 0.25"
-        assert measured.ms is None, "what is not exact enough is not timed"
+        assert row.ms is None, "what is not exact enough is not timed"
 
 
 def flip(logits: NDArray[np.float32], rows: Sequence[int]) -> NDArray[np.float32]:
