@@ -26,7 +26,7 @@ from export.onnx_file import write_onnx
 from export.rgb import resizing, write_rgb
 from export.runtime import OnnxClassifier, RgbClassifier
 from models.classifier import Classifier
-from models.outputs import probabilities
+from models.decision import DecisionRule
 from models.spec import InputSpec, ResizeMode
 
 SIZES = (112, 224, 448)
@@ -140,7 +140,7 @@ def given_subject(path: Path) -> Subject:
 def _torch_scores(classifier: Classifier, images: Sequence[Image.Image]) -> NDArray[np.float32]:
     with torch.inference_mode():
         logits = classifier.model(torch.from_numpy(material.pixels_of(classifier, list(images)))).numpy()
-    return probabilities(logits, classifier.labels.kind)
+    return DecisionRule.of(classifier.labels).probabilities(logits)
 
 
 def measure(
@@ -164,7 +164,7 @@ def measure(
         off = np.abs(found.astype(np.int64) - model.spec.render(image)).max(-1)
         differing += int((off > 0).sum())
         levels = max(levels, int(off.max()))
-        ours = probabilities(model.logits(model.spec.normalize(found[None])), model.labels.kind)
+        ours = DecisionRule.of(model.labels).probabilities(model.logits(model.spec.normalize(found[None])))
         score = max(score, float(np.abs(ours[0] - expected).max()))
     pixels = model.spec.size**2 * len(images)
     ms = round(1000 * seconds / len(images), 2)

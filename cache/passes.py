@@ -6,7 +6,6 @@ order, so that what is made ahead is what they ask for.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from data.config import ViewsConfig
 from data.examples import Examples
@@ -46,36 +45,18 @@ class ViewPass:
         return manifest.labeled_rows(split)
 
 
-class TeacherPasses(NamedTuple):
-    """The passes of a teacher's training, validation and calibration."""
-
-    learned: ViewPass
-    held_out: ViewPass
-    calibration: ViewPass
-
-
-class StudentPasses(NamedTuple):
-    """The passes of a student's training and validation."""
-
-    learned: ViewPass
-    held_out: ViewPass
-
-
-def teacher_passes(views: ViewsConfig) -> TeacherPasses:
-    """The images of ``train``; a head learns from cached features of so many views."""
-    return TeacherPasses(
-        learned=ViewPass(("train",), views.count, labeled=True),
-        held_out=ViewPass(("val",), 1, labeled=True),
-        calibration=ViewPass(("calibration",), 1, labeled=True, originals=True),
+def teacher_passes(views: ViewsConfig) -> tuple[ViewPass, ViewPass, ViewPass]:
+    """The images that a teacher learns from (a head: from so many views), is validated on and is calibrated on."""
+    return (
+        ViewPass(("train",), views.count, labeled=True),
+        ViewPass(("val",), 1, labeled=True),
+        ViewPass(("calibration",), 1, labeled=True, originals=True),
     )
 
 
-def student_passes(views: ViewsConfig, *, live_only: bool) -> StudentPasses:
-    """The images of ``distill``, for a student that a teacher teaches."""
-    return StudentPasses(
-        learned=ViewPass(("train", "unlabeled"), 0 if live_only else views.count),
-        held_out=ViewPass(("val",), 1),
-    )
+def student_passes(views: ViewsConfig, *, live_only: bool) -> tuple[ViewPass, ViewPass]:
+    """The images that a student learns from, where a teacher teaches it, and is validated on."""
+    return ViewPass(("train", "unlabeled"), 0 if live_only else views.count), ViewPass(("val",), 1)
 
 
 def output_for_students(mode: Mode | None) -> Output:
@@ -86,14 +67,15 @@ def output_for_students(mode: Mode | None) -> Output:
     return "features" if mode == "head" else "logits"
 
 
-def cached_passes(output: Output, mode: Mode, views: ViewsConfig, students: Iterable[StudentPasses]) -> list[ViewPass]:
+def cached_passes(
+    output: Output, mode: Mode, views: ViewsConfig, students: Iterable[Iterable[ViewPass]]
+) -> list[ViewPass]:
     """Every pass that will be asked of one output, in the order of the stages."""
     passes: list[ViewPass] = []
     if output == "features":
-        head = teacher_passes(views)
-        passes += [head.learned, head.held_out]
-        if mode == "head":  # any other teacher is calibrated after its other layers have changed
-            passes.append(head.calibration)
+        learned, held_out, calibration = teacher_passes(views)
+        # Any other teacher is calibrated after its other layers have changed.
+        passes += [learned, held_out, calibration] if mode == "head" else [learned, held_out]
     if output == output_for_students(mode):
         passes += [one for student in students for one in student]
     # Students share their passes: the first one fills the cache for all.

@@ -12,9 +12,6 @@ from run.files import Json, json_digest
 _SHOWN = 20
 """Names that a message about an unknown label lists."""
 
-THRESHOLD = 0.5
-"""Probability from which on a label of a multilabel set is taken to apply."""
-
 
 @dataclass(frozen=True)
 class LabelSet:

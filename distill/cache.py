@@ -19,7 +19,7 @@ from run.console import console, log
 from run.context import RunContext
 from run.errors import UserError, listed
 from train.config import TeacherConfig
-from train.teacher import is_trained, load_teacher, starting_point
+from train.teacher import load_teacher, starting_point
 
 
 def build_cache(
@@ -103,7 +103,7 @@ def _load_models(context: RunContext, labels: LabelSet, config: TeacherConfig) -
         # As in ``train``: random weights have to be the very ones that will be trained.
         pl.seed_everything(context.seed, verbose=False)
         models.append(FrozenModel(starting_point(labels, config), "features", context))
-    if config.mode != "head" and is_trained(context):
+    if config.mode != "head" and (context.folder.teacher / "model").is_dir():
         models.append(load_teacher(context, labels))
     return models
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pytorch_lightning.callbacks import Callback
 
 from cache.frozen import FrozenModel
-from cache.passes import StudentPasses, student_passes
+from cache.passes import ViewPass, student_passes
 from data.config import ViewsConfig
 from data.examples import Examples
 from data.loaders import EpochSampler, Render, ViewDataset
@@ -28,7 +28,7 @@ class Lessons:
     """A live teacher."""
 
 
-def passes_for(config: StudentConfig, views: ViewsConfig) -> StudentPasses:
+def passes_for(config: StudentConfig, views: ViewsConfig) -> tuple[ViewPass, ViewPass]:
     """The passes that a student asks of its teacher."""
     return student_passes(views, live_only=config.live_from == 0)
 
@@ -53,16 +53,16 @@ def compute_lessons_from_teacher(
 
     Whatever the cache lacks is computed here.
     """
-    passes = passes_for(config, views)
-    learned = passes.learned.make_examples(context, manifest, views)
-    held_out = passes.held_out.make_examples(context, manifest, views)
+    learning, validating = passes_for(config, views)
+    learned = learning.make_examples(context, manifest, views)
+    held_out = validating.make_examples(context, manifest, views)
     # Training views before validation ones, in the order of ``cache.passes``.
-    known = teacher.compute_logits(learned, passes.learned.views) if passes.learned.views else None
+    known = teacher.compute_logits(learned, learning.views) if learning.views else None
     live = config.live_from < config.fit.epochs
     return Lessons(
         learned=ViewDataset(learned, render, known, teacher.classifier.spec.render if live else None),
         sampler=EpochSampler(len(learned), views.count, context.seed, fresh_from=config.live_from),
-        held_out=ViewDataset(held_out, render, teacher.compute_logits(held_out, passes.held_out.views)),
+        held_out=ViewDataset(held_out, render, teacher.compute_logits(held_out, validating.views)),
         num_held_out=len(held_out),
         callbacks=[LiveTeacher(teacher.live_logits, config.mixup, context.seed)] if live else [],
     )

@@ -9,7 +9,6 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from cache.frozen import FrozenModel
-from cache.passes import TeacherPasses
 from cache.read import Outputs
 from data.examples import Examples
 from data.loaders import EpochSampler, FixedItems, Item, ViewDataset, train_loader, whole_image_loader, whole_images
@@ -36,12 +35,12 @@ class TeacherFits:
     held_out: Examples
     costs: Costs | None
 
-    def of_head(self, backbone: FrozenModel, passes: TeacherPasses, folder: Path) -> FitRequest:
+    def of_head(self, backbone: FrozenModel, views: int, folder: Path) -> FitRequest:
         """The last layer, on the backbone's features of the views; those that are not cached are computed here."""
         config = self.config.head
-        learned = FeatureDataset(self.learned.rows, backbone.compute_outputs(self.learned, passes.learned.views))
-        held_out = FeatureDataset(self.held_out.rows, backbone.compute_outputs(self.held_out, passes.held_out.views))
-        sampler = EpochSampler(len(self.learned), passes.learned.views, self.context.seed)
+        learned = FeatureDataset(self.learned.rows, backbone.compute_outputs(self.learned, views))
+        held_out = FeatureDataset(self.held_out.rows, backbone.compute_outputs(self.held_out, 1))
+        sampler = EpochSampler(len(self.learned), views, self.context.seed)
         whole = FixedItems(whole_images(len(self.held_out), this_rank()))
         return FitRequest(
             module=TeacherModule.of_head(self.teacher, config, self._class_weights(), self.costs),

@@ -1,7 +1,6 @@
 """The teacher before it is trained, and afterwards with its cache."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from cache.frozen import FrozenModel
 from cache.passes import output_for_students
@@ -28,23 +27,14 @@ def starting_point(labels: LabelSet, config: TeacherConfig) -> Classifier:
     return replace(classifier, spec=classifier.spec.squashed()) if config.resize == "squash" else classifier
 
 
-def is_trained(context: RunContext) -> bool:
-    """True where ``load_teacher`` finds one."""
-    return _folder(context).is_dir()
-
-
 def load_teacher(context: RunContext, labels: LabelSet) -> FrozenModel:
     """The trained teacher with its cache. The checkpoint, not the config, says how it was trained.
 
     Raises:
         UserError: there is none, or it was made for other labels.
     """
-    folder = _folder(context)
-    if not is_trained(context):
+    folder = context.folder.teacher / "model"
+    if not folder.is_dir():
         raise UserError(f"{folder} is not there: run `pocketeva train` first")
     mode = CheckpointFacts.read(folder).mode
     return FrozenModel(checkpoint.load(folder, labels), output_for_students(mode), context)
-
-
-def _folder(context: RunContext) -> Path:
-    return context.folder.teacher / "model"

@@ -59,24 +59,24 @@ def train(
         pl.seed_everything(context.seed, verbose=False)
         teacher = starting_point(manifest.labels, config)
         warn_if_enlarged(context.working_size, teacher.spec.size, "teacher")
-        passes = teacher_passes(views)
+        learning, validating, calibrating = teacher_passes(views)
         fits = TeacherFits(
             context=context,
             config=config,
             teacher=teacher,
-            learned=passes.learned.make_examples(context, manifest, views),
-            held_out=passes.held_out.make_examples(context, manifest, views),
+            learned=learning.make_examples(context, manifest, views),
+            held_out=validating.make_examples(context, manifest, views),
             costs=costs,
         )
         # One object for training and calibration, so that the passes are counted together.
         backbone = FrozenModel(teacher, "features", context)
         metrics: dict[str, Json] = {}
         if config.mode != "full":
-            metrics["head"] = dict(fit(fits.of_head(backbone, passes, work / "head"), context))
+            metrics["head"] = dict(fit(fits.of_head(backbone, learning.views, work / "head"), context))
         if config.mode != "head":
             metrics["full"] = dict(fit(fits.of_all(work / "full"), context))
         # Neither learned from nor chosen by: a temperature fitted on those images would be too sure.
-        unseen = passes.calibration.make_examples(context, manifest, views)
+        unseen = calibrating.make_examples(context, manifest, views)
         calibration = calibrate(teacher, _calibration_logits(context, config, backbone, unseen), unseen.rows.targets())
         metrics["calibration"] = calibration.to_json()
         metrics["teacher_passes"] = backbone.passes.to_json()
