@@ -162,7 +162,7 @@ class _Filling:
                     del left[name]
             return list(left)
 
-        wait_until_empty(names_left, "shards")
+        wait_until_empty(names_left, "shard")
 
     def _make(self, shards: Sequence[Shard]) -> None:
         if not shards:

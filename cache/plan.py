@@ -38,7 +38,7 @@ def ensure_planned(
     wanted = set(images)
     if rank.number:
         # One process decides: two that plan at once would cut different shards.
-        wait_until_empty(lambda: _uncovered(read_plans(folder).values(), wanted, views), "planned images")
+        wait_until_empty(lambda: _uncovered(read_plans(folder).values(), wanted, views), "planned image")
         return
     plans = read_plans(folder)
     for path in set(folder.glob(PLANS)).difference(plans):

@@ -90,7 +90,7 @@ def wait_until_empty(left: Callable[[], Collection[str]], what: str) -> None:
 
     Args:
         left: names what is not there yet; asked again and again.
-        what: its plural, for the progress bar and the message.
+        what: the noun for one of them, for the progress bar and the message.
 
     Raises:
         UserError: for ``PATIENCE_S`` seconds nothing new appeared.
@@ -98,7 +98,7 @@ def wait_until_empty(left: Callable[[], Collection[str]], what: str) -> None:
     missing = left()
     if not missing:
         return
-    with progress(f"waiting for {what} of other processes", len(missing)) as advance:
+    with progress(f"waiting for {what}s of other processes", len(missing)) as advance:
         newest = time.monotonic()
         while missing:
             time.sleep(POLL_S)
@@ -108,8 +108,8 @@ def wait_until_empty(left: Callable[[], Collection[str]], what: str) -> None:
                 newest = time.monotonic()
             elif time.monotonic() - newest > PATIENCE_S:
                 raise UserError(
-                    f"no other process has finished any of {len(missing)} {what} for {PATIENCE_S:,.0f} s, for example "
-                    f"{min(missing)}: see how the others ended and start all of them again; what is made is kept"
+                    f"waited {PATIENCE_S:,.0f} s for other processes to finish {plural(len(missing), what)}, for "
+                    f"example {min(missing)}: see how they ended and start all of them again; what is made is kept"
                 )
             missing = now_missing
 

@@ -4,16 +4,20 @@ A stage names its inputs. Where a stamp records the same inputs and every file i
 again. A killed stage leaves no stamp, so the next call goes through it once more.
 """
 
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 from run.console import log
 from run.errors import listed
-from run.files import Json
-from run.folder import RunFolder, resumable
-from run.ranks import once
+from run.files import Json, file_digest, remove, write_json
+from run.folder import RunFolder
+from run.ranks import once, this_rank
 
 
 @dataclass
@@ -26,8 +30,21 @@ class Stage:
     _outputs: list[Path] = field(default_factory=list)
 
     def work_folder(self, folder: Path) -> Path:
-        """``folder``, emptied unless its contents were begun with these very inputs by as many processes."""
-        return resumable(folder, self.inputs)
+        """Make ``folder`` the place of unfinished work, emptied unless its contents were begun with these very inputs.
+
+        An interrupted fit leaves its checkpoints there. A fit with other settings, or in another number of processes,
+        must not continue from them.
+        """
+        path = folder / "inputs.json"
+        wanted = {**_with_version(self.inputs), "processes": this_rank().world}
+
+        def empty_unless_begun_alike() -> None:
+            if not (path.is_file() and json.loads(path.read_text(encoding="utf-8")) == wanted):
+                remove(folder)
+                write_json(path, wanted)
+
+        once(empty_unless_begun_alike)
+        return folder
 
     def wrote(self, paths: Iterable[Path]) -> None:
         """Record files that the stage answers for: it runs again where one of them changes."""
@@ -48,19 +65,74 @@ def stage(folder: RunFolder, name: str, inputs: Mapping[str, Json]) -> Iterator[
         ...     write(path)
         ...     current.wrote([path])
     """
-    done = once(lambda: _is_done(folder, name, inputs))
-    current = Stage(done, inputs)
+    stamp = _Stamp(folder.root, name)
+    current = Stage(once(lambda: stamp.is_done(inputs)), inputs)
     yield current
-    if not done:
+    if not current.done:
         assert current._outputs, f"the stage {name} recorded no file"
-        once(lambda: folder.mark_done(name, inputs, current._outputs))
+        once(lambda: stamp.write(inputs, current._outputs))
 
 
-def _is_done(folder: RunFolder, name: str, inputs: Mapping[str, Json]) -> bool:
-    if folder.is_done(name, inputs):
-        log.print(f"{name}: done already")
-        return True
-    changes = folder.changes(name, inputs)
-    if changes:
-        log.print(f"{name}: again, because\n{listed(changes)}", markup=False, soft_wrap=True)
-    return False
+@dataclass(frozen=True)
+class _Stamp:
+    """The record of a finished stage: its inputs, and the digest of every file it answers for."""
+
+    root: Path
+    name: str
+
+    @property
+    def path(self) -> Path:
+        return self.root / "stamps" / f"{self.name}.json"
+
+    def is_done(self, inputs: Mapping[str, Json]) -> bool:
+        """True where nothing has changed since; says so, or what has changed."""
+        if not self.path.is_file():
+            return False
+        stamp = json.loads(self.path.read_text(encoding="utf-8"))
+        changes = _changes(stamp["inputs"], _with_version(inputs))
+        if not changes:  # files may be large: they are read only where nothing else has changed
+            changes = [
+                f"{name} is not as it was" for name, digest in stamp["outputs"].items() if self._lacks(name, digest)
+            ]
+        reasons = f"again, because\n{listed(changes)}" if changes else "done already"
+        log.print(f"{self.name}: {reasons}", markup=False, soft_wrap=True)
+        return not changes
+
+    def write(self, inputs: Mapping[str, Json], outputs: Iterable[Path]) -> None:
+        # Paths from the root, so that a run folder can be moved.
+        digests: dict[str, Json] = {str(path.relative_to(self.root)): file_digest(path) for path in sorted(outputs)}
+        write_json(self.path, {"inputs": _with_version(inputs), "outputs": digests})
+
+    def _lacks(self, name: str, digest: str) -> bool:
+        path = self.root / name
+        return not path.is_file() or file_digest(path) != digest
+
+
+def _changes(before: Mapping[str, Json], now: Mapping[str, Json]) -> list[str]:
+    """``key: old → new`` lines; another version of this program is one that says it all."""
+    old = dict(_flat(before))
+    new = dict(_flat(now))
+    keys = [*new, *(key for key in old if key not in new)]
+    differing = [key for key in keys if key not in old or key not in new or old[key] != new[key]]
+    if "pocketeva" in differing:  # inputs may have other keys then
+        differing = ["pocketeva"]
+    return [f"{key}: {_shown(old.get(key))} → {_shown(new.get(key))}" for key in differing]
+
+
+def _with_version(inputs: Mapping[str, Json]) -> dict[str, Json]:
+    """The inputs and this program's version, as they read back from JSON (lists for tuples)."""
+    return cast("dict[str, Json]", json.loads(json.dumps({"pocketeva": version("pocketeva"), **inputs})))
+
+
+def _flat(value: Json, prefix: str = "") -> Iterator[tuple[str, Json]]:
+    if isinstance(value, Mapping) and value:
+        for key, child in value.items():
+            yield from _flat(child, f"{prefix}.{key}" if prefix else key)
+    else:
+        yield prefix, value
+
+
+def _shown(value: Json) -> str:
+    """The value; of a digest, its beginning."""
+    text = str(value)
+    return f"{text[:8]}…" if re.fullmatch("[0-9a-f]{64}", text) else text

@@ -20,6 +20,7 @@ from models.classifier import Classifier
 from run.context import RunContext
 from run.files import Json
 from run.folder import RunFolder
+from run.stage import _Stamp
 from tests.support import TWO, context, elpv_rows, tiny
 from train.config import TeacherConfig
 from train.train import train
@@ -48,10 +49,10 @@ class Asked(Exception):  # noqa: N818
 
 @pytest.fixture(autouse=True)
 def stages_only_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    def is_done(_: RunFolder, stage: str, inputs: Mapping[str, Json]) -> bool:
-        raise Asked(stage, inputs)
+    def is_done(stamp: _Stamp, inputs: Mapping[str, Json]) -> bool:
+        raise Asked(stamp.name, inputs)
 
-    monkeypatch.setattr(RunFolder, "is_done", is_done)
+    monkeypatch.setattr(_Stamp, "is_done", is_done)
 
 
 @pytest.fixture(scope="module")

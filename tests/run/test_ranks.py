@@ -53,10 +53,10 @@ def test_wait_until_empty__is_patient_while_something_appears(monkeypatch: pytes
     monkeypatch.setattr(time, "monotonic", lambda: now)
     monkeypatch.setattr(run.ranks, "PATIENCE_S", 10.0)
     left = iter([["c", "b", "a"], ["c", "b", "a"], ["c", "b"], ["c", "b"], ["c"], ["c"], []])
-    wait_until_empty(lambda: next(left), "shards")
+    wait_until_empty(lambda: next(left), "shard")
     assert now == 36
-    with pytest.raises(UserError, match=r"any of 1 shards for 10 s, for example x"):
-        wait_until_empty(lambda: ["x"], "shards")
+    with pytest.raises(UserError, match=r"waited 10 s for other processes to finish 1 shard, for example x:"):
+        wait_until_empty(lambda: ["x"], "shard")
     assert now == 48
 
 

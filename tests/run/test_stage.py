@@ -1,3 +1,4 @@
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -5,7 +6,8 @@ import pytest
 
 from run.files import Json
 from run.folder import RunFolder
-from run.stage import stage
+from run.ranks import Rank
+from run.stage import Stage, stage
 
 INPUTS: dict[str, Json] = {"seed": 0, "teacher": {"lr": 0.1}}
 
@@ -16,7 +18,7 @@ def train(root: Path, inputs: dict[str, Json] = INPUTS, text: str = "weights") -
         if current.done:
             return False
         path = root / "teacher" / "model.bin"
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         current.wrote([path])
     return True
@@ -36,23 +38,62 @@ def test_stage__says_what_changed(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert not train(tmp_path, {"seed": 1, "teacher": {"lr": 0.1}})
 
 
+@pytest.mark.parametrize(
+    ("now", "changes"),
+    [
+        ({"teacher": {"lr": 0.1, "names": ("a", "b")}, "seed": 0}, []),
+        ({"seed": 0, "teacher": {"names": ["a", "b"], "lr": 0.1}}, []),
+        ({"seed": 0, "teacher": {"names": ["b", "a"], "lr": 0.1}}, ["teacher.names: ['a', 'b'] → ['b', 'a']"]),
+        ({"teacher": {"lr": 0.1, "names": ["a", "b"]}}, ["seed: 0 → None"]),
+        ({"teacher": {"lr": 0.1, "names": ["a", "b"]}, "seed": None}, ["seed: 0 → None"]),
+        ({"teacher": {"lr": 0.1, "names": ["a", "b"]}, "seed": 0, "more": None}, ["more: None → None"]),
+        ({"teacher": {"lr": 0.1, "names": ["a", "b"]}, "seed": 0, "more": {}}, ["more: None → {}"]),
+        (
+            {"teacher": {"lr": 0.2, "names": ["a", "b"], "mode": "full"}, "seed": "1a" * 32},
+            ["teacher.lr: 0.1 → 0.2", "teacher.mode: None → full", "seed: 0 → 1a1a1a1a…"],
+        ),
+    ],
+)
+def test_stage__depends_on_its_inputs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], now: dict[str, Json], changes: list[str]
+) -> None:
+    train(tmp_path, {"teacher": {"lr": 0.1, "names": ("a", "b")}, "seed": 0})
+    capsys.readouterr()
+    assert train(tmp_path, now) == bool(changes)
+    said = capsys.readouterr().err.splitlines()
+    assert said == (
+        ["train: again, because", *(f"  {change}" for change in changes)] if changes else ["train: done already"]
+    )
+
+
+def test_stage__is_done_where_the_run_was_moved_or_a_file_touched(tmp_path: Path) -> None:
+    train(tmp_path / "old")
+    (tmp_path / "old").rename(tmp_path / "new")
+    os.utime(tmp_path / "new" / "teacher" / "model.bin", (1, 1))
+    assert not train(tmp_path / "new")
+
+
 def test_stage__of_another_version_is_one_difference(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("run.folder.version", lambda _: "0.0.9")
+        patch.setattr("run.stage.version", lambda _: "0.0.9")
         train(tmp_path)
-    monkeypatch.setattr("run.folder.version", lambda _: "0.2.0")
+    monkeypatch.setattr("run.stage.version", lambda _: "0.2.0")
     assert train(tmp_path, {"other": True})
     assert capsys.readouterr().err == "train: again, because\n  pocketeva: 0.0.9 → 0.2.0\n"
 
 
 @pytest.mark.parametrize("spoiled", ["changed", None])
-def test_stage__is_done_again_where_a_file_is_not_as_it_was(tmp_path: Path, spoiled: str | None) -> None:
+def test_stage__is_done_again_where_a_file_is_not_as_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], spoiled: str | None
+) -> None:
     train(tmp_path)
     path = tmp_path / "teacher" / "model.bin"
     path.unlink() if spoiled is None else path.write_text(spoiled)
+    capsys.readouterr()
     assert train(tmp_path)
+    assert capsys.readouterr().err == "train: again, because\n  teacher/model.bin is not as it was\n"
     assert not train(tmp_path)
 
 
@@ -99,5 +140,18 @@ def test_work_folder__keeps_what_was_begun_with_the_same_inputs(
     assert not (work({**INPUTS, "seed": 1}) / "last.ckpt").exists()
     (work() / "last.ckpt").write_text("half way")
     assert (work() / "last.ckpt").is_file()
-    monkeypatch.setattr("run.folder.version", lambda _: "999")
+    monkeypatch.setattr("run.stage.version", lambda _: "999")
     assert not (work() / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize(("before", "now"), [(1, 2), (2, 1), (1, 1)])
+def test_work_folder__of_another_number_of_processes_starts_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int, now: int
+) -> None:
+    monkeypatch.setattr("run.stage.once", lambda work: work())
+    for world in (before, now):
+        monkeypatch.setattr("run.stage.this_rank", lambda world=world: Rank(0, world))
+        work = Stage(False, INPUTS).work_folder(tmp_path / "fit")
+        kept = (work / "last.ckpt").is_file()
+        (work / "last.ckpt").write_text("half way")
+    assert kept == (before == now)
