@@ -19,8 +19,10 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
-"""File name endings taken for images when a folder is walked; decoding goes by content."""
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff")
+)
+"""File name endings of these formats; others are told by content, and so is every file when it is decoded."""
 MAX_PIXELS = 50 * 2**20
 """Width × height above which an image is refused. Pillow holds up to 16 bytes a pixel while it reads a WebP, and less
 for other formats: 800 MiB here, so that no image takes 1 GiB. A 50-megapixel photograph (8160 × 6144) fits."""

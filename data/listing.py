@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.manifest import table_digest
+from data.readers.images import nearest
 from data.readers.record import Record
 from data.storage import fingerprint, is_remote
 from run.errors import UserError, listed, plural
@@ -23,6 +24,7 @@ SCHEMA = pa.schema(
         ("split", pa.string()),
         ("group", pa.string()),
         ("where", pa.string()),
+        ("address", pa.string()),
     ]
 )
 
@@ -30,6 +32,8 @@ SAID = ("target", "votes", "split", "group")
 """Two rows about one image have to agree on these."""
 
 BATCH = 8192
+_SHOWN = 10
+"""Images that are not there, of which messages say what is there instead."""
 REQUESTS = 32
 """Remote files that are asked about at once."""
 
@@ -38,14 +42,21 @@ def collect(records: Iterable[Record]) -> pa.Table:
     """All records ordered by URI, one row per URI, with each file's fingerprint.
 
     Raises:
-        UserError: files are not there, or two rows about one image differ; the places in the source are named.
+        UserError: files are not there or are no regular files, two rows about one image differ, or two addresses come
+            to one file; the places in the source are named.
     """
-    absent: list[str] = []
-    batches = list(_batches(records, absent))
-    if absent:
-        raise UserError(f"{plural(len(absent), 'image')} not found, or out of reach:\n{listed(absent)}")
+    problems: list[str] = []
+    absent: list[Record] = []
+    batches = list(_batches(records, absent, problems))
+    if absent or problems:
+        lines = [*map(_absence, absent[:_SHOWN]), *problems]
+        more = len(absent) + len(problems) - min(len(lines), _SHOWN)
+        whole = listed(lines[:_SHOWN]) + (f"\n  … and {more:,} more" if more else "")
+        if not problems:
+            raise UserError(f"{plural(len(absent), 'image')} not found; put them there, or set image_root:\n{whole}")
+        raise UserError(f"{plural(len(absent) + len(problems), 'image')} not found, or out of reach:\n{whole}")
     table = pa.Table.from_batches(batches, SCHEMA)
-    return _one_row_per_uri(table.take(pc.sort_indices(table.column("uri"))))
+    return _one_row_per_uri(table.take(pc.sort_indices(table.column("uri")))).drop_columns(["address"])
 
 
 def listing_digest(table: pa.Table) -> str:
@@ -53,30 +64,43 @@ def listing_digest(table: pa.Table) -> str:
     return table_digest(table.drop_columns(["where"]))
 
 
-def _batches(records: Iterable[Record], absent: list[str]) -> Iterator[pa.RecordBatch]:
-    """The table's rows in pieces; once a file is not there, only what else is not there goes to ``absent``."""
+def _batches(records: Iterable[Record], absent: list[Record], problems: list[str]) -> Iterator[pa.RecordBatch]:
+    """The table's rows in pieces; once a file is not there, only what else is wrong is collected."""
     stream = iter(records)
     with ThreadPoolExecutor(REQUESTS) as pool:
         while part := list(islice(stream, BATCH)):
             remote = any(is_remote(record.uri) for record in part)
             found = list((pool.map if remote else map)(_fingerprint, part))
-            absent += [problem for _, problem in found if problem]
-            if absent:
+            for record, mark in zip(part, found, strict=True):
+                if mark is None:
+                    absent.append(record)
+                elif isinstance(mark, OSError):
+                    problems.append(f"{record.where}: {mark}")
+            if absent or problems:
                 continue  # not an end: all that are missing are said at once
             columns: dict[str, list[Any]] = {
-                name: [getattr(record, name) for record in part] for name in ("uri", *SAID, "where")
+                name: [getattr(record, name) for record in part] for name in ("uri", *SAID, "where", "address")
             }
-            yield pa.RecordBatch.from_pydict({**columns, "fingerprint": [mark for mark, _ in found]}, SCHEMA)
+            yield pa.RecordBatch.from_pydict({**columns, "fingerprint": found}, SCHEMA)
 
 
-def _fingerprint(record: Record) -> tuple[str, str]:
-    """The file's fingerprint, and what is wrong with it if anything is."""
+def _fingerprint(record: Record) -> str | OSError | None:
+    """The file's fingerprint, null where it is not there, or what is wrong with it."""
     try:
-        return fingerprint(record.uri), ""
+        return fingerprint(record.uri)
     except FileNotFoundError:
-        return "", record.uri if record.where == record.uri else f"{record.where}: {record.uri}"
+        return None
     except OSError as error:
-        return "", f"{record.where}: {error}"
+        return error
+
+
+def _absence(record: Record) -> str:
+    """A line about an image that is not there, with the nearest that is."""
+    if record.looked_in:
+        return f"{record.where}: {record.looked_in}"
+    near = nearest(record.uri)
+    place = record.uri if record.where == record.uri else f"{record.where}: {record.uri}"
+    return f"{place}; the nearest that is there: {near}" if near else place
 
 
 def _one_row_per_uri(table: pa.Table) -> pa.Table:
@@ -86,10 +110,18 @@ def _one_row_per_uri(table: pa.Table) -> pa.Table:
     uris = table.column("uri").combine_chunks()
     repeated = np.flatnonzero(pc.equal(uris[1:], uris[:-1]).to_numpy(zero_copy_only=False)) + 1
     problems = []
+    merged = []
     for row in repeated.tolist():
         first, second = table.slice(row - 1, 2).to_pylist()
-        if any(first[name] != second[name] for name in SAID):
+        if first["address"] != second["address"]:
+            merged.append(f"{first['where']} and {second['where']}: {first['uri']}")
+        elif any(first[name] != second[name] for name in SAID):
             problems.append(f"{first['where']} and {second['where']}: {first['uri']}")
+    if merged:
+        raise UserError(
+            f"{plural(len(merged), 'address comes', 'addresses come')} to a file that another one comes to as well, so "
+            f"leading folders cannot be dropped; set image_root to the folder that has them all:\n{listed(merged)}"
+        )
     if problems:
         raise UserError(
             f"{plural(len(problems), 'image is', 'images are')} listed twice, and the rows differ:\n{listed(problems)}"

@@ -2,7 +2,9 @@
 
 import errno
 import os
+import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,15 @@ from run.errors import UserError
 
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp"}
 """By protocol, the package to install, for messages; fsspec names the others itself."""
+
+
+_KINDS = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+_UNENCODABLE = re.compile(r"[\ud800-\udfff]")
 
 
 def is_remote(uri: str) -> bool:
@@ -28,11 +39,41 @@ def read_bytes(uri: str) -> bytes:
         UserError: nothing here can speak the URI's protocol.
     """
     if not is_remote(uri):
-        return Path(uri).read_bytes()
+        return _read_regular(uri)
     with _errors_of(uri):
         system, path = file_system(uri)
         data: bytes = system.cat_file(path)
     return data
+
+
+def require_regular(path: str, mode: int) -> None:
+    """Refuse what is no regular file: reading a pipe waits for its writer, and a device may never end.
+
+    Args:
+        path: on this machine.
+        mode: its ``st_mode``, links followed.
+
+    Raises:
+        OSError: it is a folder, a pipe, a socket or a device; the message says which.
+    """
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "this is a folder, not a file", path)
+    if not stat.S_ISREG(mode):
+        what = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
+        raise OSError(errno.EINVAL, f"this is {what}, not a regular file", path)
+
+
+def shown(text: str) -> str:
+    """A name for messages: bytes that are not UTF-8, which a terminal cannot show, as escapes."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace") if _UNENCODABLE.search(text) else text
+
+
+def _read_regular(path: str) -> bytes:
+    require_regular(path, Path(path).stat().st_mode)
+    # The file may have become a pipe since: opened like this, none waits for its writer.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        require_regular(path, os.fstat(file.fileno()).st_mode)
+        return file.read()
 
 
 def fingerprint(uri: str) -> str:
@@ -43,8 +84,9 @@ def fingerprint(uri: str) -> str:
         UserError: nothing here can speak the URI's protocol.
     """
     if not is_remote(uri):
-        stat = Path(uri).stat()
-        return f"{stat.st_size}:{stat.st_mtime_ns}"
+        found = Path(uri).stat()
+        require_regular(uri, found.st_mode)
+        return f"{found.st_size}:{found.st_mtime_ns}"
     with _errors_of(uri):
         system, path = file_system(uri)
         info = system.info(path)
@@ -61,8 +103,7 @@ def local_copy(uri: str) -> Iterator[Path]:
         UserError: nothing here can speak the URI's protocol.
     """
     if not is_remote(uri):
-        if Path(uri).is_dir():
-            raise IsADirectoryError(errno.EISDIR, "this is a folder, not a file", uri)
+        require_regular(uri, Path(uri).stat().st_mode)
         with Path(uri).open("rb"):  # say now that it cannot be read
             pass
         yield Path(uri)

@@ -1,16 +1,44 @@
 """The folder that a source's images lie in: from what a source calls an image to its URI."""
 
+import difflib
 import functools
 import hashlib
+import itertools
 import os
-from collections.abc import Mapping
+import stat
+import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from data.readers.paths import join, normal
+from data.decode import SUFFIXES
+from data.readers.addresses import readings, tails
+from data.readers.paths import file_name, join, normal, parent
 from data.readers.source import Source
-from data.storage import is_remote
+from data.storage import is_remote, listing, shown
 from run.errors import UserError
 from run.files import atomic_path
+
+_COMPARED = 20_000
+"""Names of a folder that a missing one is compared with at most; a message must not take minutes."""
+
+
+class Found(NamedTuple):
+    """Where an image lies."""
+
+    uri: str
+    """Of the first reading of its address where no file was found."""
+    address: str | None = None
+    """The address, where leading folders had to be dropped: two that come to one file may be two images."""
+
+
+class _Names(NamedTuple):
+    """Names inside a folder, as far as addresses differ from them."""
+
+    composed: Mapping[str, str]
+    """Every name by its composed form (NFC)."""
+    stems: Mapping[str, Sequence[str]]
+    """Names of pictures by what stands before their ending."""
 
 
 class ImageRoot:
@@ -29,34 +57,125 @@ class ImageRoot:
         self._limited = not config.allow_outside and (limited or config.image_root is not None)
         # Most images share their folder with others, and resolving one takes a call per part of its path.
         self._resolved = functools.lru_cache(maxsize=4096)(os.path.realpath)
+        self._names = functools.lru_cache(maxsize=256)(_names)
 
-    def locate(self, image: object, where: str) -> str:
-        """The URI of an image; a file's existence is not checked.
+    def locate(self, image: object, where: str, places: Sequence[str] = ("",)) -> Found:
+        """The image that an address means: the file that is there, or the first reading of the address.
 
         Args:
-            image: a path or URI; bytes, which are written into the source's store; or, the way ``datasets`` writes
+            image: a path, URI or id; bytes, which are written into the source's store; or, the way ``datasets`` writes
                 images into Parquet, a mapping with ``bytes`` and ``path``, of which one may be null.
             where: the place in the source, for messages.
+            places: folders below the root where the format itself may have put the image, in the order of trying.
 
         Raises:
-            UserError: no image, or one that lies outside the root by its path or through a symbolic link.
+            UserError: no image, one that lies outside the root by its path or through a symbolic link, or a name
+                without its ending that several files have.
         """
         if isinstance(image, Mapping):
             image = image.get("path") if image.get("bytes") is None else image["bytes"]
         if isinstance(image, bytes):
-            return write_image(image, self._source.store)
+            return Found(write_image(image, self._source.store))
+        if isinstance(image, int) and not isinstance(image, bool):
+            image = str(image)  # an id; the file's ending is looked for
         if not isinstance(image, str) or not image or "\0" in image:
             raise UserError(f"{where}: no image path, but {image!r}")
-        whole = is_remote(image) or image.lower().startswith("file://") or image.startswith("/")
-        # Normal first, checked then: `..` must not lead out of the root unseen.
-        uri = normal(image if whole else join(self._start, image))
-        if self._limited and not self._is_inside(uri):
+        found = self._find(image, where, places)
+        try:
+            found.uri.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"{where}: the name of {shown(found.uri)} is not UTF-8: rename the file") from None
+        return found
+
+    def _find(self, image: str, where: str, places: Sequence[str]) -> Found:
+        as_written = self._uri(image)
+        # Nearly every address is a path as it stands: the others' readings are not worked out for it.
+        plain = self._is_inside(as_written) if self._limited else not is_remote(as_written)
+        if places == ("",) and plain and (at_once := self._present(as_written, where)):
+            return Found(at_once)
+        tried = [self._uri(join(place, text) if place else text) for text in readings(image) for place in places]
+        allowed = [uri for uri in tried if not self._limited or self._is_inside(uri)]
+        for uri in allowed:
+            present = self._present(uri, where)
+            if present and (not self._limited or self._is_inside(present)):
+                return Found(present)
+        # What leads out of the root is refused, before anything with a like name inside it is taken instead.
+        linked_out = self._limited and not self._is_inside(as_written) and _is_below(self._start, as_written)
+        for tail in () if linked_out else tails(image):
+            below = self._below(tail, where)
+            if below and (not self._limited or self._is_inside(below)):
+                return Found(below, image)
+        if not allowed:
             raise UserError(
-                f"{where}: image {image!r} lies outside the image root {self._start}. Set "
+                f"{where}: image {shown(image)!r} lies outside the image root {self._start}. Set "
                 f"{self._source.key_of('image_root')} to the folder or URI that holds all images, or "
                 f"{self._source.key_of('allow_outside')} to true."
             )
-        return uri
+        # A format's own folders come first in the trying, and the plainest reading in what is said to be missing.
+        return Found(allowed[-1] if places != ("",) else allowed[0])
+
+    def _uri(self, path: str) -> str:
+        whole = is_remote(path) or path.lower().startswith("file://") or path.startswith("/")
+        # Normal first, checked then: `..` must not lead out of the root unseen.
+        return normal(path if whole else join(self._start, path))
+
+    def _below(self, tail: str, where: str) -> str | None:
+        """The file below the root that the path ends in, once the leading folders that the root lacks are dropped."""
+        parts = tail.split("/")
+        for start in range(len(parts)):
+            # A folder that the root has is never dropped: `train/1.jpg` is not the `1.jpg` beside `train`.
+            if start and self._has(parts[start - 1]):
+                return None
+            present = self._present(self._uri("/".join(parts[start:])), where, sure=True)
+            if present:
+                return present
+        return None
+
+    def _has(self, name: str) -> bool:
+        if is_remote(self._start):
+            return unicodedata.normalize("NFC", name) in self._names(self._start).composed
+        return _mode(join(self._start, name)) is not None
+
+    def _present(self, uri: str, where: str, *, sure: bool = False) -> str | None:
+        """The file with this URI, or with one that differs in how accents are written or lacks the ending.
+
+        Asking a store costs a request for each image, so a plain name there counts as present unless ``sure`` is asked.
+        """
+        if is_remote(uri):
+            plain = not set("%\\ ").intersection(uri) and _has_ending(uri)
+            if not sure and (plain or not is_remote(self._start) or not _is_below(self._start, uri)):
+                return uri
+            names = self._names(parent(uri))
+            if file_name(uri) in names.composed:
+                return uri
+            return self._without_ending(uri, names, where)
+        mode = _mode(uri)
+        if mode is not None:
+            return None if stat.S_ISDIR(mode) else uri
+        if not uri.isascii():
+            composed = self._composed(uri)
+            if composed is not None:
+                return composed
+        return None if _has_ending(uri) else self._without_ending(uri, self._names(parent(uri)), where)
+
+    def _composed(self, uri: str) -> str | None:
+        """The file whose path is the same but for how accents are written: macOS takes them apart."""
+        if not _is_below(self._start, uri):
+            return None
+        place = self._start
+        for part in uri[len(self._start.rstrip("/")) + 1 :].split("/"):
+            name = self._names(place).composed.get(unicodedata.normalize("NFC", part))
+            if name is None:
+                return None
+            place = join(place, name)
+        return place
+
+    def _without_ending(self, uri: str, names: _Names, where: str) -> str | None:
+        stem = file_name(uri)
+        matches = names.stems.get(unicodedata.normalize("NFC", stem), ())
+        if len(matches) > 1:
+            raise UserError(f"{where}: {stem!r} may be {' or '.join(matches)}: write the name with its ending")
+        return join(parent(uri), matches[0]) if matches else None
 
     def _is_inside(self, uri: str) -> bool:
         if is_remote(uri) or is_remote(self._start):
@@ -68,9 +187,22 @@ class ImageRoot:
         return _is_below(self._resolved(self._start), real)
 
 
-def _is_below(root: str, uri: str) -> bool:
-    # The slash keeps `/data/set2` from lying below `/data/set`.
-    return uri.startswith(root.rstrip("/") + "/")
+def nearest(uri: str) -> str:
+    """What is there instead of a file that is not, for messages; empty where nothing is known or like it."""
+    if is_remote(uri):
+        return ""
+    folder, name = parent(uri), file_name(uri)
+    while folder != "/" and not os.path.isdir(folder):  # noqa: PTH112
+        folder, name = parent(folder), file_name(folder)
+    try:
+        names = sorted(itertools.islice((entry.name for entry in os.scandir(folder)), _COMPARED))
+    except OSError:
+        return ""
+    folded = {other.casefold(): other for other in names}
+    near = folded.get(name.casefold()) or next(
+        (folded[other] for other in difflib.get_close_matches(name.casefold(), folded, n=1)), None
+    )
+    return shown(join(folder, near)) if near else ""
 
 
 def write_image(data: bytes, store: Path) -> str:
@@ -80,3 +212,36 @@ def write_image(data: bytes, store: Path) -> str:
         with atomic_path(path) as partial:
             partial.write_bytes(data)
     return str(path)
+
+
+def _is_below(root: str, uri: str) -> bool:
+    # The slash keeps `/data/set2` from lying below `/data/set`.
+    return uri.startswith(root.rstrip("/") + "/")
+
+
+def _mode(path: str) -> int | None:
+    """A file's kind, links followed; null where there is none, or none can have this name."""
+    try:
+        return os.stat(path).st_mode  # noqa: PTH116 - once per row of a table
+    except (OSError, ValueError):
+        return None
+
+
+def _has_ending(uri: str) -> bool:
+    return os.path.splitext(uri)[1].lower() in SUFFIXES  # noqa: PTH122 - once per row of a table
+
+
+def _names(folder: str) -> _Names:
+    try:
+        names = list(itertools.chain(*listing(folder))) if is_remote(folder) else os.listdir(folder)  # noqa: PTH208
+    except OSError:
+        names = []
+    stems: dict[str, list[str]] = {}
+    composed = {}
+    for name in sorted(names):
+        whole = unicodedata.normalize("NFC", name)
+        composed[whole] = name
+        stem, ending = os.path.splitext(whole)  # noqa: PTH122
+        if ending.lower() in SUFFIXES and not name.startswith("."):
+            stems.setdefault(stem, []).append(name)
+    return _Names(composed, stems)

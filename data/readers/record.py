@@ -25,6 +25,11 @@ class Record:
     """Shared with others that must stay in this image's split, if the source says."""
     where: str
     """The place in the source, for messages: ``labels.csv, line 3``."""
+    address: str | None = None
+    """What the source calls the image, where that says more than its path: rows of one file that differ here are two
+    images, of which one is not there."""
+    looked_in: str | None = None
+    """The places that a format has for its images, where the image may be in none of them; for messages."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +45,12 @@ class Entry:
     split: object = None
     """The source's name of the split; empty leaves it open."""
     group: object = None
+    places: tuple[str, ...] = ("",)
+    """Folders below the image root where the format may have put the image."""
+    address: str | None = None
+    """As in the record."""
+    looked_in: str | None = None
+    """As in the record."""
 
 
 class Converter:
@@ -70,13 +81,16 @@ class Converter:
             # What is in the pool may have a label that is none of ours, or an empty one.
             answer = entry.answer(self._labels) if split != "unlabeled" else None
             split = split if answer else "unlabeled"
+        found = self._root.locate(entry.image, entry.where, entry.places)
         return Record(
-            uri=self._root.locate(entry.image, entry.where),
+            uri=found.uri,
             target=answer.target if answer else None,
             votes=answer.votes if answer else None,
             split=split,
             group=_text(entry.group) or None,
             where=entry.where,
+            address=entry.address or found.address,
+            looked_in=entry.looked_in,
         )
 
 

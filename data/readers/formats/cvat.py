@@ -25,14 +25,37 @@ def read(source: Source) -> Iterator[Record]:
     file = source.file()
     problems = Problems(file.uri)
     converter = Converter(source, ImageRoot(source, file.folder))
+    layout = _Layout(source, file.name)
     with source.opened(file) as path:
-        yield from problems.each(_entries(path, file.name), converter.record)
+        yield from problems.each(_entries(path, file.name, layout), converter.record)
     problems.raise_any("no images")
 
 
-def _entries(path: Path, name: str) -> Iterator[Entry]:
+class _Layout:
+    """Where CVAT's archives have their images, and what tells two of one name apart.
+
+    A task's archive has ``images/NAME``, a project's ``images/SUBSET/NAME``.
+    """
+
+    def __init__(self, source: Source, name: str) -> None:
+        self._root = source.config.image_root
+        self._name = name
+
+    def places(self, subset: str) -> tuple[str, ...]:
+        inner = [f"images/{subset}"] if subset else []
+        # `image_root` may be the archive, or the folder `images` inside it.
+        given = [subset] if subset and self._root else []
+        return (*inner, *given, "images", "")
+
+    def looked_in(self, image: str, subset: str) -> str:
+        end = f"in {self._root}" if self._root else f"beside {self._name}"
+        *places, last = *(f"in {place}" for place in self.places(subset) if place), end
+        return f"{image} is neither {', nor '.join([*places, last])}"
+
+
+def _entries(path: Path, name: str, layout: _Layout) -> Iterator[Entry]:
     """The images in the file's order; one chunk of it is held at a time."""
-    document = _Document(name)
+    document = _Document(name, layout)
     with path.open("rb") as file:
         try:
             while chunk := file.read(_CHUNK):
@@ -47,8 +70,9 @@ def _entries(path: Path, name: str) -> Iterator[Entry]:
 class _Document:
     """Collects the images that a parser has passed."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, layout: _Layout) -> None:
         self._name = name
+        self._layout = layout
         self._depth = 0
         self._done: list[Entry] = []
         self._image: dict[str, str] | None = None
@@ -83,8 +107,19 @@ class _Document:
         if element == "image" and self._image is not None:
             where = f"{self._name}, image {self._image.get('id', '?')}"
             answer = partial(targets.of_objects, self._tags, where)
-            image = self._image.get("name", "")
-            self._done.append(Entry(where=where, image=image, answer=answer, split=_split(self._image)))
+            image, subset = self._image.get("name", ""), self._image.get("subset", "")
+            self._done.append(
+                Entry(
+                    where=where,
+                    image=image,
+                    answer=answer,
+                    split=_split(self._image),
+                    places=self._layout.places(subset),
+                    # Two tasks may have an image of one name each.
+                    address="/".join([subset, self._image.get("task_id", ""), image]),
+                    looked_in=self._layout.looked_in(image, subset),
+                )
+            )
             self._image = None
 
     def _refuse(self, *_declaration: object) -> NoReturn:

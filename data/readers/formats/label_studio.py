@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from data.labels import LabelSet
 from data.readers import targets
@@ -58,7 +57,7 @@ class _Tasks:
         return self._converter.record(
             Entry(
                 where=where,
-                image=_image_path(data[config.image_column]),
+                image=data[config.image_column],
                 answer=answer,
                 split=data.get(config.split_column or ""),
                 group=data.get(config.group_column or ""),
@@ -120,16 +119,4 @@ def _dicts(value: object, key: str, where: str) -> list[dict[str, Any]]:
         return []
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise UserError(f"{where}: {key} is no list of objects; export the project as JSON")
-    return value
-
-
-def _image_path(value: object) -> object:
-    """The path in what Label Studio serves: below its local-files root, or below its media folder for uploads."""
-    if not isinstance(value, str):
-        return value
-    parts = urlsplit(value)
-    if parts.path == "/data/local-files/":
-        return "".join(parse_qs(parts.query, keep_blank_values=True).get("d", [""])).lstrip("/")
-    if not parts.scheme and value.startswith("/data/upload/"):
-        return value.removeprefix("/data/")
     return value

@@ -26,7 +26,7 @@ def root_at(start: str, *, limited: bool = True, **settings: Any) -> ImageRoot:
     ],
 )
 def test_locate__inside(name: str, expected: str) -> None:
-    assert root_at("/data/set").locate(name, "here") == expected
+    assert root_at("/data/set").locate(name, "here").uri == expected
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_locate__no_path(name: object) -> None:
 
 def test_locate__image_root_is_the_start_and_the_limit() -> None:
     root = root_at("/labels", image_root="s3://bucket/images")
-    assert root.locate("a.png", "") == "s3://bucket/images/a.png"
-    assert root.locate("s3://bucket/images/b.png", "") == "s3://bucket/images/b.png"
+    assert root.locate("a.png", "").uri == "s3://bucket/images/a.png"
+    assert root.locate("s3://bucket/images/b.png", "").uri == "s3://bucket/images/b.png"
     for name in (
         "s3://bucket/b.png",
         "../b.png",
@@ -74,13 +74,13 @@ def test_locate__symbolic_links_do_not_lead_out(tmp_path: Path) -> None:
     for name in ("folder/x.png", "file.png", "folder/../../out/x.png"):
         with pytest.raises(UserError, match="outside the image root"):
             root.locate(name, "")
-    assert root.locate("same.png", "") == str(inside / "same.png")
-    assert root.locate("folder/../x.png", "") == str(inside / "x.png")
+    assert root.locate("same.png", "").uri == str(inside / "same.png")
+    assert root.locate("folder/../x.png", "").uri == str(inside / "x.png")
 
 
 def test_locate__the_root_itself_may_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     root = root_at(str(tmp_path / "link"))
-    assert root.locate("a.png", "") == str(tmp_path / "link" / "a.png")
-    assert root.locate(str(tmp_path / "real" / "a.png"), "") == str(tmp_path / "real" / "a.png")
+    assert root.locate("a.png", "").uri == str(tmp_path / "link" / "a.png")
+    assert root.locate(str(tmp_path / "real" / "a.png"), "").uri == str(tmp_path / "real" / "a.png")

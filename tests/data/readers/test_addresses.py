@@ -1,0 +1,127 @@
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.config import SourceConfig
+from data.listing import collect
+from data.readers import read
+from data.readers.addresses import readings
+from data.readers.images import ImageRoot
+from data.readers.source import Source
+from run.errors import UserError
+from tests.support import TWO
+
+
+def put(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+
+
+def located(root: Path, address: object, **settings: Any) -> str:
+    found = ImageRoot(Source(SourceConfig(**settings), None, root), str(root)).locate(address, "row 3")
+    return str(Path(found.uri).relative_to(root))
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("/data/upload/3/%C3%A9cran%200.jpg", "upload/3/écran 0.jpg"),
+        ("/data/upload/3/100%25%201.jpg", "upload/3/100% 1.jpg"),
+        ("http://localhost:8080/data/upload/3/a.jpg", "upload/3/a.jpg"),
+        ("/ls-path//data/upload/3/a.jpg", "upload/3/a.jpg"),
+        ("https://labels.example/ls/data/local-files/?d=upload/3/a.jpg", "upload/3/a.jpg"),
+        ("/data/local-files/%3Fd%3Dupload%2F3%2Fa.jpg", "upload/3/a.jpg"),
+        ("/data/local-files/?d=in/a+b.jpg", "in/a+b.jpg"),
+        ("/data/local-files/?d=in/c&d.jpg", "in/c&d.jpg"),
+        ("/data/local-files/?d=in/e#f.jpg", "in/e#f.jpg"),
+        ("/data/local-files/?d=in/plus+space.jpg", "in/plus space.jpg"),
+        ("/data/local-files/?d=panels\\line0\\p0.jpg", "panels/line0/p0.jpg"),
+        ("/data/local-files/?d=panels%5Cline0%5Cp0.jpg", "panels/line0/p0.jpg"),
+        ("C:\\Users\\me\\panels\\line0\\p0.jpg", "panels/line0/p0.jpg"),
+        ("\\\\server\\share\\panels\\line0\\p0.jpg", "panels/line0/p0.jpg"),
+        ("panels//line0//p0.jpg", "panels/line0/p0.jpg"),
+        ("/home/me/set/panels/line0/p0.jpg", "panels/line0/p0.jpg"),
+        ("s3://bucket/set/panels/line0/p0.jpg", "panels/line0/p0.jpg"),
+        ("https://images.example/panels/line0/p0.jpg?width=3", "panels/line0/p0.jpg"),
+        ("in/back\\slash.jpg", "in/back\\slash.jpg"),
+        ("in/a%20b.jpg", "in/a%20b.jpg"),
+        ("in/id_7", "in/id_7.png"),
+        (17, "17.JPG"),
+        (" in/a+b.jpg ", "in/a+b.jpg"),
+    ],
+)
+def test_locate__what_a_person_would_take(tmp_path: Path, address: object, name: str) -> None:
+    put(
+        tmp_path,
+        *("upload/3/écran 0.jpg", "upload/3/100% 1.jpg", "upload/3/a.jpg", "panels/line0/p0.jpg", "in/back\\slash.jpg"),
+        *("in/a+b.jpg", "in/c&d.jpg", "in/e#f.jpg", "in/plus space.jpg", "in/a%20b.jpg", "in/a b.jpg"),
+        *("in/id_7.png", "17.JPG"),
+    )
+    assert located(tmp_path, address) == name
+
+
+@pytest.mark.parametrize(("form", "other"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_locate__accents_however_they_are_written(tmp_path: Path, form: Any, other: Any) -> None:
+    name = "Größe/écran.jpg"
+    put(tmp_path, unicodedata.normalize(form, name))
+    assert located(tmp_path, unicodedata.normalize(other, name)) == unicodedata.normalize(form, name)
+
+
+def test_locate__several_files_with_one_stem_are_a_question(tmp_path: Path) -> None:
+    put(tmp_path, "id_7.png", "id_7.jpg")
+    with pytest.raises(UserError, match=r"row 3: 'id_7' may be id_7\.jpg or id_7\.png: write the name with its ending"):
+        located(tmp_path, "id_7")
+
+
+def test_locate__a_folder_that_is_there_is_not_dropped(tmp_path: Path) -> None:
+    put(tmp_path, "1.jpg", "train/2.jpg")
+    assert located(tmp_path, "train/1.jpg") == "train/1.jpg"
+    assert located(tmp_path, "old/1.jpg") == "1.jpg"
+
+
+def test_locate__nothing_outside_is_taken(tmp_path: Path) -> None:
+    put(tmp_path, "in/a.jpg", "out/secret.jpg")
+    (tmp_path / "in" / "link.jpg").symlink_to(tmp_path / "out" / "secret.jpg")
+    for address in (
+        *("../out/secret.jpg", "%2e%2e/out/secret.jpg", "..\\out\\secret.jpg", "old/link.jpg", "link", "x/../../out/a"),
+        *("/data/local-files/?d=../out/secret.jpg", "/data/local-files/?d=%2e%2e/out/secret.jpg"),
+        f"/data/local-files/?d={tmp_path}/out/secret.jpg",
+    ):
+        try:
+            assert located(tmp_path / "in", address) not in ("link.jpg", "../out/secret.jpg")
+        except UserError as error:
+            assert "outside the image root" in str(error)  # noqa: PT017 - either is right
+
+
+def test_locate__names_that_are_not_utf8_are_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"row 3: the name of .*caf\\xe9\.jpg is not UTF-8: rename the file"):
+        located(tmp_path, "caf\udce9.jpg")
+
+
+def test_readings__decoded_once() -> None:
+    assert readings("/data/upload/100%2525.jpg")[0] == "upload/100%25.jpg"
+
+
+def listed_table(folder: Path, *names: str, **settings: Any) -> list[str]:
+    (folder / "labels.csv").write_text("image,label\n" + "".join(f"{name},sound\n" for name in names))
+    source = Source(SourceConfig(format="csv", path=str(folder / "labels.csv"), **settings), TWO, folder)
+    return [str(Path(uri).relative_to(folder)) for uri in collect(read(source)).column("uri").to_pylist()]
+
+
+def test_collect__two_addresses_that_come_to_one_file_are_a_question(tmp_path: Path) -> None:
+    put(tmp_path, "1.jpg", "2.jpg")
+    assert listed_table(tmp_path, "old/1.jpg", "old/2.jpg") == ["1.jpg", "2.jpg"]
+    with pytest.raises(UserError, match=r"(?s)1 address comes to a file that another one.*line 2 and .*line 3"):
+        listed_table(tmp_path, "old/1.jpg", "new/1.jpg")
+
+
+def test_collect__the_first_name_tried_and_the_nearest_that_is_there(tmp_path: Path) -> None:
+    put(tmp_path, "in/Panel_1.jpg")
+    with pytest.raises(UserError) as error:
+        listed_table(tmp_path, "in/panel_1.jpg")
+    text = str(error.value)
+    assert text.startswith("1 image not found")
+    assert f"labels.csv, line 2: {tmp_path}/in/panel_1.jpg; the nearest that is there: {tmp_path}/in/Panel_1" in text
