@@ -1,7 +1,8 @@
 """Config sections for labels, images, splits and views."""
 
 import math
-from dataclasses import asdict, dataclass
+import unicodedata
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from run.config import checking
@@ -40,7 +41,8 @@ class LabelsConfig:
     def __post_init__(self) -> None:
         with checking(self) as require:
             require("names", lambda: len(self.names) >= 2, "two labels or more")
-            require("names", lambda: len(set(self.names)) == len(self.names), "free of repeats")
+            composed = {unicodedata.normalize("NFC", name) for name in self.names}
+            require("names", lambda: len(composed) == len(self.names), "free of repeats")
             tidy = "free of empty names and of spaces around names"
             require("names", lambda: all(name and name == name.strip() for name in self.names), tidy)
             costs = self.costs or []
@@ -111,6 +113,11 @@ class SourceConfig:
     split_column: str | None = None
     """Column with train, val, calibration, test or unlabeled (tables, huggingface; keys beside the image in coco and
     label_studio); an empty cell, or null here, leaves the split to be drawn."""
+    leave_out: list[str] = field(default_factory=list)
+    """Names of splits, as the source calls them, that are left out; in format ``folder`` names of any folders."""
+    unlabeled_splits: list[str] = field(default_factory=list)
+    """Names of splits, as the source calls them, that are taken as unlabeled: a public test split often has no labels,
+    or -1 in their place."""
     group_column: str | None = None
     """Column whose equal values stay in one split: a patient, a video, a session (tables, huggingface; keys beside the
     image in coco and label_studio)."""

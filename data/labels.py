@@ -1,6 +1,7 @@
 """The ordered label set that every artifact carries."""
 
 import difflib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -44,8 +45,8 @@ class LabelSet:
         """``names`` and ``kind``."""
         return asdict(self)
 
-    def index(self, name: str, where: str) -> int:
-        """Position of ``name``.
+    def index(self, name: str, where: str, remedy: str = "Correct the row, or add the label to labels.names.") -> int:
+        """Position of ``name``, however its accents are written.
 
         Raises:
             UserError: no such label; the message names ``where`` and the nearest label.
@@ -53,14 +54,14 @@ class LabelSet:
         try:
             return self.names.index(name)
         except ValueError:
+            composed = [unicodedata.normalize("NFC", known) for known in self.names]
+            if unicodedata.normalize("NFC", name) in composed:
+                return composed.index(unicodedata.normalize("NFC", name))
             folded = {known.casefold(): known for known in self.names}
             near = difflib.get_close_matches(name.strip().casefold(), folded, n=1)
             hint = f"; did you mean {folded[near[0]]!r}?" if near else "."
             shown = ", ".join(self.names[:_SHOWN]) + (f", … {len(self)} in all" if len(self) > _SHOWN else "")
-            raise UserError(
-                f"{where}: label {name!r} is not in labels.names ({shown}){hint} "
-                "Correct the row, or add the label to labels.names."
-            ) from None
+            raise UserError(f"{where}: label {name!r} is not in labels.names ({shown}){hint} {remedy}") from None
 
     def require_equal(self, other: "LabelSet", what: str) -> None:
         """Refuse an artifact made for another label set.

@@ -17,6 +17,12 @@ _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http":
 """By protocol, the package to install, for messages; fsspec names the others itself."""
 
 
+_JUNK = frozenset(
+    (
+        *("__macosx", "@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "system volume information"),
+        *("lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__pycache__"),
+    )
+)
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -68,12 +74,12 @@ def shown(text: str) -> str:
     return os.fsencode(text).decode("utf-8", "backslashreplace") if _UNENCODABLE.search(text) else text
 
 
-def _read_regular(path: str) -> bytes:
+def _read_regular(path: str, count: int = -1) -> bytes:
     require_regular(path, Path(path).stat().st_mode)
     # The file may have become a pipe since: opened like this, none waits for its writer.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         require_regular(path, os.fstat(file.fileno()).st_mode)
-        return file.read()
+        return file.read(count)
 
 
 def fingerprint(uri: str) -> str:
@@ -117,24 +123,57 @@ def local_copy(uri: str) -> Iterator[Path]:
         yield target
 
 
-def listing(uri: str) -> tuple[list[str], list[str]]:
-    """Names of the folders and of the files directly inside a folder, sorted; names that start with a dot left out.
+def is_junk(name: str) -> bool:
+    """True for names that operating systems and other programs give to what they add to people's folders.
+
+    Example:
+        >>> [is_junk(name) for name in ("._a.jpg", "@eaDir", "Thumbs.db", "a.jpg")]
+        [True, True, True, False]
+    """
+    return name.startswith(".") or name.casefold() in _JUNK
+
+
+def entries(uri: str) -> list[tuple[str, bool]]:
+    """Each name directly inside a folder, and whether it is a folder's, sorted.
 
     Raises:
         OSError: it is not there, is no folder, or cannot be had.
         UserError: nothing here can speak the URI's protocol.
     """
     if not is_remote(uri):
-        with os.scandir(uri) as entries:
-            named = [(entry.name, entry.is_dir()) for entry in entries]
-    else:
-        with _errors_of(uri):
-            system, path = file_system(uri.rstrip("/") + "/" if uri.startswith("http") else uri)
-            own = path.rstrip("/")
-            found = [entry for entry in system.ls(path, detail=True) if entry["name"].rstrip("/") != own]
-            named = [(PurePosixPath(entry["name"]).name, entry["type"] == "directory") for entry in found]
-    seen = sorted((name, folder) for name, folder in named if not name.startswith("."))
+        with os.scandir(uri) as found:
+            return sorted((entry.name, entry.is_dir()) for entry in found)
+    with _errors_of(uri):
+        system, path = file_system(uri.rstrip("/") + "/" if uri.startswith("http") else uri)
+        own = path.rstrip("/")
+        listed = [entry for entry in system.ls(path, detail=True) if entry["name"].rstrip("/") != own]
+    return sorted((PurePosixPath(entry["name"]).name, entry["type"] == "directory") for entry in listed)
+
+
+def listing(uri: str) -> tuple[list[str], list[str]]:
+    """Names of the folders and of the files directly inside a folder, sorted, without ``is_junk`` names.
+
+    Raises:
+        OSError: it is not there, is no folder, or cannot be had.
+        UserError: nothing here can speak the URI's protocol.
+    """
+    seen = [(name, folder) for name, folder in entries(uri) if not is_junk(name)]
     return [name for name, folder in seen if folder], [name for name, folder in seen if not folder]
+
+
+def first_bytes(uri: str, count: int) -> bytes:
+    """The beginning of a file.
+
+    Raises:
+        OSError: it is not there, is no regular file, or cannot be had.
+        UserError: nothing here can speak the URI's protocol.
+    """
+    if not is_remote(uri):
+        return _read_regular(uri, count)
+    with _errors_of(uri):
+        system, path = file_system(uri)
+        data: bytes = system.cat_file(path, start=0, end=count)
+    return data[:count]
 
 
 def is_folder(uri: str) -> bool:

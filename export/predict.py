@@ -10,11 +10,13 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from data.decode import SUFFIXES, DecodeError, decode
+from data.decode import DecodeError, decode
+from data.storage import read_bytes, shown
+from data.walk import Walk
 from export.release import find_onnx, open_onnx
 from export.runtime import OnnxClassifier
 from run.console import console, log
-from run.errors import UserError, listed
+from run.errors import UserError, listed, plural
 
 
 def predict(release: Path, paths: Sequence[Path], *, as_json: bool) -> None:
@@ -33,20 +35,24 @@ def predict(release: Path, paths: Sequence[Path], *, as_json: bool) -> None:
     rows = (_predict_one(model, path) for path in files)
     failed = list(_print_json(rows) if as_json else _print_table(rows))
     if failed:
-        raise UserError(f"{len(failed)} of {len(files)} images cannot be read:\n{listed(failed)}")
+        raise UserError(f"{len(failed)} of {plural(len(files), 'image')} cannot be read:\n{listed(failed)}")
 
 
 def _images(paths: Sequence[Path]) -> list[Path]:
+    """The files that are named, and the pictures in folders, by path; what is passed over there is said."""
     files: list[Path] = []
+    walk = Walk()
     for path in paths:
         if path.is_dir():
-            files += sorted(child for child in path.rglob("*") if child.suffix.lower() in SUFFIXES)
-        elif path.is_file():
-            files.append(path)
+            files += sorted(map(Path, walk.pictures(str(path))))
+        elif path.exists():
+            files.append(path)  # whether it can be read is said with the others
         else:
-            raise UserError(f"{path} is neither a file nor a folder")
+            raise UserError(f"{shown(str(path))} is neither a file nor a folder")
+    for line in walk.lines():
+        log.print(line, soft_wrap=True)
     if not files:
-        raise UserError(f"no image files in {', '.join(map(str, paths))}")
+        raise UserError(f"no image files in {', '.join(shown(str(path)) for path in paths)}")
     return files
 
 
@@ -57,15 +63,16 @@ def _predict_one(model: OnnxClassifier, path: Path) -> dict[str, Any]:
     """
     started = time.perf_counter()
     try:
-        image = decode(path.read_bytes())
+        image = decode(read_bytes(str(path)))
     except (DecodeError, OSError) as error:
-        return {"path": str(path), "error": str(error)}
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        return {"path": shown(str(path)), "error": str(reason)}
     scores = model.probabilities([image])[0]
     elapsed = 1000 * (time.perf_counter() - started)
     names = model.labels.names
     decided = model.rule.decide(scores[None])[0]
     return {
-        "path": str(path),
+        "path": shown(str(path)),
         **({"label": names[decided]} if model.rule.exclusive else {"labels": list(itertools.compress(names, decided))}),
         "scores": {name: round(float(score), 6) for name, score in zip(names, scores, strict=True)},
         "ms": round(elapsed, 2),

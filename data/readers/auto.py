@@ -116,7 +116,7 @@ def _label_files(source: Source, folder: str) -> Sequence[LabelFile]:
     """
     folders, files = listing(folder)
     found = [LabelFile(join(folder, name), name) for name in files if _suffix(name) in _SUFFIXES]
-    for split in filter(is_split, folders):
+    for split in (name for name in folders if is_split(name, source.labels)):
         inner = join(folder, split)
         names = [name for name in listing(inner)[1] if name in _BY_FILE_NAME]
         found += [LabelFile(join(inner, name), f"{split}/{name}", split) for name in names]
@@ -139,7 +139,7 @@ def _label_folders(folder: str, labels: LabelSet) -> list[str]:
     """Names of the folders, here or in split folders, that are labels but for case and spaces."""
     folders = listing(folder)[0]
     names = {name.casefold() for name in labels.names}
-    for split in filter(is_split, list(folders)):
+    for split in [name for name in folders if is_split(name, labels)]:
         folders += listing(join(folder, split))[0]
     return sorted({name for name in folders if name.strip().casefold() in names})
 

@@ -89,10 +89,15 @@ class ImageRoot:
 
     def _find(self, image: str, where: str, places: Sequence[str]) -> Found:
         as_written = self._uri(image)
+        if ".." in image.replace("\\", "/").split("/"):
+            places = ("",)  # below a format's own folder, a step upwards would seem to stay inside
         # Nearly every address is a path as it stands: the others' readings are not worked out for it.
         plain = self._is_inside(as_written) if self._limited else not is_remote(as_written)
-        if places == ("",) and plain and (at_once := self._present(as_written, where)):
-            return Found(at_once)
+        if places == ("",) and plain:
+            at_once = self._present(as_written, where)
+            # The file with the ending may be a link that leads out, where the name without it is none.
+            if at_once and (at_once == as_written or not self._limited or self._is_inside(at_once)):
+                return Found(at_once)
         tried = [self._uri(join(place, text) if place else text) for text in readings(image) for place in places]
         allowed = [uri for uri in tried if not self._limited or self._is_inside(uri)]
         for uri in allowed:

@@ -31,7 +31,7 @@ class Problems:
         if len(self._shown) < _SHOWN:
             self._shown.append(message)
 
-    def each(self, rows: Iterable[Row], convert: Callable[[Row], Record]) -> Iterator[Record]:
+    def each(self, rows: Iterable[Row], convert: Callable[[Row], Record | None]) -> Iterator[Record]:
         """The records of those rows that convert; the errors of the others are noted."""
         for row in rows:
             self.rows += 1
@@ -40,7 +40,8 @@ class Problems:
             except UserError as error:
                 self.add(str(error))
             else:
-                yield record
+                if record is not None:
+                    yield record
 
     def raise_any(self, nothing: str = "") -> None:
         """End the reading.

@@ -64,11 +64,13 @@ class Converter:
 
     def __init__(self, source: Source, root: ImageRoot, split: str | None = None) -> None:
         self._labels = source.labels
+        self._leave_out = set(source.config.leave_out)
+        self._unlabeled = set(source.config.unlabeled_splits)
         self._root = root
         self._split = split
 
-    def record(self, entry: Entry) -> Record:
-        """The record of an entry.
+    def record(self, entry: Entry) -> Record | None:
+        """The record of an entry; null where its split is left out.
 
         Raises:
             UserError: the split, the labels or the image are wrong.
@@ -77,7 +79,12 @@ class Converter:
         answer = None
         if self._labels is not None:
             named = _text(entry.split)
-            split = split_named(named, entry.where) if named else self._split
+            if named in self._leave_out:
+                return None
+            if named in self._unlabeled:
+                split = "unlabeled"
+            else:
+                split = split_named(named, entry.where) if named else self._split
             # What is in the pool may have a label that is none of ours, or an empty one.
             answer = entry.answer(self._labels) if split != "unlabeled" else None
             split = split if answer else "unlabeled"

@@ -1,7 +1,7 @@
 """From a row of named cells to a record: what tables, Parquet and Hugging Face datasets have in common."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from data.labels import LabelSet
@@ -53,13 +53,13 @@ class RowReader:
         """
         missing = [name for name in self.columns if name not in present]
         if missing:
-            raise UserError(f"{where}: no column {', '.join(missing)}; it has {', '.join(present) or 'none'}")
+            raise UserError(f"{where}: no column {_quoted(missing)}; it has {_quoted(present) or 'none'}")
         counts = Counter(present)
         twice = [name for name in self.columns if counts[name] > 1]
         if twice:
             raise UserError(f"{where}: column {', '.join(twice)} stands there more than once; rename the others")
 
-    def record(self, row: Row) -> Record:
+    def record(self, row: Row) -> Record | None:
         """The record of a row.
 
         Raises:
@@ -68,7 +68,7 @@ class RowReader:
         where, cells = row
         absent = [name for name in self.columns if name not in cells]
         if absent:
-            raise UserError(f"{where}: no {', '.join(absent)}; it has {', '.join(cells) or 'nothing'}")
+            raise UserError(f"{where}: no {_quoted(absent)}; it has {_quoted(cells) or 'nothing'}")
         config = self._source.config
 
         def answer(labels: LabelSet) -> targets.Answer:
@@ -85,6 +85,11 @@ class RowReader:
                 group=cells.get(config.group_column or ""),
             )
         )
+
+
+def _quoted(names: Iterable[str]) -> str:
+    """Names in quotes: one may begin or end with a space."""
+    return ", ".join(map(repr, names))
 
 
 def _check_label_columns(source: Source, columns: Sequence[str], labels: LabelSet) -> None:

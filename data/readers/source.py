@@ -1,6 +1,7 @@
 """A configured source, its label files, and the names by which it may call splits."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,34 +10,45 @@ from typing import Any
 
 from data.config import SourceConfig
 from data.labels import LabelSet
-from data.manifest import SPLITS
 from data.readers.paths import file_name, join, normal, parent
 from data.storage import is_folder, is_remote, listing, local_copy
 from run.errors import UserError
 
 _SPLIT_NAMES: Mapping[str, str] = {
-    "valid": "val",
-    "validation": "val",
-    "unlabeled": "unlabeled",
-    **{split: split for split in SPLITS},
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "devel", "development"), "val"),
+    **dict.fromkeys(("calibration", "calib"), "calibration"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("unlabeled", "unlabelled"), "unlabeled"),
 }
+_AROUND = re.compile(r"[-_ ]?(?:set|split|images|data)?[-_ ]?(?:20\d\d)?$")
+"""What people put after a split's name: ``train2017``, ``test_images``."""
 
 
 def split_named(name: str, where: str) -> str:
-    """A source's split name in this project's words.
+    """A source's split name in this project's words, whatever its case.
 
     Raises:
-        UserError: the name is none of train, val (valid, validation), calibration, test, unlabeled.
+        UserError: the name says none of train, val, calibration, test and unlabeled.
     """
-    try:
-        return _SPLIT_NAMES[name]
-    except KeyError:
-        raise UserError(f"{where}: split {name!r} is none of {', '.join(_SPLIT_NAMES)}") from None
+    split = _split_of(name)
+    if split is None:
+        raise UserError(
+            f"{where}: split {name!r} is none of {', '.join(_SPLIT_NAMES)}; data.leave_out takes names of splits to "
+            "leave out"
+        )
+    return split
 
 
-def is_split(name: str) -> bool:
-    """True for a folder's name that says it holds a split."""
-    return name in _SPLIT_NAMES
+def is_split(name: str, labels: LabelSet | None = None) -> bool:
+    """True for a folder's name that says it holds a split, and is no label but for its case."""
+    taken = labels is not None and name.casefold() in {label.casefold() for label in labels.names}
+    return not taken and _split_of(name) is not None
+
+
+def _split_of(name: str) -> str | None:
+    folded = name.strip().casefold()
+    return _SPLIT_NAMES.get(folded) or _SPLIT_NAMES.get(_AROUND.sub("", folded))
 
 
 @dataclass(frozen=True)
@@ -117,7 +129,7 @@ class Source:
         folders, files = listing(self.uri)
         outer = [LabelFile(join(self.uri, name), name) for name in files if name in names]
         inner: list[LabelFile] = []
-        for folder in filter(is_split, folders):
+        for folder in (name for name in folders if is_split(name, self.labels)):
             split = split_named(folder, self.uri)
             place = join(self.uri, folder)
             found = [

@@ -60,8 +60,13 @@ def of_cell(cell: object, labels: LabelSet, config: SourceConfig, where: str) ->
     Raises:
         UserError: no label, an unknown one, or several where the set takes one.
     """
-    if cell is None or (cell == "" and labels.exclusive) or (isinstance(cell, float) and math.isnan(cell)):
-        raise UserError(f"{where}: no label{'' if labels.exclusive else ' (an empty list says that none applies)'}")
+    empty = cell is None or (cell == "" and labels.exclusive) or (isinstance(cell, float) and math.isnan(cell))
+    if empty or (cell == -1 and not isinstance(cell, bool)):
+        hint = "; " if labels.exclusive else " (an empty list says that none applies); "
+        raise UserError(
+            f"{where}: no label{hint}where a whole split has none, data.unlabeled_splits takes it as unlabeled, and "
+            "data.leave_out leaves it out"
+        )
     if isinstance(cell, list | tuple):
         return of_names(cell, labels, where)
     # In an exclusive set the separator may be part of a name.
@@ -118,6 +123,8 @@ def of_annotators(choices: Sequence[Sequence[str]], labels: LabelSet, where: str
 def _name(cell: object, labels: LabelSet, where: str) -> str:
     if isinstance(cell, str):
         return cell
+    if isinstance(cell, float) and cell.is_integer():
+        cell = int(cell)  # pandas makes floats of whole numbers where a cell is empty
     if isinstance(cell, int) and not isinstance(cell, bool) and str(cell) in labels.names:
         return str(cell)
     raise UserError(

@@ -38,6 +38,8 @@ class _Layout:
     """
 
     def __init__(self, source: Source, name: str) -> None:
+        self._config = source.config
+        self._labels = source.labels
         self._root = source.config.image_root
         self._name = name
 
@@ -46,6 +48,14 @@ class _Layout:
         # `image_root` may be the archive, or the folder `images` inside it.
         given = [subset] if subset and self._root else []
         return (*inner, *given, "images", "")
+
+    def split(self, image: dict[str, str]) -> str:
+        """The subset where it names a split, or else the first folder of the image's name, unless that is a label."""
+        *folders, _ = image.get("name", "").split("/")
+        subset = image.get("subset", "")
+        if subset in {*self._config.leave_out, *self._config.unlabeled_splits} or is_split(subset):
+            return subset
+        return next((name for name in folders[:1] if is_split(name, self._labels)), "")
 
     def looked_in(self, image: str, subset: str) -> str:
         end = f"in {self._root}" if self._root else f"beside {self._name}"
@@ -113,7 +123,7 @@ class _Document:
                     where=where,
                     image=image,
                     answer=answer,
-                    split=_split(self._image),
+                    split=self._layout.split(self._image),
                     places=self._layout.places(subset),
                     # Two tasks may have an image of one name each.
                     address="/".join([subset, self._image.get("task_id", ""), image]),
@@ -124,9 +134,3 @@ class _Document:
 
     def _refuse(self, *_declaration: object) -> NoReturn:
         raise UserError(f"{self._name} declares a document type or entities; CVAT writes none, so it is not read")
-
-
-def _split(image: dict[str, str]) -> str:
-    *folders, _ = image.get("name", "").split("/")
-    names = [image.get("subset", ""), *folders[:1]]
-    return next((name.lower() for name in names if is_split(name.lower())), "")

@@ -62,13 +62,23 @@ def _records(dataset: Any, name: str, source: Source, root: ImageRoot) -> Iterat
     import datasets
 
     parts = dict(dataset) if isinstance(dataset, datasets.DatasetDict) else {None: dataset}
+    unknown = sorted({*source.config.leave_out, *source.config.unlabeled_splits} - set(map(str, parts)))
+    if unknown and None not in parts:
+        raise UserError(
+            f"{name} has no split {', '.join(unknown)} ({source.key_of('leave_out')}, "
+            f"{source.key_of('unlabeled_splits')}); it has {', '.join(map(str, parts))}"
+        )
     problems = Problems(name)
     image_column = source.config.image_column
     for key, part in parts.items():
         where = f"{name}, split {key}" if key else name
         # `datasets` calls everything "train" where a source has no splits.
         named = source.labels is not None and key is not None and list(parts) != ["train"]
-        reader = RowReader(source, root, split_named(str(key), where) if named else None)
+        if key in source.config.leave_out:
+            continue
+        unlabeled = key in source.config.unlabeled_splits
+        split = "unlabeled" if unlabeled else split_named(str(key), where) if named else None
+        reader = RowReader(source, root, split)
         reader.require_columns(part.column_names, where)
         _require_images(part.features[image_column], image_column, where)
         yield from problems.each(_rows(part, reader.columns, image_column, where), reader.record)
@@ -78,14 +88,17 @@ def _records(dataset: Any, name: str, source: Source, root: ImageRoot) -> Iterat
 def _require_images(feature: Any, column: str, where: str) -> None:
     import datasets
 
-    if not (isinstance(feature, datasets.Image) or getattr(feature, "dtype", None) in ("string", "large_string")):
+    kinds = ("string", "large_string", "int32", "int64")  # ids too
+    if not (isinstance(feature, datasets.Image) or getattr(feature, "dtype", None) in kinds):
         raise UserError(f"{where}: column {column} holds no images but {feature}")
 
 
 def _rows(part: Any, columns: list[str], image_column: str, where: str) -> Iterator[Row]:
     import datasets
 
-    part = part.with_format(None).select_columns(columns).cast_column(image_column, datasets.Image(decode=False))
+    part = part.with_format(None).select_columns(columns)
+    if not getattr(part.features[image_column], "dtype", "").startswith("int"):
+        part = part.cast_column(image_column, datasets.Image(decode=False))
     names = {name: _naming(feature) for name, feature in part.features.items()}
     for number, row in enumerate(part):
         yield f"{where}, row {number}", {name: names[name](cell) for name, cell in row.items()}

@@ -41,7 +41,7 @@ class _Tasks:
         self._converter = converter
         self._controls: set[str] = set()
 
-    def record(self, named: tuple[str, Mapping[str, Any]]) -> Record:
+    def record(self, named: tuple[str, Mapping[str, Any]]) -> Record | None:
         where, task = named
         config = self._config
         data = task.get("data")

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 from data.readers.images import ImageRoot
@@ -51,6 +52,7 @@ class Table:
         self._name = name
         self._separator = separator
         self._problems = problems
+        self._strip = False
         self.lines = self._lines(path)
         """The number of each line that is not blank, as an editor shows it, and its cells."""
 
@@ -64,14 +66,16 @@ class Table:
         if not header:
             self._problems.raise_any()  # why there is no header says more than that there is none
             raise UserError(f"{self._name} is empty: it needs a header with {needed}")
-        return header
+        self._strip = any(cell != cell.strip() for cell in header)
+        return [cell.strip() for cell in header]
 
     def rows(self, header: list[str]) -> Iterator[Row]:
         """The rows below the header; lines that do not fit it are noted."""
         for line, cells in self.lines:
             where = f"{self._name}, line {line}"
             if len(cells) == len(header):
-                yield where, dict(zip(header, cells, strict=True))
+                # Who writes spaces after the header's commas writes them in every row.
+                yield where, dict(zip(header, map(str.strip, cells) if self._strip else cells, strict=True))
             else:
                 has = f"{plural(len(cells), 'cell')}, but the header has {plural(len(header), 'column')}"
                 self._problems.add(f"{where}: {has}{self.hint(cells)}")
@@ -87,7 +91,15 @@ class Table:
         return f". It looks separated by {_SEPARATORS[other]}, not {_SEPARATORS[self._separator]}: {advice}"
 
     def _lines(self, path: Path) -> Iterator[tuple[int, list[str]]]:
-        table = csv.reader(lines(path, self._name), delimiter=self._separator, strict=True)
+        text = lines(path, self._name)
+        try:
+            first = list(islice(text, 1))
+        except UserError as error:
+            self._problems.add(str(error))
+            return
+        # Without this, a quotation mark after the space opens no quoted cell.
+        spaced = bool(first) and f"{self._separator} " in first[0]
+        table = csv.reader(chain(first, text), delimiter=self._separator, strict=True, skipinitialspace=spaced)
         start = 1
         try:
             for cells in table:

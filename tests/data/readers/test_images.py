@@ -41,7 +41,7 @@ def test_locate__outside_needs_leave(name: str) -> None:
     assert root_at("/data/set", limited=False).locate(name, "row 3")
 
 
-@pytest.mark.parametrize("name", ["", None, 3, float("nan"), "a\0.png"])
+@pytest.mark.parametrize("name", ["", None, True, float("nan"), "a\0.png"])
 def test_locate__no_path(name: object) -> None:
     with pytest.raises(UserError, match="row 3: no image path"):
         root_at("/data/set", allow_outside=True).locate(name, "row 3")

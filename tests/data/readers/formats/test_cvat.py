@@ -5,6 +5,7 @@ import pytest
 
 from data.config import SourceConfig
 from data.labels import LabelSet
+from data.listing import collect
 from data.readers.formats import cvat
 from data.readers.formats.cvat import read
 from data.readers.record import Record
@@ -77,3 +78,38 @@ def test_read__images_may_lie_across_chunks(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(cvat, "_CHUNK", 10)
     body = START + "".join(image(f"{n}ö.png", "broken") for n in range(9)) + "</annotations>"
     assert [r.uri for r in records(tmp_path, body)] == [str(tmp_path / f"{n}ö.png") for n in range(9)]
+
+
+def test_read__the_archive_of_a_project(tmp_path: Path) -> None:
+    for place in ("Train", "Test"):
+        (tmp_path / "images" / place).mkdir(parents=True)
+        (tmp_path / "images" / place / "frame_000.jpg").write_bytes(place.encode())
+    (tmp_path / "images" / "Test" / "frame_001.PNG").touch()
+    body = (
+        START
+        + image("frame_000.jpg", "sound", more='subset="Train" task_id="11"')
+        + image("frame_000.jpg", "broken", more='subset="Test" task_id="12"')
+        + image("frame_001", "broken", more='subset="Test" task_id="12"')
+        + "</annotations>"
+    )
+    expected = [
+        (str(tmp_path / "images/Train/frame_000.jpg"), "train"),
+        (str(tmp_path / "images/Test/frame_000.jpg"), "test"),
+        (str(tmp_path / "images/Test/frame_001.PNG"), "test"),
+    ]
+    assert [(r.uri, r.split) for r in records(tmp_path, body)] == expected
+    assert [(r.uri, r.split) for r in records(tmp_path, body, image_root=str(tmp_path / "images"))] == expected
+
+
+def test_collect__an_image_that_is_in_no_place_of_the_archive(tmp_path: Path) -> None:
+    body = START + image("frame_000.jpg", "sound", number=0, more='subset="Train"') + "</annotations>"
+    place = "annotations.xml, image 0: frame_000.jpg is neither in images/Train, nor in images, nor beside"
+    with pytest.raises(UserError, match=place):
+        collect(records(tmp_path, body))
+
+
+def test_collect__two_images_of_one_name_are_two(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    body = START + "".join(image("a.jpg", "sound", more=f'task_id="{n}"') for n in (1, 2)) + "</annotations>"
+    with pytest.raises(UserError, match="1 address comes to a file that another one comes to"):
+        collect(records(tmp_path, body))

@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import pytest
 
 from data.config import DataConfig
 from data.labels import LabelSet
+from data.listing import collect
 from data.readers.formats.folder import read
 from data.readers.source import Source
 from run.errors import UserError
@@ -111,3 +113,44 @@ def test_read__links_to_the_outside_need_leave(tmp_path: Path) -> None:
         found(config)
     assert set(found(replace(config, allow_outside=True))) == {"broken/2.png", "sound/1.png"}
     assert set(found(replace(config, image_root=str(tmp_path)))) == {"broken/2.png", "sound/1.png"}
+
+
+@pytest.mark.parametrize("splits", [("Training", "Validation", "Testing"), ("TRAIN", "Valid", "test_set")])
+def test_read__split_folders_whatever_their_case(tmp_path: Path, splits: tuple[str, ...]) -> None:
+    config = put(tmp_path, *(f"{split}/sound/1.png" for split in splits))
+    assert {split for _, split in found(config).values()} == {"train", "val", "test"}
+
+
+def test_read__pictures_go_by_content_and_the_rest_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = put(tmp_path, "sound/1.png", "broken/2.png", "@eaDir/1.png", "__MACOSX/sound/1.png")
+    data = (tmp_path / "sound/1.png").read_bytes()
+    for name in ("a.jfif", "b", "c.JPE", "d.photo"):
+        (tmp_path / "sound" / name).write_bytes(data)
+    for name in ("q.avif", "IMG.HEIC"):
+        (tmp_path / "sound" / name).write_bytes(b"\0\0\0\x18ftypheic" + bytes(9))
+    (tmp_path / "sound" / "notes.txt").write_text("BM, no picture")
+    for name in ("Thumbs.db", "._1.png"):
+        (tmp_path / "sound" / name).write_bytes(b"x")
+    assert {Path(name).name for name in found(config)} == {"1.png", "2.png", "a.jfif", "b", "c.JPE", "d.photo"}
+    said = capsys.readouterr().err
+    assert "2 files in label folders are in formats that are not read, and left out: 1 .HEIC and 1 .avif" in said
+    assert "4 files that other programs made left alone: 1 ._*, 1 Thumbs.db, 1 in @eaDir and 1 in __MACOSX" in said
+    assert "1 file in label folders is no picture, and left out: 1 .txt, the first" in said
+
+
+def test_read__a_folder_that_is_no_label_can_be_left_out(tmp_path: Path) -> None:
+    config = put(tmp_path, "sound/1.png", "broken/2.png", "extra/3.png")
+    with pytest.raises(UserError, match=r"'extra'.*leave it out with data\.leave_out: \[extra\]\. Split folders"):
+        found(config)
+    assert set(found(replace(config, leave_out=["extra"]))) == {"sound/1.png", "broken/2.png"}
+
+
+def test_read__a_pipe_is_refused_by_name(tmp_path: Path) -> None:
+    config = put(tmp_path, "sound/1.png", "broken/2.png")
+    os.mkfifo(tmp_path / "sound" / "pipe.png")
+    (tmp_path / "sound" / "endless.png").symlink_to("/dev/zero")
+    source = Source(replace(config, allow_outside=True), TWO, tmp_path)
+    with pytest.raises(UserError, match=r"(?s)this is a device, not a regular.*pipe, not a regular file.*pipe\.png"):
+        collect(read(source))

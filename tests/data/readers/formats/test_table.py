@@ -58,10 +58,10 @@ def test_read__split_column(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "settings", "message"),
     [
-        ("picture,label\na.png,sound\n", {}, "no column image; it has picture, label"),
-        ("image,label\na.png,sound\n", {"split_column": "part"}, "no column part"),
-        ("image,label\na.png,sound\n", {"group_column": "patient"}, "no column patient"),
-        ("image,label\na.png,sound\n", {"label_columns": ["x", "y"]}, "no column x, y"),
+        ("picture,label\na.png,sound\n", {}, "no column 'image'; it has 'picture', 'label'"),
+        ("image,label\na.png,sound\n", {"split_column": "part"}, "no column 'part'"),
+        ("image,label\na.png,sound\n", {"group_column": "patient"}, "no column 'patient'"),
+        ("image,label\na.png,sound\n", {"label_columns": ["x", "y"]}, "no column 'x', 'y'"),
         ("image,x\na.png,1\n", {"label_columns": ["x"]}, "has 1 column for 2 labels"),
         ("image,x\na.png,1\n", {"label_columns": ["x", "x"]}, "names a column twice"),
         ("image,label,label\na.png,sound,broken\n", {}, "column label stands there more than once"),
@@ -82,7 +82,7 @@ def test_read__split_column(tmp_path: Path) -> None:
         ("image,label\na.png,sound\n", {"format": "tsv"}, r"separated by commas, not tabs: set format to csv"),
         ("image,label\na.png,s\0und\n", {}, "line 2: label"),
         ('image,label\na.png,"sound\nb.png,sound\n', {}, "line 2: not readable as a table .* quotation mark"),
-        ("image,label,part\na.png,sound,dev\n", {"split_column": "part"}, "line 2: split 'dev' is none of"),
+        ("image,label,part\na.png,sound,odd\n", {"split_column": "part"}, "line 2: split 'odd' is none of"),
         ("image,x,y\na.png,1,many\n", {"label_columns": ["x", "y"]}, "line 2: votes .* are not all numbers"),
         ("image,x,y\na.png,1\n", {"label_columns": ["x", "y"]}, "line 2"),
         ("image,x,y\na.png,0,0\n", {"label_columns": ["x", "y"]}, "line 2: votes .* one above 0"),
@@ -173,3 +173,28 @@ def test_read__a_pool_needs_only_images(tmp_path: Path) -> None:
 def test_read__images_need_not_be_there(tmp_path: Path) -> None:
     (record,) = records(csv_of(tmp_path, "image,label\nnowhere.png,sound\n"))
     assert record.where == "labels.csv, line 2"
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["image, label\na.png, sound\n", '"image", "label"\n"a.png", "sound"\n', " image ,label \na.png ,sound \n"],
+)
+def test_read__spaces_around_the_separators(tmp_path: Path, content: str) -> None:
+    (record,) = records(csv_of(tmp_path, content))
+    assert (record.uri, record.target) == (str(tmp_path / "a.png"), (1.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [("TRAIN", "train"), ("Validation", "val"), ("dev", "val"), ("Testing", "test"), ("val2017", "val")],
+)
+def test_read__split_names_whatever_their_case(tmp_path: Path, name: str, split: str) -> None:
+    (record,) = records(csv_of(tmp_path, f"image,label,part\na.png,sound,{name}\n", split_column="part"))
+    assert record.split == split
+
+
+def test_read__splits_left_out_or_taken_as_unlabeled(tmp_path: Path) -> None:
+    table = "image,label,part\na.png,sound,train\nb.png,-1,hidden\nc.png,,extra\n"
+    settings = {"split_column": "part", "unlabeled_splits": ["hidden"], "leave_out": ["extra"]}
+    found = records(csv_of(tmp_path, table, **settings))
+    assert [(record.target, record.split) for record in found] == [((1.0, 0.0), "train"), (None, "unlabeled")]

@@ -1,0 +1,141 @@
+"""Walking folders for pictures: the same for every reader and for ``predict``; what is passed over is counted.
+
+A picture is known by its content. Only files whose ending is none of the known ones are opened for it, for a few bytes.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import Literal
+
+from data.decode import SUFFIXES
+from data.storage import entries, first_bytes, is_junk, is_remote, shown
+from run.errors import plural
+
+Kind = Literal["picture", "unread", "other"]
+
+_RAW = frozenset((".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".pef", ".srw", ".raf"))
+"""Raw files of cameras: most begin as TIFF files do, and hold a thumbnail as their first page."""
+_BRANDS = frozenset((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis"))
+"""In the ``ftyp`` box of HEIC and AVIF; films have others."""
+_UNREAD = (b"\xff\x0a", b"\0\0\0\x0cJXL ", b"\0\0\0\x0cjP  ", b"8BPS")
+_BMP_HEADERS = frozenset((12, 16, 40, 52, 56, 64, 108, 124))
+_NO_PICTURES = frozenset((".txt", ".json", ".jsonl", ".xml", ".csv", ".tsv", ".yaml", ".yml", ".md", ".npy", ".html"))
+"""Endings that are believed in a store, where looking takes a request for each file."""
+
+
+class Walk:
+    """Finds pictures, and counts what it passes over.
+
+    Args:
+        where: what the folders are called in messages: "label folders".
+    """
+
+    def __init__(self, where: str = "folders") -> None:
+        self._where = where
+        self._junk: Counter[str] = Counter()
+        self._counts: dict[Kind, Counter[str]] = {"unread": Counter(), "other": Counter()}
+        self._first: dict[Kind, str] = {}
+
+    def pictures(self, folder: str, above: tuple[str, ...] = ()) -> Iterator[str]:
+        """Pictures at any depth, a folder's own first; a linked folder is followed, but not into itself.
+
+        What is no regular file counts as a picture: it is refused by its name where it is read.
+        """
+        real = folder if is_remote(folder) else os.path.realpath(folder)
+        if real in above:
+            return
+        folders, files = self.inside(folder)
+        yield from (join(folder, name) for name in files if self._takes(folder, name))
+        for name in folders:
+            yield from self.pictures(join(folder, name), (*above, real))
+
+    def inside(self, folder: str) -> tuple[list[str], list[str]]:
+        """Names of the folders and files directly inside, without those that nobody made on purpose.
+
+        Raises:
+            OSError: it is not there, is no folder, or cannot be had.
+        """
+        folders: list[str] = []
+        files: list[str] = []
+        for name, is_folder in entries(folder):
+            if not is_junk(name):
+                (folders if is_folder else files).append(name)
+            elif is_folder:
+                self._junk[f"in {name}"] += 0 if is_remote(folder) else _files_below(join(folder, name))
+            else:
+                self._junk["._*" if name.startswith("._") else name] += 1
+        return folders, files
+
+    def _takes(self, folder: str, name: str) -> bool:
+        uri = join(folder, name)
+        kind = kind_of(uri)
+        if kind != "picture":
+            self._counts[kind][os.path.splitext(name)[1] or "without an ending"] += 1  # noqa: PTH122
+            self._first.setdefault(kind, uri)
+        return kind == "picture"
+
+    def lines(self) -> list[str]:
+        """A line for each kind of thing that was passed over."""
+        junk = sum(self._junk.values())
+        found = []
+        if junk:
+            names = _joined(self._junk)
+            found.append(f"{plural(junk, 'file')} that other programs made left alone: {names}")
+        for kind, one, many in (
+            (
+                "unread",
+                "is in a format that is not read, and left out",
+                "are in formats that are not read, and left out",
+            ),
+            ("other", "is no picture, and left out", "are no pictures, and left out"),
+        ):
+            counts = self._counts[kind]  # type: ignore[index]
+            if counts:
+                total = sum(counts.values())
+                what = plural(total, f"file in {self._where} {one}", f"files in {self._where} {many}")
+                first = f", the first {shown(self._first[kind])}"  # type: ignore[index]
+                found.append(f"{what}: {_joined(counts)}{first}")
+        return found
+
+
+def kind_of(uri: str) -> Kind:
+    """The kind of a file, by its ending where that is one of a picture, or else by its first bytes."""
+    ending = os.path.splitext(uri)[1].lower()  # noqa: PTH122 - once per file
+    if ending in SUFFIXES:
+        return "picture"
+    if ending in _RAW:
+        return "unread"
+    if is_remote(uri) and ending in _NO_PICTURES:
+        return "other"
+    if not is_remote(uri) and not os.path.isfile(uri):  # noqa: PTH113
+        return "picture"  # a pipe must not be opened; whoever reads it refuses it by name
+    try:
+        return _kind(first_bytes(uri, 32))
+    except OSError:
+        return "picture"  # that it cannot be read is said where it is read
+
+
+def join(folder: str, name: str) -> str:
+    """A name in a folder."""
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def _kind(start: bytes) -> Kind:
+    bmp = start[:2] == b"BM" and int.from_bytes(start[14:18], "little") in _BMP_HEADERS
+    webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
+    signs = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+    if bmp or webp or start.startswith(signs):
+        return "picture"
+    if start.startswith(_UNREAD) or (start[4:8] == b"ftyp" and start[8:12] in _BRANDS):
+        return "unread"
+    return "other"
+
+
+def _files_below(folder: str) -> int:
+    return sum(len(files) for _, _, files in os.walk(folder))
+
+
+def _joined(counts: Counter[str]) -> str:
+    *most, last = (f"{count:,} {shown(name)}" for name, count in sorted(counts.items()) if count)
+    return f"{', '.join(most)} and {last}" if most else last
