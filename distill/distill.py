@@ -24,6 +24,7 @@ from models.classifier import Classifier
 from models.device import precision_for
 from models.facts import CheckpointFacts
 from models.forward import whole_image_logits
+from run.console import log
 from run.context import RunContext
 from run.errors import UserError
 from run.files import Json, write_json
@@ -90,6 +91,8 @@ def distill(
         # In float32, as the exported files will be run.
         logits = whole_image_logits(student, unseen, context.trainer, "32-true", f"calibrating {config.name}")
         calibration = calibrate(student, logits, unseen.rows.targets())
+        if warning := calibration.warning(f"student {config.name}"):
+            log.print(warning, markup=False, soft_wrap=True)
         metrics: dict[str, Json] = {
             "fit": dict(fitted),
             "teacher_passes": teacher.passes.to_json(),
@@ -101,6 +104,7 @@ def distill(
             pretrained=config.pretrained,
             teacher=taught_by,
             temperature=calibration.temperature,
+            uncalibrated=calibration.uncalibrated,
         )
         once(lambda: checkpoint.save(student, folder / "model", facts))
         once(lambda: write_json(folder / "metrics.json", metrics))

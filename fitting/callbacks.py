@@ -86,7 +86,12 @@ class PublishBest(Callback):
         loss = float(trainer.callback_metrics["val_loss"])
         if loss < self._best and trainer.is_global_zero:
             self._best = loss
-            facts = CheckpointFacts(labels=self._classifier.labels, epoch=trainer.current_epoch, val_loss=loss)
+            facts = CheckpointFacts(
+                labels=self._classifier.labels,
+                uncalibrated="is still being trained",
+                epoch=trainer.current_epoch,
+                val_loss=loss,
+            )
             checkpoint.save(self._classifier, self._folder, facts)
             message = f"{self._name}: epoch {trainer.current_epoch}, validation loss {loss:.4f}"
             self._publish(self._name, self._folder, message)

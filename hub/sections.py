@@ -212,9 +212,15 @@ def _parity(criterion: ParityCriterion) -> str:
 
 def calibration(subject: Subject) -> str:
     """The meaning of the scores."""
+    facts = subject.facts
+    if facts.uncalibrated is not None:
+        return f"""## Scores
+
+The {subject.rule.activation} of the logits gives scores between 0 and 1 that are not calibrated: the model \
+{facts.uncalibrated}, so the temperature was left at 1. A score of 0.9 does not mean right in 9 of 10 cases."""
     return f"""## Scores
 
-A temperature of {subject.facts.temperature:.3f} was fitted on the calibration split and divided into the weights of \
+A temperature of {facts.temperature:.3f} was fitted on the calibration split and divided into the weights of \
 the last layer. The {subject.rule.activation} of the logits is the calibrated probability as it is; do not apply a \
 temperature again."""
 

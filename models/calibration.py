@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.special import expit, softmax
 
 from models.classifier import Classifier
-from models.decision import DecisionRule
+from models.decision import DecisionRule, Floats
 from run.files import Json
 
 BOUNDS = (0.05, 20.0)
-"""Smallest and largest temperature that is looked at."""
+"""Smallest and largest temperature that is looked at; one at either end is no optimum, and is not taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,17 +24,29 @@ class Calibration:
     n: int
     """Labeled images."""
     temperature: float
+    """1 where none fits best."""
+    uncalibrated: str | None
+    """Reason why none fits best; null where one was fitted."""
     nll_before: float
     """Cross-entropy in nats."""
     nll_after: float
+
+    def warning(self, name: str) -> str | None:
+        """What to say of a model of this name; null where a temperature was fitted."""
+        if self.uncalibrated is None:
+            return None
+        return f"{name} {self.uncalibrated}: left at 1; its probabilities are not calibrated"
 
     def to_json(self) -> dict[str, Json]:
         """As ``metrics.json`` has it."""
         return asdict(self)
 
 
-def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.floating], rule: DecisionRule) -> float:
-    """The temperature with the lowest cross-entropy (arXiv 1706.04599).
+def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.floating], rule: DecisionRule) -> float | None:
+    """The temperature with the lowest cross-entropy (arXiv 1706.04599), where there is one.
+
+    The cross-entropy is convex in 1/T. Where it still falls at an end of ``BOUNDS``, the search would end there, and
+    what it finds says how far it looked and nothing of the model: on images that are all right, it falls for ever.
 
     Args:
         logits: [N, C].
@@ -41,21 +54,44 @@ def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.floating],
         rule: of the label set.
 
     Returns:
-        T, by which logits are to be divided, within ``BOUNDS``.
+        T, by which logits are to be divided, within ``BOUNDS``; null where no temperature between them fits best.
     """
     assert len(logits) == len(targets) > 0
     scores = logits.astype(np.float64)
+    least, most = BOUNDS
+    if not _slope(scores, targets, rule, 1 / most) < 0 < _slope(scores, targets, rule, 1 / least):
+        return None
     # Over the logarithm: temperatures are ratios, and half is as far from 1 as double.
     result = minimize_scalar(
         lambda log_t: rule.cross_entropy(scores / math.exp(log_t), targets),
-        bounds=(math.log(BOUNDS[0]), math.log(BOUNDS[1])),
+        bounds=(math.log(least), math.log(most)),
         method="bounded",
     )
     return math.exp(float(result.x))
 
 
+def why_uncalibrated(logits: NDArray[np.floating], targets: NDArray[np.floating], rule: DecisionRule) -> str:
+    """Reason why ``fit_temperature`` finds none, as the end of a sentence about the model."""
+    right = int(rule.same(rule.decide(rule.probabilities(logits)), rule.decide(targets)).sum())
+    count = len(logits)
+    images = f"all {count:,}" if right == count > 1 else "the one" if right == count else f"{right:,} of {count:,}"
+    return f"is right on {images} calibration {'image' if count == 1 else 'images'}, and no temperature fits best there"
+
+
+def _slope(logits: Floats, targets: Floats, rule: DecisionRule, inverse: float) -> float:
+    """Derivative of the mean cross-entropy by 1/T, at 1/T."""
+    scaled = inverse * logits
+    if not rule.exclusive:
+        return float(((expit(scaled) - targets) * logits).sum(1).mean())
+    # Distances from what the target expects: where an image is right by far, rounding must not make a slope of its own.
+    distances = logits - (targets * logits).sum(1, keepdims=True)
+    return float((softmax(scaled, axis=1) * distances).sum(1).mean())
+
+
 def calibrate(classifier: Classifier, logits: NDArray[np.floating], targets: NDArray[np.floating]) -> Calibration:
     """Fit the temperature and divide the head by it in place, so that plain softmax or sigmoid is calibrated anywhere.
+
+    Where no temperature fits best, the head is left as it is.
 
     Args:
         classifier: its last layers are changed.
@@ -63,7 +99,8 @@ def calibrate(classifier: Classifier, logits: NDArray[np.floating], targets: NDA
         targets: their targets [N, C].
     """
     rule = DecisionRule.of(classifier.labels)
-    temperature = fit_temperature(logits, targets, rule)
+    fitted = fit_temperature(logits, targets, rule)
+    temperature = 1.0 if fitted is None else fitted
     # All of them: where a model takes the mean of two heads, both have to be divided.
     with torch.no_grad():
         for layer in classifier.heads:
@@ -72,6 +109,7 @@ def calibrate(classifier: Classifier, logits: NDArray[np.floating], targets: NDA
     return Calibration(
         n=len(logits),
         temperature=temperature,
+        uncalibrated=why_uncalibrated(logits, targets, rule) if fitted is None else None,
         nll_before=rule.cross_entropy(logits, targets),
         nll_after=rule.cross_entropy(logits / temperature, targets),
     )

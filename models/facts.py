@@ -31,6 +31,8 @@ class CheckpointFacts:
     """Training started from that model's weights, not from random ones."""
     temperature: float = 1.0
     """Divides the logits already: it is in the last layer's weights."""
+    uncalibrated: str | None = None
+    """Reason why no temperature was fitted, as the end of a sentence about the model; null where one was."""
     mode: Mode | None = None
     """``teacher.mode``; null for a student."""
     teacher: str | None = None
@@ -74,6 +76,7 @@ class CheckpointFacts:
             "pretrained": self.pretrained,
             **role,
             "temperature": self.temperature,
+            "uncalibrated": self.uncalibrated,
             **progress,
         }
 

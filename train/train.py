@@ -21,6 +21,7 @@ from models.classifier import Classifier
 from models.device import precision_for
 from models.facts import CheckpointFacts
 from models.forward import whole_image_logits
+from run.console import log
 from run.context import RunContext
 from run.files import Json, write_json
 from run.ranks import once
@@ -78,6 +79,8 @@ def train(
         # Neither learned from nor chosen by: a temperature fitted on those images would be too sure.
         unseen = calibrating.make_examples(context, manifest, views)
         calibration = calibrate(teacher, _calibration_logits(context, config, backbone, unseen), unseen.rows.targets())
+        if warning := calibration.warning("the teacher"):
+            log.print(warning, markup=False, soft_wrap=True)
         metrics["calibration"] = calibration.to_json()
         metrics["teacher_passes"] = backbone.passes.to_json()
         facts = CheckpointFacts(
@@ -86,6 +89,7 @@ def train(
             pretrained=config.pretrained,
             mode=config.mode,
             temperature=calibration.temperature,
+            uncalibrated=calibration.uncalibrated,
         )
         once(lambda: _write(context, teacher, facts, metrics))
         current.wrote([*(run.teacher / "model").iterdir(), run.teacher / "metrics.json"])

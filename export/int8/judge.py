@@ -88,11 +88,12 @@ class Judge:
         return Fp32Row(**asdict(self._quality(self.logits[self.for_judging])), bytes=self._source.stat().st_size)
 
     def _temperature(self, logits: NDArray[np.float32]) -> float:
-        """One over all labeled images, as that of fp32 was fitted; 1 where there are none."""
+        """One over all labeled images, as that of fp32 was fitted; 1 where there are none, or none fits best."""
         labeled = self._images.labeled
         if not labeled.any():
             return 1.0
-        return fit_temperature(logits[labeled], self._images.targets[labeled], self.rule)
+        fitted = fit_temperature(logits[labeled], self._images.targets[labeled], self.rule)
+        return 1.0 if fitted is None else fitted
 
     def _quality(self, judged: NDArray[np.float32]) -> Quality:
         """Quality of logits [n, C] on the judged images."""

@@ -127,7 +127,16 @@ def test_write_cards__says_what_was_measured(release_run: RunFolder, certificate
     assert "| `sound` | 7 | 1 | 0 | 0 |" in text
     assert "29 images" in text
     assert f"temperature of {model.temperature:.3f}" in text
+    assert "is the calibrated probability" in text
     assert not text.lstrip().splitlines()[2].startswith(">")
+
+
+def test_write_cards__a_model_without_a_fitted_temperature_is_not_called_calibrated(release_run: RunFolder) -> None:
+    reason = "is right on all 40 calibration images, and no temperature fits best there"
+    set_facts(release_run, STUDENT, temperature=1.0, uncalibrated=reason)
+    text = cards(release_run)[STUDENT].text
+    assert f"not calibrated: the model {reason}, so the temperature was left at 1" in text
+    assert "is the calibrated probability" not in text
 
 
 def test_write_cards__ordered_labels_how_far_off_and_on_which_side(

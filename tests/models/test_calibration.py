@@ -7,10 +7,10 @@ from torch.nn import functional
 
 from data.labels import LabelSet
 from models.building import build
-from models.calibration import BOUNDS, calibrate, fit_temperature
+from models.calibration import calibrate, fit_temperature
 from models.classifier import Classifier
 from models.decision import DecisionRule
-from tests.support import FOUR, tiny, uint8_batch
+from tests.support import FOUR, TWO, tiny, uint8_batch
 
 NAMES = ("a", "b", "c", "d")
 NOMINAL = DecisionRule.of(LabelSet(NAMES, "nominal"))
@@ -44,12 +44,58 @@ def test_fit_temperature__soft_targets() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("sign", [1, -1])
-def test_fit_temperature__stays_within_bounds(sign: int, rule: DecisionRule) -> None:
-    """Always right asks for no temperature at all, always wrong for an endless one."""
-    logits = np.eye(4) - 0.5
-    fitted = fit_temperature(sign * logits, np.eye(4), rule)
-    assert fitted == pytest.approx(BOUNDS[0] if sign > 0 else BOUNDS[1], rel=0.05)
+@pytest.mark.parametrize("scale", [0.01, 1.0, 30.0, 1e4])
+@pytest.mark.parametrize("sign", [1, -1, 0])
+def test_fit_temperature__an_optimum_at_the_edge_is_none(sign: int, scale: float, rule: DecisionRule) -> None:
+    """Always right asks for no temperature at all, always wrong for an endless one, a constant for any."""
+    assert fit_temperature(sign * scale * (np.eye(4) - 0.5), np.eye(4), rule) is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("scale", [0.3, 3.0, 30.0])
+def test_fit_temperature__none_where_every_image_is_right(seed: int, scale: float) -> None:
+    logits = np.random.default_rng(seed).normal(0, scale, (40, 4)).astype(np.float32)
+    right = np.eye(4, dtype=np.float32)[logits.argmax(1)]
+    assert fit_temperature(logits, right, NOMINAL) is None
+    assert fit_temperature(logits, (logits > 0).astype(np.float32), MULTILABEL) is None
+
+
+def test_fit_temperature__one_image_says_nothing() -> None:
+    for label in range(2):
+        assert fit_temperature(np.array([[2.0, 0.0]]), np.eye(2)[[label]], DecisionRule.of(TWO)) is None
+
+
+def test_fit_temperature__a_single_wrong_image_makes_an_optimum() -> None:
+    """39 of 40 right by the same margin: the confidence has to be 39/40."""
+    logits = np.tile([3.0, 0.0], (40, 1))
+    targets = np.eye(2)[[0] * 39 + [1]]
+    fitted = fit_temperature(logits, targets, DecisionRule.of(TWO))
+    assert fitted == pytest.approx(3 / np.log(39), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        ([0, 0, 0], "is right on all 3 calibration images"),
+        ([0, 1, 1], "is right on 1 of 3 calibration images"),
+        ([1], "is right on 0 of 1 calibration image"),
+        ([0], "is right on the one calibration image"),
+    ],
+)
+def test_calibrate__without_an_optimum_the_head_stays_and_says_why(targets: list[int], words: str) -> None:
+    classifier = tiny()
+    before = {name: value.clone() for name, value in classifier.model.state_dict().items()}
+    logits = np.tile([2.0, 0.0], (len(targets), 1))
+    found = calibrate(classifier, logits, np.eye(2)[targets])
+    assert found.temperature == 1.0
+    assert found.nll_after == found.nll_before
+    assert found.uncalibrated is not None
+    assert found.uncalibrated.startswith(words + ",")
+    assert found.warning("the teacher") == (
+        f"the teacher {words}, and no temperature fits best there: left at 1; its probabilities are not calibrated"
+    )
+    for name, value in classifier.model.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
 
 
 def test_calibrate__divides_the_models_logits() -> None:
@@ -63,6 +109,8 @@ def test_calibrate__divides_the_models_logits() -> None:
         after = classifier.model(images)
     assert fitted.temperature == pytest.approx(3.0, rel=1e-2)
     assert fitted.n == 64
+    assert fitted.uncalibrated is None
+    assert fitted.warning("it") is None
     torch.testing.assert_close(after, before / fitted.temperature)
     assert fitted.nll_before == pytest.approx(functional.cross_entropy(before, targets).item(), rel=1e-5)
     assert fitted.nll_after == pytest.approx(functional.cross_entropy(after, targets).item(), rel=1e-5)

@@ -74,8 +74,8 @@ def test_train__every_mode(run: RunContext, manifest: Manifest, mode: Any) -> No
     stages = {"head": ["head"], "full": ["full"], "probe_then_full": ["head", "full"]}[mode]
     assert list(metrics) == [*stages, "calibration", "teacher_passes"]
     assert all(metrics[stage]["epochs"] == 3 for stage in stages)
-    temperature = metrics["calibration"]["temperature"]
-    expected = CheckpointFacts(labels=FOUR, base_model=config.model, mode=mode, temperature=temperature)
+    found = {name: metrics["calibration"][name] for name in ("temperature", "uncalibrated")}
+    expected = CheckpointFacts(labels=FOUR, base_model=config.model, mode=mode, **found)
     assert CheckpointFacts.read(folder / "model") == expected
     assert not list(folder.rglob("*.ckpt")), "checkpoints of a finished fit are removed"
 
