@@ -19,6 +19,7 @@ from export.int8.judge import CalibrationImages
 from export.int8.quantize import quantize
 from export.javascript import model_config, preprocessor_config
 from export.onnx_file import write_onnx
+from export.onnx_graph import warn_of_places
 from export.parity import IMAGES, check_parity, check_rgb
 from export.parity_record import Fp16Facts, NotWritten, ParityRecord
 from export.release import FP16, FP32, INT8, RGB, Release, baseline_file
@@ -141,6 +142,8 @@ class _OnnxFolder:
         if (self.folder / INT8.path).is_file():
             write_rgb(self.folder / INT8.path, rgb)
         write_golden(self.folder / GOLDEN, rgb, model)
+        for file in self.folder.rglob("*.onnx"):
+            warn_of_places(file, file.read_bytes())
         # Formats are judged on the golden kit, so they come after it.
         temperature = facts["temperature"]
         assert isinstance(temperature, float)

@@ -1,4 +1,4 @@
-"""Finishing an ONNX file that was made from another: metadata, one opset, no trace of the machine, stable bytes."""
+"""Finishing an ONNX file: metadata, one opset and its IR version, no trace of the machine, stable bytes."""
 
 import json
 import sys
@@ -9,7 +9,11 @@ from typing import Any
 import onnx
 from onnxruntime.transformers.onnx_model import OnnxModel
 
+from run.console import log
 from run.files import Json
+
+MEANINGFUL = 5
+"""Length of a folder's name from which on it means something where it turns up among bytes."""
 
 STANDARD = ("", "ai.onnx")
 """Names of the operator set that every runtime has."""
@@ -38,7 +42,6 @@ def seal(model: onnx.ModelProto, source: onnx.ModelProto, facts: Mapping[str, Js
     onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString(deterministic=True)
-    require_no_paths(data)
     return data
 
 
@@ -62,10 +65,28 @@ def forget_origin(model: onnx.ModelProto) -> None:
                 element.ClearField(field)
 
 
-def require_no_paths(data: bytes) -> None:
-    """Require that a file does not say where it was made."""
-    for place in {str(Path.cwd()), str(Path.home()), sys.prefix, sys.base_prefix}:
-        assert f"{place}/".encode() not in data, f"a file mentions {place}"
+def least_ir_version(opset: int) -> int:
+    """The oldest IR version that may hold this version of the standard operator set.
+
+    Exporters write their newest, and a runtime refuses a file of a newer one than its own, whatever is in it.
+    """
+    return int(onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", opset)]))
+
+
+def places_in(data: bytes) -> list[str]:
+    """Folders of this machine that a file names: the home, the working folder, those of the interpreter.
+
+    A short one is not looked for: ``//``, where the home is ``/``, and ``/w/`` are in any weights by chance.
+    """
+    places = sorted({str(Path.cwd()), str(Path.home()), sys.prefix, sys.base_prefix})
+    return [place for place in places if len(place) >= MEANINGFUL and f"{place}/".encode() in data]
+
+
+def warn_of_places(path: Path, data: bytes) -> None:
+    """Say that a file names folders of this machine, if it does; the run goes on, and the user decides."""
+    for place in places_in(data):
+        text = f"  Warning: {path.name} mentions {place}, a folder of this machine: look at it before publishing"
+        log.print(text, markup=False, soft_wrap=True)
 
 
 def _messages(message: Any, kind: type | None = None) -> Iterable[Any]:

@@ -14,7 +14,7 @@ from export.formats.format import Format, Infer, Source
 from export.formats.record import Converted, Distance, FormatsRecord, NotWritten, Ran
 from export.golden.kit import Kit, read_kit
 from export.libraries import LIBRARY_ERRORS, first_line, silently
-from export.onnx_graph import metadata_of, require_no_paths
+from export.onnx_graph import metadata_of, warn_of_places
 from export.release import FP32
 from export.runtime import processor
 from export.session import one_inference
@@ -89,7 +89,7 @@ def _convert(form: Format, source: Source, path: Path) -> None:
         raise UserError(f"{form.made_with} cannot convert {model}: {first_line(error)}") from error
     for file in path.parent.rglob("*"):
         if file.is_file():
-            require_no_paths(file.read_bytes())
+            warn_of_places(file, file.read_bytes())
 
 
 def _measure(form: Format, source: Source, path: Path, kit: Kit, tolerance: float) -> Distance | None:

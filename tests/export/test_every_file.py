@@ -36,6 +36,7 @@ def test_every_file__is_valid_and_of_one_operator_set(release: Path, file: str) 
     assert len(set(domains)) == len(domains)
     assert set(domains) <= {"", "com.microsoft"}
     assert {entry.domain: entry.version for entry in model.opset_import}[""] == 18
+    assert model.ir_version == 8
     assert not any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer)
 
 

@@ -19,6 +19,7 @@ from data.labels import LabelSet
 from data.loaders import load
 from export.metadata import describe, input_json
 from export.onnx_file import write_onnx
+from export.onnx_graph import least_ir_version, places_in, warn_of_places
 from models.classifier import Classifier
 from run.errors import UserError
 from tests import support
@@ -71,6 +72,7 @@ def test_write_onnx__inputs_and_outputs(either: Exported) -> None:
     model = onnx.load(path, load_external_data=False)
     onnx.checker.check_model(model, full_check=True)
     assert {opset.domain: opset.version for opset in model.opset_import} == {"": 18}
+    assert model.ir_version == 8
     (taken,), (given,) = model.graph.input, model.graph.output
     assert (taken.name, given.name) == ("pixel_values", "logits")
     assert taken.type.tensor_type.elem_type == given.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
@@ -133,6 +135,28 @@ def test_write_onnx__opset_as_asked(tmp_path: Path) -> None:
     write_onnx(support.tiny("test_efficientnet"), tmp_path / "model.onnx", opset=20, facts={})
     model = onnx.load(tmp_path / "model.onnx")
     assert [entry.version for entry in model.opset_import if entry.domain == ""] == [20]
+    assert model.ir_version == 9
+
+
+@pytest.mark.parametrize(("opset", "version"), [(18, 8), (19, 9), (20, 9)])
+def test_least_ir_version__follows_the_operator_set(opset: int, version: int) -> None:
+    assert least_ir_version(opset) == version
+
+
+@pytest.mark.parametrize("home", ["/", "/w"])
+def test_places_in__a_short_folder_is_in_any_weights_by_chance(monkeypatch: pytest.MonkeyPatch, home: str) -> None:
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.setattr(sys, "prefix", home)
+    assert not places_in(b"//w/" * 3)
+
+
+def test_warn_of_places__names_file_and_folder_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", "/home/[someone]")
+    warn_of_places(Path("deep/model.onnx"), b"\0\1/home/[someone]/work/net.py\0")
+    said = "".join(capsys.readouterr())
+    assert "Warning: model.onnx mentions /home/[someone], a folder of this machine" in said
 
 
 class Branching(nn.Module):
