@@ -1,0 +1,218 @@
+"""Every figure that needs a GPU, in one command of a few minutes.
+
+``python -m benchmarks.gpu`` on a machine with one; ``--accelerator cpu --toy`` shows on any machine that it runs.
+
+* ``pass``: the frozen teacher over ready tensors, eager and compiled, and its share of the card's measured bf16 peak.
+* ``files``: the same pass as ``train`` makes it: decode JPEG files, render their views, run the model, write the cache.
+* ``step``: a step of full fine-tuning, with and without timm's activation checkpointing; images/s and peak memory.
+* ``epoch``: ``benchmarks.epoch``, a student's epoch from the cache beside plain labels and a live teacher.
+* ``halving``: a pass whose batch does not fit goes on with smaller ones, and gives the same numbers.
+
+Weights are random: speed and memory do not depend on them. A part's figures go to standard error as soon as they are
+there, so that a machine that is taken away takes only what was not measured yet.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import common, material
+from benchmarks.teacher import Setting, forward_in, matrix_peak, operations_each, passed, rate_of
+from cache.frozen import FrozenModel
+from data.examples import Examples
+from fitting.config import FitConfig
+from fitting.module import Batch
+from models.device import device_of, precision_for
+from models.forward import forward_of
+from run.config import TrainerConfig
+from train.module import TeacherModule
+
+Figures = dict[str, Any]
+
+
+def options() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = common.parser_of(__doc__, "model", "size", "pixels", "views", *common.TRAINER, views=4)
+    parser.add_argument("--images", type=int, default=4096, help="in one turn of the pass over tensors")
+    parser.add_argument("--files", type=int, default=1024, help="JPEG files for the pass over files")
+    parser.add_argument("--batch-size", type=int, default=32, help="of full fine-tuning")
+    parser.add_argument("--steps", type=int, default=20, help="of full fine-tuning")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("--toy", action="store_true", help="a tiny model and few images: shows that it runs")
+    given = parser.parse_args()
+    if given.toy:
+        tiny = {"model": "test_vit", "size": 32, "images": 8, "files": 4, "batch_size": 4, "steps": 2, "views": 2}
+        vars(given).update(tiny)
+    return given
+
+
+def main() -> None:
+    """Measure every part and print one JSON object."""
+    given = options()
+    trainer = common.trainer_of(given)
+    figures: Figures = {}
+    for name in given.parts:
+        figures[name] = PARTS[name](given, trainer)
+        common.say(f"{name}: {json.dumps(figures[name])}")
+    measured = figures.get("pass", {})
+    common.report(
+        "gpu",
+        ratio=measured.get("share_of_peak", {}).get("eager"),
+        against="the card's own bf16 matrix product, operations/s; the eager pass over ready tensors",
+        machine=common.torch_machine(trainer),
+        model=f"{given.model} at {given.size}, random weights",
+        **figures,
+    )
+
+
+def measure_pass(given: argparse.Namespace, trainer: TrainerConfig) -> Figures:
+    """Images/s of the frozen teacher over ready tensors, in the batches that the product chooses."""
+    classifier = material.untrained(given.model, given.size)
+    operations = operations_each(classifier)
+    precision = precision_for(classifier.model, trainer)
+    batch = min(given.images, forward_of(classifier, "features", trainer, precision).batch_size)
+    images = torch.randint(0, 256, (batch, 3, given.size, given.size), dtype=torch.uint8)
+    images = images.pin_memory() if torch.cuda.is_available() else images
+    rates: dict[str, float] = {}
+    first: dict[str, float] = {}
+    for name, compiled in {"eager": False, "compiled": True}.items():
+        forward = forward_in(Setting(precision, batch, compiled), classifier, trainer)
+        first[name] = round(common.timed(lambda run=forward: passed(run, images, batch, batch)).seconds, 1)
+        measure = rate_of(forward, images, batch, given.images)
+        rates[name] = round(max(measure() for _ in range(3)), 1)
+    peak = matrix_peak(device_of(trainer))
+    return {
+        "precision": precision,
+        "batch": batch,
+        "images_per_s": rates,
+        "seconds_to_first_batch": first,
+        "gmacs_per_image": round(operations / 2e9, 1),
+        "bf16_matrix_peak_tflops": round(peak / 1e12, 1),
+        "share_of_peak": {name: round(rate * operations / peak, 3) for name, rate in rates.items()},
+    }
+
+
+def measure_files(given: argparse.Namespace, trainer: TrainerConfig) -> Figures:
+    """Images × views/s of filling an empty cache from JPEG files."""
+    with common.scratch() as folder:
+        paths = material.write_photographs(folder / "images", min(256, given.files), tuple(given.pixels))
+        rows = material.synthetic_manifest(paths, {"train": given.files})
+        teacher = FrozenModel(
+            material.untrained(given.model, given.size), "features", material.context_of(folder, trainer)
+        )
+        teacher.forward(torch.zeros(1, 3, given.size, given.size, dtype=torch.uint8))  # puts the model on its device
+        filled = common.timed(lambda: teacher.compute_outputs(Examples(rows, material.SPEC), given.views))
+    total = given.files * given.views
+    return {
+        "files": given.files,
+        "pixels": list(given.pixels),
+        "views": given.views,
+        "workers": trainer.workers,
+        "images_x_views_per_s": round(total / filled.seconds, 1),
+    }
+
+
+def measure_step(given: argparse.Namespace, trainer: TrainerConfig) -> Figures:
+    """Images/s and peak memory of full fine-tuning, with and without activation checkpointing."""
+    found: Figures = {"batch": given.batch_size}
+    for name, checkpointing in {"plain": False, "checkpointing": True}.items():
+        try:
+            found[name] = fine_tuning(given, trainer, checkpointing=checkpointing)
+        except torch.OutOfMemoryError:
+            found[name] = "out of memory"
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    return found
+
+
+def fine_tuning(given: argparse.Namespace, trainer: TrainerConfig, *, checkpointing: bool) -> Figures:
+    """One setting of ``measure_step``: the product's own loss and parameter groups, in a plain loop."""
+    classifier = material.untrained(given.model, given.size)
+    model: Any = classifier.model
+    model.set_grad_checkpointing(checkpointing)
+    device = device_of(trainer)
+    config = FitConfig(epochs=1, batch_size=given.batch_size, lr=1e-4)
+    module = TeacherModule.of_all(classifier, config, torch.ones(len(classifier.labels)), 0.75)
+    module.to(device).train().requires_grad_(True)
+    optimizer = torch.optim.AdamW([{key: group[key] for key in ("params", "weight_decay")} for group in module._groups])
+    batch: Batch = {
+        "image": torch.randint(0, 256, (given.batch_size, 3, given.size, given.size), dtype=torch.uint8, device=device),
+        "target": torch.eye(len(classifier.labels), device=device)[torch.arange(given.batch_size) % 4],
+    }
+    lower = precision_for(classifier.model, trainer) == "bf16-mixed"
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=lower):
+            loss = module.losses(batch)["loss"]
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    step()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    seconds = common.timed(lambda: [step() for _ in range(given.steps)]).seconds
+    peak = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else math.nan
+    return {
+        "images_per_s": round(given.batch_size * given.steps / seconds, 1),
+        "peak_gib": None if math.isnan(peak) else round(peak, 2),
+    }
+
+
+def measure_epoch(given: argparse.Namespace, trainer: TrainerConfig) -> Figures:
+    """``benchmarks.epoch`` at this device's size, in a process of its own."""
+    sizes = {"images": 4096, "batch-size": 128, "live-images": 512, "live-batch-size": 64, "turns": 2}
+    if given.toy:
+        sizes = {"images": 16, "batch-size": 4, "live-images": 4, "live-batch-size": 2, "turns": 1}
+        sizes |= {"student-size": 64, "teacher-size": 32}
+    arguments = [part for name, value in sizes.items() for part in (f"--{name}", str(value))]
+    models = ["--student", "test_efficientnet", "--teacher", "test_vit"] if given.toy else ["--teacher", given.model]
+    found = common.in_own_process("epoch", *arguments, *models, "--accelerator", given.accelerator)
+    kept = ("ratio", "live_over_plain_per_image", "live_over_cached_per_image", "images", "images_per_s")
+    return {name: found[name] for name in kept}
+
+
+def measure_halving(given: argparse.Namespace, trainer: TrainerConfig) -> Figures:
+    """A batch that the GPU's memory does not hold, made so by a limit on this process's share of it."""
+    if device_of(trainer).type != "cuda":
+        return {"why_not": "there is no GPU here"}
+    classifier = material.untrained(given.model, given.size)
+    precision = precision_for(classifier.model, trainer)
+    images = torch.randint(0, 256, (256, 3, given.size, given.size), dtype=torch.uint8)
+    forward = forward_of(classifier, "features", replace(trainer, frozen_batch_size=256), precision)
+    expected = forward_of(classifier, "features", replace(trainer, frozen_batch_size=8), precision)(images)
+    torch.cuda.empty_cache()
+    free, total = torch.cuda.mem_get_info()
+    torch.cuda.set_per_process_memory_fraction(2.5 * 2**30 / total)
+    try:
+        found = forward(images)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    return {
+        "limit_gib": 2.5,
+        "free_gib": round(free / 2**30, 1),
+        "batch_asked": 256,
+        "batch_that_fit": forward._holds,
+        "largest_difference": float(np.abs(found - expected).max()),
+        "largest_value": float(np.abs(expected).max()),
+    }
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, TrainerConfig], Figures]] = {
+    "pass": measure_pass,
+    "files": measure_files,
+    "step": measure_step,
+    "halving": measure_halving,
+    "epoch": measure_epoch,
+}
+
+
+if __name__ == "__main__":
+    common.start_like_the_product()
+    main()
