@@ -1,1 +1,1 @@
-"""The golden kit of a release."""
+"""The golden kit of a release: small images with the result of every step, written at export and checked anywhere."""

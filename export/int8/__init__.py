@@ -1,1 +1,1 @@
-"""INT8 files that are measured before they are shipped."""
+"""INT8: candidates are made (``static``, ``matmul``), measured (``judge``), and the best is recorded (``result``)."""

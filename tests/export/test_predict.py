@@ -9,6 +9,7 @@ import pytest
 
 import pocketeva
 from data.loaders import load
+from export.rgb import write_rgb
 from export.runtime import OnnxClassifier
 from tests import support
 from tests.export.conftest import Exported
@@ -115,3 +116,14 @@ assert not heavy, heavy
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     assert len(result.stdout.splitlines()) == 3
+
+
+def test_predict__rgb_file_gives_the_same_scores(
+    release: Path, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rgb(release / "onnx" / "model.onnx", release / "rgb.onnx")
+    scores = []
+    for file in (release, release / "rgb.onnx"):
+        assert predict(file, photographs / "b.png", "--json") == 0
+        scores.append(list(json.loads(capsys.readouterr().out)["scores"].values()))
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)
