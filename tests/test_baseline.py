@@ -56,7 +56,9 @@ def test_config__a_student_may_not_be_named_like_a_baseline(
     config["students"] = [{**first, "baseline": True}, {**first, "name": f"{first['name']}-baseline"}]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     assert pocketeva.main(["prepare", "config.yaml"]) == 2
-    assert "free of repeated names" in capsys.readouterr().err
+    assert (
+        "students[1].name is mini-baseline; it must be another name: a baseline has this one" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,10 +68,10 @@ def test_config__a_student_may_not_be_named_like_a_baseline(
             "multilabel",
             "dist",
             4,
-            "students[0].loss is 'dist'; it must be one of kl, labels where labels are multilabel",
+            "students[0].loss is dist; it must be one of kl, labels where labels are multilabel",
         ),
-        ("nominal", "dkd", 2, "students[0].loss is 'dkd'; it must be another one for two labels"),
-        ("nominal", "mse", 4, "students[].loss is mse; it must be one of 'kl'"),
+        ("nominal", "dkd", 2, "students[0].loss is dkd; it must be another one for two labels"),
+        ("nominal", "mse", 4, "students[0].loss is mse; it must be one of kl, standardized_kl, dist, dkd or labels"),
     ],
 )
 def test_config__losses_that_do_not_fit(
