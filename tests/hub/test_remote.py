@@ -123,6 +123,10 @@ def test_mirror__another_branch_leaves_main(fake_hub: FakeHub, api: HfApi, folde
         **{path: released[path] for path in (".gitattributes", "onnx/model.onnx")},
         "config.json": b'{"epoch": 3}',
     }
+    (folder / "onnx" / "model.onnx").unlink()
+    mirror(api, REPO, folder, "epoch 4", branch="best")
+    assert set(contents(fake_hub, "best")) == {".gitattributes", "config.json"}
+    assert contents(fake_hub) == released
 
 
 def test_mirror__someone_elses_commit_is_not_overwritten(fake_hub: FakeHub, api: HfApi, folder: Path) -> None:
