@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from data.config import LabelsConfig
-from data.labels import LabelSet
+from data.labels import THRESHOLD, LabelSet
 from run.errors import UserError
 
 ORDER = ["safe", "borderline", "abuse"]
@@ -32,6 +32,7 @@ def test_index__suggests_nothing_where_nothing_is_near() -> None:
     with pytest.raises(UserError) as error:
         LabelSet.of(LabelsConfig(names=ORDER)).index("zebra", "row 1")
     assert "did you mean" not in str(error.value)
+    assert str(error.value).endswith("(safe, borderline, abuse). Correct the row, or add the label to labels.names.")
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,29 @@ def test_labels_config__costs_are_no_part_of_the_label_set() -> None:
     costs = [[0.0, 1.0, 2.0], [3.0, 0.0, 1.0], [9.0, 4.0, 0.0]]
     with_costs = LabelSet.of(LabelsConfig(names=ORDER, kind="ordinal", costs=costs))
     assert with_costs == LabelSet.of(LabelsConfig(names=ORDER, kind="ordinal"))
+
+
+def test_index__a_message_shows_so_many_labels_and_counts_the_rest() -> None:
+    names = [f"label {number}" for number in range(21)]
+    for count, shown in ((20, "label 18, label 19)"), (21, "label 18, label 19, … 21 in all)")):
+        with pytest.raises(UserError) as error:
+            LabelSet.of(LabelsConfig(names=names[:count])).index("zebra", "row 1")
+        assert shown in str(error.value)
+        assert "label 20" not in str(error.value)
+
+
+def test_require_equal__says_what_both_sides_have() -> None:
+    with pytest.raises(UserError) as error:
+        LabelSet(("a", "b"), "nominal").require_equal(LabelSet(("b", "a"), "ordinal"), "the teacher")
+    assert "the teacher was made for the labels ['b', 'a'] (ordinal), this run has ['a', 'b'] (nominal)" in str(
+        error.value
+    )
+
+
+def test_threshold__is_where_a_label_is_as_likely_as_not() -> None:
+    """Published students of multilabel sets decide by it."""
+    assert THRESHOLD == 0.5
+
+
+def test_to_json__is_what_files_carry() -> None:
+    assert LabelSet(("a", "b"), "ordinal").to_json() == {"names": ("a", "b"), "kind": "ordinal"}

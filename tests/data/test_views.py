@@ -103,6 +103,14 @@ def test_draw__boxes_lie_inside(
         assert 0.8 <= factor <= 1.2
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1)])
+def test_draw__a_line_of_pixels_keeps_one(size: tuple[int, int]) -> None:
+    for view in (SPEC.draw(image, 1, *size) for image in IDS):
+        assert min(view.box[2] - view.box[0], view.box[3] - view.box[1]) == 1
+        assert view.box[2] <= size[0]
+        assert view.box[3] <= size[1]
+
+
 def test_draw__follows_its_distribution() -> None:
     views = [SPEC.draw(image, 3, 10_000, 10_000) for image in IDS]
     boxes = np.array([view.box for view in views])
@@ -133,6 +141,8 @@ def test_finish__flips_and_colors() -> None:
     assert np.array_equal(pixels(View(box, flip=True).finish(image)), pixels(image)[::-1])
     darker = pixels(View(box, brightness=0.5).finish(image))
     assert np.abs(darker - pixels(image) / 2).max() <= 1
+    brighter = pixels(View(box, brightness=2.0).finish(image))
+    assert np.array_equal(brighter, np.minimum(2 * pixels(image), 255))
     gray = pixels(View(box, saturation=0.0).finish(image))
     assert (gray == gray[..., :1]).all()
     assert pixels(View(box, contrast=0.5).finish(image)).std() < pixels(image).std() * 0.6
@@ -152,3 +162,11 @@ def test_digest__names_the_distribution_and_not_the_count() -> None:
     assert changed.keys() == asdict(SPEC).keys() - {"working_size"}
     digests = {ViewSpec.of(replace(CONFIG, **{key: value})).digest for key, value in changed.items()}
     assert len(digests | {SPEC.digest}) == len(changed) + 1
+
+
+def test_digest__never_moves_and_names_what_views_are_cut_from() -> None:
+    """Caches made by earlier versions are found by it."""
+    working = ViewSpec.of(CONFIG, 224)
+    assert SPEC.digest == "a94ce3cadd4f0de5e56a92dfb46d24a942d41a074c477f300706d2ff14d832ab"
+    assert working.digest == "82a90e2b61f2aa3417e68c23532b2ab0d6a1700d26d9e0342e857280ac483638"
+    assert working.draw("image-1", 1, 300, 200) == SPEC.draw("image-1", 1, 300, 200)

@@ -30,6 +30,11 @@ def test_from_pretrained_cfg__eva02_at_448() -> None:
     assert InputSpec.from_pretrained_cfg(cfg) == InputSpec(448, CLIP_MEAN, CLIP_STD, "squash", 1.0)
 
 
+def test_from_pretrained_cfg__a_squashed_image_is_not_cropped() -> None:
+    cfg = timm.get_pretrained_cfg("eva02_base_patch14_448.mim_in22k_ft_in22k_in1k").to_dict()
+    assert InputSpec.from_pretrained_cfg({**cfg, "crop_pct": 0.9}).crop_pct == 1.0
+
+
 def test_from_pretrained_cfg__a_convolutional_one() -> None:
     cfg = timm.get_pretrained_cfg("mobilenetv4_conv_small.e2400_r224_in1k").to_dict()
     found = InputSpec.from_pretrained_cfg(cfg)
@@ -76,6 +81,14 @@ def test_render__a_view_is_cropped_resized_then_finished() -> None:
     assert np.array_equal(center.render(image, view), pixels(expected))
 
 
+def test_render__the_view_of_a_whole_image_is_centerd_then_finished() -> None:
+    image, center = picture(90, 60), spec(mode="center", crop_pct=0.9)
+    whole = View((0, 0, 90, 60), mirror=True, contrast=1.1)
+    expected = whole.finish(Image.fromarray(center.render(image)))
+    assert np.array_equal(center.render(image, whole), pixels(expected))
+    assert not np.array_equal(center.render(image, whole), spec().render(image, whole))
+
+
 @pytest.mark.parametrize("crop_pct", [0.875, 0.95, 1.0])
 @pytest.mark.parametrize("size", [(300, 300), (301, 200), (640, 201), (160, 160), (97, 96)])
 def test_render__center_is_timms_own_evaluation_transform(size: tuple[int, int], crop_pct: float) -> None:
@@ -115,3 +128,19 @@ def test_normalize__numpy_and_torch_agree() -> None:
 def test_module__needs_no_torch() -> None:
     script = "import sys, models.spec, data.decode, data.views; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
+def test_to_pretrained_cfg__in_timms_words() -> None:
+    assert spec(mode="center", crop_pct=0.875).to_pretrained_cfg() == {
+        "input_size": [3, 24, 24],
+        "interpolation": "bicubic",
+        "crop_pct": 0.875,
+        "crop_mode": "center",
+        "mean": [0.5, 0.4, 0.3],
+        "std": [0.2, 0.25, 0.3],
+    }
+
+
+def test_digest__never_moves() -> None:
+    """Caches made by earlier versions are found by it."""
+    assert spec().digest == "e8520bb71465b41451f6cdb196afdaec8da0472385a3bfeb4d70f73cd16b68b8"

@@ -1,4 +1,5 @@
 import hashlib
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -6,16 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from run.files import Json, atomic_path, file_digest, json_digest, write_json, write_text
+import run.files
+from run.files import Json, atomic_path, file_digest, json_digest, remove, write_json, write_text
+from run.ranks import Rank
 from tests.support import files_below
 
 
 def test_atomic_path__file_appears_whole(tmp_path: Path) -> None:
-    target = tmp_path / "deep" / "file.txt"
+    target = tmp_path / "very" / "deep" / "file.txt"
     with atomic_path(target) as partial:
         partial.write_text("new")
         assert not target.exists()
-    assert files_below(tmp_path) == {"deep/file.txt": b"new"}
+    assert files_below(tmp_path) == {"very/deep/file.txt": b"new"}
 
 
 def test_atomic_path__error_keeps_the_old_file_and_leaves_nothing(tmp_path: Path) -> None:
@@ -82,3 +85,82 @@ def test_json_digest__ignores_key_order_and_tells_values_apart() -> None:
     assert len({json_digest(value) for value in values}) == len(values)
     with pytest.raises(ValueError):
         json_digest(float("inf"))
+
+
+def test_json_digest__is_sha256_of_canonical_json() -> None:
+    """Stamps and caches of earlier versions are found by it."""
+    value: Json = {"b": [1, 2.5, None], "a": {"d": "ä", "c": True}}
+    canonical = rb'{"a":{"c":true,"d":"\u00e4"},"b":[1,2.5,null]}'
+    assert json_digest(value) == hashlib.sha256(canonical).hexdigest()
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_atomic_path__processes_have_names_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(run.files, "this_rank", lambda: Rank(number, 4))
+    with atomic_path(tmp_path / "file") as partial:
+        assert partial == tmp_path / (".partial-3-file" if number else ".partial-file")
+        partial.write_text("new")
+    assert files_below(tmp_path) == {"file": b"new"}
+
+
+def test_atomic_path__clears_what_a_kill_left_of_either_kind(tmp_path: Path) -> None:
+    (tmp_path / ".partial-file").mkdir()
+    (tmp_path / ".partial-file" / "stale").write_text("x")
+    with atomic_path(tmp_path / "file") as partial:
+        assert not partial.exists()
+        partial.write_text("new")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "old").write_text("x")
+    (tmp_path / ".partial-old-folder").mkdir()
+    (tmp_path / ".partial-old-folder" / "older").write_text("x")
+    with atomic_path(tmp_path / "folder") as partial:
+        partial.mkdir()
+        (partial / "new").write_text("y")
+    assert files_below(tmp_path) == {"file": b"new", "folder/new": b"y"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_atomic_path__old_folder_is_moved_aside_before_the_new_one_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the two steps, both are still there under names that say what they are."""
+    folder, move = tmp_path / "folder", Path.rename
+    folder.mkdir()
+    (folder / "old").write_text("x")
+
+    def killed(path: Path, to: Path) -> Path:
+        if to == folder:
+            assert files_below(tmp_path) == {".partial-folder/new": b"y", ".partial-old-folder/old": b"x"}
+        return move(path, to)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with atomic_path(folder) as partial:
+        partial.mkdir()
+        (partial / "new").write_text("y")
+    assert files_below(tmp_path) == {"folder/new": b"y"}
+
+
+def test_atomic_path__a_file_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(str(Path(f"/proc/self/fd/{number}").readlink())))
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("names of open files are Linux's")
+    write_text(tmp_path / "file", "new")
+    assert synced == [str(tmp_path / ".partial-file")]
+
+
+def test_remove__files_folders_and_links(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    (tmp_path / "folder" / "deep" / "file").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "folder", target_is_directory=True)
+    remove(tmp_path / "link")
+    assert files_below(tmp_path) == {"folder/deep/file": b"x"}, "what a link points to stays"
+    assert not (tmp_path / "link").is_symlink()
+    remove(tmp_path / "folder" / "deep" / "file")
+    remove(tmp_path / "folder")
+    remove(tmp_path / "nothing")
+    assert list(tmp_path.iterdir()) == []
