@@ -17,6 +17,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ def measure_pass(given: argparse.Namespace, trainer: TrainerConfig) -> Figures:
     first: dict[str, float] = {}
     for name, compiled in {"eager": False, "compiled": True}.items():
         forward = forward_in(Setting(precision, batch, compiled), classifier, trainer)
-        first[name] = round(common.timed(lambda run=forward: passed(run, images, batch, batch)).seconds, 1)
+        first[name] = round(common.timed(partial(passed, forward, images, batch, batch)).seconds, 1)
         measure = rate_of(forward, images, batch, given.images)
         rates[name] = round(max(measure() for _ in range(3)), 1)
     peak = matrix_peak(device_of(trainer))
@@ -154,10 +155,14 @@ def fine_tuning(given: argparse.Namespace, trainer: TrainerConfig, *, checkpoint
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
+    def steps() -> None:
+        for _ in range(given.steps):
+            step()
+
     step()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    seconds = common.timed(lambda: [step() for _ in range(given.steps)]).seconds
+    seconds = common.timed(steps).seconds
     peak = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else math.nan
     return {
         "images_per_s": round(given.batch_size * given.steps / seconds, 1),

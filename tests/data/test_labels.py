@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from data.config import LabelsConfig
-from data.labels import THRESHOLD, LabelSet
+from data.labels import LabelSet
 from run.errors import UserError
 
 ORDER = ["safe", "borderline", "abuse"]
@@ -89,11 +89,6 @@ def test_require_equal__says_what_both_sides_have() -> None:
     assert "the teacher was made for the labels ['b', 'a'] (ordinal), this run has ['a', 'b'] (nominal)" in str(
         error.value
     )
-
-
-def test_threshold__is_where_a_label_is_as_likely_as_not() -> None:
-    """Published students of multilabel sets decide by it."""
-    assert THRESHOLD == 0.5
 
 
 def test_to_json__is_what_files_carry() -> None:
