@@ -53,7 +53,9 @@ def collect(records: Iterable[Record]) -> pa.Table:
         more = len(absent) + len(problems) - min(len(lines), _SHOWN)
         whole = listed(lines[:_SHOWN]) + (f"\n  … and {more:,} more" if more else "")
         if not problems:
-            raise UserError(f"{plural(len(absent), 'image')} not found; put them there, or set image_root:\n{whole}")
+            raise UserError(
+                f"{plural(len(absent), 'image')} not found; put them there, or set data.image_root:\n{whole}"
+            )
         raise UserError(f"{plural(len(absent) + len(problems), 'image')} not found, or out of reach:\n{whole}")
     table = pa.Table.from_batches(batches, SCHEMA)
     return _one_row_per_uri(table.take(pc.sort_indices(table.column("uri")))).drop_columns(["address"])

@@ -37,7 +37,7 @@ def test_collect__absent_files_are_all_counted_and_named_by_their_place(files: l
     with pytest.raises(UserError) as error:
         collect(records)
     message = str(error.value)
-    assert message.startswith("30 images not found, or out of reach:")
+    assert message.startswith("30 images not found; put them there, or set data.image_root:")
     assert f"labels.csv, line 6: {files[0].parent}/gone6" in message
     assert "… and 20 more" in message
 

@@ -65,7 +65,7 @@ class _Layout:
         # A label may be called "test": only a name that is no label can be a split's.
         splits = [name for name in folders if is_split(name, labels) or name in self._config.unlabeled_splits]
         if not splits:
-            return self._label_places(root, None, labels)
+            return self._label_places(root, None, labels, (folders, files))
         if len(splits) < len(folders):
             others = ", ".join(name for name in folders if name not in splits)
             raise UserError(
@@ -81,8 +81,10 @@ class _Layout:
                 places += self._label_places(join(root, name), name, labels)
         return places
 
-    def _label_places(self, folder: str, split: str | None, labels: LabelSet) -> list[_Place]:
-        names, files = self._inside(folder)
+    def _label_places(
+        self, folder: str, split: str | None, labels: LabelSet, seen: tuple[list[str], list[str]] | None = None
+    ) -> list[_Place]:
+        names, files = seen or self._inside(folder)  # looking twice would count what is passed over twice
         self._note_loose(folder, files)
         places = []
         for name in names:

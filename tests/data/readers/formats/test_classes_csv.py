@@ -48,7 +48,7 @@ def test_read__split_folders(tmp_path: Path) -> None:
         ("", "is empty"),
         ("filename, sound, broken\n", "no rows"),
         ("filename, sound, brokn\na.jpg, 1, 0\n", "header: label 'brokn'.*did you mean 'broken'"),
-        ("filename, sound\na.jpg, 1\n", "no column broken"),
+        ("filename, sound\na.jpg, 1\n", "no column 'broken'"),
         ("file, sound, broken\na.jpg, 1, 0\n", "label 'file' is not in labels.names"),
         ("filename, sound, broken\na.jpg, 1, 1\n", "line 2: flags .* have 2 ones"),
         ("filename, sound, broken\na.jpg, 0, 0\n", "line 2: flags .* have 0 ones"),

@@ -187,7 +187,7 @@ def test_read__missing_image_names_the_row(tmp_path: Path) -> None:
 
 
 def test_read__column_without_images(tmp_path: Path) -> None:
-    datasets.Dataset.from_dict({"image": [1, 2], "label": ["sound", "broken"]}).save_to_disk(tmp_path / "set")
+    datasets.Dataset.from_dict({"image": [0.5, 2.5], "label": ["sound", "broken"]}).save_to_disk(tmp_path / "set")
     with pytest.raises(UserError, match="column image holds no images"):
         list(read(Source(DataConfig(format="huggingface", path=str(tmp_path / "set")), TWO, tmp_path / "store")))
 
@@ -196,10 +196,10 @@ def test_read__missing_column_and_unknown_split(tmp_path: Path) -> None:
     part = dataset_of(["sound"], datasets.Value("string"))
     part.save_to_disk(tmp_path / "set")
     config = DataConfig(format="huggingface", path=str(tmp_path / "set"), label_column="grade")
-    with pytest.raises(UserError, match="no column grade; it has image, label"):
+    with pytest.raises(UserError, match="no column 'grade'; it has 'image', 'label'"):
         list(read(Source(config, TWO, tmp_path)))
-    datasets.DatasetDict({"dev": part}).save_to_disk(tmp_path / "dict")
-    with pytest.raises(UserError, match="split 'dev' is none of"):
+    datasets.DatasetDict({"odd": part}).save_to_disk(tmp_path / "dict")
+    with pytest.raises(UserError, match="split 'odd' is none of"):
         list(read(Source(DataConfig(format="huggingface", path=str(tmp_path / "dict")), TWO, tmp_path)))
 
 

@@ -67,7 +67,7 @@ def test_read__images_inside_as_datasets_writes_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "settings", "message"),
     [
-        ({"image": ["a"]}, {}, "no column label; it has image"),
+        ({"image": ["a"]}, {}, "no column 'label'; it has 'image'"),
         ({"image": pa.array([], pa.string()), "label": pa.array([], pa.string())}, {}, "no rows"),
         (
             pa.table([["a"], ["x"], ["y"]], names=["image", "label", "label"]),
