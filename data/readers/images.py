@@ -91,9 +91,12 @@ class ImageRoot:
         as_written = self._uri(image)
         if ".." in image.replace("\\", "/").split("/"):
             places = ("",)  # below a format's own folder, a step upwards would seem to stay inside
+        if is_remote(self._start):
+            # A store is not asked about each image: the first place counts as the right one, so it is the plain one.
+            places = sorted(places, key=bool)
         # Nearly every address is a path as it stands: the others' readings are not worked out for it.
         plain = self._is_inside(as_written) if self._limited else not is_remote(as_written)
-        if places == ("",) and plain:
+        if tuple(places) == ("",) and plain:
             at_once = self._present(as_written, where)
             # The file with the ending may be a link that leads out, where the name without it is none.
             if at_once and (at_once == as_written or not self._limited or self._is_inside(at_once)):
@@ -117,7 +120,7 @@ class ImageRoot:
                 f"{self._source.key_of('allow_outside')} to true."
             )
         # A format's own folders come first in the trying, and the plainest reading in what is said to be missing.
-        return Found(allowed[-1] if places != ("",) else allowed[0])
+        return Found(allowed[-1] if tuple(places) != ("",) else allowed[0])
 
     def _uri(self, path: str) -> str:
         whole = is_remote(path) or path.lower().startswith("file://") or path.startswith("/")
