@@ -55,6 +55,7 @@ def export(
         UserError: a model cannot be exported, or its file does not give what PyTorch gives.
     """
     release = Release(context.folder.release)
+    # First, because whatever lies in the release is taken to belong to it by every later stage.
     release.keep_only(models)
     part = manifest.usable("calibration")
     for name, classifier in models.items():
@@ -78,6 +79,7 @@ def export(
             facts: dict[str, Json] = {"temperature": CheckpointFacts.read(source).temperature, "license": license_id}
             with atomic_path(released.onnx) as partial:
                 _OnnxFolder(partial, fuse(classifier), config).write(part, facts)
+            # The checkpoint is released as it is; branches are fused in the ONNX files only.
             with atomic_path(released.checkpoint) as partial:
                 shutil.copytree(source, partial)
             folders = (released.checkpoint, released.onnx)

@@ -48,6 +48,7 @@ def write_fp16(source: Path, path: Path, pixels: NDArray[np.float32]) -> Fp16Fac
             f"{path.name} was not written: a number inside reaches {largest:.3g}, and fp16 ends at {LARGEST:g}"
         )
     with quietly():  # of weights that are rounded to zero; their effect is measured below
+        # Loaded anew: the converter changes the model that it is given.
         half = convert_float_to_float16(onnx.load(source), keep_io_types=True)
     with atomic_path(path) as partial:
         partial.write_bytes(seal(half, model, {"quantization": {"method": "fp16"}}))

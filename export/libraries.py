@@ -62,6 +62,7 @@ def silently() -> Iterator[None]:
     """As ``quietly``, and keep back what compiled code prints too; no progress bar can be drawn meanwhile."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+    # Streams were flushed, or what was printed before would vanish too.
     kept = [os.dup(number) for number in (1, 2)]
     with tempfile.TemporaryFile() as silent, quietly():
         try:

@@ -26,6 +26,7 @@ def write_onnx(classifier: Classifier, path: Path, *, opset: int, facts: dict[st
     with atomic_path(path) as partial:
         _export(classifier, partial, opset)
         model = onnx.load(partial, load_external_data=False)
+        # Before the metadata is set, because it clears that too.
         forget_origin(model)
         model.ir_version = least_ir_version(opset)
         metadata = {**describe(classifier), **facts}

@@ -31,7 +31,9 @@ def seal(model: onnx.ModelProto, source: onnx.ModelProto, facts: Mapping[str, Js
     opsets = [entry for entry in source.opset_import if entry.domain in STANDARD]
     opsets += [entry for entry in model.opset_import if entry.domain in used - set(STANDARD)]
     metadata = metadata_of(source) | {key: json.dumps(value) for key, value in facts.items()}
+    # Before the metadata is set, because it clears that too.
     forget_origin(model)
+    # Converters leave nodes and weights in any order; sorted, the bytes are the same each time.
     OnnxModel.graph_topological_sort(model.graph, is_deterministic=True)
     model.producer_name = source.producer_name
     model.producer_version = source.producer_version

@@ -52,7 +52,8 @@ def write_rgb(body: Path, path: Path) -> None:
     after = _postprocessing(contract.rule, like=model)
     whole = onnx.compose.merge_models(before, model, io_map=[("pixel_values", "pixel_values")])
     whole = onnx.compose.merge_models(whole, after, io_map=[("logits", "logits")])
-    whole.ClearField("opset_import")  # merging repeats it
+    # Merging lists the operator sets once for each part.
+    whole.ClearField("opset_import")
     whole.opset_import.extend(model.opset_import)
     facts: dict[str, Json] = {
         "decode": DECODE,

@@ -62,6 +62,7 @@ def _write_one(folder: Path, source: Source, form: Format, kit: Kit, tolerance: 
     """Write one format, or say why it was not written."""
     log.print(f"  converting to {form.title}")
     place = form.path.parent
+    # A file of an earlier export must not outlive a conversion that fails now.
     remove(folder / place)
     facts: dict[str, Any] = {"title": form.title, "file": form.path.as_posix(), "made_with": form.made_with}
     try:
@@ -87,6 +88,7 @@ def _convert(form: Format, source: Source, path: Path) -> None:
     except (*LIBRARY_ERRORS, OSError) as error:
         model = source.classifier.architecture
         raise UserError(f"{form.made_with} cannot convert {model}: {first_line(error)}") from error
+    # Before the file is kept: converters note where their sources lie.
     for file in path.parent.rglob("*"):
         if file.is_file():
             warn_of_places(file, file.read_bytes())

@@ -14,10 +14,6 @@ def readme(index: GoldenIndex) -> str:
     count = len(index.images)
     after = rule.activation
     of_what = "of the logits" if rule.exclusive else "of each logit by itself"
-    table = "\n".join(
-        f"| `{entry.file}` | {entry.width} × {entry.height} | {entry.purpose} | {entry.tolerance.decode} |"
-        for entry in index.images
-    )
     return f"""# Golden kit: find the step that differs
 
 {count} small images, and for each of them what every step has to give. Start each step from the kit's own result
@@ -76,8 +72,15 @@ runtime refuses it or fails here, use `onnx/model.onnx` there and do steps 2 and
 ## The images
 | file | decoded | what it is for | decode tolerance |
 | --- | --- | --- | --- |
-{table}
+{_table(index)}
 """
+
+
+def _table(index: GoldenIndex) -> str:
+    return "\n".join(
+        f"| `{entry.file}` | {entry.width} × {entry.height} | {entry.purpose} | {entry.tolerance.decode} |"
+        for entry in index.images
+    )
 
 
 def _fit(spec: InputSpec) -> str:

@@ -61,6 +61,7 @@ class _Writer:
         decoded = decode(image.data)
         spec = self.classifier.spec
         pixels = spec.render(decoded)
+        # Logits of the stored 8-bit pixels, because check-golden starts from these.
         logits = self.classifier.logits(spec.normalize(pixels[None]))[0]
         outputs = self.whole.outputs(decoded)
         entry = GoldenEntry(

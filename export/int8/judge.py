@@ -64,6 +64,7 @@ class Judge:
         logits = run_one_by_one(open_session(path), self.pixels)
         if not np.isfinite(logits).all():
             return FailedRow(**asdict(candidate), why_not="some logits are not finite")
+        # Judged with its own temperature, as it will be shipped.
         temperature = self._temperature(logits)
         ours = logits[self.for_judging] / np.float32(temperature)
         divergence = Divergence.of(ours, self.logits[self.for_judging], self.rule)
@@ -78,6 +79,7 @@ class Judge:
             allowed = f"max_flip_rate {self._config.max_flip_rate:g}"
             far = f"{row.flips} of {row.n} images change their {self.rule.answer}, more than {allowed}"
             return replace(row, why_not=far)
+        # Both in one race: times of another minute cannot be compared.
         fp32_ms, ms = race([one_inference(file, self.pixels[:1]) for file in (self._source, path)])
         slow = f"{ms:.2f} ms an image against {fp32_ms:.2f} ms in fp32: not fast enough"
         fast = ms * self._config.min_speedup < fp32_ms

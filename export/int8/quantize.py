@@ -110,6 +110,7 @@ class _Sweep:
     def best(self) -> Row | None:
         """Of the candidates that pass the gate and are about as fast as the fastest of them, the closest to fp32."""
         passed = [row for row in self._measured() if row.why_not is None]
+        # Closeness decides among the fast ones only: INT8 that is hardly faster than fp32 is of no use.
         slowest = SLOWER * min(map(_ms, passed), default=0.0)
         return _closest([row for row in passed if _ms(row) <= slowest])
 
@@ -143,6 +144,7 @@ class _Sweep:
             return FailedRow(**asdict(candidate), why_not=reason)
 
     def _write(self, source: Path, path: Path, row: Row) -> Winner:
+        # Made again: every candidate is written to the same file, and the last one need not be the best.
         self._quantizer.write(self._file, row.candidate)
         model = onnx.load(self._file)
         divide_logits(model, row.temperature)
