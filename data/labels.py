@@ -6,10 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from data.config import Kind, LabelsConfig
 from run.errors import UserError
 from run.files import Json, json_digest
 
+_TIE = 0.5
+"""Target of a label of a multilabel set that as many votes are for as against."""
 _SHOWN = 20
 """Names that a message about an unknown label lists."""
 
@@ -44,6 +49,21 @@ class LabelSet:
     def to_json(self) -> dict[str, Json]:
         """``names`` and ``kind``."""
         return asdict(self)
+
+    def has_truth(self, targets: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Rows [N] of targets [N, C] that say one thing; where votes tie, no label is the true one.
+
+        Taking the first of equals would be taking the mildest of an ordinal set. In a multilabel set, one label whose
+        votes tie is enough: an image is right where every label is.
+        """
+        if not self.exclusive:
+            return np.asarray((targets != _TIE).all(1))
+        return np.asarray((targets == targets.max(1, keepdims=True)).sum(1) == 1)
+
+    def truth(self, targets: NDArray[np.floating]) -> NDArray[np.intp] | NDArray[np.bool_]:
+        """True labels of targets [N, C] that all say one thing: their indices [N], or which apply [N, C]."""
+        assert self.has_truth(targets).all(), "targets that tie have no true label"
+        return np.asarray(targets.argmax(1) if self.exclusive else targets > _TIE)
 
     def index(self, name: str, where: str, remedy: str = "Correct the row, or add the label to labels.names.") -> int:
         """Position of ``name``, however its accents are written.

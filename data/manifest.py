@@ -42,6 +42,8 @@ SCHEMA = pa.schema(
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("status", pa.string()),
+        ("near", pa.int32()),
+        ("metadata", pa.map_(pa.string(), pa.string())),
     ]
 )
 
@@ -52,7 +54,8 @@ class Manifest:
 
     ``image_id`` is the SHA-256 of the file's bytes, ``uri`` where they lie, ``target`` a distribution over the labels
     (null when unlabeled), ``group`` is shared by images that have to be in one split, ``status`` is ``ok`` or why
-    the row takes no part.
+    the row takes no part, ``near`` is shared by near-duplicates, and ``metadata`` has the source's columns that
+    verification slices by.
     """
 
     labels: LabelSet
@@ -78,6 +81,8 @@ class Manifest:
             table = file.read()
         stored = json.loads(table.schema.metadata[b"labels"])
         labels.require_equal(LabelSet.of_json(stored), str(path))
+        if table.column_names != SCHEMA.names:
+            raise UserError(f"{path} was written by another version of PocketEVA: run `pocketeva prepare` again")
         return cls(labels, table)
 
     def write(self, path: Path, **notes: Json) -> None:
@@ -93,16 +98,18 @@ class Manifest:
         inside = pc.is_in(self.table.column("split"), pa.array(splits, pa.string()))
         return Manifest(self.labels, self.table.filter(pc.and_(usable, inside)))
 
-    def labeled_rows(self, split: str) -> "Manifest":
-        """The usable rows of a split that have a label; in a multilabel set it may be that no label applies.
+    def labeled_rows(self, *splits: str) -> "Manifest":
+        """The usable rows of these splits that have a label; in a multilabel set it may be that no label applies.
 
         Raises:
-            UserError: there are none.
+            UserError: one of the splits has none.
         """
-        part = self.usable(split)
+        part = self.usable(*splits)
         found = Manifest(part.labels, part.table.filter(pa.array(part.labeled())))
-        if not len(found):
-            raise UserError(f"the {split} split has no images with labels: add some, or raise data.splits.{split}")
+        there = pc.unique(found.table.column("split")).to_pylist()
+        for split in splits:
+            if split not in there:
+                raise UserError(f"the {split} split has no images with labels: add some, or raise data.splits.{split}")
         return found
 
     def digest(self, *splits: str) -> str:

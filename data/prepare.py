@@ -58,6 +58,7 @@ def prepare(
         "data": asdict(replace(config, working_size=None)),  # only training reads the copies
         "labels": labels.to_json(),
         "files": listing_digest(listing),
+        "columns": SCHEMA.names,
     }
     with stage(run, "prepare", inputs) as current:
         if current.done:
@@ -168,5 +169,7 @@ def _manifest(labels: LabelSet, table: pa.Table, groups: Groups, split: Splits, 
         "split": pa.array(SPLITS).take(pa.array(np.where(split == NONE, SPLITS.index("train"), split))),
         "group": groups.names.take(pa.array(groups.group)),
         "status": pa.array(status, pa.string()),
+        "near": pa.array(groups.near),
+        "metadata": pa.nulls(len(table), SCHEMA.field("metadata").type),
     }
     return Manifest(labels, pa.table({name: columns[name] for name in SCHEMA.names}, SCHEMA))

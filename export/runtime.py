@@ -46,13 +46,16 @@ class OnnxClassifier:
         (values,) = self._session.run(["logits"], {"pixel_values": pixel_values})
         return np.asarray(values, np.float32)
 
-    def probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Probabilities [B, C] of decoded images, each run by itself.
+    def logits_of(self, image: Image.Image) -> NDArray[np.float32]:
+        """Logits [C] of a decoded image, run by itself.
 
         That is how an app asks, and dynamic INT8 takes its scales from all images of a batch.
         """
-        logits = np.concatenate([self.logits(self.prepare([image])) for image in images])
-        return self.rule.probabilities(logits)
+        return np.asarray(self.logits(self.prepare([image]))[0])
+
+    def probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Probabilities [B, C] of decoded images, each run by itself."""
+        return self.rule.probabilities(np.stack([self.logits_of(image) for image in images]))
 
 
 class RgbClassifier(OnnxClassifier):
@@ -62,6 +65,10 @@ class RgbClassifier(OnnxClassifier):
         """``probabilities`` [C] of a decoded image, and ``scores`` [C] where the labels are ordinal."""
         names = [output.name for output in self._session.get_outputs()]
         return dict(zip(names, self._session.run(names, {"image": np.asarray(image)}), strict=True))
+
+    def logits_of(self, image: Image.Image) -> NDArray[np.float32]:
+        """Logits [C] that give the file's probabilities of a decoded image: it has no output for its own."""
+        return self.rule.logits(self.probabilities([image])[0])
 
     def probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Probabilities [B, C] of decoded images."""

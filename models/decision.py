@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, log_expit, log_softmax, softmax
+from scipy.special import expit, log_expit, log_softmax, logit, softmax
 
 from data.labels import LabelSet
 from run.files import Json
@@ -77,6 +77,13 @@ class DecisionRule:
         """Softmax over the labels, or a sigmoid each [..., C]; the temperature is already in the head's weights."""
         result: NDArray[np.float32] = softmax(logits, axis=-1) if self.exclusive else expit(logits)
         return result
+
+    def logits(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Finite logits [..., C] that give these probabilities; NaN stays NaN."""
+        info = np.finfo(np.float32)
+        if self.exclusive:
+            return np.log(np.clip(probabilities, info.tiny, None)).astype(np.float32)
+        return np.asarray(logit(np.clip(probabilities, info.tiny, 1 - info.epsneg)), np.float32)
 
     def decide(self, probabilities: Floats) -> Decisions:
         """Decisions for probabilities, or targets, [N, C]: label indices [N], or which labels apply [N, C]."""

@@ -34,7 +34,7 @@ DEPENDS_ON = {
     "distill-plain": (*LEARNED, "unlabeled"),
     "export-teacher": ("calibration",),
     "export-plain": ("calibration",),
-    "measure": ("test",),
+    "measure": ("calibration", "test"),
 }
 """Images of which splits a stage reads. A student on labels alone trains for as many steps as one with a teacher."""
 
@@ -106,7 +106,7 @@ def ask(stage: str, run: RunContext, given: list[dict[str, Any]], teacher: Class
         "distill-plain": lambda: distill(run, manifest, plain, views, frozen),
         "export-teacher": lambda: export(run, manifest, ExportConfig(), {"teacher": teacher}),
         "export-plain": lambda: export_baseline(run, manifest, ExportConfig(), "plain", teacher),
-        "measure": lambda: measure(run.folder, manifest.labeled_rows("test"), [], []),
+        "measure": lambda: measure(run.folder, manifest, [], []),
     }
     with pytest.raises(Asked) as caught:
         calls[stage]()

@@ -42,10 +42,14 @@ def judge(name: str, measured: Measurements, models: Sequence[ExportedModel], co
         config: the targets.
     """
     # Before anything is counted: exact bounds need independent draws, and duplicates are none.
-    test = measured.predictions.one_per_group()
+    split = measured.predictions.split("test")
+    test = split.one_per_group()
     rule = DecisionRule.of(test.labels)
+    # Images whose votes tie have no true label: they count for agreement, and for nothing that takes a truth.
+    told = test.with_truth()
     decided = {file: test.decisions(file) for file in test.files}
-    evidence = _Evidence(rule, test.truth(), decided, models[0].reference, config)
+    decided_told = {file: told.decisions(file) for file in test.files}
+    evidence = _Evidence(rule, told.truth(), decided_told, decided, models[0].reference, config)
     judged = [file for model in models for file in model.files]
     # Digests of what was run, not of what lies there now: a file that was changed meanwhile must not pass as judged.
     digests = {file: test.files[file].sha256 for file in judged}
@@ -66,7 +70,7 @@ def judge(name: str, measured: Measurements, models: Sequence[ExportedModel], co
         name=name,
         labels=test.labels,
         labels_digest=test.labels.digest,
-        test=SplitFacts(images=len(measured.predictions), groups=len(test), majority=majority(rule, evidence.truth)),
+        test=SplitFacts(images=len(split), groups=len(test), majority=majority(rule, evidence.truth)),
         criteria=criteria,
         models={model.name: evidence.model_facts(model, facts) for model in models},
         files=digests,
@@ -85,11 +89,15 @@ def overall(verdicts: Sequence[Verdict]) -> Verdict:
 
 @dataclass(frozen=True)
 class _Evidence:
-    """Truth and every file's decisions on the same images, one of each group."""
+    """Truth and every file's decisions, on one image of each group."""
 
     rule: DecisionRule
     truth: Decisions
+    """Of the images with one true label."""
+    told: Mapping[str, Decisions]
+    """Each file's decisions on those."""
     decided: Mapping[str, Decisions]
+    """And on all images."""
     reference: str
     """The teacher's float32 file."""
     config: VerifyConfig
@@ -112,21 +120,22 @@ class _Evidence:
     def file_facts(self, file: str, size: int, latency: Latency) -> FileFacts:
         rule = self.rule
         confidence = self.config.confidence
+        told = self.told[file]
         decided = self.decided[file]
         reference = self.decided[self.reference]
         ordered = rule.labels.kind == "ordinal"
         return FileFacts(
             bytes=size,
-            accuracy=agreement(rule, self.truth, decided).with_interval(confidence),
-            macro_f1=macro_f1(label_facts(rule, self.truth, decided)),
-            ordinal=ordinal_facts(self.truth, decided, len(rule.labels), confidence) if ordered else None,
+            accuracy=agreement(rule, self.truth, told).with_interval(confidence),
+            macro_f1=macro_f1(label_facts(rule, self.truth, told)),
+            ordinal=ordinal_facts(self.truth, told, len(rule.labels), confidence) if ordered else None,
             agreement=agreement(rule, reference, decided).with_interval(confidence),
             agreement_by_label=agreement_by_label(rule, reference, decided, confidence),
             latency_ms=latency,
         )
 
     def model_facts(self, model: ExportedModel, facts: Mapping[str, FileFacts]) -> ModelFacts:
-        decided = self.decided[model.reference]
+        decided = self.told[model.reference]
         return ModelFacts(
             role=model.role,
             file=model.reference,
@@ -138,7 +147,7 @@ class _Evidence:
         )
 
     def _baseline_facts(self, decided: Decisions, baseline: str) -> BaselineFacts:
-        return against_baseline(self.rule, self.truth, decided, self.decided[baseline], self.config.confidence)
+        return against_baseline(self.rule, self.truth, decided, self.told[baseline], self.config.confidence)
 
 
 def _parity(model: str, found: MeasuredParity, digests: Mapping[str, str]) -> ParityCriterion:

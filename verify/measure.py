@@ -1,27 +1,31 @@
-"""Measuring: every judged file runs over every labeled test image. Slow, and repeated only for other files or images.
+"""Measuring: every judged file runs over every labeled calibration and test image.
 
-Nothing here imports torch.
+Slow, and repeated only for other files or images. Nothing here imports torch.
 """
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
+from PIL import Image
 
-from data.decode import decode
-from data.manifest import Manifest
-from data.storage import read_bytes
+from data.manifest import Manifest, table_digest
 from export.release import ReleasedFile
-from export.runtime import OnnxClassifier
-from run.console import progress
+from run.files import remove
 from run.folder import RunFolder
 from run.stage import stage
 from verify.certificate import Latency
+from verify.chunks import run_over
 from verify.latency import measure_latency, read_latencies, write_latencies
-from verify.predictions import JudgedFile, Predictions, make_key
+from verify.predictions import PREDICTIONS, SCHEMA, JudgedFile, Predictions, make_key
+
+MEASURED = ("calibration", "test")
+"""Splits that the files are run over: operating points are fitted on one and judged on the other."""
+
+BRIGHTNESS = "brightness"
 
 
 @dataclass(frozen=True)
@@ -34,57 +38,89 @@ class Measurements:
 
 
 def measure(
-    run: RunFolder, test: Manifest, files: Sequence[ReleasedFile], baselines: Sequence[ReleasedFile]
+    run: RunFolder, manifest: Manifest, files: Sequence[ReleasedFile], baselines: Sequence[ReleasedFile]
 ) -> Measurements:
-    """Run every file over the test images; where the same files have seen the same images, read what was kept.
+    """Run every file over the images; where the same files have seen the same images, read what was kept.
 
     Args:
-        run: keeps ``verify/predictions.parquet`` and ``verify/latency.json``.
-        test: labeled images.
+        run: keeps ``verify/predictions.parquet``, ``verify/latency.json``, and what was computed in ``verify/chunks``.
+        manifest: all rows.
         files: files of the release; their latency is measured too.
         baselines: files to compare students with.
 
     Raises:
-        UserError: a file cannot be opened, or carries other labels.
+        UserError: a file cannot be opened, or carries other labels, or a split has no labeled images.
     """
-    digests = {file.name: file.digest for file in [*files, *baselines]}
-    predictions_path = run.verify / "predictions.parquet"
-    latencies_path = run.verify / "latency.json"
-    with stage(run, "measure", {"images": test.digest("test"), "files": digests}) as current:
+    rows = measured_rows(manifest)
+    judged = {file.name: file for file in [*files, *baselines]}
+    digests = {name: file.digest for name, file in judged.items()}
+    predictions_path = run.verify / PREDICTIONS
+    near_training = _near_training(manifest, rows)
+    # Wherever the files lie: a run and its images can be moved.
+    seen = rows.table.drop_columns(["uri"]).append_column("near_training", pa.array(near_training))
+    images = table_digest(seen, manifest.labels.digest)
+    with stage(run, "measure", {"schema": SCHEMA, "images": images, "files": digests}) as current:
         if not current.done:
-            # One thread a session: images run side by side, and what a file says depends on no machine's core count.
-            opened = {file.name: file.open(threads=1) for file in [*files, *baselines]}
-            for name, model in opened.items():
-                test.labels.require_equal(model.labels, name)
-            judged = {
-                file.name: JudgedFile(digests[file.name], file.path.stat().st_size, opened[file.name].rule)
-                for file in [*files, *baselines]
-            }
-            probabilities = _run_files(test, opened)
-            Predictions.of(test, make_key(run.verify / "key"), judged, probabilities).write(predictions_path)
+            chunks = run.verify / "chunks"
+            run_files(run, manifest, judged, digests).write(predictions_path)
+            for left_over in {path.name for path in chunks.iterdir()} - {BRIGHTNESS, *digests.values()}:
+                remove(chunks / left_over)
+            current.wrote([predictions_path])
+    latencies_path = run.verify / "latency.json"
+    with stage(run, "latency", {"files": {file.name: digests[file.name] for file in files}}) as current:
+        if not current.done:
             # Last, when no other thread is busy.
-            write_latencies(latencies_path, {file.name: measure_latency(opened[file.name]) for file in files})
-            current.wrote([predictions_path, latencies_path])
+            write_latencies(latencies_path, {file.name: measure_latency(file.open(threads=1)) for file in files})
+            current.wrote([latencies_path])
     return Measurements(Predictions.read(predictions_path), read_latencies(latencies_path))
 
 
-def _run_files(test: Manifest, models: Mapping[str, OnnxClassifier]) -> dict[str, NDArray[np.float32]]:
-    """Probabilities [N, C] that each file gives, from the images' bytes; each image is decoded once."""
+def measured_rows(manifest: Manifest) -> Manifest:
+    """The labeled rows that files are run over, in the order of the images' digests.
 
-    def run_all(uri: str) -> list[NDArray[np.float32]]:
-        image = decode(read_bytes(uri))
-        # One image at a time, as apps do: dynamic INT8 takes its scales from a whole batch.
-        return [model.probabilities([image])[0] for model in models.values()]
+    Raises:
+        UserError: one of the splits has none.
+    """
+    rows = manifest.labeled_rows(*MEASURED)
+    return Manifest(rows.labels, rows.table.sort_by([("image_id", "ascending"), ("split", "ascending")]))
 
-    rows = []
-    uris = test.column("uri")
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        with progress("test images", len(uris)) as advance:
-            for row in pool.map(run_all, uris):
-                rows.append(row)
-                advance(1)
-    finally:
-        # An error or an interrupt must not wait for thousands of images that are still queued.
-        pool.shutdown(cancel_futures=True)
-    return {name: np.stack(column) for name, column in zip(models, zip(*rows, strict=True), strict=True)}
+
+def run_files(
+    run: RunFolder, manifest: Manifest, files: Mapping[str, ReleasedFile], digests: Mapping[str, str]
+) -> Predictions:
+    """Predictions of these files by name, computed or from what was kept. This may take hours.
+
+    Raises:
+        UserError: a file cannot be opened, or carries other labels, or an image has changed.
+    """
+    # One thread a session: images run side by side, and what a file says depends on no machine's core count.
+    opened = {name: file.open(threads=1) for name, file in files.items()}
+    for name, model in opened.items():
+        manifest.labels.require_equal(model.labels, name)
+    rows = measured_rows(manifest)
+    functions = {digests[name]: model.logits_of for name, model in opened.items()}
+    found = run_over(rows, {**functions, BRIGHTNESS: brightness}, run.verify / "chunks")
+    judged = {
+        name: JudgedFile(digests[name], file.path.stat().st_size, opened[name].rule) for name, file in files.items()
+    }
+    return Predictions.of(
+        rows,
+        make_key(run.verify / "key"),
+        judged,
+        {name: found[digests[name]] for name in files},
+        brightness=found[BRIGHTNESS][:, 0],
+        near_training=_near_training(manifest, rows),
+    )
+
+
+def brightness(image: Image.Image) -> NDArray[np.float32]:
+    """Mean gray level [1] of a decoded image, 0 to 255."""
+    # A small copy is enough for a mean, and costs nothing beside a model.
+    return np.array([np.asarray(image.convert("L").reduce(4)).mean()], np.float32)
+
+
+def _near_training(manifest: Manifest, rows: Manifest) -> NDArray[np.bool_]:
+    """Rows [N] that are nearly the same as a training image."""
+    training = manifest.usable("train").table.column("near")
+    near = rows.table.column("near")
+    return np.asarray(pc.and_(pc.is_valid(near), pc.is_in(near, value_set=pc.drop_null(training.combine_chunks()))))

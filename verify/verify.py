@@ -43,13 +43,13 @@ def verify(
     models = [release.model(model) for model in ("teacher", *students)]
     # Before the hours of measuring: a release that is not whole is refused at once.
     exported = read_exported(models, baselines)
-    test = Manifest.read(run.manifest, labels).labeled_rows("test")
-    measured = measure(run, test, [file for model in models for file in model.files()], list(baselines.values()))
+    manifest = Manifest.read(run.manifest, labels)
+    measured = measure(run, manifest, [file for model in models for file in model.files()], list(baselines.values()))
     # Also where nothing changed: it takes an instant, and what is returned never comes from a file that was edited.
     certificate = judge(name, measured, exported, config)
     inputs: dict[str, Json] = {
         "certificate schema": SCHEMA,
-        "images": test.digest("test"),
+        "images": manifest.digest("test"),
         "verify": asdict(config),
         "files": certificate.files,
         "baselines": {student: measured.predictions.files[file.name].sha256 for student, file in baselines.items()},

@@ -1,6 +1,7 @@
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from data.config import LabelsConfig
@@ -93,3 +94,17 @@ def test_require_equal__says_what_both_sides_have() -> None:
 
 def test_to_json__is_what_files_carry() -> None:
     assert LabelSet(("a", "b"), "ordinal").to_json() == {"names": ("a", "b"), "kind": "ordinal"}
+
+
+def test_truth__of_tied_votes_there_is_none() -> None:
+    half = np.array([[0.5, 0.5, 0], [0.2, 0.3, 0.5], [1 / 3, 1 / 3, 1 / 3], [0, 0.4, 0.6]], np.float32)
+    for kind in ("nominal", "ordinal"):
+        labels = LabelSet(("a", "b", "c"), kind)
+        known = labels.has_truth(half)
+        assert known.tolist() == [False, True, False, True]
+        assert labels.truth(half[known]).tolist() == [2, 2]
+        with pytest.raises(AssertionError, match="tie"):
+            labels.truth(half)
+    sets = LabelSet(("a", "b", "c"), "multilabel")
+    assert sets.has_truth(half).tolist() == [False, False, True, True]
+    assert sets.truth(half[2:]).tolist() == [[False, False, False], [False, False, True]]

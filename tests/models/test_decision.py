@@ -83,6 +83,19 @@ def test_cross_entropy__is_torchs() -> None:
     assert MULTILABEL.cross_entropy(logits.numpy(), SOFT.numpy()) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("rule", [NOMINAL, MULTILABEL])
+def test_logits__give_the_probabilities_back(rule: DecisionRule) -> None:
+    count = len(rule.labels)
+    sure = np.eye(count, dtype=np.float32)
+    probabilities = np.concatenate(
+        [rule.probabilities(np.linspace(-9, 9, 4 * count, dtype=np.float32).reshape(4, count)), sure]
+    )
+    logits = rule.logits(probabilities.astype(np.float32))
+    assert np.isfinite(logits).all()
+    np.testing.assert_allclose(rule.probabilities(logits), probabilities, atol=1e-7)
+    assert np.isnan(rule.logits(np.full((1, count), np.nan, np.float32))).all()
+
+
 def test_divergence__is_scipys_relative_entropy() -> None:
     q, p = (NOMINAL.probabilities(logits.numpy()) for logits in (LOGITS, OTHER))
     expected = entropy(p, q, axis=1).mean()
