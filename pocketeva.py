@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import argparse
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,7 +32,16 @@ from distill.config import LOSSES_FOR, StudentConfig
 from export.config import ExportConfig
 from fitting.launch import launch, processes_to_start
 from hub.config import HubConfig
-from run.config import PLAIN_NAME, Require, TrackingConfig, TrainerConfig, checking, is_plain_name
+from hub.names import refusal
+from run.config import (
+    PLAIN_NAME,
+    Require,
+    TrackingConfig,
+    TrainerConfig,
+    UnknownValueError,
+    checking,
+    is_plain_name,
+)
 from run.console import log
 from run.errors import UserError
 from run.files import write_text
@@ -91,11 +100,17 @@ class Config:
                     _require_other_names(require, f"students[{index}].name", student, other)
             for index, student in enumerate(self.students):
                 _require_fitting_loss(require, f"students[{index}].loss", student, self.labels)
+                with suppress(UnknownValueError):
+                    # Not where the teacher's are refused as well: that is hub.repo's own mistake.
+                    if not self.hub.repo or not refusal(self.hub.repository("teacher", onnx=True)):
+                        self.hub.require_repositories(require, f"students[{index}].name", student.name)
 
 
 def _require_other_names(require: Require, key: str, student: StudentConfig, other: StudentConfig) -> None:
     """Their folders lie side by side, and so do those of their baselines."""
-    require(key, lambda: student.name != other.name, "another name: another student has this one")
+    # Neither the Hub nor every file system tells names apart by case.
+    another = "another name: another student has this one"
+    require(key, lambda: student.name.casefold() != other.name.casefold(), another)
     taken = "another name: a baseline has this one"
     require(key, lambda: not other.baseline or student.name != other.baseline_name, taken)
     require(key, lambda: not student.baseline or student.baseline_name != other.name, taken)

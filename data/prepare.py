@@ -75,7 +75,6 @@ def prepare(
         audit.write(run.data / "audit.json")
         current.wrote([run.manifest, run.data / "audit.json"])
     show(audit)
-    show(audit)
     return manifest
 
 

@@ -66,8 +66,9 @@ class StudentConfig:
 
     def __post_init__(self) -> None:
         with checking(self) as require:
-            require("name", lambda: is_plain_name(self.name, but="teacher"), f"{PLAIN_NAME}, and not teacher")
-            require("name", lambda: not self.name.endswith("-onnx"), "without -onnx at its end")
+            plain = f"{PLAIN_NAME}, and not teacher"
+            require("name", lambda: is_plain_name(self.name) and self.name.lower() != "teacher", plain)
+            require("name", lambda: not self.name.lower().endswith("-onnx"), "without -onnx at its end")
             require("image_size", lambda: self.image_size >= 1, "1 or more")
             require("temperature", lambda: self.temperature > 0, "above 0")
             require("label_weight", lambda: self.label_weight >= 0, "0 or more")

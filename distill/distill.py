@@ -22,7 +22,7 @@ from models.building import build
 from models.calibration import calibrate
 from models.classifier import Classifier
 from models.device import precision_for
-from models.facts import CheckpointFacts
+from models.facts import CheckpointFacts, public_name
 from models.forward import whole_image_logits
 from run.console import log
 from run.context import RunContext
@@ -100,7 +100,7 @@ def distill(
         }
         facts = CheckpointFacts(
             labels=manifest.labels,
-            base_model=config.model,
+            base_model=public_name(config.model),
             pretrained=config.pretrained,
             teacher=taught_by,
             temperature=calibration.temperature,

@@ -11,10 +11,12 @@ from export.formats.record import FormatsRecord, NotWritten
 from export.int8.result import Int8Result
 from export.release import Release, ReleasedModel
 from hub import sections
-from hub.config import REPOSITORY, HubConfig
+from hub.config import HubConfig
 from hub.files import files
 from hub.formats import formats
+from hub.names import refusal
 from hub.subject import Subject
+from models.facts import public_name
 from run.errors import UserError
 from run.files import write_text
 from verify.certificate import Certificate
@@ -68,16 +70,14 @@ def released_models(release: Release) -> list[ReleasedModel]:
 
 
 def hub_id(base_model: str) -> str | None:
-    """Hub id of the model that training started from; null for a folder on this machine, whose path is private."""
-    name = base_model.removeprefix("hf-hub:").split("@")[0]
-    if base_model.startswith("local-dir:") or Path(base_model).is_dir():
-        return None
+    """Hub id of the model that training started from; null for a folder of a machine, whose path is private."""
+    name = public_name(base_model).removeprefix("hf-hub:").split("@")[0]
     if "/" in name:
-        return name if REPOSITORY.fullmatch(name) else None
+        return name if not refusal(name) else None
     import timm  # takes seconds, and torch
 
-    cfg = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    return cfg.hf_hub_id if cfg is not None and REPOSITORY.fullmatch(cfg.hf_hub_id or "") else None
+    cfg = timm.get_pretrained_cfg(name, allow_unregistered=True) if name else None
+    return cfg.hf_hub_id if cfg is not None and cfg.hf_hub_id and not refusal(cfg.hf_hub_id) else None
 
 
 def _body(subject: Subject, differences: Sequence[str]) -> str:

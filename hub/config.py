@@ -1,13 +1,11 @@
 """Config section of publishing."""
 
-import re
 from dataclasses import dataclass
+from functools import partial
 
-from run.config import PLAIN_NAME, checking, is_plain_name
+from hub.names import is_data_set, is_license, nearest_license, refusal
+from run.config import PLAIN_NAME, Require, checking, is_plain_name
 from run.errors import UserError
-
-REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
-"""``org/name``, as the Hub allows it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +34,28 @@ class HubConfig:
 
     def __post_init__(self) -> None:
         with checking(self) as require:
-            allowed = f"org/name ({PLAIN_NAME}), or null"
-            require("repo", lambda: self.repo is None or _is_repository(self.repo), allowed)
+            if self.repo is not None:
+                require("repo", lambda: str(self.repo).count("/") == 1, f"org/name ({PLAIN_NAME}), or null")
+                self.require_repositories(require, "repo", "teacher")
             need = "org/name where push_checkpoints is true"
             require("repo", lambda: self.repo is not None or not self.push_checkpoints, need)
-            require("license", lambda: self.license != "", "a license identifier of the Hub, or other")
-            branch = f"{PLAIN_NAME}, and not main"
-            require("checkpoint_branch", lambda: is_plain_name(self.checkpoint_branch, but="main"), branch)
+            known = f"an identifier of the Hub, such as {nearest_license(self.license)}, or other"
+            require("license", lambda: is_license(self.license), known)
+            for index, name in enumerate(self.datasets):
+                held = "the id of a data set on the Hub, such as org/panels, and no path of this machine"
+                require(f"datasets[{index}]", partial(is_data_set, name), held)
+            for index, tag in enumerate(self.tags):
+                require(f"tags[{index}]", partial(_is_tag, tag), "a word or a few, and no path of this machine")
+            branch = f"{PLAIN_NAME}, without .. or a dot or .lock at its end, and not main"
+            require("checkpoint_branch", lambda: _is_branch(self.checkpoint_branch), branch)
+
+    def require_repositories(self, require: Require, key: str, model: str) -> None:
+        """Blame ``key`` where the Hub would refuse one of a model's two repositories: it is known before any work."""
+        repos = [self.repository(model, onnx=onnx) for onnx in (False, True)] if self.repo else []
+        for repo in [repo for repo in repos if refusal(repo)][:1]:
+            length = len(repo.rpartition("/")[2])
+            makes = f"another one: it makes {repo}, a name of {length} characters, and the Hub refuses that"
+            require(key, lambda: False, f"{makes}: {refusal(repo)}")
 
     def repository(self, model: str, *, onnx: bool = False) -> str:
         """The repository of a model's checkpoint, or of its ONNX files.
@@ -55,5 +68,10 @@ class HubConfig:
         return f"{self.repo}-{model}" + ("-ONNX" if onnx else "")
 
 
-def _is_repository(name: str) -> bool:
-    return REPOSITORY.fullmatch(name) is not None and re.search(r"--|\.\.", name) is None
+def _is_tag(name: str) -> bool:
+    return bool(name.strip()) and not name.startswith(("/", "~"))
+
+
+def _is_branch(name: str) -> bool:
+    """True for a name that git takes, whose first character is a letter or a digit."""
+    return is_plain_name(name, but="main") and ".." not in name and not name.endswith((".", ".lock"))

@@ -10,19 +10,15 @@ from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from data.labels import LabelSet
 from models.classifier import Classifier
 from models.facts import read_config
+from models.foreign import label_names, read_weights, require_rgb, trained_size
 from models.spec import InputSpec
 from run.console import log
 from run.errors import UserError
-
-WRAPPER_PREFIX = "timm_model."
-"""Before every weight of a checkpoint that transformers wrote for a timm model."""
 
 
 def build(
@@ -52,32 +48,48 @@ def build(
     if not pretrained:
         found = _random(name, key, image_size, drop_path, len(labels))
         spec = spec_of(found).with_size(image_size)
-        require_size(found, spec.size, key=key)
+        require_size(found, spec.size, key=key, name=name)
         return Classifier(found, architecture_of(name), labels, spec)
     folder = find_checkpoint(name, key)
     config = read_config(folder)
     names = label_names(config)
-    size = image_size or trained_size(config)
-    model = _from_checkpoint(folder, config, key, size, drop_path)
+    size = image_size or trained_size(config, name, key)
+    model = _from_checkpoint(name, folder, config, key, size, drop_path)
     if names != labels.names:
         log.print(f"{key}.model: a new head for the labels {', '.join(labels.names)}")
         model.reset_classifier(len(labels))  # type: ignore[operator]
     # Before hours of work: a size that the model cannot take would fail in the first batch.
-    require_size(model, size, key=key)
+    require_size(model, size, key=key, name=name)
     return Classifier(model, config["architecture"], labels, spec_of(model).with_size(size))
 
 
-def require_size(model: nn.Module, size: int, *, key: str) -> None:
+def require_size(model: nn.Module, size: int, *, key: str, name: str) -> None:
     """Run a model in eval mode on the shape of one image [1, 3, S, S], without any numbers.
 
     Args:
         model: left as it is.
         size: S, in pixels.
         key: the config section, for the message.
+        name: of the model, for the message.
 
     Raises:
-        UserError: the model cannot take that size.
+        UserError: the model cannot take that size, or no image at all.
     """
+    failed = _failure(model, size)
+    if failed is None:
+        return
+    reason = _in_short(failed)
+    # The size is blamed only where the same architecture takes its own: any other cause would be hidden by that.
+    own = timm.create_model(model.pretrained_cfg["architecture"], pretrained=False)  # type: ignore[index]
+    if _failure(own, own.pretrained_cfg["input_size"][-1]) is None:
+        raise UserError(
+            f"{key}.image_size: the model cannot take images of {size} x {size} pixels: {reason}"
+        ) from failed
+    raise UserError(f"{key}.model: {name} cannot be run on an image: {reason}") from failed
+
+
+def _failure(model: nn.Module, size: int) -> Exception | None:
+    """The error that an image of this size meets in a model; null where there is none."""
     # On the meta device a pass costs nothing and still meets every check of shapes inside the model.
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     shapes = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
@@ -85,13 +97,17 @@ def require_size(model: nn.Module, size: int, *, key: str) -> None:
     try:
         with torch.no_grad():
             torch.func.functional_call(model.eval(), shapes, torch.empty(1, 3, size, size, device="meta"))
-    except (AssertionError, RuntimeError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"{key}.image_size: the model cannot take images of {size} x {size} pixels: {reason}"
-        ) from error
+    except Exception as error:  # noqa: BLE001 - models raise whatever their parts do
+        return error
     finally:
         model.train(training)
+    return None
+
+
+def _in_short(error: Exception) -> str:
+    """The first lines of an error: one about weights has a line per weight."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])[:300] or type(error).__name__
 
 
 def spec_of(model: nn.Module) -> InputSpec:
@@ -123,20 +139,6 @@ def find_checkpoint(name: str, key: str) -> Path:
             f"of a downloaded folder. Random weights are never taken instead: to ask for them, set {key}.pretrained to "
             "false."
         ) from error
-
-
-def label_names(config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The label names in a checkpoint's config, in the order of its outputs; null where it has none."""
-    if "label_names" in config:
-        return tuple(config["label_names"])
-    by_id = config.get("id2label")
-    return None if by_id is None else tuple(by_id[key] for key in sorted(by_id, key=int))
-
-
-def trained_size(config: Mapping[str, Any]) -> int:
-    """The image size in pixels that a checkpoint was trained at, which may not be its architecture's own."""
-    size = (config.get("model_args") or {}).get("img_size", config["pretrained_cfg"]["input_size"])
-    return int(size if isinstance(size, int) else size[-1])
 
 
 def architecture_of(name: str) -> str:
@@ -174,24 +176,22 @@ def _random(name: str, key: str, image_size: int | None, drop_path: float, num_c
     try:
         model: nn.Module = timm.create_model(name.split("/")[-1], pretrained=False, **args)
         return model
-    except (OSError, RuntimeError, ValueError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
         raise UserError(f"{key}.model: {name} cannot be built with {args}: {error}") from error
 
 
-def _from_checkpoint(folder: Path, config: Mapping[str, Any], key: str, size: int, drop_path: float) -> nn.Module:
-    weights = folder / "model.safetensors"
-    if not weights.is_file():
-        raise UserError(f"{key}.model: {weights} is not there; only safetensors are loaded, never pickles")
-    try:
-        state = {name.removeprefix(WRAPPER_PREFIX): tensor for name, tensor in load_file(weights).items()}
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{key}.model: {weights} cannot be read: {error}") from error
+def _from_checkpoint(
+    name: str, folder: Path, config: Mapping[str, Any], key: str, size: int, drop_path: float
+) -> nn.Module:
+    _require_architecture(config["architecture"], key)
+    state = read_weights(folder, key)
+    require_rgb(name, key, config, state)
     architecture = config["architecture"]
     cfg = dict(config["pretrained_cfg"])
     args = {**(config.get("model_args") or {}), **size_args(architecture, size)}
     # timm writes down the arguments that a model was made with; these two are set here.
-    for name in ("num_classes", "drop_path_rate"):
-        args.pop(name, None)
+    for given in ("num_classes", "drop_path_rate"):
+        args.pop(given, None)
     # The checkpoint's own head, or its weights would not fit; a new head replaces it afterwards.
     names = label_names(config)
     count = len(names) if names else config.get("num_classes", cfg.get("num_classes"))
@@ -205,8 +205,9 @@ def _from_checkpoint(folder: Path, config: Mapping[str, Any], key: str, size: in
             **args,
         )
         return model
-    except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{key}.model: {folder} does not hold the weights of {architecture}: {error}") from error
+    except (AssertionError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = _in_short(error)
+        raise UserError(f"{key}.model: {folder} does not hold the weights of {architecture}: {reason}") from error
 
 
 def _drop_path(rate: float) -> dict[str, float]:

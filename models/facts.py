@@ -26,7 +26,7 @@ class CheckpointFacts:
 
     labels: LabelSet
     base_model: str = ""
-    """The model that training started from, as the config names it."""
+    """The model that training started from, by its public name; empty for a folder of this machine."""
     pretrained: bool = False
     """Training started from that model's weights, not from random ones."""
     temperature: float = 1.0
@@ -79,6 +79,12 @@ class CheckpointFacts:
             "uncalibrated": self.uncalibrated,
             **progress,
         }
+
+
+def public_name(model: str) -> str:
+    """A model's name as it may be published: a checkpoint's path is private, so it becomes an empty text."""
+    is_path = model.startswith(("local-dir:", "/", "~", ".")) or model.count("/") > 1 or Path(model).is_dir()
+    return "" if is_path else model
 
 
 def read_config(folder: Path) -> dict[str, Any]:

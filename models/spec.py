@@ -10,6 +10,7 @@ from PIL import Image
 
 from data.resize import resize
 from data.views import View
+from run.errors import UserError
 from run.files import Json, json_digest
 
 ResizeMode = Literal["squash", "center"]
@@ -31,10 +32,15 @@ class InputSpec:
 
     @classmethod
     def from_pretrained_cfg(cls, cfg: Mapping[str, Any]) -> "InputSpec":
-        """The contract in a timm ``pretrained_cfg``; its interpolation is always taken as bicubic."""
+        """The contract in a timm ``pretrained_cfg``; its interpolation is always taken as bicubic.
+
+        Raises:
+            UserError: it is about images of other than three channels.
+        """
         mode: ResizeMode = "squash" if cfg.get("crop_mode") == "squash" else "center"
         mean, std = (tuple(float(x) for x in cfg[key]) for key in ("mean", "std"))
-        assert len(mean) == len(std) == 3, "models take RGB"
+        if not len(mean) == len(std) == 3:
+            raise UserError(f"a model's mean and std must have 3 numbers each, one per channel, not {mean} and {std}")
         return cls(int(cfg["input_size"][-1]), mean, std, mode, 1.0 if mode == "squash" else float(cfg["crop_pct"]))
 
     def to_pretrained_cfg(self) -> dict[str, Json]:

@@ -99,6 +99,15 @@ def fresh(finished_root: Path, tmp_path: Path) -> Path:
         (set_key("views.crop_scale", [0.9, 0.5]), "views.crop_scale is [0.9, 0.5]; it must be two positive numbers"),
         (set_key("name", "../up"), "name is ../up; it must be letters"),
         (set_key("students", []), "students is []; it must be a list with one student or more"),
+        (
+            set_key("hub", {"repo": "acme/solar-"}),
+            "hub.repo is acme/solar-; it must be another one: it makes acme/solar--teacher, a name of 14 characters, "
+            "and the Hub refuses that: Cannot have -- or .. in repo_id",
+        ),
+        (
+            set_key("hub", {"license": "Apache License 2.0"}),
+            "hub.license is Apache License 2.0; it must be an identifier of the Hub, such as apache-2.0, or other",
+        ),
         (lambda config: config.pop("labels"), "labels is missing"),
         (lambda config: config["students"][0].pop("name"), "students[0].name is missing"),
     ],
@@ -110,6 +119,34 @@ def test_read_config__wrong_keys_are_named_by_their_whole_path(
     said = one_message(capsys)
     assert said.startswith(f"pocketeva run: config.yaml: {message}")
     assert len(said.splitlines()) == 1
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "repo", "reason"),
+    [
+        ("mini-", "acme/solar-mini-", "The name cannot start or end with '-' or '.'"),
+        ("v1..2", "acme/solar-v1..2", "Cannot have -- or .. in repo_id"),
+        ("x" * 90, "acme/solar-x*", "the maximum length is 96"),
+    ],
+)
+def test_read_config__a_students_repositories_are_checked_by_every_verb(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    repo: str,
+    reason: str,
+) -> None:
+    def change(config: dict[str, Any]) -> None:
+        set_key("hub", {"repo": "acme/solar"})(config)
+        set_key("students.0.name", name)(config)
+
+    for verb in ("prepare", "push"):
+        assert main(tmp_path, monkeypatch, verb, "config.yaml", change=change) == 2
+        said = capsys.readouterr().err
+        assert re.search(rf"students\[0\]\.name is {re.escape(name)}; .* it makes {repo}", said)
+        assert reason in said
     assert not (tmp_path / "outputs").exists()
 
 

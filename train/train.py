@@ -19,7 +19,7 @@ from models import checkpoint
 from models.calibration import calibrate
 from models.classifier import Classifier
 from models.device import precision_for
-from models.facts import CheckpointFacts
+from models.facts import CheckpointFacts, public_name
 from models.forward import whole_image_logits
 from run.console import log
 from run.context import RunContext
@@ -85,7 +85,7 @@ def train(
         metrics["teacher_passes"] = backbone.passes.to_json()
         facts = CheckpointFacts(
             labels=manifest.labels,
-            base_model=config.model,
+            base_model=public_name(config.model),
             pretrained=config.pretrained,
             mode=config.mode,
             temperature=calibration.temperature,

@@ -96,6 +96,7 @@ def test_hub_id__names_and_private_paths(tmp_path: Path) -> None:
     assert hub_id("/home/someone/gone") is None
     assert hub_id("local-dir:acme/start") is None
     assert hub_id("no_such_model") is None
+    assert hub_id("") is None
 
 
 def test_write_cards__says_what_was_measured(release_run: RunFolder, certificate: Certificate) -> None:

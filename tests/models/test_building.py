@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from data.labels import LabelSet
-from models.building import architecture_of, build, label_names, require_size
+from models.building import architecture_of, build, require_size
 from models.classifier import Classifier
 from run.errors import UserError
 from tests.support import TWO, tiny, uint8_batch
@@ -202,17 +202,17 @@ def test_build__an_unreachable_hub_says_what_to_do(tmp_path: Path) -> None:
     assert "set teacher.pretrained to false" in lines[2][2]
 
 
-@pytest.mark.parametrize(
-    ("config", "names"),
-    [
-        ({"label_names": ["x", "y"]}, ("x", "y")),
-        ({"id2label": {str(index): f"n{index}" for index in range(11)}}, tuple(f"n{index}" for index in range(11))),
-        ({"id2label": {"1": "x", "0": "y"}}, ("y", "x")),
-        ({}, None),
-    ],
-)
-def test_label_names__in_the_order_of_outputs(config: dict[str, Any], names: tuple[str, ...] | None) -> None:
-    assert label_names(config) == names
+def test_require_size__no_key_is_blamed_for_what_no_size_would_mend() -> None:
+    model = timm.create_model("test_vit", num_classes=2)
+    model.blocks[1].mlp.fc1 = torch.nn.Linear(7, 7)
+    model.pretrained_cfg["architecture"] = "test_vit"
+    with pytest.raises(UserError, match=r"teacher\.image_size: the model cannot take"):
+        require_size(model, 160, key="teacher", name="acme/odd")  # its architecture takes 160, so it cannot be known
+    model = timm.create_model("test_vit", num_classes=2, in_chans=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timm, "create_model", lambda *_args, **_more: model)
+        with pytest.raises(UserError, match=r"^teacher\.model: acme/odd cannot be run on an image: \w"):
+            require_size(model, 160, key="teacher", name="acme/odd")
 
 
 def test_architecture_of() -> None:
@@ -231,7 +231,7 @@ def test_build__a_size_the_model_cannot_take(name: str, size: int) -> None:
 def test_require_size__leaves_the_model_as_it_was(name: str) -> None:
     model = timm.create_model(name, num_classes=2).train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    require_size(model, 224 if "224" in name else 160, key="teacher")
+    require_size(model, 224 if "224" in name else 160, key="teacher", name=name)
     assert model.training
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert {weight.device.type for weight in model.parameters()} == {"cpu"}
