@@ -28,7 +28,7 @@ def refusal(repo: str) -> str:
     try:
         validate_repo_id(repo)
     except HFValidationError as error:
-        return str(error).removesuffix(f": '{repo}'.")
+        return str(error).replace(f": '{repo}'", "").removesuffix(".")
     return ""
 
 
