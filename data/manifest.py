@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from data.labels import LabelSet
 from run.errors import UserError
-from run.files import Json, atomic_path
+from run.files import Json, atomic_path, make_private
+from run.text import redacted
 
 SPLITS = ("train", "val", "calibration", "test", "unlabeled")
 
@@ -89,8 +90,7 @@ class Manifest:
         """Write atomically, with notes in the file's metadata; equal manifests give equal bytes."""
         facts = {"labels": self.labels.to_json(), **notes}
         metadata = {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()}
-        with atomic_path(path) as partial:
-            pq.write_table(self.table.replace_schema_metadata(metadata), partial)
+        write_table(self.table.replace_schema_metadata(metadata), path)
 
     def usable(self, *splits: str) -> "Manifest":
         """The rows with status ``ok`` in these splits."""
@@ -133,6 +133,16 @@ class Manifest:
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write Parquet atomically; for this user alone where an address in ``uri`` holds what lets people in."""
+    uris = table.column("uri")
+    remote = uris.filter(pc.match_substring(uris, "://")).to_pylist()
+    with atomic_path(path) as partial:
+        if any(redacted(uri) != uri for uri in remote):
+            make_private(partial)
+        pq.write_table(table, partial)
 
 
 def table_digest(table: pa.Table, prefix: str = "") -> str:

@@ -17,12 +17,12 @@ import xxhash
 from PIL import Image
 
 from data.decode import DecodeError, decode
-from data.manifest import OK
+from data.manifest import OK, write_table
 from data.parallel import in_parallel
 from data.storage import read_bytes
 from run.console import progress
 from run.errors import UserError, listed, plural
-from run.files import atomic_path, json_digest
+from run.files import json_digest
 
 SCHEMA = pa.schema(
     [
@@ -100,8 +100,7 @@ def _scan(todo: pa.Table, folder: Path) -> list[str]:
                     rows.append({**file, **asdict(found)})
             # A shard is written once its images are read: a kill costs at most one, and a name is never half a file.
             if rows:
-                with atomic_path(folder / f"{json_digest(files)[:16]}.parquet") as partial:
-                    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), partial)
+                write_table(pa.Table.from_pylist(rows, SCHEMA), folder / f"{json_digest(files)[:16]}.parquet")
     return failed
 
 

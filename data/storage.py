@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from run.errors import UserError
+from run.text import escaped
 
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp"}
 """By protocol, the package to install, for messages; fsspec names the others itself."""
@@ -70,8 +71,9 @@ def require_regular(path: str, mode: int) -> None:
 
 
 def shown(text: str) -> str:
-    """A name for messages: bytes that are not UTF-8, which a terminal cannot show, as escapes."""
-    return os.fsencode(text).decode("utf-8", "backslashreplace") if _UNENCODABLE.search(text) else text
+    """A name for messages, on one line: bytes that are not UTF-8, and what would steer a terminal, as escapes."""
+    whole = os.fsencode(text).decode("utf-8", "backslashreplace") if _UNENCODABLE.search(text) else text
+    return escaped(whole, one_line=True)
 
 
 def _read_regular(path: str, count: int = -1) -> bytes:

@@ -31,7 +31,7 @@ from data.resize import resize
 from data.storage import read_bytes
 from run.console import log, progress
 from run.errors import UserError, listed
-from run.files import atomic_path
+from run.files import atomic_path, locked
 from run.folder import RunFolder
 
 QUALITY = 95
@@ -122,8 +122,7 @@ def _alone(folder: Path) -> Iterator[None]:
     The operating system lets go of it however this process ends. Processes that it started do not inherit it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        fcntl.lockf(file, fcntl.LOCK_EX)
+    with locked(folder / ".lock", lambda number: fcntl.lockf(number, fcntl.LOCK_EX)):
         yield
 
 

@@ -5,12 +5,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import timm
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 
+from models.building import architecture_of
 from run.config import TrackingConfig
 from run.context import RunContext
 from run.errors import UserError
 from run.files import Json
+
+PRIVATE = "a private place"
+"""Stands for a path, a URI or a model's folder or repository."""
 
 
 def loggers(name: str, folder: Path, context: RunContext) -> list[Logger]:
@@ -38,7 +43,7 @@ def loggers(name: str, folder: Path, context: RunContext) -> list[Logger]:
             mode=tracking.wandb,
             log_model=False,
             settings=quiet,
-            config=_without_paths(context.config),
+            config=_without_places(context.config),
         )
         found.append(tracker)
     return found
@@ -60,13 +65,14 @@ def finishing(tracking: TrackingConfig) -> Iterator[None]:
         wandb.finish()
 
 
-def _without_paths(config: Json, key: str = "") -> Any:
-    """The config, fit to be shown to others: where images and models lie, here or in a bucket, is left out."""
+def _without_places(config: Json, key: str = "") -> Any:
+    """The config, fit to be shown to others: where images and models lie is left out; of a model, timm's name stays."""
     if isinstance(config, Mapping):
-        return {name: _without_paths(value, name) for name, value in config.items()}
+        return {name: _without_places(value, name) for name, value in config.items()}
     if isinstance(config, Sequence) and not isinstance(config, str):
-        return [_without_paths(value) for value in config]
-    if key in ("path", "image_root", "model") and isinstance(config, str) and config:
-        path = Path(config.removeprefix("local-dir:"))
-        return "a private place" if "://" in config or path.is_absolute() or path.exists() else config
-    return config
+        return [_without_places(value) for value in config]
+    if key == "model" and isinstance(config, str):
+        # Timm's own names are public; a folder or repository may be called like one, and only that is said of it.
+        architecture = architecture_of(config)
+        return architecture if timm.is_model(architecture) else PRIVATE
+    return PRIVATE if key in ("path", "image_root") and config else config

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from hub.snippets import onnx_snippet, predict_snippet, timm_snippet, transformers_js_snippet, transformers_snippet
 from hub.subject import Subject
+from run.text import code_span
 from verify.certificate import FileFacts, LabelFacts, Majority, ParityCriterion, Rate, RateCriterion
 
 
@@ -47,7 +48,7 @@ def labels(subject: Subject) -> str:
         "ordinal": " The labels are ordered: each is more severe than the one before it.",
         "multilabel": f" An image may have several, or none: each applies from a probability of {thresholds} on.",
     }[known.kind]
-    lines = "\n".join(f"{index}. {_code(name)}" for index, name in enumerate(known.names))
+    lines = "\n".join(f"{index}. {code_span(name)}" for index, name in enumerate(known.names))
     return f"## Labels\n\nIn the order of the outputs.{about}\n\n{lines}"
 
 
@@ -111,7 +112,7 @@ images; of every group of duplicates one was taken.{where}
 
 def _answer(majority: Majority) -> str:
     """The label that is true most often, or the labels."""
-    return " and ".join(map(_code, majority.labels)) or "no label"
+    return " and ".join(map(code_span, majority.labels)) or "no label"
 
 
 def _ordinal_rows(file: FileFacts) -> list[tuple[str, str]]:
@@ -139,7 +140,7 @@ def _per_label(subject: Subject) -> str:
     errors = () if subject.rule.exclusive else ("false alarms", "missed")
     cells = [
         (
-            _code(row.label),
+            code_span(row.label),
             f"{row.positives:,}",
             *map(_number, (row.precision, row.recall, row.f1)),
             *(_errors(row) if errors else ()),
@@ -160,7 +161,7 @@ def _errors(row: LabelFacts) -> tuple[str, str]:
 def _confusion(subject: Subject) -> str:
     if subject.measured.confusion is None:
         return ""
-    named = [_code(name) for name in subject.rule.labels.names]
+    named = [code_span(name) for name in subject.rule.labels.names]
     rows = [(name, *map(str, row)) for name, row in zip(named, subject.measured.confusion, strict=True)]
     return "\n\nConfusion matrix, true labels down, predicted labels across:\n\n" + table(("", *named), rows)
 
@@ -263,11 +264,6 @@ def _percent(share: float) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
-
-
-def _code(name: str) -> str:
-    """A label name that Markdown leaves alone."""
-    return "`" + " ".join(name.replace("`", "'").split()) + "`"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -3,3 +3,16 @@
 It imports no other room, so the root config, which has a section of each, is in ``pocketeva.py``. Training is not here:
 ``fitting`` has it.
 """
+
+import os
+import sys
+
+# Before any library is imported: every room imports this one first. A run tells the makers of what it uses nothing.
+for switch, quiet in (
+    ("ORT_DISABLE_TELEMETRY", "1"),  # ONNX Runtime reads it when it is imported
+    ("HF_HUB_DISABLE_TELEMETRY", "1"),
+    ("WANDB_ERROR_REPORTING", "false"),
+):
+    os.environ.setdefault(switch, quiet)
+# OpenVINO has no such switch, and takes a module that cannot be imported for one that was never installed.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -15,10 +16,27 @@ from rich.progress import (
 )
 from rich.text import Text
 
-console = Console(highlight=False, markup=False, emoji=False)
+from run.text import escaped, redacted
+
+
+class SafeConsole(Console):
+    """A console on which the text of others is only text.
+
+    Labels, names and metadata of files may hold what moves a cursor, or turns the order of letters; addresses may hold
+    credentials. All that is printed comes through these two methods.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(redacted(escaped(text)), **options)
+
+    def out(self, *objects: Any, **options: Any) -> None:
+        super().out(*(redacted(escaped(str(item))) for item in objects), **options)
+
+
+console = SafeConsole(highlight=False, markup=False, emoji=False)
 """Standard output: tables and results."""
 
-log = Console(stderr=True, highlight=False, markup=False, emoji=False)
+log = SafeConsole(stderr=True, highlight=False, markup=False, emoji=False)
 """Standard error: progress and notices, so that output can be piped."""
 
 
@@ -46,5 +64,5 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
         TextColumn("left"),
     )
     with Progress(*columns, console=log) as bar:
-        task = bar.add_task(description, total=total)
+        task = bar.add_task(redacted(escaped(description)), total=total)
         yield lambda count: bar.advance(task, count)

@@ -1,15 +1,18 @@
-"""Atomic writes, and the digests that name contents."""
+"""Atomic writes, locks, and the digests that name contents."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+from run.errors import UserError
 from run.ranks import this_rank
+from run.text import redacted
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -50,10 +53,68 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+@contextmanager
+def locked(path: Path, lock: Callable[[int], object]) -> Iterator[None]:
+    """Hold a lock of the operating system, which lets go of it however this process ends; the file means nothing.
+
+    Args:
+        path: the file; made where it is not there. Its folder is there.
+        lock: ``fcntl.flock`` or ``fcntl.lockf`` with the wanted kind; is given the open file's number.
+
+    Raises:
+        BlockingIOError: another process holds it, and ``lock`` does not wait.
+        UserError: it is a symbolic link, which somebody may have put there.
+    """
+    try:
+        number = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o644)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UserError(f"{path} is a symbolic link, and links are not followed there: remove it") from None
+        raise
+    try:
+        lock(number)
+        yield
+    finally:
+        os.close(number)
+
+
+def require_no_links(root: Path) -> None:
+    """Refuse a folder that is a symbolic link, or has one at any depth: what is written would land elsewhere.
+
+    Raises:
+        UserError: there is one; the message names it.
+    """
+    if root.is_symlink():
+        raise _linked(root)
+    # scandir knows a link without asking for each file: a run may have a million.
+    with os.scandir(root) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                raise _linked(Path(entry.path))
+            if entry.is_dir(follow_symlinks=False):
+                require_no_links(Path(entry.path))
+
+
+def _linked(path: Path) -> UserError:
+    return UserError(
+        f"{path} is a symbolic link: inside the folder of runs none is followed. Put the files themselves there; for "
+        "another disk, let outputs itself be the link"
+    )
+
+
+def make_private(path: Path) -> None:
+    """Make an empty file that only this user may read, for what is then written into it."""
+    path.touch(0o600)
+    path.chmod(0o600)
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
+    """Write UTF-8 text atomically, without the credentials in its addresses: it is read, and passed on, by people."""
     with atomic_path(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(redacted(text), encoding="utf-8")
 
 
 def write_json(path: Path, value: Json) -> None:

@@ -2,11 +2,12 @@
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from run.errors import UserError
+from run.files import locked, require_no_links
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,17 @@ class RunFolder:
         """Hold the run for this process.
 
         Raises:
-            UserError: another process holds it.
+            UserError: another process holds it, or it holds a symbolic link.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        # A lock of the operating system, which lets go of it however the process ends; the file itself means nothing.
-        with (self.root / ".lock").open("w") as file:
+        require_no_links(self.root)
+        with ExitStack() as held:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held.enter_context(locked(self.root / ".lock", _lock))
             except BlockingIOError:
                 raise UserError(f"{self.root} is in use by another pocketeva process; wait for it or end it") from None
             yield
+
+
+def _lock(number: int) -> None:
+    fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)

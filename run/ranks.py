@@ -5,6 +5,8 @@ stages. Process 0 does what touches files (``once``) while the others wait; all 
 """
 
 import os
+import socket
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ PATIENCE_S = 1800.0
 """Longest wait for other processes while nothing new appears."""
 
 POLL_S = 0.5
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass
@@ -157,18 +160,34 @@ def connect(trainer: TrainerConfig) -> None:
         raise UserError(f"set {' and '.join(missing)} in the environment of every process (docs/machines.md)")
     import torch
     from torch import distributed
-    from torch.distributed.rendezvous import rendezvous
 
     with_gpus = torch.cuda.is_available()
     if with_gpus:
         torch.cuda.set_device(local_rank() % torch.cuda.device_count())
-    store, *_ = next(rendezvous("env://", rank.number, rank.world))
+    store = _meet(rank)
     backend = "cpu:gloo,cuda:nccl" if with_gpus else "gloo"
     distributed.init_process_group(backend, store=store, rank=rank.number, world_size=rank.world)
     _others.store = store
     # Process 0 may export for hours while the others wait in `once`: the default timeout would end them.
     _others.group = distributed.new_group(backend="gloo", timeout=timedelta(days=30))
     console.quiet = log.quiet = rank.number > 0
+
+
+def _meet(rank: Rank) -> Any:
+    """Torch's key-value store. On one machine nobody else can reach it: torch's own listens on every interface."""
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+    from torch.distributed.rendezvous import rendezvous
+
+    place, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    if place not in (LOOPBACK, "localhost") or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        return next(rendezvous("env://", rank.number, rank.world))[0]
+    # Without these, Gloo and NCCL listen on the interface that the machine's name leads to.
+    for library in ("GLOO", "NCCL"):
+        os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
+    if rank.number:
+        return TCPStore(LOOPBACK, port, rank.world, is_master=False)
+    listening = socket.create_server((LOOPBACK, port))
+    return TCPStore(LOOPBACK, port, rank.world, is_master=True, master_listen_fd=listening.detach())
 
 
 def disconnect() -> None:

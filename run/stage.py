@@ -18,6 +18,7 @@ from run.errors import listed
 from run.files import Json, file_digest, remove, write_json
 from run.folder import RunFolder
 from run.ranks import once, this_rank
+from run.text import redacted
 
 
 @dataclass
@@ -121,7 +122,9 @@ def _changes(before: Mapping[str, Json], now: Mapping[str, Json]) -> list[str]:
 
 def _with_version(inputs: Mapping[str, Json]) -> dict[str, Json]:
     """The inputs and this program's version, as they read back from JSON (lists for tuples)."""
-    return cast("dict[str, Json]", json.loads(json.dumps({"pocketeva": version("pocketeva"), **inputs})))
+    # Stamps are text that people pass on, so credentials in addresses are left out; a new signature changes nothing.
+    text = redacted(json.dumps({"pocketeva": version("pocketeva"), **inputs}))
+    return cast("dict[str, Json]", json.loads(text))
 
 
 def _flat(value: Json, prefix: str = "") -> Iterator[tuple[str, Json]]:

@@ -22,6 +22,7 @@ from run.console import log
 from run.context import RunContext
 from run.errors import UserError
 from run.files import atomic_path
+from run.text import defused, redacted
 
 FOLDS = 5
 HEADER = ("uri", "split", "given", "suggested", "probability_of_given", "probability_of_suggested")
@@ -48,7 +49,8 @@ def write_suspects(context: RunContext, manifest: Manifest, teacher: Classifier,
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(HEADER)
-        writer.writerows(rows)
+        for uri, split, given, suggested, *numbers in rows:
+            writer.writerow([*map(defused, (redacted(uri), split, given, suggested)), *numbers])
     test = sum(row[1] == "test" for row in rows)
     log.print(f"{len(rows):,} of {len(part):,} labels are suspect: {path}", soft_wrap=True)
     if test:

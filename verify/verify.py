@@ -7,7 +7,7 @@ from dataclasses import asdict
 from data.labels import LabelSet
 from data.manifest import Manifest
 from export.release import Release, ReleasedFile
-from run.files import Json, file_digest
+from run.files import Json, atomic_path, file_digest
 from run.folder import RunFolder
 from run.stage import stage
 from verify.certificate import CERTIFICATE, SCHEMA, Certificate
@@ -61,6 +61,7 @@ def verify(
             certificate.write(path)
             copies = [model.onnx / CERTIFICATE for model in models]
             for copy in copies:
-                shutil.copyfile(path, copy)
+                with atomic_path(copy) as partial:
+                    shutil.copyfile(path, partial)
             current.wrote([path, *copies])
     return certificate

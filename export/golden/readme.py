@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from export.golden.kit import GoldenIndex
 from models.spec import InputSpec
+from run.text import code_span
 
 
 def readme(index: GoldenIndex) -> str:
@@ -20,7 +21,7 @@ def readme(index: GoldenIndex) -> str:
 of the step before: then one fault shows in one step only. `index.json` lists files, numbers and tolerances;
 `pocketeva check-golden` does all of this for Python.
 
-Labels, in the order of every list: {", ".join(rule.labels.names)}.
+Labels, in the order of every list: {", ".join(map(code_span, rule.labels.names))}.
 
 ## Which steps you need
 * Your app runs `rgb.onnx`: steps 1 and 4.

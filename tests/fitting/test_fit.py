@@ -303,9 +303,9 @@ def test_fit__wandb_gets_metrics_and_config_and_nothing_private(
     model.mkdir()
     settings = {
         "name": "demo",
-        "data": {"format": "csv", "path": "s3://our-bucket/labels.csv", "image_root": str(images)},
+        "data": {"format": "csv", "path": "s3://our-bucket/labels.csv", "image_root": "a-customer/images"},
         "teacher": {"model": str(model), "lr": 0.125},
-        "students": [{"model": f"local-dir:{model}"}, {"model": "mobilenetv4_conv_small"}],
+        "students": [{"model": f"local-dir:{model}"}, {"model": "mobilenetv4_conv_small"}, {"model": "our-org/hidden"}],
         "labels": {"names": ["sound", "data"]},
     }
     tracking = TrackingConfig(wandb="offline", project="quality")
@@ -326,7 +326,18 @@ def test_fit__wandb_gets_metrics_and_config_and_nothing_private(
         assert [row["epoch"] for row in logged if "val_margin" in row] == [0, 1, 2, 3]
         assert any(record.WhichOneof("record_type") == "exit" for record in records), "the run was not finished"
 
-        private = [str(images), "our-bucket", "private-model", "secret-image", sys.argv[0], sys.executable, "toy.py"]
+        private = [
+            str(images),
+            "our-bucket",
+            "private-model",
+            "our-org",
+            "hidden",
+            "a-customer",
+            "secret-image",
+            sys.argv[0],
+            sys.executable,
+            "toy.py",
+        ]
         private += [path.stem for path in images.rglob("*.png")]
         sent = {name: data for name, data in files_below(path.parent).items() if not name.startswith("logs/")}
         assert all(word.encode() not in data for word in private for data in sent.values())

@@ -164,7 +164,7 @@ def test_sections__of_a_multilabel_set() -> None:
 
 
 def test_table__label_names_do_not_break_it() -> None:
-    text = sections.table(("label", "n"), [(sections._code("worn | `torn`\n"), "3")])
+    text = sections.table(("label", "n"), [(sections.code_span("worn | `torn`\n"), "3")])
     assert text.splitlines()[-1] == "| `worn \\| 'torn'` | 3 |"
 
 

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import run.files
-from run.files import Json, atomic_path, file_digest, json_digest, remove, write_json, write_text
+from run.errors import UserError
+from run.files import Json, atomic_path, file_digest, json_digest, locked, remove, write_json, write_text
 from run.ranks import Rank
 from tests.support import files_below
 
@@ -164,3 +166,16 @@ def test_remove__files_folders_and_links(tmp_path: Path) -> None:
     remove(tmp_path / "folder")
     remove(tmp_path / "nothing")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_locked__a_planted_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("kept")
+    (tmp_path / ".lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(UserError, match=r"\.lock is a symbolic link"), locked(tmp_path / ".lock", lambda _: None):
+        pass
+    assert (tmp_path / "victim").read_text() == "kept"
+
+
+def test_write_json__credentials_are_left_out(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"uri": "https://me:word@host/?X-Amz-Signature=f00"})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"uri": "https://***@host/?X-Amz-Signature=***"}

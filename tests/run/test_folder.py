@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from run.errors import UserError
 from run.folder import RunFolder
+from tests import support
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -40,3 +42,24 @@ def test_locked__is_released_by_an_error(tmp_path: Path) -> None:
         raise RuntimeError
     with folder.locked():
         pass
+
+
+@pytest.mark.parametrize("name", [".lock", "release", "teacher/work/last.ckpt", ""])
+def test_locked__no_link_is_followed(tmp_path: Path, name: str) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "file").write_text("kept")
+    root = tmp_path / "outputs" / "one"
+    link = root / name if name else root
+    link.parent.mkdir(parents=True)
+    link.symlink_to(victim / "file" if "." in name else victim)
+    with pytest.raises(UserError, match=f"{link} is a symbolic link"), RunFolder(root).locked():
+        pass
+    assert support.files_below(victim) == {"file": b"kept"}
+
+
+def test_locked__outputs_itself_may_lie_on_another_disk(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "outputs").symlink_to(tmp_path / "disk")
+    with RunFolder(tmp_path / "outputs" / "one").locked():
+        assert (tmp_path / "disk" / "one" / ".lock").is_file()

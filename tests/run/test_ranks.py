@@ -1,3 +1,7 @@
+import os
+import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +15,7 @@ from fitting.processes import synchronize_batch_norm
 from run.config import TrainerConfig
 from run.errors import UserError
 from run.ranks import Rank, connect, device_count, local_rank, require_processes, this_rank, wait_until_empty
-from tests.support import tiny, uint8_batch
+from tests.support import REPOSITORY, tiny, uint8_batch
 
 
 @pytest.mark.parametrize(
@@ -83,6 +87,42 @@ def test_connect__without_a_place_to_meet(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("MASTER_PORT", raising=False)
     with pytest.raises(UserError, match="set MASTER_PORT in the environment"):
         connect(TrainerConfig(accelerator="cpu", devices=2))
+
+
+LISTENING = """
+import os, sys
+from pathlib import Path
+from run.config import TrainerConfig
+from run.ranks import connect, disconnect, once
+connect(TrainerConfig(accelerator="cpu", devices=2))
+own = {os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_socket()}
+tables = [Path(f"/proc/self/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
+rows = [line.split() for table in tables for line in table]
+print(*[row[1].split(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in own])
+once(lambda: None)
+disconnect()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_connect__processes_of_one_machine_listen_for_nobody_else() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", LISTENING],
+            env={**shared, "RANK": str(number)},
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    places = [place for process in processes for place in process.communicate(timeout=120)[0].split()]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert set(places) == {"0100007F"}, "127.0.0.1 as the kernel writes it"
 
 
 def test_processes_to_start__several_machines_need_a_launcher() -> None:
