@@ -39,10 +39,12 @@ def images(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def finished_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder in which a run of the smallest models has finished; tests copy it or leave it as it is."""
-    root = tmp_path_factory.mktemp("finished") / "work"
-    with support.named_machine():
-        finished.finish(root, finished.settings())
-    return root
+
+    def finish(root: Path) -> None:
+        with support.named_machine():
+            finished.finish(root, finished.settings())
+
+    return support.made_once(tmp_path_factory, "finished", finish)
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +62,4 @@ def certificate(finished_run: RunFolder) -> Certificate:
 @pytest.fixture(scope="session")
 def multilabel_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder in which a multilabel run has finished; tests copy it or leave it as it is."""
-    root = tmp_path_factory.mktemp("multilabel") / "work"
-    finished.finish_multilabel(root)
-    return root
+    return support.made_once(tmp_path_factory, "multilabel", finished.finish_multilabel)

@@ -5,7 +5,7 @@ import os
 import platform
 import shutil
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -74,6 +75,19 @@ def label_folders(root: Path, counts: Mapping[str, int]) -> Path:
             path = next(paths)
             shutil.copyfile(path, root / label / path.name)
     return root
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that one of the processes that share the tests out makes, and all of them read."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder, done = base / name, base / f"{name}.done"
+    with FileLock(base / f"{name}.lock"):
+        if not done.exists():
+            make(folder)
+            done.touch()  # last: one that failed to make it leaves no half of it to the others
+    return folder
 
 
 def prepared_elpv(root: Path, count: int) -> tuple[RunFolder, Manifest]:

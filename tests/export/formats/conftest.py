@@ -73,8 +73,13 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture(scope="session", params=["student", pytest.param("teacher", marks=pytest.mark.slow)])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A model with all formats; tests copy it or leave it as it is."""
-    classifier = student() if request.param == "student" else teacher()
-    with support.named_machine():
-        result = write_reference(classifier, tmp_path_factory.mktemp("made") / f"{request.param}-onnx")
-        result.write(*FORMATS)
-    return result
+    name = f"{request.param}-onnx"
+
+    def make(folder: Path) -> None:
+        classifier = student() if request.param == "student" else teacher()
+        with support.named_machine():
+            write_reference(classifier, folder / name).write(*FORMATS)
+        torch.save(classifier, folder / "classifier.pt")  # made anew, its last bits could differ
+
+    folder = support.made_once(tmp_path_factory, f"made-{request.param}", make)
+    return Made(torch.load(folder / "classifier.pt", weights_only=False), folder / name)
