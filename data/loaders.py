@@ -118,15 +118,23 @@ class EpochSampler(Sampler[Item]):
         self._fresh_from = 0 if views is None else fresh_from
         self._seed = seed
         self._epoch = 0
+        self._skipped = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch, a resumed one too."""
         self._epoch = epoch
 
+    def start_at(self, epoch: int, row: int) -> None:
+        """Go on within an epoch: the next pass over it leaves out so many rows of this process, and only that pass."""
+        self._epoch = epoch
+        self._skipped = row
+
     def __iter__(self) -> Iterator[Item]:
         # The same order in every process: each takes its share of it without asking the others.
         order = np.random.default_rng((self._seed, self._epoch)).permutation(self._rows)
-        for row in order[self._rank.number :: self._rank.world][: len(self)].tolist():
+        share = order[self._rank.number :: self._rank.world][: len(self)].tolist()
+        begun, self._skipped = self._skipped, 0
+        for row in share[begun:]:
             yield row, self._view_of(row)
 
     def __len__(self) -> int:

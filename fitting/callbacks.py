@@ -1,12 +1,14 @@
-"""Lightning callbacks of a fit: the best epoch's metrics, the progress line, and publishing the best weights so far."""
+"""Lightning callbacks of a fit: random draws, early stopping, the progress line, publishing the best weights so far."""
 
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from models import checkpoint
@@ -14,24 +16,33 @@ from models.classifier import Classifier
 from models.facts import CheckpointFacts
 from run.console import log
 from run.context import RunContext
+from run.ranks import this_rank
 
 
-class BestMetrics(Callback):
-    """Remembers the metrics of the epoch with the lowest validation loss, across resumptions."""
+class Draws(Callback):
+    """Seeds what a step draws at random (dropout and the like) by the seed, epoch, batch and process alone.
 
-    def __init__(self) -> None:
-        self.metrics: dict[str, float] = {}
+    A resumed fit then draws the same numbers, however many were drawn before it was interrupted.
+    """
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        now = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val_")}
-        if now["val_loss"] < self.metrics.get("val_loss", math.inf):
-            self.metrics = {**now, "epoch": float(trainer.current_epoch)}
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
 
-    def state_dict(self) -> dict[str, Any]:
-        return dict(self.metrics)
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        key = self._seed, trainer.current_epoch, batch_idx, this_rank().number
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.metrics = dict(state_dict)
+
+class Patience(EarlyStopping):
+    """Early stopping by validation loss; a fit that was killed once it had decided to stop does not go on."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__("val_loss", patience=epochs)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = self.wait_count >= self.patience
 
 
 class FitProgress(Callback):

@@ -5,17 +5,20 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
+from torch.utils.data import DataLoader
 
-from fitting.callbacks import BestMetrics, FitProgress
-from fitting.module import Batch, FitModule
-from fitting.processes import Processes, data_parallel, seed_apart, synchronize_batch_norm
+from fitting.callbacks import Draws, FitProgress, Patience
+from fitting.checkpoints import BEST, AtomicCheckpoints, BestEpoch, KeepState, find_state, is_whole, remove_states
+from fitting.module import FitModule
+from fitting.processes import Processes, data_parallel, synchronize_batch_norm
 from fitting.tracking import finishing, loggers
 from run.context import RunContext
 from run.files import write_json
@@ -28,9 +31,9 @@ class FitRequest:
 
     module: FitModule
     """Trained in place, as its ``config`` says."""
-    learned: Iterable[Batch]
-    """Training batches; where there are several processes, this one's share."""
-    held_out: Iterable[Batch]
+    learned: DataLoader[Any]
+    """Training batches in the order of an ``EpochSampler``; where there are several processes, this one's share."""
+    held_out: DataLoader[Any]
     """Validation batches, likewise."""
     name: str
     """Shown beside the progress bar and given to the tracker."""
@@ -45,8 +48,9 @@ class FitRequest:
 def fit(request: FitRequest, context: RunContext) -> dict[str, float]:
     """Fit a module and leave it with the weights of its best epoch by validation loss; this may take hours.
 
-    A checkpoint is kept after every epoch; called again with the same folder it continues from the last one. Where
-    there are several processes, all have to call this.
+    The state is kept after every epoch, and every ``trainer.checkpoint_minutes`` within one; called again with the same
+    folder, the fit goes on from the last one and ends with the very weights that it would have ended with. Where there
+    are several processes, all have to call this.
 
     Returns:
         The metrics of the best epoch, with ``epoch`` and ``epochs`` (how many were run).
@@ -54,7 +58,7 @@ def fit(request: FitRequest, context: RunContext) -> dict[str, float]:
     Raises:
         UserError: the loss stopped being finite, or there is not one process for each device.
         EndedElsewhereError: another process raised the UserError.
-        KeyboardInterrupt: the user interrupted; the finished epochs are kept.
+        KeyboardInterrupt: the user interrupted; what was kept is there for the next call.
     """
     require_processes(context.trainer)
     folder = request.folder
@@ -62,15 +66,14 @@ def fit(request: FitRequest, context: RunContext) -> dict[str, float]:
     metrics = once(lambda: _read_finished(folder))
     if metrics is None:
         folder.mkdir(parents=True, exist_ok=True)
-        last = once(lambda: _existing(folder / "last.ckpt"))
-        best = BestMetrics()
+        state = once(lambda: find_state(folder))
+        best = BestEpoch(folder)
         loop = _trainer(request, context, best)
-        seed_apart()
         module.train()  # Lightning keeps the mode it is given
         on_interrupt = signal.getsignal(signal.SIGINT)
         try:
             with finishing(context.tracking):
-                loop.fit(module, request.learned, request.held_out, ckpt_path=last, weights_only=True)
+                loop.fit(module, request.learned, request.held_out, ckpt_path=state, weights_only=True)
         except SystemExit:
             # Lightning leaves its own handler behind when it is interrupted.
             signal.signal(signal.SIGINT, on_interrupt)
@@ -80,11 +83,10 @@ def fit(request: FitRequest, context: RunContext) -> dict[str, float]:
         metrics = {**best.metrics, "epochs": float(loop.current_epoch)}
         once(lambda: write_json(folder / "done.json", metrics))
     # From the file, also right after the fit: what is returned is the best epoch, not the last one.
-    state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)
-    module.load_state_dict(state["state_dict"])
+    module.load_state_dict(torch.load(folder / BEST, map_location="cpu", weights_only=True)["state_dict"])
     module.eval()
-    # Only now: until done.json was written, last.ckpt was all that a resumed fit had.
-    once(lambda: (folder / "last.ckpt").unlink(missing_ok=True))
+    # Only now: until done.json was written, they were all that a resumed fit had.
+    once(lambda: remove_states(folder))
     return metrics
 
 
@@ -97,26 +99,20 @@ def remove_checkpoints(work: Path) -> None:
 def _read_finished(folder: Path) -> dict[str, float] | None:
     """The metrics of a fit that is done."""
     done = folder / "done.json"
-    if not (done.is_file() and (folder / "best.ckpt").is_file()):
+    if not (done.is_file() and is_whole(folder / BEST)):
         return None
     return dict(json.loads(done.read_text(encoding="utf-8")))
 
 
-def _existing(path: Path) -> Path | None:
-    return path if path.is_file() else None
-
-
-def _trainer(request: FitRequest, context: RunContext, best: BestMetrics) -> pl.Trainer:
+def _trainer(request: FitRequest, context: RunContext, best: BestEpoch) -> pl.Trainer:
     _quiet()
     config = request.module.config
     settings = context.trainer
     alone = this_rank().world == 1
-    checkpoint = ModelCheckpoint(
-        dirpath=request.folder, filename="best", monitor="val_loss", save_last=True, enable_version_counter=False
-    )
-    callbacks: list[Callback] = [checkpoint, best, FitProgress(request.name), *request.callbacks]
+    keep = KeepState(request.folder, request.learned, settings.checkpoint_minutes)
+    callbacks: list[Callback] = [Draws(context.seed), best, FitProgress(request.name), *request.callbacks, keep]
     if config.patience is not None:
-        callbacks.append(EarlyStopping("val_loss", patience=config.patience))
+        callbacks.append(Patience(config.patience))
     if config.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
     loop = pl.Trainer(
@@ -133,7 +129,7 @@ def _trainer(request: FitRequest, context: RunContext, best: BestMetrics) -> pl.
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
-        plugins=Processes(),
+        plugins=[Processes(), AtomicCheckpoints()],
         use_distributed_sampler=False,  # the loaders share out the images
     )
     if loop.strategy.root_device.type == "cuda" and not alone:

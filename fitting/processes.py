@@ -2,7 +2,6 @@
 
 import os
 
-import torch
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 from timm.layers import convert_sync_batchnorm
@@ -74,9 +73,3 @@ def share_buffers(module: nn.Module) -> None:
     if this_rank().world > 1:
         for buffer in module.buffers():
             distributed.broadcast(buffer, 0)
-
-
-def seed_apart() -> None:
-    """Let dropout and the like draw other numbers in each process; the first goes on as if it were alone."""
-    if this_rank().number:
-        torch.manual_seed(torch.initial_seed() + this_rank().number)

@@ -30,6 +30,9 @@ class TrainerConfig:
     """Images that go through a frozen model (the teacher while it labels views) at a time; what it gives depends on it
     in last digits only. ``auto``: on a GPU what its memory holds, up to 128; on a CPU as many as let it use the same
     memory again and again. A view cache writes the number down and keeps to it."""
+    checkpoint_minutes: float | None = 15.0
+    """A fit is kept after each of its epochs, and in long ones every so many minutes; null keeps it after epochs
+    alone."""
     compile_frozen: bool = False
     """Compile frozen models (``torch.compile``): up to two minutes at each start, then more images/s."""
 
@@ -39,6 +42,8 @@ class TrainerConfig:
             batch = "1 or more, or auto"
             require("frozen_batch_size", lambda: self.frozen_batch_size == "auto" or self.frozen_batch_size >= 1, batch)
             require("num_nodes", lambda: self.num_nodes >= 1, "1 or more")
+            minutes = self.checkpoint_minutes
+            require("checkpoint_minutes", lambda: minutes is None or minutes >= 0, "0 or more, or null")
 
     @property
     def workers(self) -> int:

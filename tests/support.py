@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -22,11 +22,14 @@ from data.config import DataConfig, SplitsConfig
 from data.labels import LabelSet
 from data.manifest import Manifest
 from data.prepare import prepare
+from fitting.module import Batch, FitModule
 from models.building import build
 from models.classifier import Classifier
 from run.config import TrackingConfig, TrainerConfig
 from run.context import RunContext
 from run.folder import RunFolder
+
+T = TypeVar("T")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -150,6 +153,23 @@ def uint8_batch(count: int, size: int, seed: int = 0) -> torch.Tensor:
     """Random images [count, 3, size, size]."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=generator)
+
+
+def interrupted(work: Callable[[], T], *steps: tuple[int, int]) -> T:
+    """What ``work`` gives after Ctrl-C in each of these steps (epoch, batch) of its fit, one call after the other."""
+    training_step = FitModule.training_step
+    for step in steps:
+
+        def interrupt(self: FitModule, batch: Batch, number: int, step: tuple[int, int] = step) -> torch.Tensor:
+            if (self.current_epoch, number) == step:
+                raise KeyboardInterrupt
+            return training_step(self, batch, number)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FitModule, "training_step", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                work()
+    return work()
 
 
 def files_below(root: Path) -> dict[str, bytes]:

@@ -11,7 +11,6 @@ from data.examples import Examples
 from data.manifest import Manifest
 from distill.config import StudentConfig
 from distill.distill import distill
-from distill.module import StudentModule
 from fitting.config import FitConfig
 from models import checkpoint
 from models.classifier import Classifier
@@ -123,25 +122,6 @@ def test_distill__another_teacher_needs_another_student(taught: tuple[RunContext
     assert mode is not None
     trained(replace(run, seed=1), manifest, replace(TEACHER, mode=mode), VIEWS)
     assert distilled(run, manifest, STUDENT, VIEWS).weights_digest() != student.weights_digest()
-
-
-def test_distill__resumes_to_the_same_student(
-    taught: tuple[RunContext, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    manifest = taught[1]
-    whole, cut = mine(taught, tmp_path / "whole"), mine(taught, tmp_path / "cut")
-    expected = distilled(whole, manifest, STUDENT, VIEWS)
-
-    def interrupt(module: StudentModule) -> None:
-        if module.current_epoch == 1:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(StudentModule, "on_train_epoch_start", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            distilled(cut, manifest, STUDENT, VIEWS)
-    assert (cut.folder.student("phone") / "fit" / "last.ckpt").is_file()
-    assert distilled(cut, manifest, STUDENT, VIEWS).weights_digest() == expected.weights_digest()
 
 
 def test_load_teacher__logits_are_what_it_gives_for_each_view(

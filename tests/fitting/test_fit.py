@@ -26,13 +26,15 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 class StopBefore(Callback):
-    """Interrupts the fit at the start of an epoch, as a killed process would: nothing after it runs."""
+    """Interrupts the fit at the start of a batch, as a killed process would: nothing after it runs."""
 
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
+    def __init__(self, epoch: int, batch: int = 0) -> None:
+        self.at = epoch, batch
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.current_epoch == self.epoch:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if (trainer.current_epoch, batch_idx) == self.at:
             raise RuntimeError("power cut")
 
 
@@ -140,18 +142,86 @@ def test_fit__second_call_trains_nothing(tmp_path: Path) -> None:
     assert "fit/last.ckpt" not in before
 
 
-@pytest.mark.parametrize("ema_decay", [None, 0.9])
-@pytest.mark.parametrize("epoch", [1, 3])
-def test_fit__resumes_to_the_same_result(tmp_path: Path, epoch: int, ema_decay: float | None) -> None:
-    config = toy_config(ema_decay=ema_decay)
-    whole, expected = run_toy(tmp_path / "whole", config)
-    with pytest.raises(RuntimeError, match="power cut"):
-        run_toy(tmp_path / "cut", config, callbacks=[StopBefore(epoch)])
-    assert not (tmp_path / "cut" / "fit" / "done.json").exists()
-    resumed, metrics = run_toy(tmp_path / "cut", config)
-    assert sorted(set(resumed.epochs_seen)) == list(range(epoch, 4))
+@pytest.mark.parametrize(("workers", "ema_decay"), [(0, None), (0, 0.9), (1, 0.9)])
+def test_fit__cut_after_any_epoch_it_ends_with_the_same_weights(
+    tmp_path: Path, workers: int, ema_decay: float | None
+) -> None:
+    config = toy_config(ema_decay=ema_decay, lr=0.5)
+    whole, expected = run_toy(tmp_path / "whole", config, workers=workers)
+    for epoch in range(1, 4):
+        with pytest.raises(RuntimeError, match="power cut"):
+            run_toy(tmp_path / "cut", config, workers=workers, callbacks=[StopBefore(epoch)])
+        assert not (tmp_path / "cut" / "fit" / "done.json").exists()
+    resumed, metrics = run_toy(tmp_path / "cut", config, workers=workers)
+    assert set(resumed.epochs_seen) == {3}
     assert metrics == expected
     assert states_equal(whole, resumed)
+
+
+class Inputs(Callback):
+    """Remembers what each step was shown."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, int, Tensor]] = []
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.seen.append((trainer.current_epoch, batch_idx, batch["x"]))
+
+
+@pytest.mark.parametrize(("workers", "ema_decay"), [(0, None), (0, 0.9), (1, 0.9)])
+def test_fit__cut_within_any_epoch_it_goes_on_with_the_next_batch(
+    tmp_path: Path, workers: int, ema_decay: float | None
+) -> None:
+    """State is kept after each batch here, so nothing is shown twice, and nothing is left out."""
+    config, uncut, inputs = toy_config(ema_decay=ema_decay, lr=0.5, epochs=3), Inputs(), Inputs()
+    whole, expected = run_toy(tmp_path / "whole", config, callbacks=[uncut])
+    for at in ((0, 1), (0, 2), (1, 0), (1, 2), (2, 1)):
+        with pytest.raises(RuntimeError, match="power cut"):
+            run_toy(tmp_path / "cut", config, workers=workers, minutes=0, callbacks=[StopBefore(*at), inputs])
+    resumed, metrics = run_toy(tmp_path / "cut", config, workers=workers, minutes=0, callbacks=[inputs])
+    assert [(epoch, batch) for epoch, batch, _ in inputs.seen] == [(epoch, batch) for epoch, batch, _ in uncut.seen]
+    assert all(torch.equal(a, b) for (*_, a), (*_, b) in zip(inputs.seen, uncut.seen, strict=True))
+    assert metrics == expected
+    assert states_equal(whole, resumed)
+
+
+def test_fit__killed_once_patience_is_out_it_does_not_go_on(tmp_path: Path) -> None:
+    class StopAtTheEnd(Callback):
+        def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            raise RuntimeError("power cut")
+
+    config = toy_config(epochs=9, patience=2)
+    _, expected = run_toy(tmp_path / "whole", module=Worsening(config))
+    with pytest.raises(RuntimeError, match="power cut"):
+        run_toy(tmp_path / "cut", module=Worsening(config), callbacks=[StopAtTheEnd()])
+    again, metrics = run_toy(tmp_path / "cut", module=Worsening(config))
+    assert again.epochs_seen == []
+    assert metrics == expected
+
+
+@pytest.mark.parametrize("damaged", ["last.ckpt", "best.ckpt", "last.ckpt previous.ckpt", "last.ckpt best.ckpt"])
+def test_fit__a_checkpoint_that_cannot_be_read_is_set_aside(
+    tmp_path: Path, damaged: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = toy_config(ema_decay=0.9)
+    whole, expected = run_toy(tmp_path / "whole", config)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run_toy(tmp_path / "cut", config, callbacks=[StopBefore(3)])
+    for name in damaged.split():
+        path = tmp_path / "cut" / "fit" / name
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2])
+    capsys.readouterr()
+    resumed, metrics = run_toy(tmp_path / "cut", config)
+    assert min(resumed.epochs_seen) == (2 if damaged == "last.ckpt" else 0)
+    assert metrics == expected
+    assert states_equal(whole, resumed)
+    said = capsys.readouterr().err
+    assert all(
+        f"fit/{name} cannot be read and is set aside as {name[:-5]}.unreadable\n" in said for name in damaged.split()
+    )
 
 
 @pytest.mark.parametrize("ema_decay", [None, 0.9])
@@ -222,7 +292,7 @@ def test_fit__checkpoints_load_without_pickles(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="power cut"):
         run_toy(tmp_path, toy_config(ema_decay=0.9, patience=3), callbacks=[StopBefore(2)])
     paths = sorted((tmp_path / "fit").glob("*.ckpt"))
-    assert [path.name for path in paths] == ["best.ckpt", "last.ckpt"]
+    assert [path.name for path in paths] == ["best.ckpt", "last.ckpt", "previous.ckpt"]
     for path in paths:
         assert "net.0.weight" in torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
 

@@ -6,7 +6,6 @@ Started several times, with ranks in the environment, the processes run it toget
 import math
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,11 +44,11 @@ class ToyData(Dataset[dict[str, Any]]):
 
 
 class ToyModule(FitModule):
-    """A linear layer, BatchNorm (whose counter is an integer buffer) and another."""
+    """A linear layer, BatchNorm (whose counter is an integer buffer), dropout and another linear layer."""
 
     def __init__(self, config: FitConfig) -> None:
         torch.manual_seed(0)
-        net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
+        net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 1))
         super().__init__(config, [{"params": list(net.parameters())}])
         self.net = net
         self.epochs_seen: list[int] = []
@@ -62,12 +61,12 @@ class ToyModule(FitModule):
         return {"loss": loss, "margin": outputs.abs().mean()}
 
 
-def loaders(seconds: float = 0.0) -> tuple[Iterable[Batch], Iterable[Batch]]:
+def loaders(seconds: float = 0.0, workers: int = 0) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Batches of up to eight of this process's share of 24 training and 17 validation points.
 
     Two processes validate on two batches and on one.
     """
-    train = DataLoader(ToyData(seconds), batch_size=8, sampler=EpochSampler(ROWS, 4, seed=0))
+    train = DataLoader(ToyData(seconds), batch_size=8, sampler=EpochSampler(ROWS, 4, seed=0), num_workers=workers)
     val = DataLoader(ToyData(), batch_size=8, sampler=FixedItems(whole_images(ROWS - 7, this_rank())))
     return train, val
 
@@ -86,17 +85,19 @@ def run_toy(
     run_config: dict[str, Any] | None = None,
     name: str = "toy",
     seconds: float = 0.0,
+    workers: int = 0,
+    minutes: float | None = None,
     callbacks: Any = (),
 ) -> tuple[ToyModule, dict[str, float]]:
     """Fit the toy below ``folder / fit``."""
     module = module or ToyModule(config or toy_config())
     run: RunContext = context(
         RunFolder(folder),
-        trainer=trainer(),
+        trainer=replace(trainer(), checkpoint_minutes=minutes),
         tracking=tracking or TrackingConfig(),
         config=run_config if run_config is not None else {},
     )
-    learned, held_out = loaders(seconds)
+    learned, held_out = loaders(seconds, workers)
     request = FitRequest(
         module=module,
         learned=learned,

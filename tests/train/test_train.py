@@ -19,7 +19,7 @@ from models.facts import CheckpointFacts
 from models.forward import whole_image_logits
 from run.context import RunContext
 from run.folder import RunFolder
-from tests.support import FOUR, TRAINER, context, copied, files_below
+from tests.support import FOUR, TRAINER, context, copied, files_below, interrupted
 from train.config import TeacherConfig
 from train.train import train
 
@@ -112,27 +112,34 @@ def test_train__a_tampered_model_is_trained_again(run: RunContext, manifest: Man
     assert path.read_bytes() == data
 
 
-@pytest.mark.parametrize(("mode", "stop_at"), [("full", 2), ("head", 1), ("probe_then_full", 4)])
-def test_train__interrupted_then_resumed_gives_the_same_teacher(
-    run: RunContext, manifest: Manifest, elpv_run: Prepared, tmp_path: Path, mode: Any, stop_at: int
+@pytest.mark.parametrize("ema_decay", [None, 0.5])
+def test_train__interrupted_in_every_fit_gives_the_same_teacher(
+    run: RunContext, manifest: Manifest, elpv_run: Prepared, tmp_path: Path, ema_decay: float | None
 ) -> None:
-    config = replace(TEACHER, mode=mode)
+    full = replace(TEACHER.full, lr=0.05, ema_decay=ema_decay)
+    config = replace(TEACHER, mode="probe_then_full", drop_path=0.1, full=full)
     whole = trained(run, manifest, config, VIEWS)
-    published: list[str] = []
-
-    def interrupt(name: str, folder: Path, message: str) -> None:
-        assert checkpoint.load(folder, FOUR).architecture == config.model
-        published.append(f"{name}: {message}")
-        if len(published) == stop_at:
-            raise KeyboardInterrupt
-
-    cut = replace(run, folder=copied(elpv_run[0], tmp_path / "cut"), publish=interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        trained(cut, manifest, config, VIEWS)
-    assert not (cut.folder.teacher / "model").exists()
-    resumed = trained(replace(cut, publish=None), manifest, config, VIEWS)
+    cut = replace(run, folder=copied(elpv_run[0], tmp_path / "cut"))
+    trainer = replace(cut.trainer, checkpoint_minutes=0 if ema_decay else None)
+    resumed = interrupted(
+        # (1, 0) comes twice: in the head's fit and in that of all layers.
+        lambda: trained(replace(cut, trainer=trainer), manifest, config, VIEWS),
+        *[(1, 0), (2, 1), (0, 2), (1, 1), (2, 0)],
+    )
     assert resumed.weights_digest() == whole.weights_digest()
     assert files_below(cut.folder.teacher / "model") == files_below(run.folder.teacher / "model")
+
+
+def test_train__what_it_publishes_while_it_runs_can_be_loaded(run: RunContext, manifest: Manifest) -> None:
+    published: list[str] = []
+
+    def publish(name: str, folder: Path, message: str) -> None:
+        assert checkpoint.load(folder, FOUR).architecture == TEACHER.model
+        published.append(f"{name}: {message}")
+
+    trained(replace(run, publish=publish), manifest, replace(TEACHER, mode="probe_then_full"), VIEWS)
+    assert all(line.startswith("teacher: teacher: epoch ") for line in published)
+    assert len(published) >= 2, "of the head and of all layers"
 
 
 def test_train__another_config_does_not_go_on_from_an_interrupted_fit(
