@@ -92,7 +92,7 @@ class Task:
 
     def accuracy(self, decided: NDArray[np.intp]) -> float:
         """Share of test images on which these decisions [N] are right."""
-        return float((decided == self.test.targets().argmax(1)).mean())
+        return float((decided == self.test.labels.truth(self.test.targets())).mean())
 
     def judge(self, student: Classifier, taught: NDArray[np.intp]) -> dict[str, float]:
         """A student's accuracy, and its agreement with what the teacher decided [N]."""

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from run.errors import UserError
 from run.files import Json, write_json
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Audit:
     format: int
     rows: int
     images: Mapping[str, Mapping[str, int]]
-    """Labeled images, by split and label."""
+    """Images with one true label, by split and label; those of a multilabel set count for each of theirs."""
     totals: Mapping[str, int]
     """Images, by split."""
     refused: Refusals
@@ -175,6 +175,8 @@ class Audit:
     """Images whose duplicates the source gives to another split."""
     small_classes: Sequence[SmallClass]
     votes: Votes
+    tied: Mapping[str, int]
+    """Labeled images whose votes, or probabilities, tie, by split: no label of theirs is the true one."""
     sizes: Sizes | None
     """Null where no image takes part."""
     test: SampleSize

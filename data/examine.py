@@ -26,14 +26,13 @@ from data.audit import (
     VotesOfImage,
 )
 from data.groups import Groups
+from data.labels import LabelSet
 from data.manifest import LEFT_OUT, OK, SPLITS, Manifest
 
 EXAMPLES = 50
 """Images of a kind that are listed at most; all are counted, and refused files are all listed."""
 FEW = {"train": 20, "test": 30}
 """Fewer images of a label than this are pointed out; with 30 for testing, its recall is known to about ±18 points."""
-LIKELY = 0.5
-"""Share of a target from which on a label is counted as the image's."""
 EXTREME_ASPECT = 4.0
 """Longer side over shorter side."""
 TINY_SIDE = 32
@@ -82,6 +81,7 @@ def examine(manifest: Manifest, groups: Groups, crossing: Rows, promise: Promise
             if count < few
         ],
         votes=_votes(manifest),
+        tied={split: _tied(manifest.usable(split)) for split in SPLITS},
         sizes=_sizes(manifest.usable(*SPLITS)),
         test=_test_images(manifest, groups, usable, promise),
     )
@@ -93,15 +93,22 @@ def _refusals(manifest: Manifest, rows: Rows, limit: int) -> Refusals:
 
 
 def _images_by_label(manifest: Manifest) -> dict[str, dict[str, int]]:
-    """Images by split and label: the likeliest one, or every likely one in a multilabel set."""
+    """Images by split and true label, or each of several in a multilabel set."""
     images: dict[str, dict[str, int]] = {}
     for split in SPLITS:
         part = manifest.usable(split)
         targets = part.targets()[part.labeled()]
-        likeliest = np.arange(targets.shape[1]) == targets.argmax(1)[:, None]
-        likely = likeliest if manifest.labels.exclusive else targets >= LIKELY
-        images[split] = dict(zip(manifest.labels.names, likely.sum(0).tolist(), strict=True))
+        images[split] = dict(zip(manifest.labels.names, _true(targets, manifest.labels).sum(0).tolist(), strict=True))
     return images
+
+
+def _true(targets: NDArray[np.float32], labels: LabelSet) -> NDArray[np.bool_]:
+    """The true labels [N, C] of labeled rows; none where votes tie."""
+    true = np.zeros(targets.shape, np.bool_)
+    told = labels.has_truth(targets)
+    truth = labels.truth(targets[told])
+    true[told] = truth[:, None] == np.arange(len(labels)) if labels.exclusive else truth
+    return true
 
 
 def _test_images(manifest: Manifest, groups: Groups, usable: Rows, promise: Promise | None) -> SampleSize:
@@ -149,6 +156,10 @@ def _examples(table: pa.Table, rows: Rows) -> Examples:
     return Examples(int(rows.sum()), table.column("uri").take(np.flatnonzero(rows)[:EXAMPLES]).to_pylist())
 
 
+def _tied(part: Manifest) -> int:
+    return int((~part.labels.has_truth(part.targets()[part.labeled()])).sum())
+
+
 def _votes(manifest: Manifest) -> Votes:
     table = manifest.table.filter(manifest.table.column("votes").is_valid())
     if not len(table):
@@ -186,11 +197,11 @@ def _sizes(part: Manifest) -> Sizes | None:
 def _telling(part: Manifest, size: NDArray[np.integer]) -> list[TellingSize]:
     """Labels whose images come in sizes of their own (Cramér's V, chi-squared test), by each row's size [N]."""
     labeled = part.labeled()
-    likely = part.targets()[labeled] >= LIKELY
+    true = _true(part.targets()[labeled], part.labels)
     size = size[labeled]
     found: list[TellingSize] = []
     for index, label in enumerate(part.labels.names):
-        counts = np.array([np.bincount(size[likely[:, index] == has], minlength=COMMON_SIZES + 1) for has in (0, 1)])
+        counts = np.array([np.bincount(size[true[:, index] == has], minlength=COMMON_SIZES + 1) for has in (0, 1)])
         # A size or a label that no image has would make an expected count of 0, and the test undefined.
         counts = counts[:, counts.sum(0) > 0]
         if counts.shape[1] < 2 or not counts.sum(1).all():

@@ -35,6 +35,13 @@ def _remarks(audit: Audit) -> Iterator[str]:
         yield f"{row.label}: only {plural(row.images, f'{row.split} image')}"
     if audit.votes.disagree:
         yield f"annotators disagree on {audit.votes.disagree:,} of {plural(audit.votes.images, 'image')}"
+    tied = sum(audit.tied.values())
+    if tied:
+        where = ", ".join(f"{count:,} in {split}" for split, count in audit.tied.items() if count)
+        yield (
+            f"{plural(tied, 'image has', 'images have')} no single true label, because votes tie ({where}): what is "
+            "learned from them is the tie, and they count in no figure that asks what is right"
+        )
     if audit.sizes is not None:
         yield from _odd_sizes(audit.sizes)
     test = audit.test

@@ -35,7 +35,7 @@ class FitModule(pl.LightningModule):
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Named mean values over the batch, ``loss`` (what is minimized, a scalar) among them."""
+        """Named means over the batch, ``loss`` (what is minimized) among them; or a value per image that counts [M]."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch; a loss that is not finite in any process ends the run and names the batch."""
@@ -62,9 +62,11 @@ class FitModule(pl.LightningModule):
         share_buffers(self)
 
     def _log(self, split: str, values: Mapping[str, Tensor], batch: Batch) -> None:
-        named = {f"{split}_{name}": value for name, value in values.items()}
-        size = len(batch["image_id"]) * self.trainer.world_size  # Lightning divides by world_size, as whole numbers
-        self.log_dict(named, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+        for name, value in values.items():
+            images = len(value) if value.ndim else len(batch["image_id"])
+            mean = value.mean() if images else value.new_zeros(())
+            size = images * self.trainer.world_size  # Lightning divides by world_size, as whole numbers
+            self.log(f"{split}_{name}", mean, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW with a linear warm-up and a cosine to zero, stepped every batch."""

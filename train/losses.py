@@ -62,11 +62,25 @@ def probabilities(logits: Tensor, rule: DecisionRule) -> Tensor:
 
 
 def share_decided_alike(left: Tensor, right: Tensor, rule: DecisionRule) -> Tensor:
-    """The share of images for which two tensors of probabilities, or targets, [B, C] lead to the same decision."""
+    """The share of images for which two tensors of probabilities [B, C] lead to the same decision."""
     if rule.exclusive:
         return (left.argmax(1) == right.argmax(1)).float().mean()
     thresholds = _thresholds(rule, left.device)
     return ((left >= thresholds) == (right >= thresholds)).all(1).float().mean()
+
+
+def right(logits: Tensor, targets: Tensor, rule: DecisionRule) -> Tensor:
+    """1 for every image [M] that is decided as its target says, else 0; images whose votes tie are left out.
+
+    Args:
+        logits: [B, C].
+        targets: of labeled images [B, C].
+        rule: of the label set.
+    """
+    said = rule.decide(rule.probabilities(logits.detach().cpu().numpy()))
+    given = targets.cpu().numpy()
+    told = rule.labels.has_truth(given)
+    return torch.from_numpy(rule.same(said[told], rule.labels.truth(given[told]))).to(logits)
 
 
 @cache

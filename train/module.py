@@ -14,7 +14,7 @@ from fitting.module import Batch, FitModule
 from models.classifier import Classifier, normalize
 from models.decision import DecisionRule
 from models.spec import InputSpec
-from train.losses import label_loss, probabilities, share_decided_alike
+from train.losses import label_loss, right
 
 Costs = list[list[float]]
 """``labels.costs``: [C][C]."""
@@ -80,14 +80,13 @@ class TeacherModule(FitModule):
         return cls(model, config, groups, rule=rule, class_weights=class_weights, costs=costs, spec=classifier.spec)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The weighted loss, and the share of images on which the whole decision is right."""
+        """The weighted loss, and for each image with one true label whether the whole decision is right."""
         inputs = batch["features"] if self._spec is None else normalize(batch["image"], self._spec)
         logits: Tensor = self.model(inputs).float()
         targets = batch["target"]
         weights = self.get_buffer("class_weights")
         loss = label_loss(logits, targets, self._rule, weights=weights, costs=self._buffers["costs"]).mean()
-        accuracy = share_decided_alike(probabilities(logits, self._rule), targets, self._rule)
-        return {"loss": loss, "accuracy": accuracy}
+        return {"loss": loss, "accuracy": right(logits, targets, self._rule)}
 
 
 def class_weights(targets: NDArray[np.float32], weighting: str, labels: LabelSet) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from cleanlab.filter import find_label_issues
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
@@ -17,7 +18,6 @@ from data.config import ViewsConfig
 from data.examples import Examples
 from data.manifest import Manifest
 from models.classifier import Classifier
-from models.decision import DecisionRule
 from run.console import log
 from run.context import RunContext
 from run.errors import UserError
@@ -40,7 +40,9 @@ def write_suspects(context: RunContext, manifest: Manifest, teacher: Classifier,
         UserError: a label has images in too few groups to be judged.
     """
     part = manifest.usable("train", "val", "calibration", "test")
-    part = Manifest(part.labels, part.table.filter(part.table.column("target").is_valid()))
+    # Images whose votes tie have no label that could be wrong.
+    told = part.labeled() & part.labels.has_truth(part.targets())
+    part = Manifest(part.labels, part.table.filter(pa.array(told)))
     examples = Examples.make_working_copies(part, views, context)
     features = FrozenModel(teacher, "features", context).compute_outputs(examples, 1)
     groups = np.unique(part.column("group"), return_inverse=True)[1]
@@ -68,14 +70,14 @@ def find_suspects(
 
     Args:
         features: [N, D].
-        part: the N labeled rows.
+        part: the N rows, each with one true label, or one true set of labels.
         groups: a number per row [N] that duplicates share.
 
     Raises:
         UserError: a label has images in too few groups to be judged.
     """
     names = part.labels.names
-    decided = DecisionRule.of(part.labels).decide(part.targets()).astype(np.intp)
+    decided = part.labels.truth(part.targets()).astype(np.intp)
     if not part.labels.exclusive:
         doubts = [
             doubt

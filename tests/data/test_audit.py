@@ -33,7 +33,7 @@ def test_write__reads_back(tmp_path: Path, changes: dict[int, dict[str, Any]]) -
 def test_write__what_does_not_apply_is_left_out(tmp_path: Path) -> None:
     audited(TWO, {}).write(tmp_path / "audit.json")
     stored = json.loads((tmp_path / "audit.json").read_text())
-    assert stored["format"] == 2
+    assert stored["format"] == 3
     assert stored["votes"] == {"images": 0}
     assert stored["test"] == {"images": 0, "agreement": 0.99, "confidence": 0.95, "needed": 299}
 

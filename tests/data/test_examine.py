@@ -66,11 +66,14 @@ def test_examine__votes_that_disagree() -> None:
         1: {"votes": [1.0, 2.0], "target": [1 / 3, 2 / 3]},
         2: {"votes": [2.0, 2.0], "target": [0.5, 0.5]},
     }
-    votes = audited(TWO, changes).votes
+    audit = audited(TWO, changes)
+    votes = audit.votes
     assert votes.most is not None
     assert (votes.images, votes.disagree) == (3, 2)
     assert [row.uri for row in votes.most] == ["/images/0002.png", "/images/0001.png"]
     assert votes.most[1].votes == {"sound": 1.0, "broken": 2.0}
+    assert audit.tied == {"train": 1, "val": 0, "calibration": 0, "test": 0, "unlabeled": 0}
+    assert audit.images["train"] == {"sound": 5, "broken": 6}
 
 
 def test_examine__sizes_that_tell_labels() -> None:
