@@ -20,7 +20,8 @@ class FitConfig:
     warmup: float = 0.1
     """Share of all steps that the learning rate rises linearly."""
     ema_decay: float | None = None
-    """Decay per step of the averaged weights that are validated and kept; null keeps the raw weights."""
+    """Largest decay per step of the averaged weights that are validated and kept; it rises as (1 + step) / (10 + step),
+    so that short fits are not held back. Null keeps the raw weights."""
     patience: int | None = None
     """Stop after this many epochs without a better validation loss; null never stops early."""
     clip_norm: float | None = 1.0

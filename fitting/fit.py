@@ -12,10 +12,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
+from pytorch_lightning.callbacks import Callback
 from torch.utils.data import DataLoader
 
-from fitting.callbacks import Draws, FitProgress, Patience
+from fitting.callbacks import Averaging, Draws, FitProgress, Patience
 from fitting.checkpoints import BEST, AtomicCheckpoints, BestEpoch, KeepState, find_state, is_whole, remove_states
 from fitting.module import FitModule
 from fitting.processes import Processes, data_parallel, synchronize_batch_norm
@@ -114,7 +114,7 @@ def _trainer(request: FitRequest, context: RunContext, best: BestEpoch) -> pl.Tr
     if config.patience is not None:
         callbacks.append(Patience(config.patience))
     if config.ema_decay is not None:
-        callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
+        callbacks.append(Averaging(config.ema_decay))
     loop = pl.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,

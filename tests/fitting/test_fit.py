@@ -16,6 +16,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
+from fitting.callbacks import decay_at
 from fitting.module import Batch, warmup_cosine
 from run.config import TrackingConfig
 from run.errors import UserError
@@ -84,6 +85,23 @@ def test_fit__leaves_the_best_epochs_weights(tmp_path: Path, ema_decay: float | 
     assert json.loads((tmp_path / "fit" / "done.json").read_text()) == metrics
 
 
+@pytest.mark.parametrize("steps", [50, 500, 5000])
+def test_decay_at__leaves_little_of_the_beginning(steps: int) -> None:
+    decays = [decay_at(step, 0.9999) for step in range(2, steps + 1)]
+    assert decays == sorted(decays)
+    assert math.prod(decays) < 1e-6, "the share of the weights after the first step"
+    assert math.prod(decays[steps // 2 :]) < 0.01, "and of those at half time"
+    assert decay_at(10**6, 0.999) == 0.999
+
+
+def test_fit__an_average_made_for_long_fits_does_not_ruin_a_short_one(tmp_path: Path) -> None:
+    losses = {}
+    for ema_decay in (None, 0.9999):
+        config = toy_config(epochs=17, lr=0.05, ema_decay=ema_decay)
+        losses[ema_decay] = run_toy(tmp_path / str(ema_decay), config)[1]["val_loss"]
+    assert losses[0.9999] < 1.1 * losses[None]
+
+
 class Worsening(ToyModule):
     """Its validation loss is larger in each epoch."""
 
@@ -109,12 +127,13 @@ def test_fit__averaged_weights_follow_the_formula_and_integer_buffers_survive(tm
             self.raw.append(pl_module.net[0].weight.detach().clone())  # type: ignore[index, union-attr]
 
     steps, memory = Steps(), Memory()
-    module, _ = run_toy(tmp_path, toy_config(epochs=1, ema_decay=0.75), callbacks=[steps, memory])
+    module, _ = run_toy(tmp_path, toy_config(epochs=2, ema_decay=0.23), callbacks=[steps, memory])
     average = steps.raw[0]
-    for weight in steps.raw[1:]:
-        average = 0.75 * average + 0.25 * weight
+    for step, weight in enumerate(steps.raw[1:], start=2):
+        decay = min(0.23, (1 + step) / (10 + step))
+        average = decay * average + (1 - decay) * weight
     torch.testing.assert_close(module.state_dict()["net.0.weight"], average)
-    torch.testing.assert_close(memory.weights[0], average)
+    torch.testing.assert_close(memory.weights[-1], average)
     counter = module.state_dict()["net.1.num_batches_tracked"]
     assert counter.dtype == torch.int64
     assert int(counter) >= 1
