@@ -43,6 +43,7 @@ from run.config import (
     is_plain_name,
 )
 from run.console import log
+from run.disk import as_disk_full
 from run.errors import UserError
 from run.files import write_text
 from run.folder import RunFolder
@@ -419,7 +420,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except EndedElsewhereError:
         return WRONG_INPUT
-    except Exception:
+    except Exception as error:
+        if full := as_disk_full(error):
+            _say_once(f"pocketeva {verb.name}: {full}", style="red")
+            return WRONG_INPUT
         if first_to_fail():
             raise
         return BUG

@@ -5,7 +5,6 @@ processes make it and however often they are interrupted. One thing can change l
 because it does not fit into the GPU's memory.
 """
 
-import errno
 import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +26,7 @@ from cache.top_labels import compress
 from data.manifest import Manifest
 from models.forward import in_order
 from run.console import log, progress
+from run.disk import DiskFullError
 from run.errors import UserError
 from run.files import Json
 from run.ranks import Rank, this_rank, wait_until_empty
@@ -128,7 +128,7 @@ class _Filling:
         left undone is planned anew where it holds more. While other processes may have read that plan, it cannot be.
         """
         folder = self.cache.folder
-        with self._disk_full_as_user_error(len(wanted) * self.views * self.cache.key.bytes_each):
+        with self._saying_what_is_missing(len(wanted) * self.views * self.cache.key.bytes_each):
             ensure_planned(folder, wanted, self.views, self.rank, self._batch_size)
         missing = self._unsound(wanted)
         unfit = [shard for _, shard in missing if shard.stop > self.views or not wanted.issuperset(shard.images)]
@@ -179,7 +179,7 @@ class _Filling:
                 values = self._compute(shard, renders, advance)
                 # Before the shard is written: what is cached is never looked at again.
                 self._require_finite(shard, values)
-                with self._disk_full_as_user_error(self._bytes(shards[number:])):
+                with self._saying_what_is_missing(self._bytes(shards[number:])):
                     write_shard(folder, shard, self._stored(values))
 
     def _compute(self, shard: Shard, renders: Iterator[Tensor], advance: Callable[[int], None]) -> NDArray[np.float32]:
@@ -207,16 +207,12 @@ class _Filling:
         return values.astype(np.float16) if self.cache.key.layout == "all" else compress(values)
 
     @contextmanager
-    def _disk_full_as_user_error(self, needed: int) -> Iterator[None]:
+    def _saying_what_is_missing(self, needed: int) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise UserError(
-                f"the disk is full: {self.cache.folder} needs {_gigabytes(needed)} more. What is made is kept: make "
-                "room, and the same command goes on from here"
-            ) from error
+        except DiskFullError as error:
+            more = f"{self.cache.folder} needs {_gigabytes(needed)} more"
+            raise DiskFullError(f"{error}; {more}") from error
 
     def _require_space(self, shards: Sequence[Shard]) -> None:
         folder = self.cache.folder

@@ -10,7 +10,6 @@ from the copy differs from one rendered from the original by 0.4 to 1.0 levels o
 does, makes 0.2 to 0.6 and 12, and 0.1 to 0.2 and 3. Lossless WebP takes twice the time to decode, PNG four times.
 """
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -66,7 +65,7 @@ def make_working_copies(manifest: Manifest, run: RunFolder, size: int | None) ->
         size: shorter side of the copies in pixels; null gives the manifest as it is.
 
     Raises:
-        UserError: an image is gone or has changed since ``prepare`` read it, or the disk is full.
+        UserError: an image is gone or has changed since ``prepare`` read it.
     """
     if size is None:
         return manifest
@@ -130,7 +129,7 @@ def make_copy(job: Job) -> str | None:
     """Write one copy, always the same bytes; returns why it cannot be made.
 
     Raises:
-        UserError: the disk is full.
+        DiskFullError: there is no room for it.
     """
     try:
         data = read_bytes(job.uri)
@@ -142,11 +141,6 @@ def make_copy(job: Job) -> str | None:
     except DecodeError as error:
         return f"{job.uri}: {error}"
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"the disk is full: {job.path.parent.parent} keeps the copies that are made. Make room, and the same "
-                "command goes on from here"
-            ) from error
         return f"{job.uri}: {error}"
     return None
 

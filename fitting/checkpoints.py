@@ -26,8 +26,9 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """As ``torch.save``."""
-        with atomic_path(Path(path)) as partial:
-            torch.save(checkpoint, partial)
+        # A file of Python's: where the disk is full, torch's own writer does not say so.
+        with atomic_path(Path(path)) as partial, partial.open("wb") as file:
+            torch.save(checkpoint, file)
 
 
 class BestEpoch(Callback):

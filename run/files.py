@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+from run.disk import as_disk_full
 from run.errors import UserError
 from run.ranks import this_rank
 from run.text import redacted
@@ -23,26 +24,37 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Works for a file or a folder, and replaces one that stands at ``path``. A killed process leaves only the temporary,
     whose name starts with ``.partial-``.
+
+    Raises:
+        DiskFullError: there is no room.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     number = this_rank().number  # processes that write the same file each have their own temporary
     partial = path.parent / f".partial-{f'{number}-' if number else ''}{path.name}"
-    remove(partial)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove(partial)
         yield partial
-        if partial.is_dir():
-            replaced = path.parent / f".partial-old-{path.name}"  # a folder cannot be replaced in one step
-            remove(replaced)
-            if path.exists():
-                path.rename(replaced)
-            partial.rename(path)
-            remove(replaced)
-        else:
-            with partial.open("rb") as file:  # the bytes before the name: a power cut must not leave an empty file
-                os.fsync(file.fileno())
-            partial.replace(path)
+        _put(partial, path)
+    except Exception as error:
+        if full := as_disk_full(error, path):
+            raise full from error
+        raise
     finally:
         remove(partial)
+
+
+def _put(partial: Path, path: Path) -> None:
+    if partial.is_dir():
+        replaced = path.parent / f".partial-old-{path.name}"  # a folder cannot be replaced in one step
+        remove(replaced)
+        if path.exists():
+            path.rename(replaced)
+        partial.rename(path)
+        remove(replaced)
+    else:
+        with partial.open("rb") as file:  # the bytes before the name: a power cut must not leave an empty file
+            os.fsync(file.fileno())
+        partial.replace(path)
 
 
 def remove(path: Path) -> None:

@@ -21,6 +21,7 @@ from export.session import one_inference
 from export.timing import race
 from models.classifier import Classifier
 from run.console import log
+from run.disk import as_disk_full
 from run.errors import UserError
 from run.files import atomic_path, file_digest, remove
 
@@ -86,6 +87,8 @@ def _convert(form: Format, source: Source, path: Path) -> None:
         with silently():
             form.convert(source, path)
     except (*LIBRARY_ERRORS, OSError) as error:
+        if as_disk_full(error):
+            raise
         model = source.classifier.architecture
         raise UserError(f"{form.made_with} cannot convert {model}: {first_line(error)}") from error
     # Before the file is kept: converters note where their sources lie.

@@ -20,6 +20,7 @@ from export.onnx_graph import seal
 from export.runtime import processor
 from export.session import open_session, run_one_by_one
 from run.console import progress
+from run.disk import as_disk_full
 from run.files import Json, atomic_path, file_digest
 
 SLOWER = 1.25
@@ -140,6 +141,8 @@ class _Sweep:
             self._quantizer.write(self._file, candidate)
             return self._judge.measure(self._file, candidate)
         except LIBRARY_ERRORS as error:
+            if as_disk_full(error):
+                raise
             reason = f"ONNX Runtime cannot make or run it: {first_line(error)}"
             return FailedRow(**asdict(candidate), why_not=reason)
 

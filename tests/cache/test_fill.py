@@ -24,6 +24,7 @@ from data.loaders import load
 from data.manifest import Manifest
 from models.classifier import Classifier
 from models.forward import forward_of
+from run.disk import DiskFullError
 from run.errors import UserError
 from run.folder import RunFolder
 from run.ranks import Rank
@@ -354,7 +355,7 @@ def test_fill__a_disk_without_room_for_the_plan_is_the_users_to_know(
 
     cache = opened(tmp_path, classifier)
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(UserError, match=r"disk is full: .*\(132 bytes\)"):
+    with pytest.raises(DiskFullError, match=r"disk is full: .*\(132 bytes\)"):
         fill(cache, classifier, manifest(), 3)
 
 
@@ -371,7 +372,7 @@ def test_fill__a_disk_that_fills_up_keeps_what_is_made(
 
         patch.setattr(Path, "write_bytes", full)
         needed = 7 * 3 * 4 + 2 * 512
-        with pytest.raises(UserError, match=rf"disk is full: .*\({needed:,} bytes\)"):
+        with pytest.raises(DiskFullError, match=rf"disk is full: .*\({needed:,} bytes\)"):
             fill(cache, classifier, manifest(), 3)
     assert len(shards(cache)) == 2
     assert fill(cache, classifier, manifest(), 3) == PassCount(21, 12)

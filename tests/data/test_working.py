@@ -25,6 +25,7 @@ from data.storage import read_bytes
 from data.views import ViewSpec
 from data.working import is_copy, make_working_copies, shrunk, warn_if_enlarged
 from models.spec import InputSpec
+from run.disk import DiskFullError
 from run.errors import UserError
 from run.folder import RunFolder
 from tests.support import SPLITS, TWO, elpv_rows, encoded, files_below, picture
@@ -178,7 +179,7 @@ def test_make_working_copies__a_full_disk_is_told(tmp_path: Path, monkeypatch: p
 
     manifest, run = manifest_of(tmp_path / "images", SIZES), RunFolder(tmp_path / "run")
     monkeypatch.setattr(Image.Image, "save", full)
-    with pytest.raises(UserError, match="the disk is full"):
+    with pytest.raises(DiskFullError, match=r"the disk is full: there is no room for .*\.jpg"):
         make_working_copies(manifest, run, 64)
     assert copies(run) == {}
 
