@@ -47,6 +47,7 @@ from run.disk import as_disk_full
 from run.errors import UserError
 from run.files import write_text
 from run.folder import RunFolder
+from run.hardware import require_hardware
 from run.ranks import EndedElsewhereError, connect, disconnect, first_to_fail, once, this_rank
 from train.config import TeacherConfig
 from verify.config import VerifyConfig
@@ -212,6 +213,15 @@ def _list_suspects(run: Run, options: argparse.Namespace) -> None:
         write_suspects(run.context(), run.manifest(), run.model("teacher"), run.config.views)
 
 
+def _require_trainable(run: Run, options: argparse.Namespace) -> None:
+    from distill.require import require_trainable
+
+    try:
+        require_trainable(run.config.teacher, run.config.students, len(run.labels))
+    except UserError as error:
+        raise UserError("\n".join(f"{options.config}: {line}" for line in str(error).splitlines())) from error
+
+
 def _train(run: Run, _: argparse.Namespace) -> None:
     from train.train import train
 
@@ -275,6 +285,7 @@ def _cache(run: Run, options: argparse.Namespace) -> int:
     from distill.cache import build_cache, check_cache
 
     config = run.config
+    require_hardware(config.trainer)
     if options.action == "check":
         same = check_cache(run.context(), run.manifest(), config.teacher, config.views, options.sample)
         return DONE if same else NOT_VERIFIED
@@ -327,6 +338,7 @@ class Verb:
     flags: Sequence[Flag] = (CONFIG,)
 
 
+CHECK = Step(_require_trainable)
 PREPARE = Step(_prepare)
 TRAIN = Step(_train, "all")
 DISTILL = Step(_distill, "all")
@@ -340,14 +352,14 @@ VERBS = (
         [PREPARE, Step(_list_suspects)],
         [CONFIG, flag("--suspects", action="store_true", help="list likely label errors (needs the teacher)")],
     ),
-    Verb("train", "fine-tune the teacher", [TRAIN]),
-    Verb("distill", "train the students from the teacher", [DISTILL]),
+    Verb("train", "fine-tune the teacher", [CHECK, TRAIN]),
+    Verb("distill", "train the students from the teacher", [CHECK, DISTILL]),
     Verb("export", "write the release: ONNX files, checked against PyTorch", [EXPORT]),
     Verb("verify", "judge the exported files on the test split", [VERIFY]),
     Verb(
         "run",
         "prepare, train, distill, export and verify, skipping what is done",
-        [PREPARE, TRAIN, DISTILL, EXPORT, VERIFY, Step(_write_cards)],
+        [CHECK, PREPARE, TRAIN, DISTILL, EXPORT, VERIFY, Step(_write_cards)],
     ),
     Verb(
         "push",

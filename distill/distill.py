@@ -15,6 +15,7 @@ from data.working import warn_if_enlarged
 from distill.config import StudentConfig
 from distill.lessons import Lessons, compute_lessons_from_teacher, lessons_from_labels
 from distill.module import StudentModule
+from distill.require import larger
 from fitting.callbacks import publishing
 from fitting.fit import FitRequest, fit, remove_checkpoints
 from models import checkpoint
@@ -24,6 +25,7 @@ from models.classifier import Classifier
 from models.device import precision_for
 from models.facts import CheckpointFacts, public_name
 from models.forward import whole_image_logits
+from models.skeleton import count_weights
 from run.console import log
 from run.context import RunContext
 from run.errors import UserError
@@ -125,12 +127,8 @@ def _build(config: StudentConfig, manifest: Manifest) -> Classifier:
 
 
 def _require_smaller(student: Classifier, teacher: Classifier, name: str) -> None:
-    ours, theirs = (sum(weight.numel() for weight in one.model.parameters()) for one in (student, teacher))
-    if ours > theirs:
-        raise UserError(
-            f"student {name} ({student.architecture}) has {ours / 1e6:.1f} M weights, its teacher "
-            f"({teacher.architecture}) only {theirs / 1e6:.1f} M: choose a smaller students[].model"
-        )
+    if count_weights(student.model) > count_weights(teacher.model):
+        raise UserError(larger(name, student.architecture, student.model, teacher.architecture, teacher.model))
 
 
 def _for_as_many_steps(config: StudentConfig, manifest: Manifest) -> StudentConfig:

@@ -14,6 +14,7 @@ from typing import Any
 
 from run.config import TrainerConfig
 from run.console import log
+from run.hardware import require_hardware
 from run.ranks import device_count, require_processes, this_rank
 
 PROGRAM = Path(__file__).resolve().parents[1] / "pocketeva.py"
@@ -31,8 +32,10 @@ def processes_to_start(trainer: TrainerConfig) -> int:
     """The number of processes to start on this machine; 1 where torchrun or srun has started them.
 
     Raises:
-        UserError: several machines take part, and nothing has started a process on each.
+        UserError: this machine lacks what the config asks for; or several machines take part, and nothing has started a
+            process on each.
     """
+    require_hardware(trainer)
     if this_rank().world > 1:
         return 1
     if trainer.num_nodes > 1:

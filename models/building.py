@@ -75,32 +75,32 @@ def require_size(model: nn.Module, size: int, *, key: str, name: str) -> None:
     Raises:
         UserError: the model cannot take that size, or no image at all.
     """
-    failed = _failure(model, size)
+    failed = failure_in(model, size)
     if failed is None:
         return
     reason = _in_short(failed)
     # The size is blamed only where the same architecture takes its own: any other cause would be hidden by that.
     own = timm.create_model(model.pretrained_cfg["architecture"], pretrained=False)  # type: ignore[index]
-    if _failure(own, own.pretrained_cfg["input_size"][-1]) is None:
+    if failure_in(own, own.pretrained_cfg["input_size"][-1]) is None:
         raise UserError(
             f"{key}.image_size: the model cannot take images of {size} x {size} pixels: {reason}"
         ) from failed
     raise UserError(f"{key}.model: {name} cannot be run on an image: {reason}") from failed
 
 
-def _failure(model: nn.Module, size: int) -> Exception | None:
-    """The error that an image of this size meets in a model; null where there is none."""
+def failure_in(model: nn.Module, size: int, *, training: bool = False) -> Exception | None:
+    """The error that one image of this size meets in a model, in eval mode or training; null where there is none."""
     # On the meta device a pass costs nothing and still meets every check of shapes inside the model.
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     shapes = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
-    training = model.training
+    before = model.training
     try:
         with torch.no_grad():
-            torch.func.functional_call(model.eval(), shapes, torch.empty(1, 3, size, size, device="meta"))
+            torch.func.functional_call(model.train(training), shapes, torch.empty(1, 3, size, size, device="meta"))
     except Exception as error:  # noqa: BLE001 - models raise whatever their parts do
         return error
     finally:
-        model.train(training)
+        model.train(before)
     return None
 
 

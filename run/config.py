@@ -41,6 +41,7 @@ class TrainerConfig:
             require("num_workers", lambda: self.num_workers == "auto" or self.num_workers >= 0, "0 or more, or auto")
             batch = "1 or more, or auto"
             require("frozen_batch_size", lambda: self.frozen_batch_size == "auto" or self.frozen_batch_size >= 1, batch)
+            require("devices", lambda: _are_devices(self.devices), "auto, a number from 1, or different indices from 0")
             require("num_nodes", lambda: self.num_nodes >= 1, "1 or more")
             minutes = self.checkpoint_minutes
             require("checkpoint_minutes", lambda: minutes is None or minutes >= 0, "0 or more, or null")
@@ -54,6 +55,12 @@ class TrainerConfig:
         started = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes on this machine, where torchrun started them
         processes = counted if isinstance(counted, int) and counted > 0 else started
         return min(16, max(2, (os.cpu_count() or 1) // processes - 1))
+
+
+def _are_devices(devices: int | list[int] | str) -> bool:
+    if isinstance(devices, list):
+        return len(devices) == len(set(devices)) > 0 and min(devices) >= 0
+    return isinstance(devices, str) or devices >= 1 or devices == -1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,48 @@
+"""What can be known before any training: models that cannot be trained as the config has it."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from distill.config import StudentConfig
+from models.skeleton import count_weights, skeleton, trains_on_one_image
+from run.errors import UserError
+from train.config import TeacherConfig
+
+
+def require_trainable(teacher: TeacherConfig, students: Sequence[StudentConfig], num_labels: int) -> None:
+    """Look at the shapes of all models, which takes seconds.
+
+    Raises:
+        UserError: a ``batch_size`` is 1, and the model cannot be trained on one image; or a student is larger than its
+            teacher. All of these are listed.
+    """
+    mistakes = []
+    taught = skeleton(teacher.model, num_labels, teacher.image_size)
+    if taught and teacher.mode != "head":
+        mistakes += _one_at_a_time(taught, "teacher.full", teacher.full.batch_size, teacher.model, teacher.image_size)
+    for index, student in enumerate(students):
+        key = f"students[{index}]"
+        model = skeleton(student.model, num_labels, student.image_size)
+        if model is None:
+            continue
+        mistakes += _one_at_a_time(model, f"{key}.fit", student.fit.batch_size, student.model, student.image_size)
+        if taught and count_weights(model) > count_weights(taught):
+            mistakes.append(f"{key}.model: {larger(student.name, student.model, model, teacher.model, taught)}")
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+
+
+def larger(name: str, model_name: str, student: nn.Module, teacher_name: str, teacher: nn.Module) -> str:
+    """Why a student that is larger than its teacher is refused."""
+    ours, theirs = (count_weights(model) / 1e6 for model in (student, teacher))
+    return (
+        f"student {name} ({model_name}) has {ours:.1f} M weights, its teacher ({teacher_name}) only {theirs:.1f} M: "
+        "choose a smaller students[].model"
+    )
+
+
+def _one_at_a_time(model: nn.Module, key: str, batch_size: int, name: str, image_size: int | None) -> list[str]:
+    if batch_size > 1 or trains_on_one_image(model, image_size):
+        return []
+    return [f"{key}.batch_size is 1; it must be 2 or more for {name}, which normalizes over the batch after pooling"]

@@ -1,0 +1,45 @@
+"""A model without its numbers: what can be said of it before weights are fetched and anything is trained."""
+
+from pathlib import Path
+
+import timm
+import torch
+from torch import nn
+
+from models.building import architecture_of, failure_in, size_args, spec_of
+from models.facts import read_config
+
+
+def skeleton(name: str, num_labels: int, image_size: int | None) -> nn.Module | None:
+    """A model whose weights have shapes alone; null where only its weights will tell what it is.
+
+    Args:
+        name: as ``models.building.build`` takes it.
+        num_labels: outputs.
+        image_size: in pixels; null keeps the model's own.
+    """
+    folder = Path(name.removeprefix("local-dir:"))
+    if folder.is_dir():
+        architecture = read_config(folder)["architecture"]
+    else:
+        architecture = architecture_of(name.removeprefix("hf-hub:"))
+    if not timm.is_model(architecture):
+        return None
+    sized = size_args(architecture, image_size) if image_size else {}
+    try:
+        with torch.device("meta"):
+            model: nn.Module = timm.create_model(architecture, pretrained=False, num_classes=num_labels, **sized)
+    except Exception:  # noqa: BLE001 - models raise whatever their parts do, and `build` says what is wrong
+        return None
+    return model
+
+
+def trains_on_one_image(model: nn.Module, image_size: int | None) -> bool:
+    """False where a training step on one image meets a normalization over the batch that has one value to go by."""
+    failed = failure_in(model, image_size or spec_of(model).size, training=True)
+    return failed is None or "more than 1 value per channel" not in str(failed)
+
+
+def count_weights(model: nn.Module) -> int:
+    """Numbers in a model's parameters."""
+    return sum(weight.numel() for weight in model.parameters())

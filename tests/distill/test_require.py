@@ -1,0 +1,53 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distill.config import StudentConfig
+from distill.require import require_trainable
+from fitting.config import FitConfig
+from models import checkpoint
+from models.facts import CheckpointFacts
+from run.errors import UserError
+from tests.support import TWO, tiny
+from train.config import TeacherConfig
+
+ONE = FitConfig(epochs=1, batch_size=1, lr=1e-3)
+TEACHER = TeacherConfig(model="resnet26", pretrained=False)
+
+
+def student(model: str, fit: FitConfig = ONE, **changes: Any) -> StudentConfig:
+    return StudentConfig(name="mini", model=model, image_size=64, fit=fit, **changes)
+
+
+def test_require_trainable__students_that_are_trained_one_image_at_a_time() -> None:
+    names = ["repvit_m0_9", "mobilenetv3_small_100", "mobilenetv4_conv_small.e2400_r224_in1k", "nobody/knows"]
+    with pytest.raises(UserError) as error:
+        require_trainable(TEACHER, [student(name) for name in names], 2)
+    reason = "which normalizes over the batch after pooling"
+    assert str(error.value).splitlines() == [
+        f"students[0].fit.batch_size is 1; it must be 2 or more for repvit_m0_9, {reason}",
+        f"students[2].fit.batch_size is 1; it must be 2 or more for {names[2]}, {reason}",
+    ]
+    two = FitConfig(epochs=1, batch_size=2, lr=1e-3)
+    require_trainable(TEACHER, [student(name, two) for name in names], 2)
+
+
+@pytest.mark.parametrize("mode", ["head", "full"])
+def test_require_trainable__a_teacher(mode: Any) -> None:
+    teacher = TeacherConfig(model="mobilenetv4_conv_medium", pretrained=False, mode=mode, full=ONE)
+    if mode == "head":
+        require_trainable(teacher, [student("mobilenetv3_small_050")], 2)
+        return
+    with pytest.raises(UserError, match=r"^teacher\.full\.batch_size is 1; it must be 2 or more for mobilenetv4_conv"):
+        require_trainable(teacher, [student("mobilenetv3_small_050")], 2)
+
+
+def test_require_trainable__a_student_larger_than_a_teacher_in_a_folder(tmp_path: Path) -> None:
+    checkpoint.save(tiny("test_resnet"), tmp_path, CheckpointFacts(labels=TWO))
+    teacher = TeacherConfig(model=str(tmp_path))
+    require_trainable(teacher, [student("test_efficientnet")], 2)
+    with pytest.raises(
+        UserError, match=r"^students\[0\]\.model: student mini \(mobilenetv3_small_100\) has 1\.5 M .*only"
+    ):
+        require_trainable(teacher, [student("mobilenetv3_small_100")], 2)
