@@ -17,16 +17,17 @@ from distill.lessons import Lessons, compute_lessons_from_teacher, lessons_from_
 from distill.module import StudentModule
 from distill.require import larger
 from fitting.callbacks import publishing
+from fitting.diagnosis import diagnose, say, to_json
 from fitting.fit import FitRequest, fit, remove_checkpoints
 from models import checkpoint
 from models.building import build
 from models.calibration import calibrate
 from models.classifier import Classifier
+from models.decision import DecisionRule
 from models.device import precision_for
 from models.facts import CheckpointFacts, public_name
 from models.forward import whole_image_logits
 from models.skeleton import count_weights
-from run.console import log
 from run.context import RunContext
 from run.errors import UserError
 from run.files import Json, write_json
@@ -93,12 +94,14 @@ def distill(
         # In float32, as the exported files will be run.
         logits = whole_image_logits(student, unseen, context.trainer, "32-true", f"calibrating {config.name}")
         calibration = calibrate(student, logits, unseen.rows.targets())
-        if warning := calibration.warning(f"student {config.name}"):
-            log.print(warning, markup=False, soft_wrap=True)
+        rule = DecisionRule.of(manifest.labels)
+        notes = diagnose(fitted, config.fit, logits, unseen.rows.targets(), rule, calibration.uncalibrated)
+        say(f"student {config.name}", notes)
         metrics: dict[str, Json] = {
             "fit": dict(fitted),
             "teacher_passes": teacher.passes.to_json(),
             "calibration": calibration.to_json(),
+            "diagnosis": to_json(notes),
         }
         facts = CheckpointFacts(
             labels=manifest.labels,

@@ -43,11 +43,18 @@ class BestEpoch(Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         now = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val_")}
+        lately = self._lately(now["val_loss"])
         if now["val_loss"] < self.metrics.get("val_loss", math.inf):
             self.metrics = {**now, "epoch": float(trainer.current_epoch)}
             # Before the state that tells of it: a fit killed in between repeats this epoch and writes the same again.
             if trainer.is_global_zero:
                 AtomicCheckpoints().save_checkpoint({"state_dict": pl_module.state_dict()}, self._path)
+        self.metrics |= lately
+
+    def _lately(self, loss: float) -> dict[str, float]:
+        """The validation losses of the last two epochs, as far as they are numbers."""
+        both = {"previous_val_loss": self.metrics.get("last_val_loss", math.nan), "last_val_loss": loss}
+        return {name: value for name, value in both.items() if math.isfinite(value)}
 
     def state_dict(self) -> dict[str, Any]:
         return dict(self.metrics)

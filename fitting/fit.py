@@ -21,6 +21,7 @@ from fitting.module import FitModule
 from fitting.processes import Processes, data_parallel, synchronize_batch_norm
 from fitting.tracking import finishing, loggers
 from run.context import RunContext
+from run.errors import UserError
 from run.files import write_json
 from run.ranks import once, require_processes, this_rank
 
@@ -53,7 +54,8 @@ def fit(request: FitRequest, context: RunContext) -> dict[str, float]:
     are several processes, all have to call this.
 
     Returns:
-        The metrics of the best epoch, with ``epoch`` and ``epochs`` (how many were run).
+        The metrics of the best epoch, with ``epoch``; and of the whole fit ``epochs`` and ``steps`` (how many were run),
+        ``last_val_loss`` and ``previous_val_loss`` (of its last two epochs).
 
     Raises:
         UserError: the loss stopped being finite, or there is not one process for each device.
@@ -80,7 +82,9 @@ def fit(request: FitRequest, context: RunContext) -> dict[str, float]:
             if loop.interrupted:  # Lightning turns Ctrl-C into exit(1)
                 raise KeyboardInterrupt from None
             raise
-        metrics = {**best.metrics, "epochs": float(loop.current_epoch)}
+        if "epoch" not in best.metrics:
+            raise UserError(f"{request.name}: the validation loss was no number in any epoch; lower lr")
+        metrics = {**best.metrics, "epochs": float(loop.current_epoch), "steps": float(loop.global_step)}
         once(lambda: write_json(folder / "done.json", metrics))
     # From the file, also right after the fit: what is returned is the best epoch, not the last one.
     module.load_state_dict(torch.load(folder / BEST, map_location="cpu", weights_only=True)["state_dict"])

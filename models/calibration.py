@@ -31,12 +31,6 @@ class Calibration:
     """Cross-entropy in nats."""
     nll_after: float
 
-    def warning(self, name: str) -> str | None:
-        """What to say of a model of this name; null where a temperature was fitted."""
-        if self.uncalibrated is None:
-            return None
-        return f"{name} {self.uncalibrated}: left at 1; its probabilities are not calibrated"
-
     def to_json(self) -> dict[str, Json]:
         """As ``metrics.json`` has it."""
         return asdict(self)

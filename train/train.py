@@ -14,14 +14,15 @@ from data.config import ViewsConfig
 from data.examples import Examples
 from data.manifest import Manifest
 from data.working import warn_if_enlarged
+from fitting.diagnosis import diagnose, say, to_json
 from fitting.fit import fit, remove_checkpoints
 from models import checkpoint
 from models.calibration import calibrate
 from models.classifier import Classifier
+from models.decision import DecisionRule
 from models.device import precision_for
 from models.facts import CheckpointFacts, public_name
 from models.forward import whole_image_logits
-from run.console import log
 from run.context import RunContext
 from run.files import Json, write_json
 from run.ranks import once
@@ -73,15 +74,20 @@ def train(
         backbone = FrozenModel(teacher, "features", context)
         metrics: dict[str, Json] = {}
         if config.mode != "full":
-            metrics["head"] = dict(fit(fits.of_head(backbone, learning.views, work / "head"), context))
+            fitted, how = fit(fits.of_head(backbone, learning.views, work / "head"), context), config.head
+            metrics["head"] = dict(fitted)
         if config.mode != "head":
-            metrics["full"] = dict(fit(fits.of_all(work / "full"), context))
+            fitted, how = fit(fits.of_all(work / "full"), context), config.full
+            metrics["full"] = dict(fitted)
         # Neither learned from nor chosen by: a temperature fitted on those images would be too sure.
         unseen = calibrating.make_examples(context, manifest, views)
-        calibration = calibrate(teacher, _calibration_logits(context, config, backbone, unseen), unseen.rows.targets())
-        if warning := calibration.warning("the teacher"):
-            log.print(warning, markup=False, soft_wrap=True)
+        logits, targets = _calibration_logits(context, config, backbone, unseen), unseen.rows.targets()
+        calibration = calibrate(teacher, logits, targets)
+        # Of the last fit: what the head's own lacked, the one of all layers may have made good.
+        notes = diagnose(fitted, how, logits, targets, DecisionRule.of(teacher.labels), calibration.uncalibrated)
+        say("the teacher", notes)
         metrics["calibration"] = calibration.to_json()
+        metrics["diagnosis"] = to_json(notes)
         metrics["teacher_passes"] = backbone.passes.to_json()
         facts = CheckpointFacts(
             labels=manifest.labels,

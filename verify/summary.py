@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from export.release import KINDS
+from fitting.diagnosis import diagnose_gain, say
 from models.decision import DecisionRule
 from run.console import console
 from verify.certificate import (
@@ -30,6 +31,8 @@ def show(certificate: Certificate, release: Path) -> None:
         console.print(_table(name, facts, certificate))
         if facts.baseline:
             console.print(_gain(facts.baseline))
+            gain = facts.baseline.gain
+            say(name, diagnose_gain(gain.rate, gain.lower, gain.upper))
     _explain(certificate, release)
 
 

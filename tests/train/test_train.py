@@ -72,7 +72,7 @@ def test_train__every_mode(run: RunContext, manifest: Manifest, mode: Any) -> No
     assert checkpoint.load(folder / "model", FOUR).weights_digest() == teacher.weights_digest()
     metrics = json.loads((folder / "metrics.json").read_text())
     stages = {"head": ["head"], "full": ["full"], "probe_then_full": ["head", "full"]}[mode]
-    assert list(metrics) == [*stages, "calibration", "teacher_passes"]
+    assert list(metrics) == [*stages, "calibration", "diagnosis", "teacher_passes"]
     assert all(metrics[stage]["epochs"] == 3 for stage in stages)
     found = {name: metrics["calibration"][name] for name in ("temperature", "uncalibrated")}
     expected = CheckpointFacts(labels=FOUR, base_model=config.model, mode=mode, **found)
