@@ -52,7 +52,8 @@ class Averaging(WeightAveraging):
         super().on_train_batch_end(trainer, pl_module, *step)
 
     def _update(self, averages: Any, current: Any, _: Any) -> None:
-        get_ema_multi_avg_fn(decay_at(self._step, self._largest))(averages, current, _)
+        update = get_ema_multi_avg_fn(decay_at(self._step, self._largest))  # type: ignore[no-untyped-call]
+        update(averages, current, _)
 
 
 def decay_at(step: int, largest: float) -> float:

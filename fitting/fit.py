@@ -54,8 +54,8 @@ def fit(request: FitRequest, context: RunContext) -> dict[str, float]:
     are several processes, all have to call this.
 
     Returns:
-        The metrics of the best epoch, with ``epoch``; and of the whole fit ``epochs`` and ``steps`` (how many were run),
-        ``last_val_loss`` and ``previous_val_loss`` (of its last two epochs).
+        The metrics of the best epoch, with ``epoch``; of the whole fit ``epochs`` and ``steps`` (how many were run), and
+        ``last_val_loss`` and ``previous_val_loss``, of its last two epochs.
 
     Raises:
         UserError: the loss stopped being finite, or there is not one process for each device.

@@ -72,7 +72,7 @@ def test_diagnose_decisions__sets_of_labels() -> None:
     first, second = said(np.zeros((16, 2), np.float32), targets, SETS)
     assert first.startswith("is right on 6 of 16 test images, and always saying no label would be right on 6")
     assert second == "says no label for every one of 16 test images"
-    assert said(targets * [1, 0], targets, SETS) == ["never says torn (true of 5 images)"]
+    assert said(targets * np.array([1, 0], np.float32), targets, SETS) == ["never says torn (true of 5 images)"]
 
 
 GOOD = {"steps": 400.0, "epochs": 4.0, "epoch": 3.0, "val_loss": 0.5, "last_val_loss": 0.5, "previous_val_loss": 0.505}
