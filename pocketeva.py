@@ -222,6 +222,13 @@ def _require_trainable(run: Run, options: argparse.Namespace) -> None:
         raise UserError("\n".join(f"{options.config}: {line}" for line in str(error).splitlines())) from error
 
 
+def _require_current(run: Run, _: argparse.Namespace) -> None:
+    from data.prepare import require_current
+
+    run.manifest()  # first: a stage out of order is refused in an instant
+    require_current(run.folder, run.labels, run.config.data)
+
+
 def _train(run: Run, _: argparse.Namespace) -> None:
     from train.train import train
 
@@ -250,7 +257,7 @@ def _export(run: Run, _: argparse.Namespace) -> None:
     context = run.context()
     manifest = run.manifest()
     models = {name: run.model(name) for name in ("teacher", *run.students)}
-    export(context, manifest, run.config.export, models, run.config.hub.license)
+    export(context, manifest, run.config.export, models)
     for name in run.baselines.values():
         export_baseline(context, manifest, run.config.export, name, run.model(name))
 
@@ -339,6 +346,7 @@ class Verb:
 
 
 CHECK = Step(_require_trainable)
+CURRENT = Step(_require_current)
 PREPARE = Step(_prepare)
 TRAIN = Step(_train, "all")
 DISTILL = Step(_distill, "all")
@@ -352,8 +360,8 @@ VERBS = (
         [PREPARE, Step(_list_suspects)],
         [CONFIG, flag("--suspects", action="store_true", help="list likely label errors (needs the teacher)")],
     ),
-    Verb("train", "fine-tune the teacher", [CHECK, TRAIN]),
-    Verb("distill", "train the students from the teacher", [CHECK, DISTILL]),
+    Verb("train", "fine-tune the teacher", [CURRENT, CHECK, TRAIN]),
+    Verb("distill", "train the students from the teacher", [CURRENT, CHECK, DISTILL]),
     Verb("export", "write the release: ONNX files, checked against PyTorch", [EXPORT]),
     Verb("verify", "judge the exported files on the test split", [VERIFY]),
     Verb(

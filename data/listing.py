@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.manifest import table_digest
 from data.readers.images import nearest
 from data.readers.record import Record
 from data.storage import fingerprint, is_remote
@@ -59,11 +58,6 @@ def collect(records: Iterable[Record]) -> pa.Table:
         raise UserError(f"{plural(len(absent) + len(problems), 'image')} not found, or out of reach:\n{whole}")
     table = pa.Table.from_batches(batches, SCHEMA)
     return _one_row_per_uri(table.take(pc.sort_indices(table.column("uri")))).drop_columns(["address"])
-
-
-def listing_digest(table: pa.Table) -> str:
-    """SHA-256 of everything listed but the places in the source: it changes when a file, label or split does."""
-    return table_digest(table.drop_columns(["where"]))
 
 
 def _batches(records: Iterable[Record], absent: list[Record], problems: list[str]) -> Iterator[pa.RecordBatch]:

@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 
 from data import readers
 from data.audit import Promise
+from data.changes import Rows
 from data.config import DataConfig
 from data.examine import examine
 from data.groups import Groups, find_groups
 from data.labels import LabelSet
-from data.listing import collect, listing_digest
+from data.listing import collect
 from data.manifest import OK, SCHEMA, SPLITS, Manifest
 from data.readers.record import Record
 from data.readers.source import Source
@@ -27,7 +28,7 @@ from data.statuses import UNLABELED, statuses
 from run.errors import UserError, listed, plural
 from run.files import Json, remove, write_text
 from run.folder import RunFolder
-from run.stage import stage
+from run.stage import Inputs, kept_rows, stage
 
 
 def prepare(
@@ -54,10 +55,10 @@ def prepare(
         UserError: a source is wrong, an image is not there or cannot be decoded, or a label or a split is empty.
     """
     listing = _listing(run, labels, config, records)
-    inputs: dict[str, Json] = {
+    inputs: Inputs = {
         "data": asdict(replace(config, working_size=None)),  # only training reads the copies
         "labels": labels.to_json(),
-        "files": listing_digest(listing),
+        "files": Rows.of_listing(listing),
         "columns": SCHEMA.names,
     }
     with stage(run, "prepare", inputs) as current:
@@ -76,6 +77,21 @@ def prepare(
         current.wrote([run.manifest, run.data / "audit.json"])
     show(audit)
     return manifest
+
+
+def require_current(run: RunFolder, labels: LabelSet, config: DataConfig) -> None:
+    """Check that the labels are still those that ``prepare`` read. A source that is not on this machine is not asked.
+
+    Raises:
+        UserError: some have changed; or a source is wrong now.
+    """
+    sources = [config, *([config.unlabeled] if config.unlabeled else [])]
+    kept = kept_rows(run, "prepare", "files")
+    if not (kept.is_file() and all(Path(source.path).exists() for source in sources)):
+        return
+    listing = Rows.of_listing(_listing(run, labels, config, None))
+    if changes := Rows(listing.table.drop_columns(["fingerprint"]), listing.digest).difference(kept):
+        raise UserError(f"since the last `pocketeva prepare`, {changes} in {config.path}: run it again")
 
 
 def _listing(run: RunFolder, labels: LabelSet, config: DataConfig, records: Iterable[Record] | None) -> pa.Table:

@@ -7,6 +7,7 @@ import torch
 
 from cache.fill import PassCount
 from cache.frozen import FrozenModel
+from data.changes import Rows
 from data.config import ViewsConfig
 from data.examples import Examples
 from data.loaders import train_loader, whole_image_loader
@@ -32,7 +33,7 @@ from run.context import RunContext
 from run.errors import UserError
 from run.files import Json, write_json
 from run.ranks import once, this_rank
-from run.stage import stage
+from run.stage import Inputs, stage
 from train.module import Costs
 
 
@@ -60,10 +61,11 @@ def distill(
     """
     folder = context.folder.student(config.name)
     taught_by = None if config.loss == "labels" else teacher.classifier.weights_digest()
-    inputs: dict[str, Json] = {
-        "images": manifest.digest("train", "unlabeled", "val", "calibration"),
+    inputs: Inputs = {
+        "images": Rows.of_images(manifest, "train", "unlabeled", "val", "calibration"),
         "teacher": taught_by,
-        "student": asdict(config),
+        # Without it: whether a baseline is trained beside it is nothing to the student.
+        "student": {key: value for key, value in asdict(config).items() if key != "baseline"},
         "costs": costs,
         "views": views.drawing() if config.loss == "labels" else asdict(views),
         "working_size": context.working_size,

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from data.changes import Rows
 from data.loaders import load
 from data.manifest import Manifest
 from export.config import ExportConfig
@@ -32,16 +33,10 @@ from run.console import log
 from run.context import RunContext
 from run.errors import UserError
 from run.files import Json, atomic_path, file_digest, write_json
-from run.stage import stage
+from run.stage import Inputs, stage
 
 
-def export(
-    context: RunContext,
-    manifest: Manifest,
-    config: ExportConfig,
-    models: Mapping[str, Classifier],
-    license_id: str = "other",
-) -> None:
+def export(context: RunContext, manifest: Manifest, config: ExportConfig, models: Mapping[str, Classifier]) -> None:
     """Write ``release/NAME`` and ``release/NAME-onnx`` for each model, and remove the folders of models long gone.
 
     Args:
@@ -49,7 +44,6 @@ def export(
         manifest: its calibration images serve to check parity.
         config: how to export.
         models: the teacher and the students, by the name of their release folder.
-        license_id: the Hub's identifier of that of the weights, for the metadata of every file.
 
     Raises:
         UserError: a model cannot be exported, or its file does not give what PyTorch gives.
@@ -61,12 +55,11 @@ def export(
     for name, classifier in models.items():
         released = release.model(name)
         source = (context.folder.teacher if released.role == "teacher" else context.folder.student(name)) / "model"
-        inputs: dict[str, Json] = {
+        inputs: Inputs = {
             "weights": file_digest(source / "model.safetensors"),
             "config": file_digest(source / "config.json"),
-            "images": manifest.digest("calibration"),
+            "images": Rows.of_images(manifest, "calibration"),
             "export": asdict(config),
-            "license": license_id,
         }
         with stage(context.folder, f"export-{name}", inputs) as current:
             if current.done:
@@ -76,7 +69,7 @@ def export(
                     "the calibration split has no images: files are checked on it; raise data.splits.calibration"
                 )
             log.print(f"exporting {name}")
-            facts: dict[str, Json] = {"temperature": CheckpointFacts.read(source).temperature, "license": license_id}
+            facts: dict[str, Json] = {"temperature": CheckpointFacts.read(source).temperature}
             with atomic_path(released.onnx) as partial:
                 _OnnxFolder(partial, fuse(classifier), config).write(part, facts)
             # The checkpoint is released as it is; branches are fused in the ONNX files only.
@@ -96,9 +89,9 @@ def export_baseline(
     """
     source = context.folder.student(name) / "model"
     path = baseline_file(context.folder, name).path
-    inputs: dict[str, Json] = {
+    inputs: Inputs = {
         "weights": file_digest(source / "model.safetensors"),
-        "images": manifest.digest("calibration"),
+        "images": Rows.of_images(manifest, "calibration"),
         "export": {"opset": config.opset, "parity": config.parity},
     }
     with stage(context.folder, f"export-{name}", inputs) as current:

@@ -54,7 +54,7 @@ def fit(request: FitRequest, context: RunContext) -> dict[str, float]:
     are several processes, all have to call this.
 
     Returns:
-        The metrics of the best epoch, with ``epoch``; of the whole fit ``epochs`` and ``steps`` (how many were run), and
+        The metrics of the best epoch, with ``epoch``; of the whole fit ``epochs`` and ``steps``, how many were run; and
         ``last_val_loss`` and ``previous_val_loss``, of its last two epochs.
 
     Raises:

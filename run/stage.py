@@ -6,12 +6,12 @@ again. A killed stage leaves no stamp, so the next call goes through it once mor
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
+from typing import Any, Protocol, cast
 
 from run.console import log
 from run.errors import listed
@@ -21,13 +21,31 @@ from run.ranks import once, this_rank
 from run.text import redacted
 
 
+class Described(Protocol):
+    """An input too large for a stamp: the stamp has its digest, and a file beside it what changes are found by."""
+
+    @property
+    def digest(self) -> str:
+        """Names the contents."""
+
+    def save(self, path: Path) -> None:
+        """Keep what changes are found by."""
+
+    def difference(self, path: Path) -> str:
+        """What changed since ``save``, in words; empty where it cannot be told."""
+
+
+Inputs = Mapping[str, "Json | Described"]
+"""Everything a stage depends on."""
+
+
 @dataclass
 class Stage:
     """One stage while it runs."""
 
     done: bool
     """Finished before with the same inputs: there is nothing to do."""
-    inputs: Mapping[str, Json]
+    inputs: Inputs
     _outputs: list[Path] = field(default_factory=list)
 
     def work_folder(self, folder: Path) -> Path:
@@ -40,7 +58,7 @@ class Stage:
         wanted = {**_with_version(self.inputs), "processes": this_rank().world}
 
         def empty_unless_begun_alike() -> None:
-            if not (path.is_file() and json.loads(path.read_text(encoding="utf-8")) == wanted):
+            if _read(path) != wanted:
                 remove(folder)
                 write_json(path, wanted)
 
@@ -53,7 +71,7 @@ class Stage:
 
 
 @contextmanager
-def stage(folder: RunFolder, name: str, inputs: Mapping[str, Json]) -> Iterator[Stage]:
+def stage(folder: RunFolder, name: str, inputs: Inputs) -> Iterator[Stage]:
     """Run one stage; the caller leaves the block at once where ``done``.
 
     The stamp is written after the block, and only if it ended without an error and recorded its files. All processes
@@ -74,6 +92,11 @@ def stage(folder: RunFolder, name: str, inputs: Mapping[str, Json]) -> Iterator[
         once(lambda: stamp.write(inputs, current._outputs))
 
 
+def kept_rows(folder: RunFolder, name: str, key: str) -> Path:
+    """What a stage keeps of a ``Described`` input."""
+    return folder.root / "stamps" / f"{name}.{key}.parquet"
+
+
 @dataclass(frozen=True)
 class _Stamp:
     """The record of a finished stage: its inputs, and the digest of every file it answers for."""
@@ -85,46 +108,74 @@ class _Stamp:
     def path(self) -> Path:
         return self.root / "stamps" / f"{self.name}.json"
 
-    def is_done(self, inputs: Mapping[str, Json]) -> bool:
+    def is_done(self, inputs: Inputs) -> bool:
         """True where nothing has changed since; says so, or what has changed."""
-        if not self.path.is_file():
+        stamp = _read(self.path)
+        if stamp is None:
             return False
-        stamp = json.loads(self.path.read_text(encoding="utf-8"))
-        changes = _changes(stamp["inputs"], _with_version(inputs))
+        changes = _changes(stamp["inputs"], _with_version(inputs), self._words(inputs))
         if not changes:  # files may be large: they are read only where nothing else has changed
             changes = [
                 f"{name} is not as it was" for name, digest in stamp["outputs"].items() if self._lacks(name, digest)
             ]
         reasons = f"again, because\n{listed(changes)}" if changes else "done already"
-        log.print(f"{self.name}: {reasons}", markup=False, soft_wrap=True)
+        log.print(f"{self.name}: {reasons}", soft_wrap=True)
         return not changes
 
-    def write(self, inputs: Mapping[str, Json], outputs: Iterable[Path]) -> None:
+    def write(self, inputs: Inputs, outputs: Iterable[Path]) -> None:
         # Paths from the root, so that a run folder can be moved.
         digests: dict[str, Json] = {str(path.relative_to(self.root)): file_digest(path) for path in sorted(outputs)}
+        for key, value in _described(inputs).items():
+            value.save(kept_rows(RunFolder(self.root), self.name, key))
         write_json(self.path, {"inputs": _with_version(inputs), "outputs": digests})
+
+    def _words(self, inputs: Inputs) -> Callable[[str], str]:
+        """What to say of a changed input beside its values, by its key."""
+        described = _described(inputs)
+        run = RunFolder(self.root)
+        return lambda key: described[key].difference(kept_rows(run, self.name, key)) if key in described else ""
 
     def _lacks(self, name: str, digest: str) -> bool:
         path = self.root / name
         return not path.is_file() or file_digest(path) != digest
 
 
-def _changes(before: Mapping[str, Json], now: Mapping[str, Json]) -> list[str]:
-    """``key: old → new`` lines; another version of this program is one that says it all."""
+def _changes(before: Mapping[str, Json], now: Mapping[str, Json], words: Callable[[str], str]) -> list[str]:
+    """``key: old → new`` lines, or words; another version of this program is one that says it all."""
     old = dict(_flat(before))
     new = dict(_flat(now))
     keys = [*new, *(key for key in old if key not in new)]
     differing = [key for key in keys if key not in old or key not in new or old[key] != new[key]]
     if "pocketeva" in differing:  # inputs may have other keys then
         differing = ["pocketeva"]
-    return [f"{key}: {_shown(old.get(key))} → {_shown(new.get(key))}" for key in differing]
+    return [_said(key, old.get(key), new.get(key), words(key)) for key in differing]
 
 
-def _with_version(inputs: Mapping[str, Json]) -> dict[str, Json]:
-    """The inputs and this program's version, as they read back from JSON (lists for tuples)."""
+def _said(key: str, old: Json, new: Json, words: str) -> str:
+    """One change, in words where values are digests, which tell nobody anything."""
+    if words or (_is_digest(old) and _is_digest(new)):
+        return f"{key}: {words or 'changed'}"
+    return f"{key}: {_shown(old)} → {_shown(new)}"
+
+
+def _read(path: Path) -> Any:
+    """What is in a JSON file; null where it is not there or is damaged, which is as good as not there."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _described(inputs: Inputs) -> dict[str, Described]:
+    # Not by isinstance of the protocol: a mapping or a string has none of its methods, which is all that tells them.
+    return {key: cast("Described", value) for key, value in inputs.items() if hasattr(value, "difference")}
+
+
+def _with_version(inputs: Inputs) -> dict[str, Json]:
+    """The inputs and this program's version, as they read back from JSON: lists for tuples, digests for tables."""
+    text = json.dumps({"pocketeva": version("pocketeva"), **inputs}, default=lambda described: described.digest)
     # Stamps are text that people pass on, so credentials in addresses are left out; a new signature changes nothing.
-    text = redacted(json.dumps({"pocketeva": version("pocketeva"), **inputs}))
-    return cast("dict[str, Json]", json.loads(text))
+    return cast("dict[str, Json]", json.loads(redacted(text)))
 
 
 def _flat(value: Json, prefix: str = "") -> Iterator[tuple[str, Json]]:
@@ -137,5 +188,8 @@ def _flat(value: Json, prefix: str = "") -> Iterator[tuple[str, Json]]:
 
 def _shown(value: Json) -> str:
     """The value; of a digest, its beginning."""
-    text = str(value)
-    return f"{text[:8]}…" if re.fullmatch("[0-9a-f]{64}", text) else text
+    return f"{str(value)[:8]}…" if _is_digest(value) else str(value)
+
+
+def _is_digest(value: Json) -> bool:
+    return re.fullmatch("[0-9a-f]{64}", str(value)) is not None

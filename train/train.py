@@ -10,6 +10,7 @@ from cache.fill import PassCount
 from cache.frozen import FrozenModel
 from cache.passes import teacher_passes
 from cache.read import head_logits
+from data.changes import Rows
 from data.config import ViewsConfig
 from data.examples import Examples
 from data.manifest import Manifest
@@ -26,7 +27,7 @@ from models.forward import whole_image_logits
 from run.context import RunContext
 from run.files import Json, write_json
 from run.ranks import once
-from run.stage import stage
+from run.stage import Inputs, stage
 from train.config import TeacherConfig
 from train.fits import TeacherFits
 from train.module import Costs
@@ -105,11 +106,11 @@ def train(
 
 def _inputs(
     context: RunContext, manifest: Manifest, config: TeacherConfig, views: ViewsConfig, costs: Costs | None
-) -> dict[str, Json]:
+) -> Inputs:
     """Everything the teacher depends on; the number of views matters only to a head trained on them."""
     relevant = views.drawing() if config.mode == "full" else {**views.drawing(), "count": views.count}
     return {
-        "images": manifest.digest("train", "val", "calibration"),
+        "images": Rows.of_images(manifest, "train", "val", "calibration"),
         "teacher": asdict(config),
         "costs": costs,
         "views": relevant,

@@ -4,12 +4,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from data.changes import Rows
 from data.labels import LabelSet
 from data.manifest import Manifest
 from export.release import Release, ReleasedFile
-from run.files import Json, atomic_path, file_digest
+from run.files import atomic_path, file_digest
 from run.folder import RunFolder
-from run.stage import stage
+from run.stage import Inputs, stage
 from verify.certificate import CERTIFICATE, SCHEMA, Certificate
 from verify.config import VerifyConfig
 from verify.exported import read_exported, records
@@ -47,9 +48,9 @@ def verify(
     measured = measure(run, manifest, [file for model in models for file in model.files()], list(baselines.values()))
     # Also where nothing changed: it takes an instant, and what is returned never comes from a file that was edited.
     certificate = judge(name, measured, exported, config)
-    inputs: dict[str, Json] = {
+    inputs: Inputs = {
         "certificate schema": SCHEMA,
-        "images": manifest.digest("test"),
+        "images": Rows.of_images(manifest, "test"),
         "verify": asdict(config),
         "files": certificate.files,
         "baselines": {student: measured.predictions.files[file.name].sha256 for student, file in baselines.items()},

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from data.listing import collect, listing_digest
+from data.changes import Rows
+from data.listing import collect
 from data.readers.record import Record
 from run.errors import UserError
 
@@ -53,11 +54,11 @@ def test_collect__two_rows_that_differ(files: list[Path], other: dict[str, objec
         collect([record(files[0], 2), record(files[1], 3), record(files[0], 9, **other)])
 
 
-def test_listing_digest__changes_with_labels_and_files_but_not_with_places(files: list[Path]) -> None:
-    base = listing_digest(collect([record(path, 1) for path in files]))
-    assert listing_digest(collect([record(path, 7) for path in reversed(files)])) == base
-    assert listing_digest(collect([record(path, 1, split="val") for path in files])) != base
-    assert listing_digest(collect([record(path, 1, target=(0.5, 0.5)) for path in files])) != base
-    assert listing_digest(collect([record(path, 1) for path in files[1:]])) != base
+def test_rows_of_listing__changes_with_labels_and_files_but_not_with_places(files: list[Path]) -> None:
+    base = Rows.of_listing(collect([record(path, 1) for path in files])).digest
+    assert Rows.of_listing(collect([record(path, 7) for path in reversed(files)])).digest == base
+    assert Rows.of_listing(collect([record(path, 1, split="val") for path in files])).digest != base
+    assert Rows.of_listing(collect([record(path, 1, target=(0.5, 0.5)) for path in files])).digest != base
+    assert Rows.of_listing(collect([record(path, 1) for path in files[1:]])).digest != base
     os.utime(files[0], ns=(0, 0))
-    assert listing_digest(collect([record(path, 1) for path in files])) != base
+    assert Rows.of_listing(collect([record(path, 1) for path in files])).digest != base

@@ -16,7 +16,7 @@ from data import scan
 from data.config import DataConfig, SourceConfig, SplitsConfig
 from data.labels import LabelSet
 from data.manifest import Manifest
-from data.prepare import prepare
+from data.prepare import prepare, require_current
 from data.storage import read_bytes
 from run.errors import UserError
 from run.folder import RunFolder
@@ -379,3 +379,28 @@ def test_prepare__only_new_and_changed_images_are_read_again(
     found = rows(prepare(run, TWO, config(images)))
     assert sorted(read) == [str(changed), str(images / "sound" / "new.png")]
     assert found[changed.name]["image_id"] == hashlib.sha256(changed.read_bytes()).hexdigest()
+
+
+def test_require_current__once_labels_have_changed(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    table = tmp_path / "labels.csv"
+    paths = sorted(images.rglob("*.png"))
+    lines = [f"{path},{path.parent.name}" for path in paths]
+    table.write_text("\n".join(["image,label", *lines]))
+    require_current(run, TWO, config(table, "csv"))  # before it is prepared that is for others to say
+    prepare(run, TWO, config(table, "csv"))
+    os.utime(paths[0], (1, 1))
+    require_current(run, TWO, config(table, "csv"))
+    other = {"sound": "broken", "broken": "sound"}
+    lines[:2] = [f"{path},{other[path.parent.name]}" for path in paths[:2]]
+    table.write_text("\n".join(["image,label", *lines[:-1]]))
+    words = "2 labels changed, 1 image is gone"
+    with pytest.raises(UserError, match=f"^since the last `pocketeva prepare`, {words} in .*labels.csv: run it again$"):
+        require_current(run, TWO, config(table, "csv"))
+    capsys.readouterr()
+    prepare(run, TWO, config(table, "csv"))
+    said = capsys.readouterr().err
+    assert "prepare: again, because\n  files: 2 labels changed, 1 file changed, 1 image is gone\n" in said
+    require_current(run, TWO, config(table, "csv"))

@@ -11,7 +11,7 @@ import pytest
 import pocketeva
 from data.labels import LabelSet
 from export.onnx_graph import metadata_of
-from export.release import FP32, INT8, KINDS, RGB
+from export.release import INT8, KINDS, RGB
 from export.rgb import DECODE
 from export.runtime import processor
 from run.files import file_digest
@@ -20,7 +20,7 @@ from tests import finished, support
 from tests.export.conftest import without_weights
 
 FILES = [f"{model}-onnx/{kind.path}" for model in ("teacher", "mini") for kind in KINDS.values()]
-KEYS = {"labels", "labels_digest", "input", "architecture", "weights_digest", "temperature", "license"}
+KEYS = {"labels", "labels_digest", "input", "architecture", "weights_digest", "temperature"}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,6 @@ def test_every_file__says_what_a_runtime_needs(release: Path, file: str) -> None
     assert LabelSet.of_json(found["labels"]) == support.FOUR
     assert found["labels_digest"] == support.FOUR.digest
     assert found["input"]["resize"] == "bicubic, antialiased, in two passes, width first, each rounded to 8 bits"
-    assert found["license"] == "other"
     assert ("decode" in found) == file.endswith("rgb.onnx") == (found.get("decode") == DECODE)
 
 
@@ -79,13 +78,10 @@ def test_card__names_the_providers_that_rgb_is_not_for(release: Path) -> None:
         assert all((name in text) == named for name in ("CUDA", "OpenVINO", "TensorRT"))
 
 
-def test_export__the_license_of_the_config(
-    finished_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_export__another_license_makes_no_file_again(
+    finished_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = finished.copied(finished_root, tmp_path / "work")
-    monkeypatch.chdir(root)
-    arguments = ["--hub.license=apache-2.0", "--export.int8.mode=none", "--export.fp16=false"]
-    assert pocketeva.main(["export", "config.yaml", *arguments]) == pocketeva.DONE
-    for kind in (FP32, RGB):
-        model = onnx.load(RunFolder(root / "outputs" / "quick").release / "mini-onnx" / kind.path)
-        assert json.loads(metadata_of(model)["license"]) == "apache-2.0"
+    monkeypatch.chdir(finished.copied(finished_root, tmp_path / "work"))
+    capsys.readouterr()
+    assert pocketeva.main(["export", "config.yaml", "--hub.license=apache-2.0"]) == pocketeva.DONE
+    assert capsys.readouterr().err.splitlines() == ["export-teacher: done already", "export-mini: done already"]

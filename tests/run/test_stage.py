@@ -1,5 +1,6 @@
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,12 @@ import pytest
 from run.files import Json
 from run.folder import RunFolder
 from run.ranks import Rank
-from run.stage import Stage, stage
+from run.stage import Inputs, Stage, stage
 
 INPUTS: dict[str, Json] = {"seed": 0, "teacher": {"lr": 0.1}}
 
 
-def train(root: Path, inputs: dict[str, Json] = INPUTS, text: str = "weights") -> bool:
+def train(root: Path, inputs: Inputs = INPUTS, text: str = "weights") -> bool:
     """One stage that writes a file; false where it was done already."""
     with stage(RunFolder(root), "train", inputs) as current:
         if current.done:
@@ -64,6 +65,38 @@ def test_stage__depends_on_its_inputs(
     assert said == (
         ["train: again, because", *(f"  {change}" for change in changes)] if changes else ["train: done already"]
     )
+
+
+@dataclass(frozen=True)
+class Words:
+    """An input that is told in words."""
+
+    digest: str
+
+    def save(self, path: Path) -> None:
+        path.write_text(self.digest)
+
+    def difference(self, path: Path) -> str:
+        return f"from {path.read_text()[0]} to {self.digest[0]}"
+
+
+def test_stage__says_in_words_what_no_digest_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def inputs(digit: str) -> Inputs:
+        return {"images": Words(digit * 64), "weights": digit * 64, "seed": 0}
+
+    assert train(tmp_path, inputs("a"))
+    assert not train(tmp_path, inputs("a"))
+    capsys.readouterr()
+    assert train(tmp_path, inputs("b"))
+    assert capsys.readouterr().err == "train: again, because\n  images: from a to b\n  weights: changed\n"
+
+
+@pytest.mark.parametrize("text", ["", '{"inputs": {'])
+def test_stage__of_a_damaged_stamp_is_gone_through_again(tmp_path: Path, text: str) -> None:
+    assert train(tmp_path)
+    (tmp_path / "stamps" / "train.json").write_text(text)
+    assert train(tmp_path)
+    assert not train(tmp_path)
 
 
 def test_stage__is_done_where_the_run_was_moved_or_a_file_touched(tmp_path: Path) -> None:
