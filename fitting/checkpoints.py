@@ -19,6 +19,8 @@ from run.console import log
 from run.files import atomic_path
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+ASIDE = ".unreadable"
+"""Ending of a checkpoint that is set aside."""
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -111,14 +113,14 @@ class KeepState(Checkpoint):
 
 def find_state(folder: Path) -> Path | None:
     """The newest state to go on from; what cannot be read is set aside, and said."""
-    states = [path for name in (LAST, PREVIOUS) if _is_readable(path := folder / name)]
-    if not states:
+    path = next((folder / name for name in (LAST, PREVIOUS) if _is_readable(folder / name)), None)
+    if path is None:
         return None
-    state = torch.load(states[0], map_location="cpu", weights_only=True, mmap=True)
+    state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     if BestEpoch.__name__ in state["callbacks"] and not _is_readable(folder / BEST):
         log.print(f"{folder / BEST}, the best epoch so far, is not there: the fit starts over", soft_wrap=True)
         return None
-    return states[0]
+    return path
 
 
 def is_whole(path: Path) -> bool:
@@ -132,8 +134,8 @@ def is_whole(path: Path) -> bool:
 
 def remove_states(folder: Path) -> None:
     """Delete what a finished fit no longer needs."""
-    for name in (LAST, PREVIOUS):
-        (folder / name).unlink(missing_ok=True)
+    for path in (folder / LAST, folder / PREVIOUS, *folder.glob(f"*{ASIDE}")):
+        path.unlink(missing_ok=True)
 
 
 def _is_readable(path: Path) -> bool:
@@ -141,7 +143,7 @@ def _is_readable(path: Path) -> bool:
     if is_whole(path):
         return True
     if path.is_file():
-        aside = path.with_suffix(".unreadable")
+        aside = path.with_suffix(ASIDE)
         path.replace(aside)
         log.print(f"{path} cannot be read and is set aside as {aside.name}", soft_wrap=True)
     return False

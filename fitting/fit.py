@@ -1,6 +1,5 @@
 """One fit: Lightning's trainer with the project's checkpoints, resumption, averaging and tracking."""
 
-import json
 import logging
 import signal
 import sys
@@ -22,7 +21,7 @@ from fitting.processes import Processes, data_parallel, synchronize_batch_norm
 from fitting.tracking import finishing, loggers
 from run.context import RunContext
 from run.errors import UserError
-from run.files import write_json
+from run.files import read_json, write_json
 from run.ranks import once, require_processes, this_rank
 
 
@@ -102,10 +101,8 @@ def remove_checkpoints(work: Path) -> None:
 
 def _read_finished(folder: Path) -> dict[str, float] | None:
     """The metrics of a fit that is done."""
-    done = folder / "done.json"
-    if not (done.is_file() and is_whole(folder / BEST)):
-        return None
-    return dict(json.loads(done.read_text(encoding="utf-8")))
+    metrics = read_json(folder / "done.json")
+    return metrics if metrics and is_whole(folder / BEST) else None
 
 
 def _trainer(request: FitRequest, context: RunContext, best: BestEpoch) -> pl.Trainer:

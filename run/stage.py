@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from run.console import log
 from run.errors import listed
-from run.files import Json, file_digest, remove, write_json
+from run.files import Json, file_digest, read_json, remove, write_json
 from run.folder import RunFolder
 from run.ranks import once, this_rank
 from run.text import redacted
@@ -58,7 +58,7 @@ class Stage:
         wanted = {**_with_version(self.inputs), "processes": this_rank().world}
 
         def empty_unless_begun_alike() -> None:
-            if _read(path) != wanted:
+            if read_json(path) != wanted:
                 remove(folder)
                 write_json(path, wanted)
 
@@ -110,7 +110,7 @@ class _Stamp:
 
     def is_done(self, inputs: Inputs) -> bool:
         """True where nothing has changed since; says so, or what has changed."""
-        stamp = _read(self.path)
+        stamp = read_json(self.path)
         if stamp is None:
             return False
         changes = _changes(stamp["inputs"], _with_version(inputs), self._words(inputs))
@@ -156,14 +156,6 @@ def _said(key: str, old: Json, new: Json, words: str) -> str:
     if words or (_is_digest(old) and _is_digest(new)):
         return f"{key}: {words or 'changed'}"
     return f"{key}: {_shown(old)} → {_shown(new)}"
-
-
-def _read(path: Path) -> Any:
-    """What is in a JSON file; null where it is not there or is damaged, which is as good as not there."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
 
 
 def _described(inputs: Inputs) -> dict[str, Described]:

@@ -86,7 +86,8 @@ def test_distill__writes_a_calibrated_student(taught: tuple[RunContext, Manifest
 
     before = times(run.folder.root)
     assert distilled(run, manifest, STUDENT, VIEWS).weights_digest() == student.weights_digest()
-    assert times(run.folder.root) == before, "a second call does nothing"
+    distilled(run, manifest, replace(STUDENT, baseline=True), VIEWS)
+    assert times(run.folder.root) == before, "a second call does nothing, nor does one with a baseline beside it"
     other = distilled(run, manifest, replace(STUDENT, label_weight=0.9), VIEWS)
     assert other.weights_digest() != student.weights_digest()
     changed = {path for path, time in times(run.folder.root).items() if before.get(path) != time}

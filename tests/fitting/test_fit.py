@@ -220,6 +220,16 @@ def test_fit__killed_once_patience_is_out_it_does_not_go_on(tmp_path: Path) -> N
     assert metrics == expected
 
 
+@pytest.mark.parametrize("name", ["done.json", "best.ckpt"])
+def test_fit__that_is_done_and_then_damaged_starts_over(tmp_path: Path, name: str) -> None:
+    _, expected = run_toy(tmp_path)
+    path = tmp_path / "fit" / name
+    path.write_bytes(path.read_bytes()[:20])
+    again, metrics = run_toy(tmp_path)
+    assert set(again.epochs_seen) == {0, 1, 2, 3}
+    assert metrics == expected
+
+
 @pytest.mark.parametrize("damaged", ["last.ckpt", "best.ckpt", "last.ckpt previous.ckpt", "last.ckpt best.ckpt"])
 def test_fit__a_checkpoint_that_cannot_be_read_is_set_aside(
     tmp_path: Path, damaged: str, capsys: pytest.CaptureFixture[str]
