@@ -12,6 +12,7 @@ from hub.card import hub_id, write_cards
 from hub.config import HubConfig
 from run.errors import UserError
 from run.folder import RunFolder
+from run.text import code_span
 from verify.certificate import Certificate, LabelFacts, Majority
 from verify.statistics import Proportion
 
@@ -164,7 +165,7 @@ def test_sections__of_a_multilabel_set() -> None:
 
 
 def test_table__label_names_do_not_break_it() -> None:
-    text = sections.table(("label", "n"), [(sections.code_span("worn | `torn`\n"), "3")])
+    text = sections.table(("label", "n"), [(code_span("worn | `torn`\n"), "3")])
     assert text.splitlines()[-1] == "| `worn \\| 'torn'` | 3 |"
 
 
