@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from run.files import Json
+from run.files import Json, write_text
 from run.folder import RunFolder
 from run.ranks import Rank
 from run.stage import Inputs, Stage, stage
@@ -74,7 +74,7 @@ class Words:
     digest: str
 
     def save(self, path: Path) -> None:
-        path.write_text(self.digest)
+        write_text(path, self.digest)
 
     def difference(self, path: Path) -> str:
         return f"from {path.read_text()[0]} to {self.digest[0]}"
