@@ -55,12 +55,10 @@ def diagnose_decisions(probabilities: Floats, targets: Floats, rule: DecisionRul
         rule: of the label set.
         images: what the N images are, such as ``calibration images``.
     """
-    if rule.exclusive:
-        clear = (targets == targets.max(1, keepdims=True)).sum(1) == 1
-        probabilities, targets = probabilities[clear], targets[clear]
-    if not len(targets):
+    clear = rule.labels.has_truth(targets)
+    if not clear.any():
         return []
-    said, true = rule.decide(probabilities), rule.decide(targets)
+    said, true = rule.decide(probabilities[clear]), rule.labels.truth(targets[clear])
     names = rule.labels.names
     notes = []
     kinds, counts = np.unique(true, axis=0, return_counts=True)
