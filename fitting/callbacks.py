@@ -100,8 +100,8 @@ class FitProgress(Callback):
             self._bar.update(self._task, completed=trainer.global_step)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        loss = float(trainer.callback_metrics["val_loss"])  # in all processes, which add it up together
         if trainer.is_global_zero:
-            loss = float(trainer.callback_metrics["val_loss"])
             epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
             self._bar.update(self._task, description=f"{self._name} · {epoch} · validation loss {loss:.3f}")
 

@@ -92,6 +92,8 @@ class KeepState(Checkpoint):
                 self._keep(trainer, trainer.current_epoch, done)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # All processes ask for the metrics: whoever asks first adds them up, and waits until the others ask too.
+        _ = trainer.callback_metrics
         self._keep(trainer, trainer.current_epoch + 1, 0)
 
     def state_dict(self) -> dict[str, Any]:

@@ -139,9 +139,9 @@ MODULES = {"sound": ToyModule, "breaks": BreaksInSecond, "worsens": WorsensInSec
 def main(folder: Path, seconds: float, name: str) -> int:
     """Run the toy as one of however many processes; the exit code is pocketeva's."""
     connect(trainer())
-    config = toy_config(ema_decay=0.5, epochs=6, patience=2)
+    config = toy_config(ema_decay=0.5, epochs=6, patience=2 if name == "worsens" else None)
     try:
-        run_toy(folder, module=MODULES[name](config), seconds=seconds)
+        run_toy(folder, module=MODULES[name](config), seconds=seconds, minutes=0)
     except KeyboardInterrupt:
         return 130
     except UserError as error:
