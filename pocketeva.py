@@ -56,6 +56,7 @@ if TYPE_CHECKING:  # stages are imported in their verbs: torch takes seconds, an
     from data.manifest import Manifest
     from models.classifier import Classifier
     from run.context import RunContext
+    from verify.verify import Verification
 
 DONE = 0
 BUG = 1
@@ -100,6 +101,9 @@ class Config:
             for index, student in enumerate(self.students):
                 for other in self.students[:index]:
                     _require_other_names(require, f"students[{index}].name", student, other)
+            for index, label in enumerate(self.verify.accept):
+                known = f"one of {', '.join(self.labels.names)}"
+                require(f"verify.accept[{index}]", partial(self.labels.names.__contains__, label), known)
             for index, student in enumerate(self.students):
                 _require_fitting_loss(require, f"students[{index}].loss", student, self.labels)
                 with suppress(UnknownValueError):
@@ -177,6 +181,15 @@ class Run:
             publish=publisher(self.config.hub),
         )
 
+    def verification(self) -> "Verification":
+        """The release, and all that it is judged by."""
+        from export.release import baseline_file
+        from verify.verify import Verification
+
+        config = self.config
+        baselines = {name: baseline_file(self.folder, plain) for name, plain in self.baselines.items()}
+        return Verification(self.folder, config.name, self.labels, config.verify, self.students, baselines)
+
     def manifest(self) -> "Manifest":
         """The manifest that ``prepare`` wrote."""
         from data.manifest import Manifest
@@ -201,9 +214,11 @@ class Run:
 def _prepare(run: Run, _: argparse.Namespace) -> None:
     from data.audit import Promise
     from data.prepare import prepare
+    from verify.ledger import confidence_of_look
 
     asked = run.config.verify
-    prepare(run.folder, run.labels, run.config.data, promise=Promise(asked.agreement, asked.confidence))
+    first = confidence_of_look(1, asked.confidence)
+    prepare(run.folder, run.labels, run.config.data, promise=Promise(asked.agreement, first))
 
 
 def _list_suspects(run: Run, options: argparse.Namespace) -> None:
@@ -263,13 +278,10 @@ def _export(run: Run, _: argparse.Namespace) -> None:
 
 
 def _verify(run: Run, _: argparse.Namespace) -> int:
-    from export.release import baseline_file
     from verify.summary import show
     from verify.verify import verify
 
-    config = run.config
-    baselines = {name: baseline_file(run.folder, plain) for name, plain in run.baselines.items()}
-    certificate = verify(run.folder, config.name, run.labels, config.verify, run.students, baselines)
+    certificate = verify(run.verification())
     show(certificate, run.folder.release)
     return DONE if certificate.verdict == "PASS" else NOT_VERIFIED
 
@@ -285,7 +297,15 @@ def _write_cards(run: Run, _: argparse.Namespace) -> None:
 def _push(run: Run, options: argparse.Namespace) -> None:
     from hub.push import push
 
-    push(run.folder, run.config.hub, dry_run=options.dry_run, allow_unverified=options.allow_unverified)
+    push(run.verification(), run.config.hub, dry_run=options.dry_run, allow_unverified=options.allow_unverified)
+
+
+def _recheck(_: None, options: argparse.Namespace) -> int:
+    from hub.recheck import show_recheck
+
+    run = Run(read_config(options.data)) if options.data else None
+    data = (run.manifest(), run.config.verify) if run else None
+    return DONE if show_recheck(options.release, data) else NOT_VERIFIED
 
 
 def _cache(run: Run, options: argparse.Namespace) -> int:
@@ -397,6 +417,15 @@ VERBS = (
             flag("release", type=Path, help="a release folder NAME-onnx, or an ONNX file"),
             flag("images", type=Path, nargs="+", help="image files and folders"),
             flag("--json", action="store_true", help="one JSON object per line"),
+        ],
+    ),
+    Verb(
+        "recheck",
+        "check a certificate: its digests, counts, bounds and verdict, without torch",
+        [Step(_recheck)],
+        [
+            flag("release", help="a release, a folder NAME-onnx of one, or org/name on the Hub"),
+            flag("--data", type=Path, metavar="CONFIG", help="a config whose images are at hand: count again"),
         ],
     ),
     Verb(

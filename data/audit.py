@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
+from scipy.stats import binom
 
 from run.errors import UserError
 from run.files import Json, write_json
@@ -29,6 +30,13 @@ class Promise:
     def images(self) -> int:
         """The number of test images that show it if student and teacher never differ (the exact binomial bound)."""
         return math.ceil(math.log(1 - self.confidence) / math.log(self.agreement))
+
+    def may_differ(self, images: int) -> int | None:
+        """The number of so many test images on which the two may differ; null where even none would be too many."""
+        # The count up to which chance alone, at the promised rate, would go with at most 1 - confidence.
+        count = int(binom.ppf(1 - self.confidence, images, 1 - self.agreement))
+        most = count if binom.cdf(count, images, 1 - self.agreement) <= 1 - self.confidence else count - 1
+        return most if most >= 0 else None
 
 
 @dataclass(frozen=True)
@@ -151,6 +159,8 @@ class SampleSize:
     confidence: float | None = None
     needed: int | None = None
     """As ``Promise.images``."""
+    may_differ: int | None = None
+    """As ``Promise.may_differ``, of ``images``."""
 
 
 @dataclass(frozen=True, kw_only=True)

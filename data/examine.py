@@ -117,7 +117,7 @@ def _test_images(manifest: Manifest, groups: Groups, usable: Rows, promise: Prom
     images = len(np.unique(groups.group[test & usable]))
     if promise is None:
         return SampleSize(images)
-    return SampleSize(images, promise.agreement, promise.confidence, promise.images)
+    return SampleSize(images, promise.agreement, promise.confidence, promise.images, promise.may_differ(images))
 
 
 def _first_of(codes: NDArray[np.integer]) -> Rows:

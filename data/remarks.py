@@ -50,6 +50,11 @@ def _remarks(audit: Audit) -> Iterator[str]:
             f"{plural(test.images, 'test image')} cannot show an agreement of {test.agreement:.1%}: "
             f"{test.needed:,} are needed even if student and teacher never differ"
         )
+    if test.may_differ is not None:
+        yield (
+            f"{plural(test.images, 'test image')} show an agreement of {test.agreement:.1%} if student and teacher "
+            f"differ on at most {test.may_differ:,} of them"
+        )
 
 
 def _refused(audit: Audit) -> Iterator[str]:

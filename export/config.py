@@ -16,7 +16,8 @@ class ExportConfig:
     opset: int = 18
     """ONNX operator set, 18 to 20; 18 runs in most places."""
     parity: float = 1e-4
-    """Largest difference allowed between a probability from PyTorch and from the exported file."""
+    """Largest difference allowed between a probability from PyTorch and from the exported file; a logit may differ by
+    ten times as much of the logits' spread."""
     fp16: bool = True
     """Write an fp16 copy too: half the bytes, for runtimes that compute in fp16."""
     int8: Int8Config = Int8Config()

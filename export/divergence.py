@@ -1,4 +1,4 @@
-"""The distance of a smaller file's decisions and probabilities from those of its fp32 file."""
+"""Distances between what two files, or two runtimes, say of the same images."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.decision import DecisionRule
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogitDistance:
+    """Difference of logits, which shows what probabilities hide where they are near 0 and 1."""
+
+    largest: float
+    """Of any logit, in absolute value."""
+    spread: float
+    """Standard deviation of the logits that are compared with."""
+
+    @staticmethod
+    def of(ours: NDArray[np.float32], theirs: NDArray[np.float32], rule: DecisionRule) -> "LogitDistance":
+        """Compare logits [N, C]."""
+        left, right = (_without_shift(logits.astype(np.float64), rule) for logits in (ours, theirs))
+        return LogitDistance(largest=float(np.abs(left - right).max()), spread=float(right.std()))
+
+    def within(self, relative: float) -> bool:
+        """True where it is at most this many spreads; false where it is not a number."""
+        return self.largest <= relative * self.spread
+
+
+def _without_shift(logits: NDArray[np.float64], rule: DecisionRule) -> NDArray[np.float64]:
+    """Softmax takes no notice of a number that is added to all logits of an image, so it must not count as spread."""
+    return logits - logits.mean(1, keepdims=True) if rule.exclusive else logits
 
 
 @dataclass(frozen=True, kw_only=True)

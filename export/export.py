@@ -61,7 +61,7 @@ def export(context: RunContext, manifest: Manifest, config: ExportConfig, models
             "images": Rows.of_images(manifest, "calibration"),
             "export": asdict(config),
         }
-        with stage(context.folder, f"export-{name}", inputs) as current:
+        with stage(context.folder, released.stage, inputs) as current:
             if current.done:
                 continue
             if not len(part):
@@ -71,7 +71,7 @@ def export(context: RunContext, manifest: Manifest, config: ExportConfig, models
             log.print(f"exporting {name}")
             facts: dict[str, Json] = {"temperature": CheckpointFacts.read(source).temperature}
             with atomic_path(released.onnx) as partial:
-                _OnnxFolder(partial, fuse(classifier), config).write(part, facts)
+                _OnnxFolder(partial, fuse(classifier), config, str(inputs["weights"])).write(part, facts)
             # The checkpoint is released as it is; branches are fused in the ONNX files only.
             with atomic_path(released.checkpoint) as partial:
                 shutil.copytree(source, partial)
@@ -115,6 +115,8 @@ class _OnnxFolder:
     classifier: Classifier
     """With its branches fused."""
     config: ExportConfig
+    weights: str
+    """Digest of the checkpoint's ``model.safetensors``."""
 
     def write(self, part: Manifest, facts: dict[str, Json]) -> None:
         """Write every file.
@@ -128,7 +130,7 @@ class _OnnxFolder:
         rgb = self.folder / RGB.path
         decoded, images = _load_calibration(part, self.classifier.spec, 2 * self.config.int8.images)
         write_onnx(self.classifier, model, opset=self.config.opset, facts=facts)
-        reference = check_parity(self.classifier, model, decoded, tolerance)
+        reference = check_parity(self.classifier, model, decoded, tolerance, self.weights)
         fp16 = self._try_fp16(images) if self.config.fp16 else None
         self._try_int8(images)
         # The float32 body shows that the preprocessing is right; the smaller body, which is shipped, comes after.

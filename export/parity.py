@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from export.parity_record import Parity, RgbParity
+from export.divergence import LogitDistance
+from export.parity_record import LOGITS, Parity, RgbParity
 from export.runtime import OnnxClassifier, RgbClassifier
 from models.classifier import Classifier
 from models.decision import DecisionRule
@@ -25,45 +26,54 @@ IMAGES = BATCHES[-1] * ROUNDS
 """Images of which none is taken twice."""
 
 
-def check_parity(classifier: Classifier, path: Path, images: Sequence[Image.Image], tolerance: float) -> Parity:
-    """Compare probabilities of an exported file with the model it was made from, both in float32.
+def check_parity(
+    classifier: Classifier, path: Path, images: Sequence[Image.Image], tolerance: float, weights: str = ""
+) -> Parity:
+    """Compare an exported file with the model it was made from, both in float32.
 
     Args:
         classifier: the PyTorch model.
         path: its ONNX file.
         images: decoded, real ones; taken in turn, again from the start where there are few.
-        tolerance: largest difference of a probability.
+        tolerance: largest difference of a probability; of a logit, ``LOGITS`` times as much of the logits' spread.
+        weights: digest of the model's weights, for the record.
 
     Raises:
         UserError: a difference is above the tolerance, or not a number.
     """
     assert images, "parity needs images"
     exported = OnnxClassifier(path)
-    probabilities = DecisionRule.of(classifier.labels).probabilities
-    differences: list[tuple[float, float]] = []
-    seen = 0
+    rule = DecisionRule.of(classifier.labels)
+    found: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
     for size in BATCHES:
         for turn in range(ROUNDS):
             batch = [images[(turn * size + i) % len(images)] for i in range(size)]
             # Each side prepares the images by its own contract: a file that carries another one is found out.
-            ours = _torch_logits(classifier, batch)
-            theirs = exported.logits(exported.prepare(batch))
-            differences.append((_largest(probabilities(ours) - probabilities(theirs)), _largest(ours - theirs)))
-            seen += size
-    # np.max, because Python's max passes over NaN.
-    largest, largest_logit = map(float, np.max(differences, axis=0))
+            found.append((_torch_logits(classifier, batch), exported.logits(exported.prepare(batch))))
+    ours, theirs = (np.concatenate(side) for side in zip(*found, strict=True))
+    largest = _largest(rule.probabilities(ours) - rule.probabilities(theirs))
     if not largest <= tolerance:
         raise UserError(
             f"{path.name} differs from PyTorch by {largest:.2g} in a probability, more than export.parity "
             f"({tolerance:g}); it was not written. Another export.opset may help."
         )
+    logits = LogitDistance.of(theirs, ours, rule)
+    # Where all probabilities are near 0 or 1, even half of every logit gives the same ones.
+    if not logits.within(LOGITS * tolerance):
+        raise UserError(
+            f"{path.name} differs from PyTorch by {logits.largest:.2g} in a logit, more than {LOGITS * tolerance:g} "
+            f"({LOGITS} times export.parity) of the logits' spread, {logits.spread:.2g}; it was not written. Another "
+            "export.opset may help."
+        )
     return Parity(
-        n=seen,
+        n=len(ours),
         batches=BATCHES,
         largest=largest,
-        largest_logit=largest_logit,
+        largest_logit=logits.largest,
+        spread=logits.spread,
         target=tolerance,
         sha256=file_digest(path),
+        weights=weights,
     )
 
 

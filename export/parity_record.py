@@ -10,6 +10,9 @@ from export.records import Record
 from export.release import FP16, FP32, RGB
 from run.files import Json
 
+LOGITS = 10
+"""Times ``export.parity`` that a logit may differ by, as a share of the logits' spread."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
@@ -21,9 +24,14 @@ class Parity:
     largest: float
     """Difference of a probability."""
     largest_logit: float
+    """Difference of a logit."""
+    spread: float
+    """Standard deviation of PyTorch's logits."""
     target: float
     sha256: str
     """Of the file that was run."""
+    weights: str
+    """SHA-256 of the ``model.safetensors`` that PyTorch ran."""
 
 
 @dataclass(frozen=True, kw_only=True)

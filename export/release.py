@@ -83,6 +83,11 @@ class ReleasedModel:
         return "teacher" if self.name == TEACHER else "student"
 
     @property
+    def stage(self) -> str:
+        """Name of the stage that writes it."""
+        return f"export-{self.name}"
+
+    @property
     def checkpoint(self) -> Path:
         """The folder for timm and transformers: ``config.json`` and ``model.safetensors``."""
         return self.release / self.name

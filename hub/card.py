@@ -135,7 +135,7 @@ def _eval_results(subject: Subject) -> list[EvalResult]:
     if measured.macro_f1 is not None:
         values.append(("f1", "Macro F1", measured.macro_f1))
     if subject.agreement is not None:
-        values.append(("agreement", "Agreement with the teacher", subject.agreement.rate))
+        values.append(("agreement", "Agreement with the teacher", measured.agreement.rate))
     run = subject.certificate.name
     datasets = subject.hub.datasets
     return [

@@ -11,18 +11,17 @@ from hub.config import HubConfig
 from hub.remote import Pushed, files_of, hub_errors, mirror, open_repository
 from run.console import console
 from run.errors import UserError, listed
-from run.files import file_digest
 from run.folder import RunFolder
 from verify.certificate import CERTIFICATE, Certificate
+from verify.seal import file_differences, files_of_release
+from verify.verify import Verification, doubts
 
-MODEL_SUFFIXES = (".onnx", ".safetensors", ".xml", ".bin", ".pte", ".mlmodel")
 
-
-def push(run: RunFolder, config: HubConfig, *, dry_run: bool, allow_unverified: bool) -> list[Pushed]:
+def push(verification: Verification, config: HubConfig, *, dry_run: bool, allow_unverified: bool) -> list[Pushed]:
     """Write the cards and push every release folder to its repository, each as one commit.
 
     Args:
-        run: holds the release and its certificate.
+        verification: the release, and all that it is judged by: it is judged again.
         config: where to, and what the cards say.
         dry_run: write the cards, print what would be pushed, and do not touch the network.
         allow_unverified: push what the certificate does not vouch for; the cards then say so at their top.
@@ -31,8 +30,9 @@ def push(run: RunFolder, config: HubConfig, *, dry_run: bool, allow_unverified: 
         One entry per release folder.
 
     Raises:
-        UserError: nothing to push, nowhere to push it, the certificate does not cover it, or the Hub refuses.
+        UserError: nothing to push, nowhere to push it, the certificate does not hold for it, or the Hub refuses.
     """
+    run = verification.run
     release = Release(run.release)
     repos: dict[Path, str] = {}
     for model in released_models(release):
@@ -40,11 +40,13 @@ def push(run: RunFolder, config: HubConfig, *, dry_run: bool, allow_unverified: 
         repos[model.onnx] = config.repository(model.name, onnx=True)
     certificate = read_certificate(run)
     # Before cards are written: what would be pushed is compared as it was found.
-    differences = [] if certificate is None else file_differences(run.release, certificate)
-    doubts = _doubts(run, certificate, differences)
-    if doubts and not allow_unverified:
+    differences = [] if certificate is None else _differences(verification, certificate)
+    reasons = _reasons(run, certificate, differences)
+    if reasons and not allow_unverified:
         raise UserError(
-            "the release is not verified:\n" + listed(doubts) + "\nRun `pocketeva verify` (after `pocketeva export` if "
+            "the release is not verified:\n"
+            + listed(reasons)
+            + "\nRun `pocketeva verify` (after `pocketeva export` if "
             "files were changed), or push with --allow-unverified; the cards will then say so at their top."
         )
     cards = write_cards(release, certificate, config, differences)
@@ -66,26 +68,25 @@ def read_certificate(run: RunFolder) -> Certificate | None:
     return Certificate.read(path) if path.is_file() else None
 
 
-def file_differences(release: Path, certificate: Certificate) -> list[str]:
-    """Differences of the release, byte for byte, from what the certificate judged; empty where there are none."""
-    judged = certificate.files
-    found = []
-    for name, digest in judged.items():
-        path = release / name
-        if not path.is_file():
-            found.append(f"release/{name} was judged and is no longer there")
-        elif file_digest(path) != digest:
-            found.append(f"release/{name} has changed since it was judged")
-    models = [path.relative_to(release).as_posix() for path in files_of(release) if path.suffix in MODEL_SUFFIXES]
-    return found + [f"release/{name} was never judged" for name in models if name not in judged]
+def _differences(verification: Verification, certificate: Certificate) -> list[str]:
+    """What the certificate does not hold for, starting with the files themselves."""
+    changed = file_differences(files_of_release(verification.run.release), certificate.files)
+    if changed:
+        return changed
+    try:
+        return doubts(verification, certificate)
+    except UserError as error:
+        return [str(error)]
 
 
-def _doubts(run: RunFolder, certificate: Certificate | None, differences: Sequence[str]) -> list[str]:
+def _reasons(run: RunFolder, certificate: Certificate | None, differences: Sequence[str]) -> list[str]:
     path = run.verify / CERTIFICATE
     if certificate is None:
         return [f"{path} is not there"]
-    verdict = certificate.verdict
-    return ([] if verdict == "PASS" else [f"{path} says {verdict}"]) + list(differences)
+    # Of other files, or edited: its verdict is none.
+    if differences:
+        return list(differences)
+    return [] if certificate.verdict == "PASS" else [f"{path} says {certificate.verdict}"]
 
 
 def _describe(folder: Path, repo: str, card: Path) -> None:

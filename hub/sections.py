@@ -5,21 +5,34 @@ from collections.abc import Iterable, Sequence
 from hub.snippets import onnx_snippet, predict_snippet, timm_snippet, transformers_js_snippet, transformers_snippet
 from hub.subject import Subject
 from run.text import code_span
-from verify.certificate import FileFacts, LabelFacts, Majority, ParityCriterion, Rate, RateCriterion
+from verify.certificate import Certificate, FileFacts, LabelFacts, Majority, Rate
+from verify.evidence import Criterion
+from verify.words import judged_for, line, missing
 
 
 def banner(subject: Subject, differences: Sequence[str]) -> str:
-    """The warning at the top of a card whose certificate does not vouch for its files."""
+    """What has to be known first: that the certificate does not vouch for the files, or which labels are never said."""
     if differences:
         names = "\n".join(f"> * {difference}" for difference in differences)
-        return f"> **Not verified.** These are not the files that were judged, so no results are given:\n{names}"
+        return f"> **Not verified.** The certificate does not hold for these files, so no results are given:\n{names}"
     if subject.certificate is None:
         return "> **Not verified.** Nothing was measured of these files."
     verdict = subject.certificate.verdict
-    if verdict == "PASS":
-        return ""
-    reason = "a target was missed" if verdict == "FAIL" else "the test images do not settle it"
-    return f"> **Not verified: the verdict is {verdict}**, because {reason}. See [the certificate](#certificate)."
+    reason = "a criterion failed" if verdict == "FAIL" else "the test images do not settle it"
+    unverified = (
+        f"> **Not verified: the verdict is {verdict}**, because {reason}. See [the certificate](#certificate)."
+        if verdict != "PASS"
+        else ""
+    )
+    return "\n>\n".join(part for part in (unverified, _accepted(subject, subject.certificate)) if part)
+
+
+def _accepted(subject: Subject, certificate: Certificate) -> str:
+    """Labels that the author let through although a file never says them."""
+    rows = {row.label: row for row in subject.measured.per_label}
+    dead = [rows[name] for name in certificate.accepted if not sum(rows[name].confusion[1::2])]
+    said = [f"{code_span(row.label)} (true on {row.positives:,} of {sum(row.confusion):,} test images)" for row in dead]
+    return f"> **This model never says {' or '.join(said)}**, as its author accepted." if said else ""
 
 
 def introduction(subject: Subject) -> str:
@@ -93,7 +106,7 @@ def results(subject: Subject) -> str:
         (f"Always answering {_answer(test.majority)}", _share(test.majority)),
         ("Macro F1", _number(file.macro_f1)),
         *_ordinal_rows(file),
-        *_agreement_rows(subject.agreement),
+        *_agreement_rows(file, subject.agreement, "where the teacher says" if subject.rule.exclusive else "on"),
         ("ONNX file", f"{file.bytes / 1e6:.1f} MB"),
         (
             "Latency, one thread of the CPU that verified it",
@@ -131,8 +144,22 @@ def _ordinal_rows(file: FileFacts) -> list[tuple[str, str]]:
     ]
 
 
-def _agreement_rows(found: RateCriterion | None) -> list[tuple[str, str]]:
-    return [] if found is None else [("Agreement with the exported teacher", f"{_share(found)}, {_at_least(found)}")]
+def _agreement_rows(file: FileFacts, found: Criterion | None, where: str) -> list[tuple[str, str]]:
+    if found is None:
+        return []
+    at_least = f"at least {_percent(found.lower or 0)} with {found.confidence:.1%} confidence"
+    milder, severer = (sum(getattr(side, name) for side in file.sides) for name in ("milder", "severer"))
+    sides = f"{milder:,} milder than the teacher, {severer:,} more severe"
+    return [
+        ("Agreement with the exported teacher", f"{_share(file.agreement)}, {at_least}"),
+        ("The same beyond chance (kappa)", _number(file.kappa)),
+        *([("Where they differ", sides)] if file.sides else []),
+        *(
+            (f"Agreement {where} {code_span(label)}", _share(rate))
+            for label, rate in file.agreement_by_label.items()
+            if rate.n
+        ),
+    ]
 
 
 def _per_label(subject: Subject) -> str:
@@ -168,10 +195,12 @@ def _confusion(subject: Subject) -> str:
 
 def certificate(subject: Subject) -> str:
     """The verdict, its criteria, and the limits of what they claim."""
-    if subject.certificate is None:
+    found = subject.certificate
+    if found is None:
         return ""
-    own = [criterion for criterion in subject.certificate.criteria if criterion.model == subject.model.name]
-    lines = "\n".join(f"* {_agreement(one) if isinstance(one, RateCriterion) else _parity(one)}" for one in own)
+    own = found.of(model=subject.model.name)
+    lines = "\n".join(f"* **{_outcome(one)}**: {line(one)}" for one in own)
+    open_ones = "; ".join(f"{one.name}{_about(one)} ({missing(one)})" for one in found.not_shown(subject.model.name))
     beside = (
         "`certificate.json` in this repository" if subject.is_onnx else f"`certificate.json` in `{subject.onnx_repo}`"
     )
@@ -180,35 +209,28 @@ def certificate(subject: Subject) -> str:
     )
     return f"""## Certificate
 
-Verdict for the whole release, teacher and students: **{subject.certificate.verdict}**. For this model:
+Verdict for the whole release, teacher and students: **{found.verdict}**. For this model: \
+**{subject.measured.verdict}**{f"; not shown: {open_ones}" if open_ones else ""}. The test images were \
+{judged_for(found.look.number)}, so that each criterion holds with {found.look.confidence:.1%} confidence by itself; \
+`certificate.json` also has the bounds that hold for all criteria together. The verdict needs no correction for their \
+number, because every one of them has to pass.
 
 {lines}
 
-{beside} holds every figure and the SHA-256 of the files judged. It speaks of these files, in ONNX Runtime on a CPU \
-where no other runtime is named, and of images drawn like the test split. It says nothing of other images, other files \
-or other runtimes.{agreement}"""
+{beside} holds every figure and the SHA-256 of every file of the release. It speaks of these files, in ONNX Runtime on \
+a CPU where no other runtime is named, and of images drawn like the test split. It says nothing of other images, other \
+files or other runtimes, and it cannot show that its author was honest: `pocketeva recheck` shows what can be \
+checked.{agreement}"""
 
 
-def _agreement(criterion: RateCriterion) -> str:
-    text = (
-        f"Agreement of `{criterion.file}`, **{criterion.verdict}**: {criterion.statement} on "
-        f"{_share(criterion)} of test images; {_at_least(criterion)}, target {_percent(criterion.target)}."
-    )
-    if criterion.verdict != "INCONCLUSIVE":
-        return text
-    more = criterion.more_images
-    return f"{text} " + (
-        f"About {more:,} more test images would decide, at this rate."
-        if more
-        else "More images would not decide it, at this rate."
-    )
+def _outcome(criterion: Criterion) -> str:
+    if criterion.verdict == "INCONCLUSIVE" and criterion.tier != "must pass":
+        return "not shown"
+    return criterion.verdict
 
 
-def _parity(criterion: ParityCriterion) -> str:
-    return (
-        f"Parity of `{criterion.file}`, **{criterion.verdict}**: {criterion.statement}: "
-        f"{criterion.largest:.1e} over {criterion.n:,} images, limit {criterion.target:g}."
-    )
+def _about(criterion: Criterion) -> str:
+    return f" of {code_span(criterion.about)}" if criterion.about else ""
 
 
 def calibration(subject: Subject) -> str:
@@ -219,11 +241,14 @@ def calibration(subject: Subject) -> str:
 
 The {subject.rule.activation} of the logits gives scores between 0 and 1 that are not calibrated: the model \
 {facts.uncalibrated}, so the temperature was left at 1. A score of 0.9 does not mean right in 9 of 10 cases."""
-    return f"""## Scores
+    fitted = f"""## Scores
 
 A temperature of {facts.temperature:.3f} was fitted on the calibration split and divided into the weights of \
-the last layer. The {subject.rule.activation} of the logits is the calibrated probability as it is; do not apply a \
-temperature again."""
+the last layer; do not apply a temperature again. The {subject.rule.activation} of the logits"""
+    if subject.certificate is None or subject.certificate.calibrated(subject.measured.file):
+        return f"{fitted} is the calibrated probability as it is."
+    return f"""{fitted} gives scores between 0 and 1. On the test images they were further from the truth than chance \
+allows for calibrated ones: see the certificate."""
 
 
 def limits(subject: Subject) -> str:
@@ -251,11 +276,6 @@ def _share(found: Rate | Majority) -> str:
 
 def _between(found: Rate) -> str:
     return f"{_percent(found.lower)} to {_percent(found.upper)}"
-
-
-def _at_least(found: RateCriterion) -> str:
-    """The one-sided bound that the verdict rests on."""
-    return f"at least {_percent(found.lower)} with {found.confidence:.0%} confidence"
 
 
 def _percent(share: float) -> str:

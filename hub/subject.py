@@ -10,7 +10,8 @@ from hub.config import HubConfig
 from models.decision import DecisionRule
 from models.facts import CheckpointFacts, read_config
 from models.spec import InputSpec
-from verify.certificate import Certificate, ModelFacts, RateCriterion
+from verify.certificate import Certificate, ModelFacts
+from verify.evidence import Criterion
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,6 @@ class Subject:
         return self.certificate.models[self.model.name]
 
     @property
-    def agreement(self) -> RateCriterion | None:
+    def agreement(self) -> Criterion | None:
         """The criterion on the float32 file's agreement with the teacher's; null for the teacher."""
         return self.certificate.agreement(self.model.reference.name) if self.certificate else None

@@ -70,6 +70,12 @@ class Stage:
         self._outputs.extend(paths)
 
 
+def recorded_files(folder: RunFolder, name: str) -> dict[str, str]:
+    """Digests of the files that a finished stage answers for, by path below the run; none of one that has not."""
+    stamp = read_json(_Stamp(folder.root, name).path)
+    return {} if stamp is None else dict(stamp["outputs"])
+
+
 @contextmanager
 def stage(folder: RunFolder, name: str, inputs: Inputs) -> Iterator[Stage]:
     """Run one stage; the caller leaves the block at once where ``done``.

@@ -28,8 +28,13 @@ SETS = {"sound": (), "doubtful": ("suspect",), "likely": ("suspect", "heavy"), "
 """The photographs' four classes in the words of the multilabel set; sound ones have no label at all."""
 
 
-def write_images(root: Path, sizes: dict[str, int] = SPLIT_SIZES, labels: int = 4) -> None:
-    """``images.csv`` and real photographs shrunk to 64 pixels; the last row is a test image encoded anew."""
+COLORS = {"sound": "red", "doubtful": "lime", "likely": "blue", "broken": "white"}
+"""Laid over each label's photographs, because so few images teach the smallest models nothing else. One in eight has
+another label's: where all were right, no temperature would fit best."""
+
+
+def write_images(root: Path, sizes: dict[str, int] = SPLIT_SIZES, labels: int = 4, *, colored: bool = True) -> None:
+    """``images.csv`` and colored photographs shrunk to 64 pixels; the last row is a test image encoded anew."""
     by_class: list[list[Path]] = [
         [path for path, index in support.elpv_rows() if index == wanted] for wanted in range(labels)
     ]
@@ -39,7 +44,11 @@ def write_images(root: Path, sizes: dict[str, int] = SPLIT_SIZES, labels: int = 
         splits = [split for split, count in sizes.items() for _ in range(count)]
         for path, split in zip(paths, splits, strict=False):
             with Image.open(path) as image:
-                image.resize((64, 64)).save(root / "images" / path.name)
+                small = image.resize((64, 64)).convert("RGB")
+            misled = len(rows) % 8 == 7
+            color = list(COLORS.values())[(list(COLORS).index(name) + misled) % len(COLORS)]
+            overlay = Image.new("RGB", small.size, color)
+            Image.blend(small, overlay, 0.5 if colored else 0).save(root / "images" / path.name)
             rows.append({"image": f"images/{path.name}", "label": name, "split": split})
     last = rows[-1]
     with Image.open(root / last["image"]) as image:
@@ -64,7 +73,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 def settings(name: str = "quick") -> dict[str, Any]:
     """A config over ``images.csv`` of the current folder, with the smallest models that timm has."""
-    fit = {"epochs": 1, "batch_size": 30, "lr": 1e-3, "ema_decay": 0.9}
+    fit = {"epochs": 8, "batch_size": 15, "lr": 1e-2, "ema_decay": 0.8}
     return {
         "name": name,
         "labels": {"names": list(support.FOUR.names), "kind": "ordinal"},
@@ -74,12 +83,12 @@ def settings(name: str = "quick") -> dict[str, Any]:
             "pretrained": False,
             "image_size": 32,
             "mode": "head",
-            "head": {"epochs": 2, "batch_size": 60, "lr": 1e-3},
+            "head": {"epochs": 20, "batch_size": 60, "lr": 0.1},
         },
         "views": {"count": 2},
         "students": [{"name": "mini", "model": "test_efficientnet", "pretrained": False, "image_size": 64, "fit": fit}],
         "export": {"int8": INT8},
-        "verify": {"agreement": 0.01},
+        "verify": {"agreement": 0.01, "conversion": 0.99},
         "trainer": {"accelerator": "cpu", "devices": 1, "precision": "32-true", "num_workers": 0},
     }
 

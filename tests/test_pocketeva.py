@@ -201,11 +201,12 @@ def test_read_config__missing_file(
 
 def test_read_config__overrides_and_numbers_as_people_write_them(tmp_path: Path) -> None:
     path = finished.write_config(tmp_path, finished.settings())
-    path.write_text(path.read_text(encoding="utf-8").replace("lr: 0.001", "lr: 1e-3"), encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("lr: 0.01", "lr: 1e-2").replace("lr: 0.1", "lr: 1e-1"), encoding="utf-8")
     config = pocketeva.read_config(
         path, ["--teacher.full.lr=3e-5", "--seed", "7", "--students[0].fit.epochs", "4", "--teacher.image_size=null"]
     )
-    assert config.teacher.head.lr == config.students[0].fit.lr == 1e-3
+    assert (config.teacher.head.lr, config.students[0].fit.lr) == (0.1, 0.01)
     assert (config.teacher.full.lr, config.seed, config.students[0].fit.epochs) == (3e-5, 7, 4)
     assert config.teacher.image_size is None
     assert config.teacher.full.epochs == 10  # the default beside a key that was given
@@ -472,7 +473,7 @@ def test_main__interrupted(fresh: Path, monkeypatch: pytest.MonkeyPatch, capsys:
 def test_run__writes_the_config_it_ran_with(finished_root: Path) -> None:
     written = yaml.safe_load((finished_root / "outputs" / "quick" / "run.yaml").read_text(encoding="utf-8"))
     assert written["teacher"]["full"]["epochs"] == 10
-    assert written["students"][0]["fit"]["ema_decay"] == 0.9
+    assert written["students"][0]["fit"]["ema_decay"] == 0.8
     assert set(written) >= {"name", "seed", "labels", "data", "teacher", "views", "students", "export", "verify", "hub"}
 
 

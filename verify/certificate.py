@@ -4,20 +4,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from data.labels import LabelSet
 from run.errors import UserError, listed
 from run.files import write_json
+from verify.evidence import Criterion, CriterionName, Verdict
 
-SCHEMA: Literal[2] = 2
+SCHEMA: Literal[3] = 3
 """Raised whenever a reader of the JSON would have to change."""
 
 CERTIFICATE = "certificate.json"
-
-Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +29,7 @@ class Rate:
     lower: float
     upper: float
     confidence: float
-    """Of the interval between the bounds; in a criterion, of each bound by itself."""
+    """Of the interval between the bounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +85,28 @@ class LabelFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Side:
+    """Disagreements with the teacher on images of one true label, by their side; labels are ordered."""
+
+    truth: str
+    n: int
+    """Images of that label."""
+    milder: int
+    """Images on which the file says something milder than the teacher."""
+    severer: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flips:
+    """Images on which a file and the teacher say different things."""
+
+    truth: str
+    teacher: str
+    file: str
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class FileFacts:
     """Measurements of one exported file."""
 
@@ -98,8 +119,14 @@ class FileFacts:
     """Of ordered labels."""
     agreement: Rate
     """With the teacher's float32 file, in every label."""
-    agreement_by_label: Mapping[str, Rate] | None
-    """Of a multilabel set."""
+    agreement_by_label: Mapping[str, Rate]
+    """Agreement on images of which the teacher says this label; in a multilabel set, agreement on the label."""
+    kappa: float | None
+    """Agreement with the teacher beyond chance (Cohen 1960); null where chance explains everything."""
+    sides: tuple[Side, ...]
+    """By true label, where labels are ordered."""
+    flips: tuple[Flips, ...]
+    """By truth, where labels exclude each other."""
     latency_ms: Latency
 
 
@@ -116,6 +143,7 @@ class ModelFacts:
     """Measurements of a model: of each of its files, and in detail of the one that stands for it."""
 
     role: Literal["teacher", "student"]
+    verdict: Verdict
     file: str
     """The float32 file, as a path below the release."""
     per_label: tuple[LabelFacts, ...]
@@ -134,38 +162,6 @@ class ModelFacts:
     def reference(self) -> FileFacts:
         """Measurements of the float32 file."""
         return self.files[self.file]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Criterion:
-    model: str
-    file: str
-    """Path below the release."""
-    statement: str
-    """The figures in words."""
-    target: float
-    verdict: Verdict
-
-
-@dataclass(frozen=True, kw_only=True)
-class RateCriterion(Rate, _Criterion):
-    """A share of test images whose lower bound has to reach the target."""
-
-    name: Literal["agreement"]
-    more_images: int | None
-    """Test images still needed for a verdict, at this rate; null where no number of them would do."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ParityCriterion(_Criterion):
-    """The largest difference of a probability between two runtimes, as export measured it on this very file."""
-
-    name: Literal["parity"] = "parity"
-    n: int
-    largest: float
-
-
-Criterion: TypeAlias = RateCriterion | ParityCriterion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +186,16 @@ class SplitFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Look:
+    """How often the test split has been used up to this release."""
+
+    number: int
+    """This release is the first, second, … distinct one that was judged on images of the split."""
+    confidence: float
+    """Of each criterion: what was asked for, made stricter for the number of looks (``verify.ledger``)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Certificate:
     """Measurements of a release on the test split, and the verdict.
 
@@ -202,30 +208,50 @@ class Certificate:
     # Pydantic's default passes over keys it does not know: a claim that nobody reads would look as if it were checked.
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
-    format: Literal[2] = SCHEMA
+    format: Literal[3] = SCHEMA
     verdict: Verdict
+    """PASS where every model passes, FAIL where one fails."""
     name: str
     """Of the run."""
     labels: LabelSet
     labels_digest: str
+    profile: Literal["default", "safety"]
+    accepted: tuple[str, ...]
+    """Labels that a file may never say, as the author accepted."""
+    confidence: float
+    """Asked for; of the intervals. That of the criteria is in ``look``."""
+    look: Look
+    confidence_together: float
+    """Of each bound that is to hold together with all others."""
     test: SplitFacts
-    criteria: tuple[Annotated[Criterion, Field(discriminator="name")], ...]
+    criteria: tuple[Criterion, ...]
     models: Mapping[str, ModelFacts]
     files: Mapping[str, str]
-    """SHA-256 of every model file that was judged, by path below the release."""
+    """SHA-256 of every file of the release, by path below it, but for those that are written from the certificate."""
 
-    def agreements(self) -> list[RateCriterion]:
-        """The criteria on agreement with the teacher."""
-        return [found for found in self.criteria if isinstance(found, RateCriterion)]
+    def of(
+        self, *, model: str | None = None, file: str | None = None, name: CriterionName | None = None
+    ) -> list[Criterion]:
+        """The criteria of a model, a file, a name, or of all that is given."""
+        wanted = {"model": model, "file": file, "name": name}.items()
+        return [one for one in self.criteria if all(value in (None, getattr(one, key)) for key, value in wanted)]
 
-    def agreement(self, file: str) -> RateCriterion | None:
-        """The criterion on a file's agreement; null for the file that the others are compared with."""
-        return next((found for found in self.agreements() if found.file == file), None)
+    def agreement(self, file: str) -> Criterion | None:
+        """The criterion on a file's agreement; null for the teacher's."""
+        return next(iter(self.of(file=file, name="agreement")), None)
 
-    def parity(self, file: str) -> ParityCriterion | None:
+    def parity(self, file: str) -> Criterion | None:
         """The criterion on a file's parity; null where none was measured."""
-        parities = (found for found in self.criteria if isinstance(found, ParityCriterion))
-        return next((found for found in parities if found.file == file), None)
+        return next(iter(self.of(file=file, name="parity")), None)
+
+    def not_shown(self, model: str | None = None) -> list[Criterion]:
+        """Criteria that may not fail, and that the test images do not settle."""
+        return [one for one in self.of(model=model) if one.tier == "may not fail" and one.verdict == "INCONCLUSIVE"]
+
+    def calibrated(self, file: str) -> bool:
+        """True where a file's scores may be called calibrated: its calibration error is what chance alone gives."""
+        found = self.of(file=file, name="calibration")
+        return bool(found) and all(one.verdict == "PASS" for one in found)
 
     def write(self, path: Path) -> None:
         """Write it as JSON, atomically."""

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 from export.formats.record import FormatsRecord, Ran
-from export.parity_record import ParityRecord
+from export.parity_record import LOGITS, ParityRecord
 from export.release import ReleasedFile, ReleasedModel
 from models.facts import CheckpointFacts
 from run.errors import UserError
-from run.files import file_digest
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,11 @@ class MeasuredParity:
     statement: str
     n: int
     largest: float
+    """Difference of a logit."""
+    spread: float
+    """Standard deviation of the logits that are compared with."""
     target: float
+    """Largest difference allowed, in spreads."""
     sha256: Mapping[str, str]
     """Digests of the files that were run, by path below the release."""
 
@@ -36,8 +39,6 @@ class ExportedModel:
     """The float32 file, which stands for the model."""
     files: Sequence[str]
     """The files that are judged, the reference first."""
-    other_files: Mapping[str, str]
-    """SHA-256 of its other model files: weights, and files for other runtimes."""
     parity: Sequence[MeasuredParity]
     temperature: float
     baseline: str | None
@@ -67,13 +68,11 @@ def records(model: ReleasedModel) -> list[Path]:
 
 
 def _read(model: ReleasedModel, baseline: ReleasedFile | None) -> ExportedModel:
-    others = [model.weights, *(model.onnx / path for path in model.converted())]
     return ExportedModel(
         name=model.name,
         role=model.role,
         reference=model.reference.name,
         files=[file.name for file in model.files()],
-        other_files={path.relative_to(model.release).as_posix(): file_digest(path) for path in others},
         parity=[_parity(model), *_conversions(model)],
         temperature=CheckpointFacts.read(model.checkpoint).temperature,
         baseline=baseline.name if baseline else None,
@@ -83,13 +82,15 @@ def _read(model: ReleasedModel, baseline: ReleasedFile | None) -> ExportedModel:
 def _parity(model: ReleasedModel) -> MeasuredParity:
     reference = model.reference
     found = ParityRecord.read(model.onnx).reference
+    weights = model.weights.relative_to(model.release).as_posix()
     return MeasuredParity(
         file=reference.name,
-        statement="largest difference of a probability between PyTorch and the exported file, on calibration images",
+        statement="logits are those of PyTorch with the released weights, on calibration images",
         n=found.n,
-        largest=found.largest,
-        target=found.target,
-        sha256={reference.name: found.sha256},
+        largest=found.largest_logit,
+        spread=found.spread,
+        target=LOGITS * found.target,
+        sha256={reference.name: found.sha256, weights: found.weights},
     )
 
 
@@ -101,11 +102,12 @@ def _conversions(model: ReleasedModel) -> list[MeasuredParity]:
     return [
         MeasuredParity(
             file=f"{model.onnx.name}/{found.file}",
-            statement=f"largest difference of a probability in {found.title} from {record.compared_with} in "
-            "ONNX Runtime, on the golden images",
+            statement=f"logits in {found.title} are those of {record.compared_with} in ONNX Runtime, on the golden "
+            "images",
             n=record.images,
-            largest=found.largest,
-            target=found.target,
+            largest=found.largest_logit,
+            spread=found.spread,
+            target=LOGITS * found.target,
             sha256={f"{model.onnx.name}/{name}": digest for name, digest in found.sha256.items()},
         )
         for found in record.formats.values()

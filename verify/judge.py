@@ -7,158 +7,137 @@ from models.decision import DecisionRule, Decisions
 from verify.certificate import (
     BaselineFacts,
     Certificate,
-    Criterion,
     FileFacts,
     Latency,
+    Look,
     ModelFacts,
-    ParityCriterion,
-    RateCriterion,
     SplitFacts,
-    Verdict,
 )
 from verify.config import VerifyConfig
-from verify.exported import ExportedModel, MeasuredParity
+from verify.criteria import Answers, FileClaims, parity_claims
+from verify.evidence import Criterion
+from verify.exported import ExportedModel
 from verify.measure import Measurements
 from verify.metrics import (
     against_baseline,
     agreement,
     agreement_by_label,
     confusion,
+    flips,
+    kappa,
     label_facts,
     macro_f1,
     majority,
+    sides,
 )
 from verify.ordinal import ordinal_facts
-from verify.statistics import more_images, verdict_of
+from verify.predictions import Predictions
+from verify.verdicts import all_of, confidence_together, judge_claims, overall
 
 
-def judge(name: str, measured: Measurements, models: Sequence[ExportedModel], config: VerifyConfig) -> Certificate:
+def judge(
+    name: str,
+    measured: Measurements,
+    models: Sequence[ExportedModel],
+    config: VerifyConfig,
+    look: Look,
+    files: Mapping[str, str],
+) -> Certificate:
     """Judge a release.
 
     Args:
         name: of the run.
         measured: what its files say of the test images.
         models: what export recorded of its models, the teacher first.
-        config: the targets.
+        config: the limits.
+        look: how often the test images have been used, and the confidence of the criteria that follows.
+        files: digests of all files of the release.
     """
     # Before anything is counted: exact bounds need independent draws, and duplicates are none.
     split = measured.predictions.split("test")
-    test = split.one_per_group()
-    rule = DecisionRule.of(test.labels)
-    # Images whose votes tie have no true label: they count for agreement, and for nothing that takes a truth.
-    told = test.with_truth()
-    decided = {file: test.decisions(file) for file in test.files}
-    decided_told = {file: told.decisions(file) for file in test.files}
-    evidence = _Evidence(rule, told.truth(), decided_told, decided, models[0].reference, config)
-    judged = [file for model in models for file in model.files]
+    independent = split.one_per_group()
+    test = _answers(independent)
+    facts = _Facts(test, models[0].reference, config.confidence)
     # Digests of what was run, not of what lies there now: a file that was changed meanwhile must not pass as judged.
-    digests = {file: test.files[file].sha256 for file in judged}
+    judged = {file: independent.files[file] for model in models for file in model.files}
+    digests = {**files, **{file: found.sha256 for file, found in judged.items()}}
+    claims = [claim for model in models for claim in parity_claims(model, digests)]
     for model in models:
-        digests |= model.other_files
-    criteria: tuple[Criterion, ...] = (
-        *(
-            evidence.agreement_criterion(model.name, file)
-            for model in models
-            for file in model.files
-            if file != evidence.reference
-        ),
-        *(_parity(model.name, found, digests) for model in models for found in model.parity),
-    )
-    facts = {file: evidence.file_facts(file, test.files[file].bytes, measured.latencies[file]) for file in judged}
+        for file in model.files:
+            claims += FileClaims(test, model, file, facts.teacher, config, look.confidence)
+    criteria = judge_claims(claims, look.confidence)
+    by_file = {file: facts.of_file(file, found.bytes, measured.latencies[file]) for file, found in judged.items()}
+    verdicts = {model.name: overall([one for one in criteria if one.model == model.name]) for model in models}
     return Certificate(
-        verdict=overall([criterion.verdict for criterion in criteria]),
+        verdict=all_of(list(verdicts.values())),
         name=name,
-        labels=test.labels,
-        labels_digest=test.labels.digest,
-        test=SplitFacts(images=len(split), groups=len(test), majority=majority(rule, evidence.truth)),
+        labels=independent.labels,
+        labels_digest=independent.labels.digest,
+        profile=config.profile,
+        accepted=config.accept,
+        confidence=config.confidence,
+        look=look,
+        confidence_together=confidence_together(claims, look.confidence),
+        test=SplitFacts(images=len(split), groups=len(independent), majority=majority(test.rule, test.truth)),
         criteria=criteria,
-        models={model.name: evidence.model_facts(model, facts) for model in models},
+        models={model.name: facts.of_model(model, by_file, criteria) for model in models},
         files=digests,
     )
 
 
-def overall(verdicts: Sequence[Verdict]) -> Verdict:
-    """FAIL if anything fails, PASS if everything passes, else INCONCLUSIVE.
-
-    Every criterion has to pass on its own, so no correction for their number is needed (an intersection-union test).
-    """
-    if "FAIL" in verdicts:
-        return "FAIL"
-    return "PASS" if all(verdict == "PASS" for verdict in verdicts) else "INCONCLUSIVE"
+def _answers(test: Predictions) -> Answers:
+    targets = test.targets
+    return Answers(
+        rule=DecisionRule.of(test.labels),
+        images=test.column("image"),
+        targets=targets,
+        told=test.labels.has_truth(targets),
+        decided={file: test.decisions(file) for file in test.files},
+        logits={file: test.logits(file) for file in test.files},
+    )
 
 
 @dataclass(frozen=True)
-class _Evidence:
-    """Truth and every file's decisions, on one image of each group."""
+class _Facts:
+    """Figures for reading, with two-sided intervals; no verdict follows from them."""
 
-    rule: DecisionRule
-    truth: Decisions
-    """Of the images with one true label."""
-    told: Mapping[str, Decisions]
-    """Each file's decisions on those."""
-    decided: Mapping[str, Decisions]
-    """And on all images."""
-    reference: str
+    test: Answers
+    teacher: str
     """The teacher's float32 file."""
-    config: VerifyConfig
+    confidence: float
 
-    def agreement_criterion(self, model: str, file: str) -> RateCriterion:
-        found = agreement(self.rule, self.decided[self.reference], self.decided[file])
-        target = self.config.agreement
-        confidence = self.config.confidence
-        return RateCriterion(
-            name="agreement",
-            model=model,
-            file=file,
-            statement=f"this file's {self.rule.answer} is that of the exported teacher in float32",
-            target=target,
-            verdict=verdict_of(found, target, confidence),
-            more_images=more_images(found, target, confidence),
-            **vars(found.with_bounds(confidence)),
-        )
-
-    def file_facts(self, file: str, size: int, latency: Latency) -> FileFacts:
-        rule = self.rule
-        confidence = self.config.confidence
-        told = self.told[file]
-        decided = self.decided[file]
-        reference = self.decided[self.reference]
+    def of_file(self, file: str, size: int, latency: Latency) -> FileFacts:
+        rule, truth, confidence = self.test.rule, self.test.truth, self.confidence
+        said, teacher_said = self.test.said(file), self.test.said(self.teacher)
+        decided, teacher = self.test.decided[file], self.test.decided[self.teacher]
         ordered = rule.labels.kind == "ordinal"
         return FileFacts(
             bytes=size,
-            accuracy=agreement(rule, self.truth, told).with_interval(confidence),
-            macro_f1=macro_f1(label_facts(rule, self.truth, told)),
-            ordinal=ordinal_facts(self.truth, told, len(rule.labels), confidence) if ordered else None,
-            agreement=agreement(rule, reference, decided).with_interval(confidence),
-            agreement_by_label=agreement_by_label(rule, reference, decided, confidence),
+            accuracy=agreement(rule, truth, said).with_interval(confidence),
+            macro_f1=macro_f1(label_facts(rule, truth, said)),
+            ordinal=ordinal_facts(truth, said, len(rule.labels), confidence) if ordered else None,
+            agreement=agreement(rule, teacher, decided).with_interval(confidence),
+            agreement_by_label=agreement_by_label(rule, teacher, decided, confidence),
+            kappa=kappa(rule, teacher, decided),
+            sides=sides(rule, truth, teacher_said, said),
+            flips=flips(rule, truth, teacher_said, said),
             latency_ms=latency,
         )
 
-    def model_facts(self, model: ExportedModel, facts: Mapping[str, FileFacts]) -> ModelFacts:
-        decided = self.told[model.reference]
+    def of_model(
+        self, model: ExportedModel, facts: Mapping[str, FileFacts], criteria: Sequence[Criterion]
+    ) -> ModelFacts:
+        said = self.test.said(model.reference)
         return ModelFacts(
             role=model.role,
+            verdict=overall([one for one in criteria if one.model == model.name]),
             file=model.reference,
-            per_label=label_facts(self.rule, self.truth, decided),
-            confusion=confusion(self.rule, self.truth, decided),
+            per_label=label_facts(self.test.rule, self.test.truth, said),
+            confusion=confusion(self.test.rule, self.test.truth, said),
             temperature=model.temperature,
             files={file: facts[file] for file in model.files},
-            baseline=self._baseline_facts(decided, model.baseline) if model.baseline else None,
+            baseline=self._against(said, model.baseline) if model.baseline else None,
         )
 
-    def _baseline_facts(self, decided: Decisions, baseline: str) -> BaselineFacts:
-        return against_baseline(self.rule, self.truth, decided, self.told[baseline], self.config.confidence)
-
-
-def _parity(model: str, found: MeasuredParity, digests: Mapping[str, str]) -> ParityCriterion:
-    """Parity as export measured it; it vouches for the very files that were run then, and for no others."""
-    same = all(digests.get(file) == digest for file, digest in found.sha256.items())
-    return ParityCriterion(
-        model=model,
-        file=found.file,
-        statement=found.statement,
-        target=found.target,
-        verdict="PASS" if same and found.largest <= found.target else "FAIL",
-        n=found.n,
-        largest=found.largest,
-    )
+    def _against(self, said: Decisions, baseline: str) -> BaselineFacts:
+        return against_baseline(self.test.rule, self.test.truth, said, self.test.said(baseline), self.confidence)

@@ -26,6 +26,7 @@ MEASURED = ("calibration", "test")
 """Splits that the files are run over: operating points are fitted on one and judged on the other."""
 
 BRIGHTNESS = "brightness"
+LATENCIES = "latency.json"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def measure(
             for left_over in {path.name for path in chunks.iterdir()} - {BRIGHTNESS, *digests.values()}:
                 remove(chunks / left_over)
             current.wrote([predictions_path])
-    latencies_path = run.verify / "latency.json"
+    latencies_path = run.verify / LATENCIES
     with stage(run, "latency", {"files": {file.name: digests[file.name] for file in files}}) as current:
         if not current.done:
             # Last, when no other thread is busy.

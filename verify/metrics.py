@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.decision import DecisionRule, Decisions
-from verify.certificate import BaselineFacts, LabelFacts, Majority, Rate
+from verify.certificate import BaselineFacts, Flips, LabelFacts, Majority, Rate, Side
 from verify.statistics import PairedDifference, Proportion
 
 
@@ -17,15 +18,54 @@ def agreement(rule: DecisionRule, left: Decisions, right: Decisions) -> Proporti
 
 
 def agreement_by_label(
-    rule: DecisionRule, left: Decisions, right: Decisions, confidence: float
-) -> dict[str, Rate] | None:
-    """Agreement label by label of a multilabel set; null where labels exclude each other."""
-    if rule.exclusive:
-        return None
+    rule: DecisionRule, teacher: Decisions, decided: Decisions, confidence: float
+) -> dict[str, Rate]:
+    """Agreement on images of which the teacher says a label; in a multilabel set, agreement on the label."""
+    said = as_sets(rule, teacher)
+    same = (said == as_sets(rule, decided)) if not rule.exclusive else (teacher == decided)[:, None] & said
+    count = [len(teacher)] * len(rule.labels) if not rule.exclusive else said.sum(0).tolist()
     return {
-        name: agreement(rule, left[:, index], right[:, index]).with_interval(confidence)
+        name: Proportion(int(same[:, index].sum()), count[index]).with_interval(confidence)
         for index, name in enumerate(rule.labels.names)
     }
+
+
+def kappa(rule: DecisionRule, left: Decisions, right: Decisions) -> float | None:
+    """Agreement beyond chance (Cohen 1960); null where both only ever say the same one thing, or nothing is said."""
+    if not len(left):
+        return None
+    values, codes = np.unique(np.concatenate([left, right]), axis=0, return_inverse=True)
+    ours, theirs = (np.bincount(side, minlength=len(values)) / len(left) for side in np.split(codes.ravel(), 2))
+    chance = float(ours @ theirs)
+    return float((agreement(rule, left, right).rate - chance) / (1 - chance)) if chance < 1 else None
+
+
+def sides(rule: DecisionRule, truth: Decisions, teacher: Decisions, decided: Decisions) -> tuple[Side, ...]:
+    """Disagreements with the teacher by true label and side; none where labels are not ordered."""
+    if rule.labels.kind != "ordinal":
+        return ()
+    return tuple(
+        Side(
+            truth=name,
+            n=int((truth == index).sum()),
+            milder=int(((decided < teacher) & (truth == index)).sum()),
+            severer=int(((decided > teacher) & (truth == index)).sum()),
+        )
+        for index, name in enumerate(rule.labels.names)
+    )
+
+
+def flips(rule: DecisionRule, truth: Decisions, teacher: Decisions, decided: Decisions) -> tuple[Flips, ...]:
+    """Disagreements with the teacher: what was true, what each said, how often; labels exclude each other."""
+    if not rule.exclusive:
+        return ()
+    rows = np.stack([truth, teacher, decided], 1)[teacher != decided]
+    found, counts = np.unique(rows, axis=0, return_counts=True)
+    names = rule.labels.names
+    return tuple(
+        Flips(truth=names[true], teacher=names[its], file=names[ours], count=count)
+        for (true, its, ours), count in zip(found.tolist(), counts.tolist(), strict=True)
+    )
 
 
 def against_baseline(
@@ -40,14 +80,24 @@ def against_baseline(
     )
 
 
+def majority_answer(truth: Decisions) -> Decisions:
+    """The most frequent truth: a label index [], or which labels apply [C]."""
+    answers, counts = np.unique(truth, axis=0, return_counts=True)
+    return cast("Decisions", answers[counts.argmax()])
+
+
+def always(answer: Decisions, count: int) -> Decisions:
+    """The same answer for every image: [N], or [N, C]."""
+    return np.repeat(answer[None], count, axis=0)
+
+
 def majority(rule: DecisionRule, truth: Decisions) -> Majority:
     """The most frequent truth, and the accuracy of always answering it."""
-    answers, counts = np.unique(truth, axis=0, return_counts=True)
-    top = answers[counts.argmax()]
+    top = majority_answer(truth)
     names = rule.labels.names
     said = (names[top],) if rule.exclusive else tuple(itertools.compress(names, top))
-    count = int(counts.max())
-    return Majority(labels=said, count=count, n=len(truth), rate=count / len(truth))
+    found = agreement(rule, truth, always(top, len(truth)))
+    return Majority(labels=said, count=int(found.count), n=found.n, rate=found.rate)
 
 
 def confusion(rule: DecisionRule, truth: Decisions, decided: Decisions) -> tuple[tuple[int, ...], ...] | None:
@@ -61,8 +111,8 @@ def confusion(rule: DecisionRule, truth: Decisions, decided: Decisions) -> tuple
 
 def label_facts(rule: DecisionRule, truth: Decisions, decided: Decisions) -> tuple[LabelFacts, ...]:
     """Precision, recall and F1 of every label against all others, also of those that the test split lacks."""
-    true = _as_sets(rule, truth)
-    said = _as_sets(rule, decided)
+    true = as_sets(rule, truth)
+    said = as_sets(rule, decided)
     counts = [(one & other).sum(0).tolist() for one in (~true, true) for other in (~said, said)]
     return tuple(
         LabelFacts(
@@ -84,7 +134,7 @@ def macro_f1(rows: Sequence[LabelFacts]) -> float | None:
     return float(np.mean(present)) if present else None
 
 
-def _as_sets(rule: DecisionRule, decisions: Decisions) -> NDArray[np.bool_]:
+def as_sets(rule: DecisionRule, decisions: Decisions) -> NDArray[np.bool_]:
     """Decisions as which labels apply [N, C]."""
     return np.asarray(decisions[:, None] == np.arange(len(rule.labels)) if rule.exclusive else decisions)
 

@@ -1,14 +1,11 @@
-"""Exact bounds on proportions, and the verdict they allow. Pure functions."""
+"""Exact bounds and tests. Pure functions."""
 
 import math
 from dataclasses import dataclass
 
-from scipy.stats import beta, binomtest, norm
+from scipy.stats import beta, binom, binomtest, hypergeom, norm
 
-from verify.certificate import Gain, Rate, Verdict
-
-MOST_IMAGES = 10_000_000
-"""The search for the number of images that would decide gives up here."""
+from verify.certificate import Gain, Rate
 
 
 @dataclass(frozen=True)
@@ -20,8 +17,8 @@ class Proportion:
 
     @property
     def rate(self) -> float:
-        """The share observed."""
-        return self.count / self.n
+        """The share observed; 0 without an image, where the bounds, 0 and 1, say that nothing is known."""
+        return self.count / self.n if self.n else 0.0
 
     def lower(self, confidence: float) -> float:
         """One-sided lower bound (Clopper and Pearson 1934): the true share is below it with at most 1 - confidence."""
@@ -82,32 +79,67 @@ class PairedDifference:
         return Gain(n=self.n, gained=self.gained, lost=self.lost, mcnemar_p=self.p_value, **bounds)
 
 
-def verdict_of(found: Proportion, target: float, confidence: float) -> Verdict:
-    """PASS if the lower bound reaches the target, FAIL if the upper bound stays below it, else INCONCLUSIVE."""
-    if found.lower(confidence) >= target:
-        return "PASS"
-    return "FAIL" if found.upper(confidence) < target else "INCONCLUSIVE"
+def mcnemar(gained: int, lost: int) -> float:
+    """P-value of the exact one-sided test that the first of two is right more often (McNemar 1947)."""
+    return float(binom.sf(gained - 1, gained + lost, 0.5))
 
 
-def more_images(found: Proportion, target: float, confidence: float) -> int | None:
-    """Number of further images that would decide, if the rate stayed as it is; null where no number of them would.
+def fisher(positives: int, hits: int, negatives: int, false_alarms: int) -> float:
+    """P-value of the exact one-sided test that positives are flagged more often than negatives (Fisher 1935)."""
+    return float(hypergeom.sf(hits - 1, positives + negatives, positives, hits + false_alarms))
 
-    Zero where the verdict is already PASS or FAIL.
+
+def bernstein(n: int, variance: float, spread: float, confidence: float) -> float:
+    """Distance that the mean of ``n`` bounded values keeps from their expectation (Maurer and Pontil 2009, theorem 4).
+
+    Args:
+        n: independent values.
+        variance: theirs, with n - 1 in the denominator.
+        spread: between the least and the largest value that is possible.
+        confidence: of each side by itself.
     """
+    if n < 2:
+        return spread
+    log = math.log(2 / (1 - confidence))
+    return math.sqrt(2 * variance * log / n) + 7 * spread * log / (3 * (n - 1))
 
-    def undecided(n: int) -> bool:
-        # Not rounded to whole images: with rounding, the verdict would come and go as n grows.
-        return verdict_of(Proportion(found.rate * n, n), target, confidence) == "INCONCLUSIVE"
 
-    if verdict_of(found, target, confidence) != "INCONCLUSIVE":
-        return 0
-    low = high = found.n
-    while undecided(high):
-        low = high
-        high *= 2
-        if high > MOST_IMAGES:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if undecided(middle) else (low, middle)
-    return high - found.n
+def tango(gained: float, lost: float, n: float, confidence: float) -> tuple[float, float]:
+    """Bounds of the difference of two proportions on the same ``n`` images, by Tango's score (1998).
+
+    Args:
+        gained: images that only the first has right.
+        lost: images that only the second has right.
+        n: all images.
+        confidence: of each bound by itself.
+    """
+    if not n:
+        return -1.0, 1.0
+    z = float(norm.ppf(confidence))
+    # The score falls as the difference grows, from above z at -1 to below -z at 1.
+    return _crossing(gained, lost, n, z), _crossing(gained, lost, n, -z)
+
+
+def _crossing(gained: float, lost: float, n: float, score: float) -> float:
+    """Difference at which Tango's score is this one."""
+    low, high = -1.0, 1.0
+    while high - low > 1e-12:
+        middle = (low + high) / 2
+        if _tango_score(gained, lost, n, middle) > score:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def _tango_score(gained: float, lost: float, n: float, difference: float) -> float:
+    """Distance from a supposed difference, in standard errors under it."""
+    # The likeliest share of images that only the second has right, if the difference were this one.
+    linear = (2 * n - gained + lost) * difference - gained - lost
+    constant = lost * difference * (1 - difference)
+    share = (math.sqrt(max(linear**2 + 8 * n * constant, 0.0)) - linear) / (4 * n)
+    variance = n * (2 * share + difference * (1 - difference))
+    distance = gained - lost - n * difference
+    if not distance:
+        return 0.0
+    return distance / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, distance)

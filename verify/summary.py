@@ -1,5 +1,6 @@
 """The table that a run ends with."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -10,16 +11,10 @@ from export.release import KINDS
 from fitting.diagnosis import diagnose_gain, say
 from models.decision import DecisionRule
 from run.console import console
-from verify.certificate import (
-    BaselineFacts,
-    Certificate,
-    FileFacts,
-    ModelFacts,
-    ParityCriterion,
-    Rate,
-    RateCriterion,
-    Verdict,
-)
+from run.errors import plural
+from verify.certificate import BaselineFacts, Certificate, FileFacts, ModelFacts, Rate
+from verify.evidence import Criterion, Verdict
+from verify.words import judged_for, line
 
 COLORS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 
@@ -53,7 +48,7 @@ def _short_name(file: str) -> str:
     return next(kind.name for kind in KINDS.values() if kind.path.as_posix() == file.split("/", 1)[1])
 
 
-def _cells(found: FileFacts, agreement: RateCriterion | None, parity: ParityCriterion | None) -> list[str | Text]:
+def _cells(found: FileFacts, agreement: Criterion | None, parity: Criterion | None) -> list[str | Text]:
     accuracy = found.accuracy
     under = _worst_under_call(found)
     times = (found.latency_ms.p50, found.latency_ms.p95)
@@ -61,9 +56,9 @@ def _cells(found: FileFacts, agreement: RateCriterion | None, parity: ParityCrit
         f"{accuracy.rate:.1%}",
         f"{100 * accuracy.lower:.1f}–{100 * accuracy.upper:.1f}",
         *([f"{under[1].rate:.1%}"] if under else []),
-        f"{agreement.rate:.1%}" if agreement else "",
+        f"{agreement.value:.1%}" if agreement else "",
         _colored(f"{agreement.lower:.1%}", agreement.verdict) if agreement else "",
-        _colored(f"{parity.largest:.0e}", parity.verdict) if parity else "",
+        _colored(f"{parity.value or 0:.0e}", parity.verdict) if parity else "",
         f"{found.bytes / 1e6:.1f}",
         "/".join(f"{ms:.0f}" if ms >= 100 else f"{ms:.1f}" for ms in times),
     ]
@@ -86,27 +81,41 @@ def _explain(certificate: Certificate, release: Path) -> None:
     rule = DecisionRule.of(certificate.labels)
     majority = certificate.test.majority
     under = _worst_under_call(certificate.models["teacher"].reference)
-    agreements = certificate.agreements()
-    confidence = agreements[0].confidence
+    agreements = certificate.of(name="agreement")
+    look = certificate.look
     console.print(
-        f"right: {'' if rule.exclusive else 'every label right, '}with {confidence:.0%} interval; always saying "
-        f"{', '.join(majority.labels) or 'none'!r} would be right on {majority.rate:.1%}\n"
+        f"right: {'' if rule.exclusive else 'every label right, '}with {certificate.confidence:.0%} interval; always "
+        f"saying {', '.join(majority.labels) or 'none'!r} would be right on {majority.rate:.1%}\n"
         + (f"too mild: by {under[0]} labels or more\n" if under else "")
         + f"agrees: {rule.answer} as the teacher's fp32 file; 'bound' is the exact one-sided "
-        f"{confidence:.0%} bound, target {agreements[0].target:.0%}\n"
-        "parity: largest difference of a probability from PyTorch; p50/p95: ms for one image on one thread"
+        f"{look.confidence:.1%} bound, target {agreements[0].limit:.0%}\n"
+        "parity: largest difference of a logit from PyTorch, as a share of the logits' spread\n"
+        "p50/p95: ms for one image on one thread\n"
+        f"The test images are {judged_for(look.number)}: each criterion holds with {look.confidence:.1%} confidence.\n"
     )
-    for criterion in agreements:
-        if criterion.verdict == "INCONCLUSIVE":
-            more = criterion.more_images
-            enough = f"about {more:,} more test images would decide" if more else "no number of images would decide"
-            console.print(f"{criterion.file}: too few images to tell; {enough}")
-    judged = {file for facts in certificate.models.values() for file in facts.files}
-    for found in certificate.criteria:
-        if found.name == "parity" and found.verdict != "PASS" and found.file not in judged:
-            console.print(f"{found.file}: not the file that export ran, or too far off: run `pocketeva export`")
+    for name, facts in certificate.models.items():
+        console.print(f"{name}:", _colored(facts.verdict, facts.verdict))
+        for criteria in _open(certificate.of(model=name)):
+            others = f" (and {plural(len(criteria) - 1, 'other file')})" if len(criteria) > 1 else ""
+            console.print(f"  {_outcome(criteria[0])}: {line(criteria[0])}{others}", soft_wrap=True)
     console.print("verdict:", _colored(certificate.verdict, certificate.verdict), style="bold")
     console.print(f"files: {release}")
+
+
+def _open(criteria: Sequence[Criterion]) -> list[list[Criterion]]:
+    """Criteria that did not pass, those of several files together where they say the same; what fails comes first."""
+    found: dict[tuple[str, ...], list[Criterion]] = {}
+    for one in criteria:
+        if one.verdict != "PASS":
+            found.setdefault((one.verdict, one.name, one.about or ""), []).append(one)
+    return sorted(found.values(), key=lambda group: group[0].verdict != "FAIL")
+
+
+def _outcome(criterion: Criterion) -> str:
+    """What a criterion that did not pass means."""
+    if criterion.tier == "reported":
+        return "not to be called calibrated"
+    return criterion.verdict if criterion.tier == "must pass" or criterion.verdict == "FAIL" else "not shown"
 
 
 def _colored(text: str, verdict: Verdict) -> Text:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.config import FormatName
+from export.divergence import LogitDistance
 from export.formats import FORMATS, how_to_install, installed
 from export.formats.format import Format, Infer
 from export.golden.kit import GoldenRow, Kit, read_kit
@@ -27,6 +28,8 @@ class Comparison:
     """Largest difference for each image [N]."""
     probabilities: NDArray[np.float32]
     """Largest difference for each image [N]."""
+    distance: LogitDistance
+    """Over all images."""
 
 
 def compare(infer: Infer, kit: Kit) -> Comparison:
@@ -37,6 +40,7 @@ def compare(infer: Infer, kit: Kit) -> Comparison:
     return Comparison(
         logits=_largest_by_row(ours - kit.logits),
         probabilities=_largest_by_row(probabilities(ours) - probabilities(kit.logits)),
+        distance=LogitDistance.of(ours, kit.logits, kit.rule),
     )
 
 

@@ -47,6 +47,8 @@ class Distance:
     """Distance from ``model.onnx`` in ONNX Runtime on the golden images, and milliseconds for one of them."""
 
     largest_logit: float
+    spread: float
+    """Standard deviation of the logits of ``model.onnx``."""
     largest: float
     """Difference of a probability."""
     target: float

@@ -107,7 +107,8 @@ def _measure(form: Format, source: Source, path: Path, kit: Kit, tolerance: floa
     _require_close(found, kit, tolerance)
     ms, onnx_ms = _race(infer, source.onnx, kit)
     return Distance(
-        largest_logit=float(found.logits.max()),
+        largest_logit=found.distance.largest,
+        spread=found.distance.spread,
         largest=float(found.probabilities.max()),
         target=tolerance,
         ms=ms,

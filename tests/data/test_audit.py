@@ -15,6 +15,11 @@ def test_promise__images() -> None:
     assert [Promise(target, 0.95).images for target in (0.99, 0.995, 0.999)] == [299, 598, 2995]
 
 
+def test_promise__how_many_may_differ() -> None:
+    promise = Promise(0.95, 0.95)
+    assert [promise.may_differ(images) for images in (0, 58, 59, 92, 93, 505)] == [None, None, 0, 0, 1, 16]
+
+
 CHANGES: dict[int, dict[str, Any]] = {
     0: {"votes": [1.0, 2.0], "target": [1 / 3, 2 / 3]},
     1: {"status": "empty file"},

@@ -16,7 +16,8 @@ import export.rgb
 from data.config import Kind
 from data.labels import LabelSet
 from data.loaders import load
-from export.parity import BATCHES, ROUNDS, check_parity, check_rgb
+from export.onnx_file import write_onnx
+from export.parity import BATCHES, ROUNDS, _torch_logits, check_parity, check_rgb
 from export.parity_record import Fp16Facts, NotWritten, Parity, ParityRecord, RgbParity
 from export.rgb import write_rgb
 from export.runtime import RgbClassifier
@@ -66,9 +67,31 @@ def test_check_parity__reports_the_largest_difference(exported: Exported) -> Non
         difference = classifier.model(pixels).softmax(1) - shifted.model(pixels).softmax(1)
     expected = float(difference.abs().max())
     assert found.largest == pytest.approx(expected, rel=0.01)
-    assert found.largest_logit == pytest.approx(0.01, rel=0.01)
+    # Softmax takes no notice of what all logits have in common: a quarter of the shift.
+    assert found.largest_logit == pytest.approx(0.0075, rel=0.01)
     with pytest.raises(UserError, match="differs from PyTorch"):
         check_parity(shifted, path, image, 0.9 * expected)
+
+
+def test_check_parity__half_of_every_logit_where_probabilities_are_all_0_or_1(
+    exported: Exported, tmp_path: Path
+) -> None:
+    classifier, _ = exported
+    saturated, halved = (copy.deepcopy(classifier) for _ in range(2))
+    with torch.no_grad():
+        for model, factor in ((saturated, 1e5), (halved, 5e4)):
+            for parameter in model.head.parameters():
+                parameter.mul_(factor)
+    write_onnx(halved, tmp_path / "model.onnx", opset=18, facts={})
+    images = photographs(3)
+    ours, theirs = (
+        DecisionRule.of(support.FOUR).probabilities(_torch_logits(model, images)) for model in (saturated, halved)
+    )
+    assert np.abs(ours - theirs).max() < 1e-4, "the test's logits are not saturated"
+    with pytest.raises(
+        UserError, match=r"model\.onnx differs from PyTorch by .* in a logit, more than 0\.001 \(10 times"
+    ):
+        check_parity(saturated, tmp_path / "model.onnx", images, 1e-4)
 
 
 def test_check_parity__not_a_number(exported: Exported) -> None:
@@ -89,7 +112,9 @@ def test_check_parity__not_a_number(exported: Exported) -> None:
     ],
 )
 def test_parity_record__reads_what_it_wrote(tmp_path: Path, fp16: Fp16Facts | NotWritten | None) -> None:
-    parity = Parity(n=1, batches=(1, 3), largest=1e-6, largest_logit=1e-5, target=1e-4, sha256="f")
+    parity = Parity(
+        n=1, batches=(1, 3), largest=1e-6, largest_logit=1e-5, spread=2.0, target=1e-4, sha256="f", weights="w"
+    )
     record = ParityRecord(parity, RgbParity(n=1, largest=0.0, target=1e-4), fp16)
     record.write(tmp_path)
     assert ParityRecord.read(tmp_path) == record

@@ -7,14 +7,28 @@ from pathlib import Path
 import pytest
 
 from run.folder import RunFolder
+from tests.finished import settings
 from tests.hub.fake_hub import FakeHub
+from tests.support import FOUR
+from verify.config import VerifyConfig
+from verify.ledger import LEDGER
+from verify.verify import Verification
+
+VERIFY = VerifyConfig(**settings()["verify"])
 
 
 @pytest.fixture
 def release_run(finished_run: RunFolder, tmp_path: Path) -> RunFolder:
     """A copy of a finished run, to be changed."""
     shutil.copytree(finished_run.root, tmp_path / "panels")
+    shutil.copyfile(finished_run.root.parent / LEDGER, tmp_path / LEDGER)
     return RunFolder(tmp_path / "panels")
+
+
+@pytest.fixture
+def verification(release_run: RunFolder) -> Verification:
+    """What that run is judged by."""
+    return Verification(release_run, "quick", FOUR, VERIFY, ["mini"])
 
 
 @pytest.fixture

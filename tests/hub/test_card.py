@@ -14,7 +14,9 @@ from run.errors import UserError
 from run.folder import RunFolder
 from run.text import code_span
 from verify.certificate import Certificate, LabelFacts, Majority
+from verify.evidence import Verdict
 from verify.statistics import Proportion
+from verify.words import line
 
 STUDENT = "mini"
 
@@ -117,20 +119,53 @@ def test_write_cards__says_what_was_measured(release_run: RunFolder, certificate
     ].text
     assert "20 of 28 (71.4%), 95% interval 51.3% to 86.8%" in text
     assert "| Always answering `sound` | 7 of 28 (25.0%) |" in text
-    agreement, parity = certificate.agreement(model.file), certificate.parity(model.file)
+    for name in ("agreement", "parity", "majority", "dead label"):
+        for criterion in certificate.of(model=STUDENT, name=name):
+            assert f"* **PASS**: {line(criterion)}\n" in text
+    agreement = certificate.agreement(model.file)
     assert agreement is not None
-    assert parity is not None
-    assert f"Agreement of `{model.file}`, **PASS**: this file's first choice is that of the exported teacher" in text
-    assert f"on {agreement.count} of 28 ({agreement.rate:.1%})" in text
-    assert f"at least {agreement.lower:.1%} with 95% confidence, target 1.0%" in text
-    assert f"{parity.largest:.1e} over {parity.n} images, limit 0.0001" in text
+    assert f"at least {agreement.lower:.1%} with 97.0% confidence" in text
+    assert "The test images were judged for the 1st time, so that each criterion holds with 97.0% confidence" in text
+    assert f"{sum(side.milder for side in model.reference.sides)} milder than the teacher" in text
     assert "| `sound` | 8 | 0.910 | 0.875 | 0.889 |" in text
     assert "| `broken` | 0 | – | – | – |" in text
     assert "| `sound` | 7 | 1 | 0 | 0 |" in text
     assert "29 images" in text
     assert f"temperature of {model.temperature:.3f}" in text
-    assert "is the calibrated probability" in text
     assert not text.lstrip().splitlines()[2].startswith(">")
+
+
+def test_write_cards__the_word_calibrated_is_only_for_scores_that_are(
+    release_run: RunFolder, certificate: Certificate
+) -> None:
+    outcomes: dict[Verdict, str] = {
+        "PASS": "is the calibrated probability",
+        "FAIL": "further from the truth than chance",
+    }
+    for verdict, said in outcomes.items():
+        criteria = [replace(one, verdict=verdict) if one.name == "calibration" else one for one in certificate.criteria]
+        text = cards(release_run, certificate=replace(certificate, criteria=tuple(criteria)))[STUDENT].text
+        assert said in text
+        assert ("is the calibrated probability" in text) == (verdict == "PASS")
+
+
+def test_write_cards__what_a_model_never_says_comes_first(release_run: RunFolder, certificate: Certificate) -> None:
+    model = certificate.models[STUDENT]
+    silent = LabelFacts(label="likely", positives=45, precision=None, recall=0.0, f1=0.0, confusion=(55, 0, 45, 0))
+    models = {**certificate.models, STUDENT: replace(model, per_label=(silent,))}
+    found = cards(release_run, certificate=replace(certificate, accepted=("likely",), models=models))
+    expected = "> **This model never says `likely` (true on 45 of 100 test images)**, as its author accepted."
+    assert found[STUDENT].text.lstrip().splitlines()[2] == expected
+
+
+def test_write_cards__what_was_not_shown_stands_beside_the_verdict(
+    release_run: RunFolder, certificate: Certificate
+) -> None:
+    text = cards(release_run)[STUDENT].text
+    open_ones = certificate.not_shown(STUDENT)
+    assert open_ones, "28 images show everything?"
+    assert "**PASS**; not shown: " in text
+    assert all(f"* **not shown**: {line(one)}\n" in text for one in open_ones)
 
 
 def test_write_cards__a_model_without_a_fitted_temperature_is_not_called_calibrated(release_run: RunFolder) -> None:
@@ -173,7 +208,7 @@ def test_write_cards__teacher_has_no_agreement(release_run: RunFolder) -> None:
     text = cards(release_run)["teacher"].text
     assert "Agreement with the exported teacher" not in text
     assert "Agreement is with the teacher" not in text
-    assert "Parity of `teacher-onnx/onnx/model.onnx`, **PASS**" in text
+    assert "* **PASS**: parity, teacher-onnx/onnx/model.onnx: " in text
 
 
 def test_write_cards__labels_and_the_authors_words(release_run: RunFolder) -> None:

@@ -15,6 +15,7 @@ OPENVINO = Ran(
     file="openvino/model.xml",
     made_with="openvino 2026.4",
     largest_logit=3e-5,
+    spread=2.0,
     largest=2e-6,
     target=1e-4,
     ms=1.24,

@@ -1,25 +1,36 @@
 import json
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from data.decode import decode
 from export.release import Release, ReleasedModel
 from hub.config import HubConfig
 from hub.push import push
 from models import checkpoint
+from models.classifier import Classifier
 from models.decision import DecisionRule
 from models.facts import CheckpointFacts
 from run.errors import UserError
+from run.files import file_digest
 from run.folder import RunFolder
 from tests import support
-from tests.hub.fake_hub import FakeHub, Repo
+from tests.hub.fake_hub import FakeHub, File, Repo
 from tests.hub.scripts import last_json, python_blocks, run_python
-from verify.certificate import Certificate, Verdict
+from verify.certificate import Certificate
+from verify.ledger import LEDGER
+from verify.predictions import LOGITS, Predictions
+from verify.verify import Verification, verify
 
 STUDENT = "mini"
 CONFIG = HubConfig(repo="acme/panels")
@@ -33,16 +44,24 @@ PUSH = """
 import json
 from dataclasses import asdict
 from pathlib import Path
+from data.labels import LabelSet
 from hub.config import HubConfig
 from hub.push import push
+from run.files import file_digest
 from run.folder import RunFolder
-pushed = push(RunFolder(Path({root!r})), HubConfig(repo="acme/panels"), dry_run={dry_run}, allow_unverified=False)
+from verify.config import VerifyConfig
+from verify.verify import Verification
+run, labels = RunFolder(Path({root!r})), LabelSet({names!r}, {kind!r})
+asked = Verification(run, {name!r}, labels, VerifyConfig(agreement=0.01, conversion=0.99), ["mini"])
+pushed = push(asked, HubConfig(repo="acme/panels"), dry_run={dry_run}, allow_unverified=False)
 print(json.dumps([asdict(one) for one in pushed]))
 """
 
 
 def push_code(run: RunFolder, *, dry_run: bool = False) -> str:
-    return PUSH.format(root=str(run.root), dry_run=dry_run)
+    certificate = Certificate.read(run.verify / "certificate.json")
+    labels = vars(certificate.labels)
+    return PUSH.format(root=str(run.root), dry_run=dry_run, name=certificate.name, **labels)
 
 
 def test_push__one_private_commit_a_folder(fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path) -> None:
@@ -67,15 +86,15 @@ def test_push__one_private_commit_a_folder(fake_hub: FakeHub, release_run: RunFo
 def test_push__again_changes_nothing_and_removed_files_go(
     fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path
 ) -> None:
-    old = release_run.release / "teacher-onnx" / "old.html"
-    old.write_text("old", encoding="utf-8")
+    repo = fake_hub.repos[REPOS["teacher-onnx"]] = Repo.new("acme", private=True)
+    (start,) = repo.branches["main"]
+    repo.branches["main"] = [replace(start, files={**start.files, "old.html": File(b"old", lfs=False)})]
     first = last_json(run_python(push_code(release_run), fake_hub, tmp_path))
     assert all(one["changed"] for one in first)
-    old.unlink()
     second = last_json(run_python(push_code(release_run), fake_hub, tmp_path))
-    assert [one["folder"] for one in second if one["changed"]] == ["teacher-onnx"]
-    assert fake_hub.commits(REPOS["teacher-onnx"])[-1].operations == ("deletedFile old.html",)
-    assert all(len(fake_hub.commits(repo)) == 1 for folder, repo in REPOS.items() if folder != "teacher-onnx")
+    assert not any(one["changed"] for one in second)
+    assert "deletedFile old.html" in fake_hub.commits(REPOS["teacher-onnx"])[-1].operations
+    assert all(len(fake_hub.commits(repo)) == 1 for repo in REPOS.values())
 
 
 @pytest.mark.slow
@@ -83,11 +102,12 @@ def test_push__again_changes_nothing_and_removed_files_go(
 def test_push__the_code_in_the_cards_gives_our_scores(
     fake_hub: FakeHub, tmp_path: Path, root: str, request: pytest.FixtureRequest
 ) -> None:
-    (finished,) = (request.getfixturevalue(root) / "outputs").iterdir()
+    (finished,) = (path for path in (request.getfixturevalue(root) / "outputs").iterdir() if path.is_dir())
     shutil.copytree(finished, tmp_path / "panels")
+    shutil.copyfile(finished.parent / LEDGER, tmp_path / LEDGER)
     release_run = RunFolder(tmp_path / "panels")
     run_python(push_code(release_run), fake_hub, tmp_path).check_returncode()
-    image = support.picture(97, 53)
+    image = telling_image(Release(release_run.release).models())
     image.save(tmp_path / "image.jpg", quality=95)
     code = ["import json", "found = {}"]
     for folder, repo in REPOS.items():
@@ -107,16 +127,28 @@ def test_push__the_code_in_the_cards_gives_our_scores(
         assert scores == pytest.approx(our_scores(model, tmp_path / "image.jpg"), abs=2e-4), source
 
 
-def our_scores(model: ReleasedModel, path: Path) -> dict[str, float]:
-    """Scores of the checkpoint, by label; another resize mode would give others."""
+def scores_by_mode(model: ReleasedModel, image: Image.Image) -> tuple[Classifier, NDArray[np.float32]]:
+    """Scores of the checkpoint [2, C]: by its own resize mode, and by another."""
     classifier = checkpoint.load(model.checkpoint, CheckpointFacts.read(model.checkpoint).labels)
-    image = decode(path.read_bytes())
     specs = classifier.spec, replace(classifier.spec, mode="center", crop_pct=0.8)
     pixels = np.stack([spec.normalize(spec.render(image)) for spec in specs])
     with torch.inference_mode():
-        ours, others = DecisionRule.of(classifier.labels).probabilities(
-            classifier.model(torch.from_numpy(pixels)).numpy()
-        )
+        logits = classifier.model(torch.from_numpy(pixels)).numpy()
+    return classifier, DecisionRule.of(classifier.labels).probabilities(logits)
+
+
+def telling_image(models: Sequence[ReleasedModel]) -> Image.Image:
+    """An image on which every model's scores show which resize mode it was given with."""
+    for seed in range(100):
+        image = support.picture(97, 53, seed)
+        if all(np.ptp(scores_by_mode(model, image)[1], axis=0).max() > 5e-3 for model in models):
+            return image
+    raise AssertionError("no image shows a difference between resize modes")
+
+
+def our_scores(model: ReleasedModel, path: Path) -> dict[str, float]:
+    """Scores of the checkpoint, by label; another resize mode would give others."""
+    classifier, (ours, others) = scores_by_mode(model, decode(path.read_bytes()))
     assert np.abs(ours - others).max() > 5e-4, "the test sees no difference between resize modes"
     return dict(zip(classifier.labels.names, ours.tolist(), strict=True))
 
@@ -163,86 +195,179 @@ def test_push__no_network_is_the_users_to_put_right(fake_hub: FakeHub, release_r
     assert "cannot be written on the Hub" in result.stderr
 
 
-def refused(run: RunFolder) -> str:
+def refused(verification: Verification) -> str:
     with pytest.raises(UserError) as caught:
-        push(run, CONFIG, dry_run=True, allow_unverified=False)
+        push(verification, CONFIG, dry_run=True, allow_unverified=False)
     return str(caught.value)
 
 
-def allowed(run: RunFolder) -> str:
+def allowed(verification: Verification) -> str:
     """The student's card when pushed all the same."""
-    push(run, CONFIG, dry_run=True, allow_unverified=True)
-    return (run.release / STUDENT / "README.md").read_text(encoding="utf-8")
+    push(verification, CONFIG, dry_run=True, allow_unverified=True)
+    return (verification.run.release / STUDENT / "README.md").read_text(encoding="utf-8")
 
 
-def test_push__without_certificate(release_run: RunFolder) -> None:
-    (release_run.verify / "certificate.json").unlink()
-    message = refused(release_run)
+def edit(path: Path, change: Callable[[Any], object]) -> None:
+    """Change a JSON file."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def certificate_path(verification: Verification) -> Path:
+    return verification.run.verify / "certificate.json"
+
+
+def test_push__without_certificate(verification: Verification) -> None:
+    certificate_path(verification).unlink()
+    message = refused(verification)
     assert "certificate.json is not there" in message
     assert "pocketeva verify" in message
-    card = allowed(release_run)
+    card = allowed(verification)
     assert "**Not verified.** Nothing was measured" in card
     assert "## Results" not in card
 
 
-@pytest.mark.parametrize("verdict", ["FAIL", "INCONCLUSIVE"])
-def test_push__with_another_verdict_than_pass(
-    release_run: RunFolder, certificate: Certificate, verdict: Verdict
-) -> None:
-    criteria = tuple(
-        replace(found, verdict=verdict, more_images=1234) if found.name == "agreement" else found
-        for found in certificate.criteria
-    )
-    replace(certificate, verdict=verdict, criteria=criteria).write(release_run.verify / "certificate.json")
-    assert f"certificate.json says {verdict}" in refused(release_run)
-    card = allowed(release_run)
-    assert card.split("---\n", 2)[2].strip().splitlines()[2].startswith(f"> **Not verified: the verdict is {verdict}**")
-    assert ("About 1,234 more test images" in card) == (verdict == "INCONCLUSIVE")
+def test_push__with_another_verdict_than_pass(verification: Verification) -> None:
+    strict = replace(verification, config=replace(verification.config, conversion=0.02))
+    verdict = verify(strict).verdict
+    assert verdict != "PASS"
+    assert f"certificate.json says {verdict}" in refused(strict)
+    card = allowed(strict)
+    assert f"> **Not verified: the verdict is {verdict}**" in card.split("---\n", 2)[2]
     assert "## Results" in card
 
 
-def test_push__with_a_changed_file(release_run: RunFolder) -> None:
-    name = f"{STUDENT}-onnx/onnx/model.onnx"
-    with (release_run.release / name).open("ab") as file:
-        file.write(b"\0")
-    assert f"release/{name} has changed since it was judged" in refused(release_run)
-    card = allowed(release_run)
-    assert f"> * release/{name} has changed" in card
+def set_top_verdict(content: Any) -> None:
+    content["verdict"] = "FAIL"
+
+
+def edit_counts(content: Any) -> None:
+    evidence = next(one["evidence"] for one in content["criteria"] if one["name"] == "agreement")
+    evidence["count"] -= 1
+
+
+def empty_criteria(content: Any) -> None:
+    content["criteria"] = []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (set_top_verdict, "certificate.json: verdict is FAIL; judged again it is PASS"),
+        (edit_counts, "].evidence.count is "),
+        (empty_criteria, "certificate.json: criteria[0].name is not there; judged again it is parity"),
+    ],
+)
+def test_push__an_edited_certificate(verification: Verification, change: Callable[[Any], object], said: str) -> None:
+    edit(certificate_path(verification), change)
+    assert said in refused(verification)
+    card = allowed(verification)
+    assert "> **Not verified.** The certificate does not hold for these files" in card
     assert "## Results" not in card
+
+
+def test_push__other_criteria_than_it_was_judged_by(verification: Verification) -> None:
+    stricter = replace(verification, config=replace(verification.config, agreement=0.99))
+    message = refused(stricter)
+    assert ".limit is 0.01; judged again it is 0.99" in message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mini-onnx/onnx/model.onnx",
+        "mini/model.safetensors",
+        "mini-onnx/labels.json",
+        "mini/config.json",
+        "mini-onnx/preprocessor_config.json",
+        "mini-onnx/golden/index.json",
+    ],
+)
+def test_push__a_file_that_was_changed(verification: Verification, name: str) -> None:
+    path = verification.run.release / name
+    with path.open("ab") as file:
+        file.write(b" ")
+    assert f"  {name} has changed since it was judged" in refused(verification)
+    # And its digest in the certificate with it.
+    edit(certificate_path(verification), lambda content: content["files"].update({name: file_digest(path)}))
+    assert f"  {name} was changed" in refused(verification)
+    # And in export's own record: then the predictions are of other bytes, or parity was measured on others.
+    said = {
+        "mini-onnx/onnx/model.onnx": "release/mini-onnx/onnx/model.onnx has changed since it was measured",
+        "mini/model.safetensors": ".same_files is True; judged again it is False",
+    }
+    if name in said:
+        stamp = verification.run.root / "stamps" / "export-mini.json"
+        edit(stamp, lambda content: content["outputs"].update({f"release/{name}": file_digest(path)}))
+        assert said[name] in refused(verification)
+
+
+@pytest.mark.parametrize(
+    "name", ["mini/model.pt", "mini-onnx/model.pkl", "mini-onnx/onnx/model.tflite", "teacher/a.bin"]
+)
+def test_push__a_file_that_nobody_judged(verification: Verification, name: str) -> None:
+    (verification.run.release / name).write_bytes(b"new")
+    assert f"  {name} is not in the certificate" in refused(verification)
+    card = allowed(verification)
+    assert f"> * {name} is not in the certificate" in card
     assert "model-index" not in card
 
 
-def test_push__with_a_missing_file(release_run: RunFolder) -> None:
-    (release_run.release / "teacher" / "model.safetensors").unlink()
-    assert "release/teacher/model.safetensors was judged and is no longer there" in refused(release_run)
+def test_push__with_a_missing_file(verification: Verification) -> None:
+    (verification.run.release / "teacher" / "model.safetensors").unlink()
+    assert "teacher/model.safetensors was judged and is no longer there" in refused(verification)
 
 
-def test_push__with_a_file_never_judged(release_run: RunFolder) -> None:
-    (release_run.release / f"{STUDENT}-onnx" / "onnx" / "model_q4.onnx").write_bytes(b"new")
-    assert f"release/{STUDENT}-onnx/onnx/model_q4.onnx was never judged" in refused(release_run)
+def test_push__weights_that_were_replaced_and_verified_anew(verification: Verification) -> None:
+    path = verification.run.release / STUDENT / "model.safetensors"
+    weights = load_file(path)
+    save_file({name: torch.zeros_like(value) for name, value in weights.items()}, path)
+    with pytest.raises(UserError, match=r"mini/model\.safetensors was changed"):
+        verify(verification)
+    # Even where the record of the export is edited: parity was measured with other weights.
+    stamp = verification.run.root / "stamps" / "export-mini.json"
+    edit(stamp, lambda content: content["outputs"].update({f"release/{STUDENT}/model.safetensors": file_digest(path)}))
+    assert verify(verification).verdict == "FAIL"
+    assert "certificate.json says FAIL" in refused(verification)
 
 
-def test_push__with_a_damaged_certificate(release_run: RunFolder) -> None:
-    (release_run.verify / "certificate.json").write_text("{", encoding="utf-8")
-    assert "certificate.json is not JSON" in refused(release_run)
+def test_push__predictions_that_were_edited(verification: Verification) -> None:
+    path = verification.run.verify / "predictions.parquet"
+    found = Predictions.read(path)
+    name = f"{STUDENT}-onnx/onnx/model.onnx"
+    place = found.table.column_names.index(name)
+    wished = pa.array([[5.0 * value for value in row] for row in found.targets.tolist()], LOGITS)
+    replace(found, table=found.table.set_column(place, name, wished)).write(path)
+    stamp = verification.run.root / "stamps" / "measure.json"
+    edit(stamp, lambda content: content["outputs"].update({"verify/predictions.parquet": file_digest(path)}))
+    verify(verification)
+    message = refused(verification)
+    assert f"release/{name} gives other scores than it was judged on" in message
+    assert "on 29 test images" in message
 
 
-def test_push__with_a_certificate_of_an_older_version(release_run: RunFolder) -> None:
-    (release_run.verify / "certificate.json").write_text('{"format": 1, "verdict": "PASS"}', encoding="utf-8")
-    message = refused(release_run)
-    assert message.endswith("has schema version 1, and this version of PocketEVA reads 2: run `pocketeva verify` again")
+def test_push__truths_that_were_edited(verification: Verification) -> None:
+    path = verification.run.verify / "predictions.parquet"
+    found = Predictions.read(path)
+    place = found.table.column_names.index("target")
+    wished = found.table.column("target").take(pa.array(range(len(found) - 1, -1, -1)))
+    replace(found, table=found.table.set_column(place, "target", wished)).write(path)
+    assert "predictions.parquet: its images, splits or targets are not those of the manifest" in refused(verification)
+
+
+def test_push__a_release_that_the_ledger_does_not_know(verification: Verification) -> None:
+    verification.ledger.unlink()
+    assert "ledger.json does not know that this release was judged" in refused(verification)
+
+
+def test_push__with_a_damaged_certificate(verification: Verification) -> None:
+    certificate_path(verification).write_text("{", encoding="utf-8")
+    assert "certificate.json is not JSON" in refused(verification)
+
+
+def test_push__with_a_certificate_of_an_older_version(verification: Verification) -> None:
+    certificate_path(verification).write_text('{"format": 1, "verdict": "PASS"}', encoding="utf-8")
+    message = refused(verification)
+    assert message.endswith("has schema version 1, and this version of PocketEVA reads 3: run `pocketeva verify` again")
     assert "\n" not in message
-
-
-def test_push__nowhere_and_nothing(release_run: RunFolder, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"hub\.repo is null"):
-        push(release_run, HubConfig(), dry_run=True, allow_unverified=False)
-    with pytest.raises(UserError, match="run `pocketeva export` first"):
-        push(RunFolder(tmp_path / "empty"), CONFIG, dry_run=True, allow_unverified=True)
-
-
-def test_push__certificate_is_left_alone(release_run: RunFolder) -> None:
-    path = release_run.verify / "certificate.json"
-    before = json.loads(path.read_text(encoding="utf-8"))
-    push(release_run, CONFIG, dry_run=True, allow_unverified=False)
-    assert json.loads(path.read_text(encoding="utf-8")) == before

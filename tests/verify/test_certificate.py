@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from run.errors import UserError
-from verify.certificate import Certificate, ParityCriterion, RateCriterion
+from verify.certificate import Certificate
+from verify.evidence import Largest, Share
 
 
 def edited(path: Path, certificate: Certificate, edit: Callable[[dict[str, Any]], object]) -> str:
@@ -25,7 +26,7 @@ def test_certificate__reads_what_it_wrote(certificate: Certificate, tmp_path: Pa
     certificate.write(tmp_path / "certificate.json")
     read = Certificate.read(tmp_path / "certificate.json")
     assert read == certificate
-    assert {type(criterion) for criterion in read.criteria} == {RateCriterion, ParityCriterion}
+    assert {type(criterion.evidence) for criterion in read.criteria} >= {Share, Largest}
     assert read.models["mini"].reference.ordinal is not None
     assert set(read.models["mini"].reference.ordinal.under_call) == {1, 2}
 
@@ -36,7 +37,7 @@ def test_certificate__of_an_older_version_names_the_command(certificate: Certifi
         del content["test"]
 
     message = edited(tmp_path / "certificate.json", certificate, older)
-    assert message.endswith("has schema version 1, and this version of PocketEVA reads 2: run `pocketeva verify` again")
+    assert message.endswith("has schema version 1, and this version of PocketEVA reads 3: run `pocketeva verify` again")
     assert "\n" not in message
 
 
@@ -49,8 +50,10 @@ def test_certificate__of_an_older_version_names_the_command(certificate: Certifi
         (lambda content: content.update(approved=True), "approved: "),
         (lambda content: content["models"]["mini"].update(extra=1), "models.mini.extra: "),
         (lambda content: content["models"]["mini"].update(file="gone"), "gone stands for the model"),
-        (lambda content: content["criteria"][0].pop("n"), "criteria.0.agreement.n: Field required"),
-        (lambda content: content["criteria"][0].update(name="charm"), "criteria.0: "),
+        (lambda content: content["criteria"][0].pop("limit"), "criteria.0.limit: Field required"),
+        (lambda content: content["criteria"][0].update(name="charm"), "criteria.0.name: "),
+        (lambda content: content["criteria"][0]["evidence"].pop("n"), "criteria.0.evidence.largest.n: Field required"),
+        (lambda content: content["criteria"][0]["evidence"].update(kind="charm"), "criteria.0.evidence: "),
         (lambda content: content["labels"].update(kind="fuzzy"), "labels.kind: "),
     ],
 )
@@ -70,8 +73,7 @@ def test_certificate__not_json_or_no_object(text: str, tmp_path: Path) -> None:
 
 
 def test_certificate__is_not_written_with_nan(certificate: Certificate, tmp_path: Path) -> None:
-    (parity,) = (found for found in [certificate.parity("mini-onnx/onnx/model.onnx")] if found)
-    damaged = replace(certificate, criteria=(replace(parity, largest=float("nan")),))
+    damaged = replace(certificate, criteria=(replace(certificate.criteria[0], value=float("nan")),))
     with pytest.raises(ValueError, match="not JSON compliant"):
         damaged.write(tmp_path / "certificate.json")
 

@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import (
+    cohen_kappa_score,
+    confusion_matrix,
+    multilabel_confusion_matrix,
+    precision_recall_fscore_support,
+)
 
 from data.labels import LabelSet
 from models.decision import DecisionRule
@@ -13,9 +18,12 @@ from verify.metrics import (
     agreement,
     agreement_by_label,
     confusion,
+    flips,
+    kappa,
     label_facts,
     macro_f1,
     majority,
+    sides,
 )
 from verify.statistics import Proportion
 
@@ -39,13 +47,34 @@ def test_agreement__of_sets_every_label_counts() -> None:
     assert agreement(SETS, SET_TRUTH, SET_DECIDED) == Proportion(2, 5)
 
 
-def test_agreement_by_label__of_sets_only() -> None:
+def test_agreement_by_label__of_sets_and_by_what_the_teacher_says() -> None:
     assert agreement_by_label(SETS, SET_TRUTH, SET_DECIDED, 0.9) == {
         "dog": Proportion(4, 5).with_interval(0.9),
         "cat": Proportion(3, 5).with_interval(0.9),
         "night": Proportion(5, 5).with_interval(0.9),
     }
-    assert agreement_by_label(RULE, TRUTH, PREDICTED, 0.9) is None
+    assert agreement_by_label(RULE, TRUTH, PREDICTED, 0.9) == {
+        "sound": Proportion(2, 4).with_interval(0.9),
+        "doubtful": Proportion(1, 2).with_interval(0.9),
+        "likely": Proportion(0, 0).with_interval(0.9),
+        "broken": Proportion(2, 2).with_interval(0.9),
+    }
+
+
+def test_kappa__is_that_of_scikit_learn() -> None:
+    assert kappa(RULE, TRUTH, PREDICTED) == pytest.approx(cohen_kappa_score(TRUTH, PREDICTED))
+    assert kappa(RULE, TRUTH, TRUTH) == 1
+    assert kappa(RULE, np.array([2, 2]), np.array([2, 2])) is None
+    assert kappa(RULE, TRUTH[:0], TRUTH[:0]) is None
+    names = [str(row) for row in SET_TRUTH], [str(row) for row in SET_DECIDED]
+    assert kappa(SETS, SET_TRUTH, SET_DECIDED) == pytest.approx(cohen_kappa_score(*names))
+
+
+def test_sides_and_flips__of_labels_that_are_not_ordered_or_exclusive() -> None:
+    nominal = DecisionRule.of(LabelSet(FOUR.names, "nominal"))
+    assert sides(nominal, TRUTH, TRUTH, PREDICTED) == ()
+    assert sum(one.count for one in flips(nominal, TRUTH, TRUTH, PREDICTED)) == 3
+    assert flips(SETS, SET_TRUTH, SET_TRUTH, SET_DECIDED) == ()
 
 
 def test_majority__the_most_frequent_label() -> None:

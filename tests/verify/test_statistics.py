@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, fisher_exact
 
 from verify.certificate import Rate
-from verify.statistics import PairedDifference, Proportion, more_images, verdict_of
+from verify.statistics import PairedDifference, Proportion, bernstein, fisher, mcnemar, tango
 
 CONFIDENCES = [0.9, 0.95, 0.99]
 
@@ -65,60 +65,34 @@ def test_bounds__enclose_the_rate_and_tighten_with_less_confidence(drawn: tuple[
     assert found.upper(0.6) <= found.upper(confidence)
 
 
-@pytest.mark.parametrize(
-    ("count", "target", "verdict"),
-    [(980, 0.97, "PASS"), (980, 0.975, "INCONCLUSIVE"), (980, 0.985, "INCONCLUSIVE"), (980, 0.99, "FAIL")],
-)
-def test_verdict_of__the_bounds_decide_and_not_the_rate(count: int, target: float, verdict: str) -> None:
-    assert verdict_of(Proportion(count, 1000), target, 0.95) == verdict
+def test_bounds__without_an_image_nothing_is_known() -> None:
+    found = Proportion(0, 0)
+    assert (found.rate, found.lower(0.95), found.upper(0.95)) == (0, 0, 1)
+    assert tango(0, 0, 0, 0.95) == (-1, 1)
+    assert bernstein(1, 0.0, 3.0, 0.95) == 3
 
 
-def test_verdict_of__none_and_all() -> None:
-    assert verdict_of(Proportion(0, 100), 0.5, 0.95) == "FAIL"
-    assert verdict_of(Proportion(100, 100), 0.97, 0.95) == "PASS"
-    assert verdict_of(Proportion(100, 100), 0.999, 0.95) == "INCONCLUSIVE"
-    assert verdict_of(Proportion(1, 1), 0.5, 0.95) == "INCONCLUSIVE"
+@pytest.mark.parametrize("table", [(10, 5, 10, 1), (50, 0, 400, 0), (7, 7, 21, 3), (0, 0, 9, 2)])
+def test_fisher__is_that_of_scipy(table: tuple[int, int, int, int]) -> None:
+    positives, hits, negatives, alarms = table
+    expected = fisher_exact(np.array([[hits, positives - hits], [alarms, negatives - alarms]]), alternative="greater")
+    assert fisher(*table) == pytest.approx(expected.pvalue)
 
 
-def test_verdict_of__a_lower_bound_on_the_target_passes() -> None:
-    found = Proportion(40, 50)
-    assert verdict_of(found, found.lower(0.95), 0.95) == "PASS"
-    assert verdict_of(found, np.nextafter(found.lower(0.95), 1), 0.95) == "INCONCLUSIVE"
-    assert verdict_of(found, found.upper(0.95), 0.95) == "INCONCLUSIVE"
+@pytest.mark.parametrize(("gained", "lost"), [(20, 10), (0, 5), (5, 0)])
+def test_mcnemar__is_a_binomial_test(gained: int, lost: int) -> None:
+    assert mcnemar(gained, lost) == pytest.approx(binomtest(gained, gained + lost, alternative="greater").pvalue)
+    assert mcnemar(0, 0) == 1
 
 
-def test_more_images__no_flips() -> None:
-    assert more_images(Proportion(100, 100), 0.99, 0.95) == 199
-    assert more_images(Proportion(299, 299), 0.99, 0.95) == 0
-
-
-def test_more_images__no_number_decides() -> None:
-    assert more_images(Proportion(90, 100), 0.9, 0.95) is None
-
-
-def test_more_images__already_failed() -> None:
-    assert more_images(Proportion(10, 100), 0.9, 0.95) == 0
-
-
-@settings(max_examples=20, deadline=None)
-@given(
-    st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
-    st.floats(0.05, 0.95),
-    st.sampled_from(CONFIDENCES),
-)
-def test_more_images__decides_and_one_fewer_does_not(drawn: tuple[int, int], target: float, confidence: float) -> None:
-    found = Proportion(*drawn)
-    more = more_images(found, target, confidence)
-    if more is None:
-        assert abs(found.rate - target) < 0.001
-        return
-
-    def at(n: int) -> str:
-        return verdict_of(Proportion(found.rate * n, n), target, confidence)
-
-    assert at(found.n + more) != "INCONCLUSIVE"
-    before = np.linspace(found.n, found.n + more - 1, min(more, 20)).astype(int)
-    assert {at(int(n)) for n in before} <= {"INCONCLUSIVE"}
+def test_tango__published_and_by_symmetry() -> None:
+    assert tango(12, 2, 50, 0.975) == pytest.approx((0.0611, 0.3447), abs=1e-4)
+    # Nothing differs: the score is |d| / sqrt((|d| - d²) / n), so the bound is z² / (n + z²).
+    bound = 1.959964**2 / (40 + 1.959964**2)
+    assert tango(0, 0, 40, 0.975) == pytest.approx((-bound, bound), abs=1e-6)
+    low, high = tango(3, 9, 80, 0.95)
+    assert tango(9, 3, 80, 0.95) == pytest.approx((-high, -low))
+    assert tango(0, 40, 40, 0.95)[0] == pytest.approx(-1)
 
 
 def test_paired_difference__by_hand_and_by_scipy() -> None:

@@ -7,11 +7,12 @@ import pytest
 import yaml
 
 import pocketeva
-from hub.push import file_differences
 from run.files import file_digest
 from run.folder import RunFolder
 from tests import finished
 from verify.certificate import Certificate
+from verify.seal import file_differences, files_of_release
+from verify.verdicts import images
 
 OPENVINO = "--export.formats=[openvino]"
 
@@ -44,8 +45,9 @@ def test_verify__the_certificate_names_formats_and_what_was_measured(run: RunFol
             assert certificate.files[file] == file_digest(run.release / file)
         own = certificate.parity(f"{model}-onnx/openvino/model.xml")
         assert own is not None
-        assert (own.n, own.verdict) == (13, "PASS")
-        assert own.largest <= own.target
+        assert (images(own.evidence), own.verdict) == (13, "PASS")
+        assert own.value is not None
+        assert own.value <= own.limit
 
 
 def test_card__lists_the_formats(run: RunFolder) -> None:
@@ -54,7 +56,7 @@ def test_card__lists_the_formats(run: RunFolder) -> None:
     assert {"onnx", "openvino"} <= set(header["tags"])
     (line,) = (line for line in card.splitlines() if line.startswith("| `openvino/model.xml`"))
     assert "ran in openvino 20" in line
-    assert "Parity of `mini-onnx/openvino/model.xml`, **PASS**" in card
+    assert "* **PASS**: parity, mini-onnx/openvino/model.xml: " in card
     plain = (run.release / "mini" / "README.md").read_text(encoding="utf-8")
     assert "openvino" not in yaml.safe_load(plain.split("---")[1])["tags"]
     assert "## Other runtimes" in card
@@ -64,13 +66,13 @@ def test_card__lists_the_formats(run: RunFolder) -> None:
 @pytest.mark.parametrize("file", ["openvino/model.bin", "executorch/model.pte"])
 def test_push__formats_that_were_changed_or_added(run: RunFolder, file: str) -> None:
     certificate = Certificate.read(run.verify / "certificate.json")
-    assert file_differences(run.release, certificate) == []
+    assert file_differences(files_of_release(run.release), certificate.files) == []
     path = run.release / "mini-onnx" / file
     before = path.read_bytes() if path.is_file() else None
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"something else")
-    (difference,) = file_differences(run.release, certificate)
-    assert difference.startswith(f"release/mini-onnx/{file} ")
+    (difference,) = file_differences(files_of_release(run.release), certificate.files)
+    assert difference.startswith(f"mini-onnx/{file} ")
     if before is None:
         path.unlink()
         path.parent.rmdir()
@@ -86,8 +88,8 @@ def test_verify__files_that_export_did_not_run(
     monkeypatch.chdir(run.root.parents[1])
     path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
     try:
-        assert pocketeva.main(["verify", "config.yaml", OPENVINO]) == pocketeva.NOT_VERIFIED
-        assert "mini-onnx/openvino/model.xml: not the file that export ran" in capsys.readouterr().out
+        assert pocketeva.main(["verify", "config.yaml", OPENVINO]) == pocketeva.WRONG_INPUT
+        assert "mini-onnx/openvino/model.bin was changed" in capsys.readouterr().err
     finally:
         path.write_bytes(before)
         assert pocketeva.main(["verify", "config.yaml", OPENVINO]) == pocketeva.DONE

@@ -1,0 +1,62 @@
+"""``pocketeva recheck``: what a reader can check of a certificate, here or in a repository on the Hub."""
+
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+
+from data.manifest import Manifest
+from hub.names import refusal
+from hub.remote import hub_errors
+from run.console import console
+from run.errors import UserError
+from verify.config import VerifyConfig
+from verify.recheck import Check, find_certificate, recheck, recheck_data
+from verify.words import judged_for
+
+SHOWN = 10
+"""Differences of one kind that are listed."""
+
+
+def show_recheck(place: str, data: tuple[Manifest, VerifyConfig] | None) -> bool:
+    """Check a certificate and print what was found.
+
+    Args:
+        place: a release, one folder of it, or ``org/name`` on the Hub.
+        data: the images and the criteria, where they are at hand.
+
+    Returns:
+        True where nothing is wrong.
+
+    Raises:
+        UserError: there is no certificate, it is damaged, or the Hub cannot be reached.
+    """
+    folder = _local(place)
+    certificate = find_certificate(folder)
+    checks = recheck(folder)
+    if data is not None:
+        checks.append(recheck_data(folder, *data))
+    console.print(
+        f"{certificate.name}: {certificate.verdict}, on images that were {judged_for(certificate.look.number)}"
+    )
+    for check in checks:
+        _show(check)
+    if data is None:
+        console.print("not checked: that the counts are those of the files on the test images (--data CONFIG)")
+    return not any(check.wrong for check in checks)
+
+
+def _show(check: Check) -> None:
+    console.print(f"{'WRONG' if check.wrong else 'ok'}: {check.what}")
+    for line in check.wrong[:SHOWN]:
+        console.print(f"  {line}", soft_wrap=True)
+    if len(check.wrong) > SHOWN:
+        console.print(f"  and {len(check.wrong) - SHOWN} more")
+
+
+def _local(place: str) -> Path:
+    if Path(place).exists():
+        return Path(place)
+    if place.count("/") != 1 or refusal(place):
+        raise UserError(f"{place} is neither a folder nor org/name on the Hub")
+    with hub_errors(place):
+        return Path(snapshot_download(place))

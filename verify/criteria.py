@@ -1,0 +1,306 @@
+"""The criteria: what is claimed of each released file, and the evidence that the test images give. Pure functions."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.labels import LabelSet
+from models.decision import DecisionRule, Decisions
+from verify.certificate import Certificate
+from verify.config import VerifyConfig
+from verify.evidence import (
+    Beats,
+    Claim,
+    CriterionName,
+    Evidence,
+    Finite,
+    Informed,
+    Largest,
+    Mean,
+    Pairs,
+    Said,
+    Share,
+    Tier,
+)
+from verify.exported import ExportedModel
+from verify.metrics import always, as_sets, majority_answer
+from verify.probabilities import calibration_noise, excess_losses
+
+RECALL_LOSS = 0.05
+"""Most of a label's recall that a student may lose against its teacher."""
+
+DANGEROUS = 0.05
+"""Largest share of dangerous flips."""
+
+NAMED = 5
+"""Images with a score that is not a number that are named."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the files say of independent test images.
+
+    Args:
+        rule: of the label set.
+        images: keyed digests [N].
+        targets: [N, C].
+        told: images [N] whose target says one thing; only these count where the truth is asked for.
+        decided: by file [N] or [N, C].
+        logits: by file [N, C].
+    """
+
+    rule: DecisionRule
+    images: Sequence[str]
+    targets: NDArray[np.float32]
+    told: NDArray[np.bool_]
+    decided: Mapping[str, Decisions]
+    logits: Mapping[str, NDArray[np.float32]]
+
+    @cached_property
+    def truth(self) -> Decisions:
+        """True labels of the told images."""
+        return self.rule.labels.truth(self.targets[self.told])
+
+    def said(self, file: str) -> Decisions:
+        """What a file says of the told images."""
+        return self.decided[file][self.told]
+
+    def questions(self, decisions: Decisions) -> dict[str, NDArray[np.bool_]]:
+        """Answers [N] by what is asked: each label, or of ordered labels whether it is this one or a more severe."""
+        names = _questions(self.rule.labels)
+        if self.rule.labels.kind == "ordinal":
+            return {name: decisions >= level for level, name in enumerate(names, 1)}
+        return dict(zip(names, as_sets(self.rule, decisions).T, strict=True))
+
+
+@dataclass(frozen=True)
+class FileClaims:
+    """All that is claimed of one file.
+
+    Args:
+        test: what the files say.
+        model: the file's model.
+        file: the file.
+        teacher: the teacher's float32 file.
+        config: the limits.
+        confidence: of each criterion.
+    """
+
+    test: Answers
+    model: ExportedModel
+    file: str
+    teacher: str
+    config: VerifyConfig
+    confidence: float
+
+    def __iter__(self) -> Iterator[Claim]:
+        yield self._finite()
+        if self.file != self.model.reference:
+            yield self._conversion()
+        if self.model.role == "student":
+            yield self._agreement()
+        yield self._majority()
+        yield from self._informed()
+        yield from self._dead_labels()
+        if self.model.role == "student":
+            yield from self._recall()
+            yield from self._dangerous_flips()
+        yield self._likelihood()
+        yield from self._calibration()
+
+    def _claim(
+        self,
+        name: CriterionName,
+        statement: str,
+        evidence: Evidence,
+        side: Literal["at least", "at most"],
+        limit: float,
+        *,
+        tier: Tier = "must pass",
+        about: str | None = None,
+    ) -> Claim:
+        return Claim(
+            name=name,
+            tier="must pass" if self.config.profile == "safety" else tier,
+            model=self.model.name,
+            file=self.file,
+            about=about,
+            statement=statement,
+            evidence=evidence,
+            side=side,
+            limit=limit,
+        )
+
+    def _finite(self) -> Claim:
+        bad = np.flatnonzero(~np.isfinite(self.test.logits[self.file]).all(1))
+        named = tuple(self.test.images[row][:12] for row in bad[:NAMED])
+        evidence = Finite(n=len(self.test.images), count=len(bad), images=named)
+        return self._claim("finite", "every score is a number", evidence, "at most", 0)
+
+    def _same(self, other: str) -> NDArray[np.bool_]:
+        return self.test.rule.same(self.test.decided[self.file], self.test.decided[other])
+
+    def _conversion(self) -> Claim:
+        same = self._same(self.model.reference)
+        flips = Share(n=len(same), count=int((~same).sum()))
+        statement = f"this file's {self.test.rule.answer} is not that of the same model in float32"
+        return self._claim("conversion", statement, flips, "at most", self.config.conversion)
+
+    def _agreement(self) -> Claim:
+        same = self._same(self.teacher)
+        statement = f"this file's {self.test.rule.answer} is that of the exported teacher in float32"
+        return self._claim(
+            "agreement", statement, Share(n=len(same), count=int(same.sum())), "at least", self.config.agreement
+        )
+
+    def _majority(self) -> Claim:
+        truth = self.test.truth
+        right = self.test.rule.same(truth, self.test.said(self.file))
+        guessed = self.test.rule.same(truth, always(majority_answer(truth), len(truth)))
+        evidence = Beats(n=len(truth), gained=_count(right & ~guessed), lost=_count(guessed & ~right))
+        return self._claim(
+            "majority", "right more often than always saying what is true most often", evidence, "at least", 0
+        )
+
+    def _informed(self) -> Iterator[Claim]:
+        said = self.test.questions(self.test.said(self.file))
+        asked = _asked(self.test.rule.labels, self.config.accept)
+        for about, true in self.test.questions(self.test.truth).items():
+            if about not in asked:
+                continue
+            evidence = Informed(
+                positives=_count(true),
+                hits=_count(true & said[about]),
+                negatives=_count(~true),
+                false_alarms=_count(~true & said[about]),
+            )
+            yield self._claim("informed", "said more often where it is true", evidence, "at least", 0, about=about)
+
+    def _dead_labels(self) -> Iterator[Claim]:
+        rule = self.test.rule
+        positives = as_sets(rule, self.test.truth).sum(0)
+        said = as_sets(rule, self.test.decided[self.file]).sum(0)
+        for name, true, times in zip(rule.labels.names, positives.tolist(), said.tolist(), strict=True):
+            if name not in self.config.accept:
+                yield self._claim(
+                    "dead label", "said at least once", Said(positives=true, said=times), "at least", 1, about=name
+                )
+
+    def _recall(self) -> Iterator[Claim]:
+        rule = self.test.rule
+        truth, ours, theirs = (
+            as_sets(rule, one).T for one in (self.test.truth, self.test.said(self.file), self.test.said(self.teacher))
+        )
+        for name, true, mine, its in zip(rule.labels.names, truth, ours, theirs, strict=True):
+            evidence = Pairs(n=_count(true), gained=_count(true & mine & ~its), lost=_count(true & its & ~mine))
+            statement = "recall, minus that of the exported teacher in float32"
+            yield self._claim("recall", statement, evidence, "at least", -RECALL_LOSS, tier="may not fail", about=name)
+
+    def _dangerous_flips(self) -> Iterator[Claim]:
+        if self.test.rule.labels.kind == "nominal":
+            return  # no label is the dangerous one
+        truth, ours, theirs = (
+            self.test.questions(one)
+            for one in (self.test.truth, self.test.said(self.file), self.test.said(self.teacher))
+        )
+        for about, true in truth.items():
+            known = true & theirs[about]
+            evidence = Share(n=_count(known), count=_count(known & ~ours[about]))
+            statement = "missed, where it is true and the teacher says so"
+            yield self._claim(
+                "dangerous flips", statement, evidence, "at most", DANGEROUS, tier="may not fail", about=about
+            )
+
+    def _likelihood(self) -> Claim:
+        told = self.test.told
+        losses, most = excess_losses(self.test.rule, self.test.logits[self.file][told], self.test.targets[told])
+        evidence = Mean(
+            n=len(losses),
+            mean=float(losses.mean()),
+            variance=float(losses.var(ddof=1)) if len(losses) > 1 else 0.0,
+            least=-most[0],
+            most=most[1],
+        )
+        statement = "cross-entropy, minus that of the test labels' frequencies, in nats"
+        return self._claim("likelihood", statement, evidence, "at most", 0, tier="may not fail")
+
+    def _calibration(self) -> Iterator[Claim]:
+        told = self.test.told
+        found = calibration_noise(self.test.rule, self.test.logits[self.file][told], self.test.truth, self.confidence)
+        for about, evidence in found.items():
+            statement = "calibration error within what chance alone would give"
+            # Beyond it, the word "calibrated" is dropped; the decisions may be as good as before.
+            yield self._claim(
+                "calibration", statement, evidence, "at most", evidence.band, tier="reported", about=about
+            )
+
+
+def parity_claims(model: ExportedModel, digests: Mapping[str, str]) -> Iterator[Claim]:
+    """Parity as export measured it; it vouches for the very files that were run then, and for no others."""
+    for found in model.parity:
+        same = all(digests.get(file) == digest for file, digest in found.sha256.items())
+        evidence = Largest(n=found.n, largest=found.largest, spread=found.spread, sha256=found.sha256, same_files=same)
+        yield Claim(
+            name="parity",
+            tier="must pass",
+            model=model.name,
+            file=found.file,
+            about=None,
+            statement=found.statement,
+            evidence=evidence,
+            side="at most",
+            limit=found.target,
+        )
+
+
+def expected_claims(certificate: Certificate) -> Iterator[tuple[CriterionName, Tier, str, str | None]]:
+    """Name, tier, file and subject of every claim that a certificate has to make of its models, slices apart."""
+    labels = certificate.labels
+    silent = [name for name in labels.names if name not in certificate.accepted]
+    told = _asked(labels, certificate.accepted)
+    for model in certificate.models.values():
+        yield "parity", "must pass", model.file, None
+        for file in model.files:
+            claims: list[tuple[CriterionName, Tier, Sequence[str | None]]] = [
+                ("finite", "must pass", [None]),
+                ("conversion", "must pass", [None] if file != model.file else []),
+                ("majority", "must pass", [None]),
+                ("informed", "must pass", told),
+                ("dead label", "must pass", silent),
+                ("likelihood", "may not fail", [None]),
+                ("calibration", "reported", [None] if labels.exclusive else labels.names),
+            ]
+            if model.role == "student":
+                dangerous = _questions(labels) if labels.kind != "nominal" else ()
+                claims += [
+                    ("agreement", "must pass", [None]),
+                    ("recall", "may not fail", labels.names),
+                    ("dangerous flips", "may not fail", dangerous),
+                ]
+            for name, tier, abouts in claims:
+                for about in abouts:
+                    yield name, "must pass" if certificate.profile == "safety" else tier, file, about
+
+
+def _questions(labels: LabelSet) -> list[str]:
+    """What is asked of each image: of ordered labels, whether it is at this level or above."""
+    if labels.kind != "ordinal":
+        return list(labels.names)
+    return [f"{name} or worse" for name in labels.names[1:]]
+
+
+def _asked(labels: LabelSet, accepted: Sequence[str]) -> list[str]:
+    """Questions to which accepted labels leave more than one answer."""
+    if labels.kind != "ordinal":
+        return [name for name in labels.names if name not in accepted]
+    sides = [(labels.names[:level], labels.names[level:]) for level in range(1, len(labels))]
+    questions = zip(_questions(labels), sides, strict=True)
+    return [name for name, parts in questions if not any(set(accepted).issuperset(part) for part in parts)]
+
+
+def _count(images: NDArray[np.bool_]) -> int:
+    return int(images.sum())

@@ -1,0 +1,169 @@
+"""Evidence: the counts that a criterion is judged by. A verdict needs no more, so anyone can judge again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """``count`` of ``n`` independent images; judged by the bounds of Clopper and Pearson (1934)."""
+
+    kind: Literal["share"] = "share"
+    n: int
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Images that only one of two models has right, of ``n``; judged by Tango's bounds of the difference (1998)."""
+
+    kind: Literal["pairs"] = "pairs"
+    n: int
+    gained: int
+    lost: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beats:
+    """Images that only one of two answers has right, of ``n``; judged by McNemar's exact one-sided test."""
+
+    kind: Literal["beats"] = "beats"
+    n: int
+    gained: int
+    lost: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Informed:
+    """How often a label is said where it is true and where it is not; judged by Fisher's exact one-sided test."""
+
+    kind: Literal["informed"] = "informed"
+    positives: int
+    hits: int
+    negatives: int
+    false_alarms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """How often a label is true, and how often it is said at all."""
+
+    kind: Literal["said"] = "said"
+    positives: int
+    said: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finite:
+    """Images with a score that is not a number."""
+
+    kind: Literal["finite"] = "finite"
+    n: int
+    count: int
+    images: tuple[str, ...]
+    """The first of them: the beginnings of their keyed digests, because a certificate names no image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Largest:
+    """The largest difference of a logit between two runtimes, and the spread (standard deviation) of the logits."""
+
+    kind: Literal["largest"] = "largest"
+    n: int
+    largest: float
+    spread: float
+    sha256: Mapping[str, str]
+    """Digests of the files that were compared, by path below the release."""
+    same_files: bool
+    """Those files are the ones that are released."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean:
+    """Mean of ``n`` values that cannot lie outside ``least`` to ``most``; judged by an empirical Bernstein bound."""
+
+    kind: Literal["mean"] = "mean"
+    n: int
+    mean: float
+    variance: float
+    least: float
+    most: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """An error, and the largest that chance alone would give a perfect model, at the criterion's confidence."""
+
+    kind: Literal["noise"] = "noise"
+    n: int
+    error: float
+    band: float
+
+
+Evidence: TypeAlias = Annotated[
+    Share | Pairs | Beats | Informed | Said | Finite | Largest | Mean | Noise, Field(discriminator="kind")
+]
+
+Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+
+Tier = Literal["must pass", "may not fail", "reported"]
+"""A release passes where all that must pass does, and nothing fails that may not; what is reported decides nothing."""
+
+CriterionName = Literal[
+    "parity",
+    "finite",
+    "conversion",
+    "agreement",
+    "majority",
+    "informed",
+    "dead label",
+    "recall",
+    "dangerous flips",
+    "slice",
+    "likelihood",
+    "calibration",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A claim about one file, and the evidence for it."""
+
+    name: CriterionName
+    tier: Tier
+    model: str
+    file: str
+    """Path below the release."""
+    about: str | None
+    """The label, the level of ordered labels, or the slice; null where the claim is about all images."""
+    statement: str
+    """The claim in words."""
+    evidence: Evidence
+    side: Literal["at least", "at most"]
+    limit: float
+    """The claim holds on this side of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criterion(Claim):
+    """One line of the certificate: a claim that was judged. All below follows from the claim and the confidence."""
+
+    value: float | None
+    """What was observed; null where there was no image."""
+    lower: float | None
+    """Bounds, each true with ``confidence`` by itself; null where there is none."""
+    upper: float | None
+    lower_together: float | None
+    """Bounds at the risk shared out over all lines of the certificate: these hold for all lines at once."""
+    upper_together: float | None
+    p_value: float | None
+    """Of an exact test, where there is no bound."""
+    confidence: float
+    """Of each bound, or of the test, by itself."""
+    verdict: Verdict
+    more_images: int | None
+    """Images still needed, of those that the claim counts, for a verdict if all stayed as it is; null where no number
+    of them would do."""

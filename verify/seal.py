@@ -1,0 +1,174 @@
+"""The seal: what binds a certificate to the bytes of a release, to what was measured of them and to the config."""
+
+import random
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data.manifest import Manifest
+from export.release import ReleasedFile, ReleasedModel
+from run.errors import UserError
+from run.files import file_digest
+from run.folder import RunFolder
+from run.stage import recorded_files
+from verify.certificate import CERTIFICATE, Certificate
+from verify.chunks import run_over
+from verify.measure import measured_rows
+from verify.predictions import Predictions, make_key
+
+WRITTEN_AFTERWARDS = ("README.md", CERTIFICATE, "report.html", ".gitattributes")
+"""Files of each release folder that are written from the certificate, or by the Hub, and so cannot be listed in it."""
+
+IMAGES = 32
+"""Test images that are run again before anything is published."""
+
+SAME_SCORE = 0.01
+"""Largest difference of a probability between two runs of the same file."""
+
+SHOWN = 10
+"""Differences that are listed."""
+
+
+def manifest_of(release: Path) -> dict[str, str]:
+    """SHA-256 of every file of a release by its path below it, but for those that are written from the certificate."""
+    return {name: file_digest(path) for name, path in files_of_release(release).items()}
+
+
+def file_differences(files: Mapping[str, Path], listed: Mapping[str, str]) -> list[str]:
+    """Differences of files, byte for byte, from what a certificate lists; empty where there are none.
+
+    Args:
+        files: what is there, by path below the release.
+        listed: digests by path below the release.
+    """
+    return [
+        *(f"{name} was judged and is no longer there" for name in listed if name not in files),
+        *(f"{name} has changed since it was judged" for name in _changed(files, listed)),
+        *(f"{name} is not in the certificate" for name in files if name not in listed),
+    ]
+
+
+def released_files(folder: Path, name: str) -> dict[str, Path]:
+    """Files of one release folder by path below the release, but for those that are written from the certificate."""
+    paths = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if not path.is_dir()}
+    # Killed writers leave hidden files behind, which nothing publishes.
+    kept = {part: path for part, path in paths.items() if not any(one.startswith(".partial-") for one in part.parts)}
+    return {
+        f"{name}/{part.as_posix()}": path for part, path in kept.items() if part.as_posix() not in WRITTEN_AFTERWARDS
+    }
+
+
+def files_of_release(release: Path) -> dict[str, Path]:
+    """The same of every folder of a release."""
+    folders = sorted(path for path in release.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return {name: path for folder in folders for name, path in released_files(folder, folder.name).items()}
+
+
+def require_exported(run: RunFolder, models: Sequence[ReleasedModel]) -> None:
+    """Refuse a release that is not as export left it.
+
+    Raises:
+        UserError: a file was changed, removed or added.
+    """
+    written = {
+        Path(name).relative_to(run.release.name).as_posix(): digest
+        for model in models
+        for name, digest in recorded_files(run, model.stage).items()
+    }
+    there = {
+        name: path
+        for model in models
+        for folder in (model.checkpoint, model.onnx)
+        for name, path in released_files(folder, folder.name).items()
+    }
+    wrong = [
+        *(f"{name} is no longer there" for name in written if name not in there),
+        *(f"{name} was changed" for name in _changed(there, written)),
+        *(f"{name} was not written by export" for name in there if name not in written),
+    ]
+    if wrong:
+        raise UserError(
+            f"{run.release} is not as `pocketeva export` left it:\n" + _first(wrong) + "\nRemove what does not belong "
+            "there, and run `pocketeva export` again"
+        )
+
+
+def certificate_differences(found: Certificate, again: Certificate) -> list[str]:
+    """Differences of a certificate from that of judging again; empty where there are none."""
+    before, now = (dict(_flat(asdict(one))) for one in (found, again))
+    keys = [*before, *(key for key in now if key not in before)]
+    changed = [key for key in keys if before.get(key, _NOTHING) != now.get(key, _NOTHING)]
+    lines = [f"{key} is {_shown(before, key)}; judged again it is {_shown(now, key)}" for key in changed]
+    return [f"{CERTIFICATE}: {line}" for line in lines[:SHOWN]] + (
+        [f"{CERTIFICATE}: {len(lines) - SHOWN} more differences"] if len(lines) > SHOWN else []
+    )
+
+
+def prediction_differences(run: RunFolder, predictions: Predictions, manifest: Manifest) -> list[str]:
+    """Differences of the predictions' images and targets from the manifest's; empty where there are none."""
+    columns = ["image", "group", "split", "target"]
+    expected = Predictions.of(measured_rows(manifest), make_key(run.verify / "key"), {}, {}).table.select(columns)
+    if predictions.table.select(columns).equals(expected):
+        return []
+    return ["predictions.parquet: its images, splits or targets are not those of the manifest"]
+
+
+def score_differences(
+    run: RunFolder, predictions: Predictions, manifest: Manifest, files: Sequence[ReleasedFile]
+) -> list[str]:
+    """Run some test images, drawn by chance each time, through the released files, and compare with the predictions.
+
+    Raises:
+        UserError: a file cannot be opened, or an image has changed.
+    """
+    rows = measured_rows(manifest)
+    test = np.flatnonzero(pc.equal(rows.table.column("split"), "test"))
+    # Not seeded: whoever edits predictions must not know which of them are looked at.
+    drawn = np.array(random.SystemRandom().sample(test.tolist(), min(IMAGES, len(test))))
+    functions = {file.digest: file.open(threads=1).logits_of for file in files}
+    images = Manifest(rows.labels, rows.table.take(pa.array(drawn)))
+    with tempfile.TemporaryDirectory() as folder:
+        found = run_over(images, functions, Path(folder))
+    kept = predictions.take(drawn)
+    wrong = []
+    for file in files:
+        rule = kept.files[file.name].rule
+        ours, before = (np.nan_to_num(rule.probabilities(one)) for one in (found[file.digest], kept.logits(file.name)))
+        difference = float(np.abs(ours - before).max())
+        if difference > SAME_SCORE:
+            scores = f"other scores than it was judged on, by up to {difference:.2g} on {len(drawn)} test images"
+            wrong.append(f"release/{file.name} gives {scores}")
+    return wrong
+
+
+_NOTHING = object()
+
+
+def _flat(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        parts = {f"{prefix}.{key}" if prefix else str(key): child for key, child in value.items()}
+    elif isinstance(value, tuple | list):
+        parts = {f"{prefix}[{index}]": child for index, child in enumerate(value)}
+    else:
+        yield prefix, value
+        return
+    for path, child in parts.items():
+        yield from _flat(child, path)
+
+
+def _shown(values: Mapping[str, object], key: str) -> str:
+    return str(values[key]) if key in values else "not there"
+
+
+def _first(lines: Sequence[str]) -> str:
+    more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return "\n".join([*(f"  {line}" for line in lines[:SHOWN]), *more])
+
+
+def _changed(files: Mapping[str, Path], listed: Mapping[str, str]) -> list[str]:
+    return [name for name, digest in listed.items() if name in files and file_digest(files[name]) != digest]

@@ -1,0 +1,84 @@
+"""Tables of how many test images show what: ``python -m verify.sizes`` prints those of docs/certificate.md."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from verify.evidence import Claim, Share
+from verify.ledger import confidence_of_look
+from verify.verdicts import verdict
+
+CONFIDENCE = 0.95
+LOOKS = (1, 2, 5, 10)
+LIMITS = (0.01, 0.02, 0.05, 0.10, 0.20)
+MISSES = (0, 1, 2, 5, 10)
+IMAGES = (100, 200, 505, 1000, 2000, 5000)
+TARGETS = (0.90, 0.95, 0.98, 0.99)
+
+
+def needed(limit: float, misses: int, look: int = 1) -> int:
+    """Fewest images with which so many misses pass a limit on their share."""
+    start = max(misses, 1)
+    return _first(lambda n: _passes(n, misses, limit, look), start)
+
+
+def may_differ(target: float, images: int, look: int = 1) -> int | None:
+    """Most images of so many that may differ for an agreement to pass; null where even none is too many."""
+    if not _passes(images, 0, 1 - target, look):
+        return None
+    return _first(lambda count: not _passes(images, count, 1 - target, look), 1) - 1
+
+
+def tables() -> str:
+    """Both tables in Markdown."""
+    by_limit = [[f"{limit:.0%}", *(f"{needed(limit, misses):,}" for misses in MISSES)] for limit in LIMITS]
+    by_target = [
+        [f"{target:.0%}", f"{look}", *(_shown(may_differ(target, images, look)) for images in IMAGES)]
+        for target in TARGETS
+        for look in LOOKS
+    ]
+    return "\n\n".join(
+        [
+            _table(["share at most", *(f"{misses} missed" for misses in MISSES)], by_limit),
+            _table(["agreement", "look", *(f"of {images:,}" for images in IMAGES)], by_target),
+        ]
+    )
+
+
+def _passes(images: int, misses: int, limit: float, look: int) -> bool:
+    claim = Claim(
+        name="conversion",
+        tier="must pass",
+        model="",
+        file="",
+        about=None,
+        statement="",
+        evidence=Share(n=images, count=misses),
+        side="at most",
+        limit=limit,
+    )
+    return verdict(claim, confidence_of_look(look, CONFIDENCE)) == "PASS"
+
+
+def _first(holds: Callable[[int], bool], start: int) -> int:
+    """The first number from ``start`` on for which something holds that then holds for all larger ones."""
+    high = start
+    while not holds(high):
+        high *= 2
+    low = max(start, math.ceil(high / 2))
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
+
+
+def _shown(count: int | None) -> str:
+    return "–" if count is None else f"{count:,}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---:"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    print(tables())  # noqa: T201

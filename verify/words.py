@@ -1,0 +1,83 @@
+"""Criteria in words, for the table, the cards and ``recheck``."""
+
+from verify.evidence import (
+    Beats,
+    Criterion,
+    Finite,
+    Informed,
+    Largest,
+    Mean,
+    Noise,
+    Pairs,
+    Said,
+    Share,
+)
+
+
+def title(criterion: Criterion) -> str:
+    """Name of the criterion, what it is about and which file."""
+    about = f" of {criterion.about!r}" if criterion.about else ""
+    return f"{criterion.name}{about}, {criterion.file}"
+
+
+def figures(criterion: Criterion) -> str:
+    """The evidence, and the bound that the verdict rests on."""
+    match criterion.evidence:
+        case Share(n=n, count=count):
+            rate = f" ({count / n:.1%})" if n else ""
+            return f"{count:,} of {n:,}{rate}, {_bound(criterion, 100, '%')}, limit {criterion.limit:.1%}"
+        case Pairs(n=n, gained=gained, lost=lost):
+            limit = f"limit {100 * criterion.limit:+.1f}"
+            return f"gains {gained:,} and loses {lost:,} of {n:,}, {_bound(criterion, 100, ' points')}, {limit}"
+        case Beats(gained=gained, lost=lost):
+            return f"alone right on {gained:,} images, alone wrong on {lost:,} ({_p_value(criterion)})"
+        case Informed() as found:
+            hits = f"{found.hits:,} of {found.positives:,}"
+            return f"said on {hits} where true, on {found.false_alarms:,} of {found.negatives:,} where not " + (
+                f"({_p_value(criterion)})"
+            )
+        case Said(positives=positives, said=said):
+            return f"said {said:,} times, true on {positives:,} images"
+        case Finite(n=n, count=count, images=images):
+            named = f": {', '.join(images)}" if images else ""
+            return f"{count:,} of {n:,} images have a score that is not a number{named}"
+        case Largest() as found:
+            other = "" if found.same_files else "; not of the files that are released"
+            return f"{found.largest:.1e} of a spread of {found.spread:.2g}, limit {criterion.limit:g} of it{other}"
+        case Mean(mean=mean):
+            return f"{mean:+.3f}, {_bound(criterion, 1, '')}, limit {criterion.limit:+g}"
+        case Noise(error=error, band=band):
+            return f"{error:.3f}, by chance up to {band:.3f}"
+    raise AssertionError(criterion.evidence)
+
+
+def missing(criterion: Criterion) -> str:
+    """Number of images that would settle an open criterion."""
+    if criterion.more_images is None:
+        return "no number of images would show it"
+    return f"about {criterion.more_images:,} more images would decide"
+
+
+def line(criterion: Criterion) -> str:
+    """All of it in a line."""
+    text = f"{title(criterion)}: {figures(criterion)}"
+    return f"{text}; {missing(criterion)}" if criterion.verdict == "INCONCLUSIVE" else text
+
+
+def judged_for(number: int) -> str:
+    """``judged for the 3rd time``."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"judged for the {number}{ending} time"
+
+
+def _bound(criterion: Criterion, factor: float, unit: str) -> str:
+    bound = criterion.lower if criterion.side == "at least" else criterion.upper
+    assert bound is not None
+    sign = "+" if criterion.limit <= 0 else ""
+    digits = 1 if factor != 1 else 3
+    return f"{criterion.side} {factor * bound:{sign}.{digits}f}{unit}"
+
+
+def _p_value(criterion: Criterion) -> str:
+    assert criterion.p_value is not None
+    return f"p {criterion.p_value:.2g}, limit {1 - criterion.confidence:.2g}"
