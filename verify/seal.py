@@ -21,7 +21,8 @@ from verify.chunks import run_over
 from verify.measure import measured_rows
 from verify.predictions import Predictions, make_key
 
-WRITTEN_AFTERWARDS = ("README.md", CERTIFICATE, "report.html", ".gitattributes")
+BY_VERIFY = (CERTIFICATE, "report.html")
+WRITTEN_AFTERWARDS = (*BY_VERIFY, "README.md", ".gitattributes")
 """Files of each release folder that are written from the certificate, or by the Hub, and so cannot be listed in it."""
 
 IMAGES = 32
@@ -96,6 +97,14 @@ def require_exported(run: RunFolder, models: Sequence[ReleasedModel]) -> None:
             f"{run.release} is not as `pocketeva export` left it:\n" + _first(wrong) + "\nRemove what does not belong "
             "there, and run `pocketeva export` again"
         )
+
+
+def copy_differences(run: RunFolder) -> list[str]:
+    """Differences of what lies in the release beside export's files from what ``verify`` wrote there."""
+    recorded = recorded_files(run, "verify")
+    paths = [path for name in BY_VERIFY for path in sorted(run.release.glob(f"*/{name}"))]
+    wrong = [path for path in paths if recorded.get(path.relative_to(run.root).as_posix()) != file_digest(path)]
+    return [f"{path.relative_to(run.release).as_posix()} is not as verify wrote it" for path in wrong]
 
 
 def certificate_differences(found: Certificate, again: Certificate) -> list[str]:

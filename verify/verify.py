@@ -30,6 +30,7 @@ from verify.metrics import as_sets
 from verify.predictions import PREDICTIONS, Predictions, keyed, make_key
 from verify.seal import (
     certificate_differences,
+    copy_differences,
     manifest_of,
     prediction_differences,
     require_exported,
@@ -192,7 +193,7 @@ def doubts(asked: Verification, found: Certificate) -> list[str]:
     measured_digests = {name: found.sha256 for name, found in predictions.files.items()}
     changed = [file.name for file in asked.files if measured_digests.get(file.name) != file.digest]
     wrong = [f"release/{name} has changed since it was measured" for name in changed]
-    wrong += prediction_differences(run, predictions, manifest)
+    wrong += [*copy_differences(run), *prediction_differences(run, predictions, manifest)]
     if wrong:
         return wrong
     images = manifest.labeled_rows("test").column("image_id")

@@ -314,6 +314,12 @@ def test_push__a_file_that_nobody_judged(verification: Verification, name: str) 
     assert "model-index" not in card
 
 
+@pytest.mark.parametrize("name", ["mini-onnx/certificate.json", "mini/report.html", "teacher-onnx/report.html"])
+def test_push__what_verify_writes_and_did_not(verification: Verification, name: str) -> None:
+    (verification.run.release / name).write_text("PASS", encoding="utf-8")
+    assert f"  {name} is not as verify wrote it" in refused(verification)
+
+
 def test_push__with_a_missing_file(verification: Verification) -> None:
     (verification.run.release / "teacher" / "model.safetensors").unlink()
     assert "teacher/model.safetensors was judged and is no longer there" in refused(verification)
