@@ -88,7 +88,7 @@ def majority_answer(truth: Decisions) -> Decisions:
 
 def always(answer: Decisions, count: int) -> Decisions:
     """The same answer for every image: [N], or [N, C]."""
-    return np.repeat(answer[None], count, axis=0)
+    return cast("Decisions", np.repeat(answer[None], count, axis=0))
 
 
 def majority(rule: DecisionRule, truth: Decisions) -> Majority:
