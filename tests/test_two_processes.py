@@ -102,7 +102,7 @@ def test_fit__two_processes_interrupted_resume_to_the_same_result(tmp_path: Path
     states = [torch.load(root / "fit" / "best.ckpt", weights_only=True)["state_dict"] for root in (whole, cut)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     logs = list((cut / "fit" / "log").glob("version_*/metrics.csv"))
-    assert len(logs) == 2, "one for each time that it was started"
+    assert 1 <= len(logs) <= 2, "one for each time that it was started and finished an epoch, not one a process"
     done = json.loads((whole / "fit" / "done.json").read_text())
     assert json.loads((cut / "fit" / "done.json").read_text()) == done
 
