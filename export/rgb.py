@@ -29,18 +29,23 @@ DECODE = (
 """The decode contract of ``data.decode`` in one line: ``image`` has to be this."""
 
 _FLOAT = int(onnx.TensorProto.FLOAT)
+_INT64 = int(onnx.TensorProto.INT64)
+_BOOL = int(onnx.TensorProto.BOOL)
 
 
-def write_rgb(body: Path, path: Path) -> None:
+def write_rgb(body: Path, path: Path, rule: DecisionRule | None = None) -> None:
     """Put preprocessing before, and softmax or sigmoid after, a model that this project exported.
 
-    The file takes ``image`` uint8 [height, width, 3] and gives ``probabilities`` float32 [C], and for ordinal labels
-    ``scores`` [C]: the probability of each label or a more severe one. The temperature is in the body's weights. The
-    body's metadata is carried over; ``decode``, ``body`` (its SHA-256) and ``outputs`` are added.
+    The file takes ``image`` uint8 [height, width, 3] and gives ``probabilities`` float32 [C], for ordinal labels
+    ``scores`` [C], the probability of each label or a more severe one, and ``decision``: the label's index int64 [1],
+    or for a multilabel set which labels apply bool [C], by the decision rule in the metadata. The temperature is
+    in the body's weights. The body's metadata is carried over; ``decode``, ``body`` (its SHA-256) and ``outputs`` are
+    added.
 
     Args:
         body: ``pixel_values`` float32 [batch, 3, S, S] → ``logits`` [batch, C], in float32, float16 or INT8.
         path: replaced if it is there.
+        rule: its own; null takes the body's.
 
     Raises:
         UserError: the body does not carry labels and input contract.
@@ -48,14 +53,16 @@ def write_rgb(body: Path, path: Path) -> None:
     model = onnx.load(body)
     metadata = metadata_of(model)
     contract = read_contract(metadata, body)
+    rule = rule or contract.rule
     before = preprocessing(contract.spec, like=model)
-    after = _postprocessing(contract.rule, like=model)
+    after = postprocessing(rule, like=model)
     whole = onnx.compose.merge_models(before, model, io_map=[("pixel_values", "pixel_values")])
     whole = onnx.compose.merge_models(whole, after, io_map=[("logits", "logits")])
     # Merging lists the operator sets once for each part.
     whole.ClearField("opset_import")
     whole.opset_import.extend(model.opset_import)
     facts: dict[str, Json] = {
+        "decision": rule.to_json(),
         "decode": DECODE,
         "body": file_digest(body),
         "outputs": [output.name for output in whole.graph.output],
@@ -108,22 +115,72 @@ def resizing(spec: InputSpec, like: ModelProto) -> ModelProto:
     )
 
 
-def _postprocessing(rule: DecisionRule, like: ModelProto) -> ModelProto:
-    """``logits`` [batch, C] → ``probabilities`` [C], and ``scores`` [C] for ordinal labels."""
+def postprocessing(rule: DecisionRule, like: ModelProto) -> ModelProto:
+    """``logits`` [batch, C] → ``probabilities`` [C], ``scores`` [C] for ordinal labels, and ``decision``."""
     count = len(rule.labels)
     ordinal = rule.labels.kind == "ordinal"
-    outputs = f"float[{count}] probabilities" + (f", float[{count}] scores" if ordinal else "")
+    outputs = [f"float[{count}] probabilities", f"float[{count}] scores"][: 1 + ordinal]
     activated = "Softmax <axis = -1> (logits)" if rule.exclusive else "Sigmoid (logits)"
     scores = "scores = CumSum <reverse = 1> (probabilities, rgb_labels_axis)" if ordinal else ""
+    constants, nodes = _decision(rule)
     return _parse(
         like,
-        f"""rgb_after (float[batch, {count}] logits) => ({outputs}) <
-            int64[1] rgb_only = {{{count}}}, int64 rgb_labels_axis = {{0}}
+        f"""rgb_after (float[batch, {count}] logits) => ({", ".join(outputs)}, {_decision_type(rule)} decision) <
+            int64[1] rgb_only = {{{count}}}, int64 rgb_labels_axis = {{0}}{constants}
         > {{
             rgb_activated = {activated}
             probabilities = Reshape (rgb_activated, rgb_only)
             {scores}
+            {nodes}
         }}""",
+    )
+
+
+def _decision_type(rule: DecisionRule) -> str:
+    return "int64[1]" if rule.exclusive else f"bool[{len(rule.labels)}]"
+
+
+def _decision(rule: DecisionRule) -> tuple[str, str]:
+    """Constants and nodes by which a rule decides, as ``DecisionRule.decide`` does."""
+    count = len(rule.labels)
+    thresholds = f", float[{len(rule.thresholds)}] rgb_thresholds = {{{_numbers(rule.thresholds)}}}"
+    if rule.method == "threshold":
+        return thresholds, "decision = GreaterOrEqual (probabilities, rgb_thresholds)"
+    if rule.method == "levels":
+        levels = ", ".join(map(str, range(1, count)))
+        return (
+            f"{thresholds}, int64[{count - 1}] rgb_levels = {{{levels}}}, int64[1] rgb_from = {{1}}",
+            f"""rgb_level_scores = Slice (scores, rgb_from, rgb_only)
+            rgb_reached = GreaterOrEqual (rgb_level_scores, rgb_thresholds)
+            rgb_steps = Cast <to = {_INT64}> (rgb_reached)
+            rgb_severities = Mul (rgb_steps, rgb_levels)
+            decision = ReduceMax <keepdims = 1> (rgb_severities)""",
+        )
+    if rule.points:
+        return _decision_among_flagged(rule)
+    # Of equal ones the more severe, or the first where labels have no order.
+    last = int(rule.labels.kind == "ordinal")
+    return "", f"decision = ArgMax <axis = 0, keepdims = 1, select_last_index = {last}> (probabilities)"
+
+
+def _decision_among_flagged(rule: DecisionRule) -> tuple[str, str]:
+    """Of a nominal set with operating points: the likeliest flagged label, or else of those without a point."""
+    count = len(rule.labels)
+    by_name = {point.name: point.threshold for point in rule.points}
+    # No probability reaches 2: a label without a point is never flagged.
+    thresholds = _numbers([by_name.get(name, 2.0) for name in rule.labels.names])
+    free = ", ".join(str(int(free)) for free in rule.without_point)
+    return (
+        f""", float[{count}] rgb_thresholds = {{{thresholds}}}, int64[{count}] rgb_free = {{{free}}},
+            float rgb_never = {{-1.0}}""",
+        f"""rgb_flagged = GreaterOrEqual (probabilities, rgb_thresholds)
+            rgb_flags = Cast <to = {_INT64}> (rgb_flagged)
+            rgb_one = ReduceMax <keepdims = 1> (rgb_flags)
+            rgb_one_is = Cast <to = {_BOOL}> (rgb_one)
+            rgb_allowed = Where (rgb_one_is, rgb_flags, rgb_free)
+            rgb_allowed_is = Cast <to = {_BOOL}> (rgb_allowed)
+            rgb_among = Where (rgb_allowed_is, probabilities, rgb_never)
+            decision = ArgMax <axis = 0, keepdims = 1> (rgb_among)""",
     )
 
 

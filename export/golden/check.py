@@ -1,12 +1,12 @@
 """Checking a release against the golden kit inside it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from rich import box
 from rich.table import Table
@@ -16,9 +16,10 @@ from export.formats.check import golden_rows, not_run
 from export.golden.kit import GOLDEN, GoldenEntry, GoldenIndex, GoldenRow, damaged, read_pixels
 from export.release import FP32, RGB
 from export.runtime import OnnxClassifier, RgbClassifier
+from models.decision import DecisionRule
 from run.console import console
 
-STEPS = ("decode", "resize", "logits", "probabilities")
+STEPS = ("decode", "resize", "logits", "probabilities", "decision")
 
 
 def check_golden(release: Path) -> list[GoldenRow]:
@@ -50,15 +51,27 @@ def _check_image(
 ) -> Iterator[GoldenRow]:
     decoded = Image.fromarray(read_pixels(folder / entry.rgb))
     pixels = read_pixels(folder / entry.pixels)
+    outputs = whole.outputs(decoded)
     differences = {
         "decode": _decode_difference((folder / entry.file).read_bytes(), decoded),
         "resize": _largest(classifier.spec.render(decoded), pixels),
         "logits": _largest(classifier.logits(classifier.spec.normalize(pixels[None]))[0], entry.logits),
-        "probabilities": _largest(whole.outputs(decoded)["probabilities"], entry.probabilities),
+        "probabilities": _largest(outputs["probabilities"], entry.probabilities),
+        "decision": _decisions_wrong(entry, whole.rule, outputs),
     }
-    tolerances = asdict(entry.tolerance)
+    # A decision follows from the kit's own probabilities: there is nothing to round.
+    tolerances = {**asdict(entry.tolerance), "decision": 0}
     for step in STEPS:
         yield GoldenRow(entry.name, step, differences[step], tolerances[step])
+
+
+def _decisions_wrong(entry: GoldenEntry, rule: DecisionRule, outputs: Mapping[str, NDArray[np.float32]]) -> int:
+    """Count what is not the rule's decision: the kit's for the kit's probabilities, the graph's for its own."""
+    if entry.decision is None:
+        return 0  # a release of before version 0.2, whose graph decides nothing
+    kept = rule.decide(np.array([entry.probabilities], np.float32))[0]
+    given = rule.decide(outputs["probabilities"][None])[0]
+    return (rule.names(kept) != entry.decision) + (rule.names(outputs["decision"]) != rule.names(given))
 
 
 def _decode_difference(data: bytes, expected: Image.Image) -> float:

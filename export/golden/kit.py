@@ -65,6 +65,8 @@ class GoldenEntry:
     probabilities: tuple[float, ...]
     scores: tuple[float, ...] | None = None
     """Of ordinal labels."""
+    decision: tuple[str, ...] | None = None
+    """Labels that are decided; null in kits of before version 0.2."""
     logits: tuple[float, ...]
     tolerance: Tolerance
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from export.golden.kit import GoldenIndex
+from models.decision import DecisionRule
 from models.spec import InputSpec
 from run.text import code_span
 
@@ -65,8 +66,9 @@ What you see, and what it usually is:
 * All off: mean and std left out, or applied before the division by 255, or pixels passed where planes are expected.
 * All off by about 1 %: the runtime computes in float16 or bfloat16. Measure what that does to your decisions.
 
-## Step 4: run `rgb.onnx` on `rgb`, compare with `probabilities`
+## Step 4: run `rgb.onnx` on `rgb`, compare with `probabilities` and `decision`
 Input `image`: uint8 [height, width, 3], R, G, B of the first pixel first, no alpha. Allowed: `tolerance.probabilities`.
+{_decision(rule)}
 The graph resizes with integer arithmetic of its own and is tested in ONNX Runtime on CPU and in WASM. Where another
 runtime refuses it or fails here, use `onnx/model.onnx` there and do steps 2 and 3 yourself.
 
@@ -82,6 +84,18 @@ def _table(index: GoldenIndex) -> str:
         f"| `{entry.file}` | {entry.width} × {entry.height} | {entry.purpose} | {entry.tolerance.decode} |"
         for entry in index.images
     )
+
+
+def _decision(rule: DecisionRule) -> str:
+    """The output ``decision``, which has to follow from the probabilities."""
+    if not rule.exclusive:
+        return "Its output `decision` is true for each label whose probability is at or above its threshold."
+    if rule.method == "levels":
+        return "Its output `decision` is the index of the most severe label whose score is at or above its threshold."
+    if rule.points:
+        return "Its output `decision` is the index of the likeliest label whose probability is at or above its \
+threshold, or of the likeliest without one."
+    return "Its output `decision` is the index of the likeliest label."
 
 
 def _fit(spec: InputSpec) -> str:

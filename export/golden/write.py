@@ -74,6 +74,7 @@ class _Writer:
             pixels=f"{image.name}.pixels.png",
             probabilities=tuple(map(float, outputs["probabilities"])),
             scores=tuple(map(float, outputs["scores"])) if "scores" in outputs else None,
+            decision=self.whole.rule.names(outputs["decision"]),
             logits=tuple(map(float, logits)),
             tolerance=Tolerance(
                 decode=image.levels,

@@ -175,9 +175,9 @@ def test_check_rgb__the_right_file(tmp_path: Path, kind: Kind) -> None:
 def test_check_rgb__another_activation_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, wrong: Kind
 ) -> None:
-    right = export.rgb._postprocessing
+    right = export.rgb.postprocessing
     rule = DecisionRule.of(LabelSet(support.FOUR.names, wrong))
-    monkeypatch.setattr(export.rgb, "_postprocessing", lambda _, like: right(rule, like))
+    monkeypatch.setattr(export.rgb, "postprocessing", lambda _, like: right(rule, like))
     with pytest.raises(
         UserError, match=r"rgb\.onnx differs from Python's preprocessing by 0\.\d+, above export\.parity"
     ):

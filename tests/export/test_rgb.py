@@ -17,8 +17,9 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantiz
 from PIL import Image
 
 from data.labels import LabelSet
-from export.rgb import preprocessing, resizing, write_rgb
+from export.rgb import postprocessing, preprocessing, resizing, write_rgb
 from export.runtime import OnnxClassifier, RgbClassifier
+from models.decision import DecisionRule, Point
 from models.spec import InputSpec
 from run.errors import UserError
 from tests.export.random_models import exported
@@ -29,6 +30,10 @@ Pixels = NDArray[np.int64]
 SIZES = (112, 224, 448)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DEGENERATE = [(1, 1), (2, 1), (1, 735), (735, 1), (3, 1000), (1000, 3), (17, 3000), (3000, 17), (30, 2000), (2000, 30)]
+
+
+def point(name: str, threshold: float) -> Point:
+    return Point(name=name, threshold=threshold, recall=0.9, confidence=0.95)
 
 
 def squash(size: int) -> InputSpec:
@@ -217,7 +222,7 @@ def test_write_rgb__outputs(tmp_path: Path) -> None:
 
 def test_write_rgb__nominal_labels_have_no_scores(tmp_path: Path) -> None:
     write_rgb(exported(tmp_path, TWO, center(32)), tmp_path / "rgb.onnx")
-    assert set(RgbClassifier(tmp_path / "rgb.onnx").outputs(picture())) == {"probabilities"}
+    assert set(RgbClassifier(tmp_path / "rgb.onnx").outputs(picture())) == {"probabilities", "decision"}
 
 
 def test_write_rgb__nominal_labels_share_one_softmax(tmp_path: Path) -> None:
@@ -233,10 +238,42 @@ def test_write_rgb__a_multilabel_set_has_a_sigmoid_each(tmp_path: Path) -> None:
     body = exported(tmp_path, LabelSet(FOUR.names, "multilabel"), squash(32))
     write_rgb(body, tmp_path / "rgb.onnx")
     whole, model = RgbClassifier(tmp_path / "rgb.onnx"), OnnxClassifier(body)
-    assert set(whole.outputs(picture())) == {"probabilities"}
+    assert set(whole.outputs(picture())) == {"probabilities", "decision"}
     logits = model.logits(model.prepare([picture()]))
     np.testing.assert_allclose(whole.probabilities([picture()]), 1 / (1 + np.exp(-logits)), atol=1e-6)
     assert abs(whole.outputs(picture())["probabilities"].sum() - 1) > 0.01
+
+
+ORDERED = DecisionRule.of_levels(FOUR)
+NOMINAL = DecisionRule.of(LabelSet(FOUR.names, "nominal"))
+SETS = DecisionRule.of(LabelSet(FOUR.names, "multilabel"))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        NOMINAL,
+        DecisionRule.of(FOUR),
+        SETS,
+        ORDERED,
+        ORDERED.with_points([point(FOUR.names[2], 0.3)]),
+        SETS.with_points([point(FOUR.names[1], 0.25)]),
+        NOMINAL.with_points([point(FOUR.names[1], 0.2)]),
+        NOMINAL.with_points([point(name, 0.4) for name in FOUR.names]),
+    ],
+)
+def test_postprocessing__decision_is_the_rules(rule: DecisionRule) -> None:
+    """Ties among them, and probabilities that are equal to a threshold."""
+    run = session(postprocessing(rule, like()))
+    generator = np.random.default_rng(0)
+    logits = [*generator.normal(0, 1, (40, 4)), *np.log([[1, 1, 1, 1], [2, 1, 1, 2], [1, 2, 2, 1], [4, 3, 2, 1]])]
+    decided = set()
+    for row in np.array(logits, np.float32):
+        outputs = dict(zip([one.name for one in run.get_outputs()], run.run(None, {"logits": row[None]}), strict=True))
+        expected = rule.decide(outputs["probabilities"][None])[0]
+        assert rule.names(outputs["decision"]) == rule.names(expected)
+        decided.add(rule.names(expected))
+    assert len(decided) > 3, "a constant answer proves nothing"
 
 
 def test_write_rgb__file(tmp_path: Path) -> None:
@@ -251,7 +288,7 @@ def test_write_rgb__file(tmp_path: Path) -> None:
     assert (model.ir_version, model.opset_import) == (source.ir_version, source.opset_import)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     assert {entry.key: entry.value for entry in source.metadata_props}.items() <= metadata.items()
-    assert json.loads(metadata["outputs"]) == ["probabilities", "scores"]
+    assert json.loads(metadata["outputs"]) == ["probabilities", "scores", "decision"]
     (image,) = model.graph.input
     assert image.name == "image"
     assert image.type.tensor_type.elem_type == onnx.TensorProto.UINT8

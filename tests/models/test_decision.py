@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.stats import bernoulli, entropy
 from torch.nn import functional
 
 from data.labels import LabelSet
-from models.decision import DecisionRule
+from models.decision import DecisionRule, Point
 from models.facts import problem_type
 from tests.support import FOUR, TWO
 
@@ -52,15 +53,88 @@ def test_decide__every_label_from_its_threshold_on() -> None:
 def test_rule__thresholds_that_do_not_fit(thresholds: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="expected 3 thresholds between 0 and 1"):
         DecisionRule(THREE, thresholds)
+    with pytest.raises(ValueError, match="expected 0 or 3 thresholds"):
+        DecisionRule(FOUR, (0.5, 0.5))
     with pytest.raises(ValueError, match="expected 0 thresholds"):
-        DecisionRule(TWO, (0.5, 0.5))
+        DecisionRule(LabelSet(("a", "b"), "nominal"), (0.5,))
 
 
-@pytest.mark.parametrize("rule", [DecisionRule.of(FOUR), DecisionRule(THREE, (0.25, 0.5, 1.0))])
+def point(name: str, threshold: float) -> Point:
+    return Point(name=name, threshold=threshold, recall=0.9, confidence=0.95)
+
+
+def test_decide__ties_go_to_the_more_severe_side() -> None:
+    tied = np.array([[0.5, 0.5, 0.0, 0.0], [0.3, 0.1, 0.3, 0.3], [0.6, 0.0, 0.0, 0.4]])
+    assert DecisionRule.of(FOUR).decide(tied).tolist() == [1, 3, 0]
+    assert DecisionRule.of(LabelSet(FOUR.names, "nominal")).decide(tied).tolist() == [0, 0, 0]
+
+
+def test_decide__the_most_severe_level_that_reaches_its_threshold() -> None:
+    probabilities = np.array([[0.4, 0.1, 0.25, 0.25], [0.55, 0.0, 0.0, 0.45], [0.0, 0.0, 0.45, 0.55]])
+    assert DecisionRule.of_levels(FOUR).decide(probabilities).tolist() == [2, 0, 3]
+    assert DecisionRule(FOUR, (0.5, 0.7, 0.25)).decide(probabilities).tolist() == [3, 3, 3]
+
+
+def test_with_points__flags_are_the_decisions_of_levels() -> None:
+    """Also where the threshold of a level is above that of the more severe ones."""
+    rule = DecisionRule.of_levels(FOUR).with_points([point(FOUR.names[1], 0.8), point(FOUR.names[3], 0.9)])
+    assert rule.thresholds == (0.8, 0.8, 0.9)
+    probabilities = np.random.default_rng(0).dirichlet([0.3] * 4, 200)
+    flags, decided = rule.flags(probabilities), rule.decide(probabilities)
+    assert (flags[:, 0] == (decided >= 1)).all()
+    assert (flags[:, 1] == (decided >= 3)).all()
+    assert DecisionRule.of_levels(FOUR).with_points([point(FOUR.names[2], 0.1)]).thresholds == (0.5, 0.1, 0.5)
+
+
+def test_with_points__flags_are_the_decisions_of_a_multilabel_set() -> None:
+    rule = DecisionRule.of(THREE).with_points([point("c", 0.2)])
+    assert rule.thresholds == (0.5, 0.5, 0.2)
+    probabilities = np.random.default_rng(0).random((50, 3))
+    assert (rule.flags(probabilities)[:, 0] == rule.decide(probabilities)[:, 2]).all()
+
+
+def test_with_points__a_nominal_label_is_decided_where_it_is_flagged_and_nowhere_else() -> None:
+    rule = NOMINAL.with_points([point("b", 0.25)])
+    probabilities = np.array([[0.6, 0.3, 0.1, 0, 0], [0.4, 0.24, 0.2, 0.1, 0.06], [0.2, 0.24, 0.22, 0.2, 0.14]])
+    assert rule.decide(probabilities).tolist() == [1, 0, 2]
+    assert rule.flags(probabilities)[:, 0].tolist() == [True, False, False]
+    every = NOMINAL.with_points([point(name, 0.9) for name in FIVE])
+    assert every.decide(probabilities).tolist() == [0, 0, 1], (
+        "the likeliest, where all have a point and none is flagged"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "wrong"),
+    [
+        (NOMINAL, point("z", 0.5)),
+        (DecisionRule.of_levels(FOUR), point(FOUR.names[0], 0.5)),
+        (DecisionRule.of(FOUR), point(FOUR.names[1], 0.5)),
+        (NOMINAL, point("a", 1.5)),
+    ],
+    ids=["unknown label", "the mildest level", "no levels", "no probability"],
+)
+def test_with_points__that_do_not_fit(rule: DecisionRule, wrong: Point) -> None:
+    with pytest.raises(ValueError, match=r"operating points|thresholds between 0 and 1"):
+        rule.with_points([wrong])
+    stored = {"thresholds": rule.thresholds, "points": [asdict(wrong)]}
+    with pytest.raises(ValueError, match=r"operating points|thresholds between 0 and 1"):
+        DecisionRule.of_json(rule.labels, stored)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        DecisionRule.of(FOUR),
+        DecisionRule(THREE, (0.25, 0.5, 1.0)),
+        DecisionRule.of_levels(FOUR).with_points([point(FOUR.names[3], 0.1)]),
+        NOMINAL.with_points([point("b", 0.25)]),
+    ],
+)
 def test_of_json__gives_back_the_rule(rule: DecisionRule) -> None:
     stored = json.loads(json.dumps(rule.to_json()))
     assert DecisionRule.of_json(rule.labels, stored) == rule
-    assert stored["method"] == ("argmax" if rule.exclusive else "threshold")
+    assert stored["method"] == ("threshold" if not rule.exclusive else "levels" if rule.thresholds else "argmax")
 
 
 def test_texts__say_what_the_rule_does() -> None:

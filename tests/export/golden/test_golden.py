@@ -133,7 +133,7 @@ def test_check_golden__damaged(release: Path, damage: str) -> None:
 
 def test_show_golden__says_where_to_look(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert show_golden(release)
-    assert "all 52 steps" in capsys.readouterr().out
+    assert "all 65 steps" in capsys.readouterr().out
     brighten(release / "golden" / "tall.pixels.png", 9)
     assert not show_golden(release)
     assert "resize of tall" in capsys.readouterr().out
