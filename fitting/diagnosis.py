@@ -22,7 +22,9 @@ from run.files import Json
 FEW_STEPS = 50
 """Below this many optimizer steps a fit has hardly begun."""
 RISE = 1.1
-"""A validation loss that ends this many times as high as it once was has risen."""
+"""A validation loss that ends this many times as high as it once was has risen,"""
+LEAST_RISE = 0.05
+"""if it is by this much at least: near 0, any change is a large part of it."""
 STILL_FALLING = 0.03
 """Share by which the last epoch must have lowered the validation loss for more epochs to be worth a try."""
 FEW_IMAGES = 5
@@ -108,7 +110,7 @@ def diagnose_fit(metrics: dict[str, float], config: FitConfig) -> list[Note]:
             advice = f"a smaller batch_size than {config.batch_size}, or {advice}"
         notes.append(Note(says=f"was trained for {plural(steps, 'step')} only", advice=advice))
     last, lowest = metrics["last_val_loss"], metrics["val_loss"]
-    if best < epochs - 1 and last > RISE * lowest > 0:
+    if best < epochs - 1 and last > RISE * lowest > 0 and last - lowest > LEAST_RISE:
         where = "the first epoch" if best == 0 else f"epoch {best + 1}"
         notes.append(
             Note(

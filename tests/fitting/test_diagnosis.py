@@ -90,6 +90,7 @@ GOOD = {"steps": 400.0, "epochs": 4.0, "epoch": 3.0, "val_loss": 0.5, "last_val_
             ["was best after epoch 2 of 4, and its validation loss rose from 0.5 to 0.9"],
         ),
         ({"epoch": 2.0, "last_val_loss": 0.51}, []),
+        ({"epoch": 2.0, "val_loss": 0.05, "last_val_loss": 0.06}, []),
         ({"epochs": 2.0, "epoch": 1.0, "previous_val_loss": 1.0}, []),
     ],
 )
