@@ -23,13 +23,16 @@ from cache.plan import ensure_planned, planned_shards, unplan
 from cache.render import render_batches
 from cache.shards import Shard, discard, is_sound, made_in, total_size, unsound, write_shard
 from cache.top_labels import compress
-from data.manifest import Manifest
+from data.manifest import SPLITS, Manifest
 from models.forward import in_order
 from run.console import log, progress
 from run.disk import DiskFullError
 from run.errors import UserError
 from run.files import Json
 from run.ranks import Rank, this_rank, wait_until_empty
+
+_WORDS = {"train": "training", "val": "validation"}
+"""Splits in a sentence; the others go by their names."""
 
 HEADER_BYTES = 512
 """More than a shard takes besides its values."""
@@ -174,7 +177,10 @@ class _Filling:
             if discard(folder, shard):
                 log.print(f"{shard.values_path(folder)} is damaged and is made again", soft_wrap=True)
         renders = render_batches(self.rows, shards, key.input, key.views, workers=self.workers)
-        with progress(f"{key.output} of images × views", total_size(shards)) as advance:
+        splits = sorted(set(self.rows.column("split")), key=SPLITS.index)
+        views = f" × {self.views} views" if self.views > 1 else ""
+        words = " and ".join(_WORDS.get(split, split) for split in splits)
+        with progress(f"teacher over {words} images{views}", total_size(shards)) as advance:
             for number, shard in enumerate(shards):
                 values = self._compute(shard, renders, advance)
                 # Before the shard is written: what is cached is never looked at again.

@@ -13,10 +13,13 @@ from typing import Any
 from pydantic import TypeAdapter
 from scipy.stats import binom
 
-from run.errors import UserError
+from run.errors import UserError, plural
 from run.files import Json, write_json
 
 FORMAT = 3
+
+FEW_GROUPS = 50
+"""With fewer groups than this, a share of a tenth may well come out empty."""
 
 
 @dataclass(frozen=True)
@@ -200,13 +203,23 @@ class Audit:
         """Write JSON, atomically."""
         write_json(path, asdict(self, dict_factory=_without_nulls))
 
-    def require_images(self) -> None:
+    def require_images(self, group_column: str | None = None, groups: int = 0) -> None:
         """Refuse data that nothing can be trained on or judged by.
+
+        Args:
+            group_column: ``data.group_column``.
+            groups: how many there are, where there is such a column.
 
         Raises:
             UserError: a split has no images, or a label no training images.
         """
         for split in ("train", "val", "calibration", "test"):
+            if not self.totals[split] and group_column is not None and groups < FEW_GROUPS:
+                raise UserError(
+                    f"the {split} split has no images: data.group_column {group_column} and equal pictures make "
+                    f"{plural(groups, 'group')} of the images, and each stays in one split, so that none may fall to "
+                    "a split. Name a column with more different values, or give the splits with data.split_column."
+                )
             if not self.totals[split]:
                 raise UserError(f"the {split} split has no images: add images, or raise data.splits.{split}")
         empty = [label for label, images in self.images["train"].items() if not images]

@@ -68,10 +68,12 @@ def prepare(
         _require_readable(run, table, config)
         groups = find_groups(table, near_bits=config.near_duplicate_bits, join_near=config.near_duplicates == "group")
         assigned = _assign(run, table, groups, config)
-        status = statuses(table, groups, assigned.split, len(labels))
+        status = statuses(table, groups, assigned.split, labels)
         manifest = _manifest(labels, table, groups, assigned.split, status)
         audit = examine(manifest, groups, assigned.crossing, promise)
-        audit.require_images()  # before anything is written: a manifest that is there is one to train on
+        labeled = np.asarray(table.column("target").is_valid(), bool)
+        # Before anything is written: a manifest that is there is one to train on.
+        audit.require_images(config.group_column, len(np.unique(groups.group[labeled])))
         manifest.write(run.manifest, draw=_draw(config))
         audit.write(run.data / "audit.json")
         current.wrote([run.manifest, run.data / "audit.json"])

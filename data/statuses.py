@@ -1,6 +1,6 @@
 """The status of each image: it takes part, or why not."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -8,13 +8,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from data.groups import Groups
+from data.labels import LabelSet
 from data.manifest import CONFLICT, DUPLICATE, NEAR_DUPLICATE, OK, SPLITS, TORN
 from data.splits import HELD_OUT, NONE, Splits
 
 UNLABELED = SPLITS.index("unlabeled")
+LIKELY = 0.5
 
 
-def statuses(table: pa.Table, groups: Groups, split: Splits, labels: int) -> list[str]:
+def statuses(table: pa.Table, groups: Groups, split: Splits, labels: LabelSet) -> list[str]:
     """``ok``, or why a row takes no part.
 
     One picture with different labels is out; of files with equal bytes in one split the first stays; an unlabeled
@@ -24,7 +26,7 @@ def statuses(table: pa.Table, groups: Groups, split: Splits, labels: int) -> lis
         table: ``uri``, ``image_id``, ``target``, and the scan's ``status``.
         groups: of its rows.
         split: of its rows; the pool's are unlabeled, ``NONE`` is a row that has no right split.
-        labels: how many.
+        labels: of the targets.
     """
     status: list[str] = table.column("status").to_pylist()
     uris = table.column("uri")
@@ -38,8 +40,9 @@ def statuses(table: pa.Table, groups: Groups, split: Splits, labels: int) -> lis
                 status[row] = f"{reason}{uris[like].as_py()}"
 
     # The order matters: `mark` leaves a row that already has a reason, and a conflict says more than a duplicate.
-    for row in np.flatnonzero(_conflicting(table, groups, labeled, labels)).tolist():
-        status[row] = CONFLICT
+    for row, other in _conflicting(table, groups, labeled, len(labels)):
+        here, there = (_named(table.column("target")[one].as_py(), labels) for one in (row, other))
+        status[row] = f"{CONFLICT}: {here} here, {there} in {uris[other].as_py()}"
     for row in np.flatnonzero(labeled & (split == NONE)).tolist():
         status[row] = TORN
     image = table.column("image_id").combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
@@ -50,15 +53,22 @@ def statuses(table: pa.Table, groups: Groups, split: Splits, labels: int) -> lis
     return status
 
 
-def _conflicting(table: pa.Table, groups: Groups, labeled: NDArray[np.bool_], labels: int) -> NDArray[np.bool_]:
-    """Labeled rows whose picture has another label elsewhere."""
+def _conflicting(table: pa.Table, groups: Groups, labeled: NDArray[np.bool_], labels: int) -> Iterator[tuple[int, int]]:
+    """Pairs of a labeled row and one with the same picture and another label."""
     rows = np.flatnonzero(labeled)
     targets = pc.list_flatten(table.column("target").take(rows)).to_numpy().reshape(len(rows), labels)
     _, first, code = np.unique(groups.pixels[rows], return_index=True, return_inverse=True)
     differs = (targets != targets[first][code]).any(1)
-    conflict = np.zeros(len(table), bool)
-    conflict[rows] = (np.bincount(code, weights=differs) > 0)[code]
-    return conflict
+    other = np.full(len(first), NONE)  # by picture, a row that differs from the first one
+    other[code[differs]] = np.flatnonzero(differs)
+    for place in np.flatnonzero(other[code] != NONE).tolist():
+        yield int(rows[place]), int(rows[first[code[place]] if differs[place] else other[code[place]]])
+
+
+def _named(target: Sequence[float], labels: LabelSet) -> str:
+    """Labels with a share of half or more, or else all shares."""
+    likely = [name for name, share in zip(labels.names, target, strict=True) if share >= LIKELY]
+    return " and ".join(likely) or ("no label" if not any(target) else "votes " + "/".join(f"{p:.2g}" for p in target))
 
 
 def _repeats(codes: NDArray[np.integer], among: NDArray[np.bool_]) -> Iterable[tuple[int, int]]:

@@ -1,6 +1,5 @@
 """Labels that are likely wrong, for people to review."""
 
-import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,17 +14,15 @@ from sklearn.preprocessing import StandardScaler
 
 from cache.frozen import FrozenModel
 from data.config import ViewsConfig
+from data.doubts import SUSPECTS, Suspect, write_suspects_file
 from data.examples import Examples
 from data.manifest import Manifest
 from models.classifier import Classifier
 from run.console import log
 from run.context import RunContext
 from run.errors import UserError
-from run.files import atomic_path
-from run.text import defused, redacted
 
 FOLDS = 5
-HEADER = ("uri", "split", "given", "suggested", "probability_of_given", "probability_of_suggested")
 
 
 def write_suspects(context: RunContext, manifest: Manifest, teacher: Classifier, views: ViewsConfig) -> Path:
@@ -47,13 +44,9 @@ def write_suspects(context: RunContext, manifest: Manifest, teacher: Classifier,
     features = FrozenModel(teacher, "features", context).compute_outputs(examples, 1)
     groups = np.unique(part.column("group"), return_inverse=True)[1]
     rows = find_suspects(features[:, 0].astype(np.float64), part, groups)
-    path = context.folder.data / "suspects.csv"
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(HEADER)
-        for uri, split, given, suggested, *numbers in rows:
-            writer.writerow([*map(defused, (redacted(uri), split, given, suggested)), *numbers])
-    test = sum(row[1] == "test" for row in rows)
+    path = context.folder.data / SUSPECTS
+    write_suspects_file(path, rows)
+    test = sum(row.split == "test" for row in rows)
     log.print(f"{len(rows):,} of {len(part):,} labels are suspect: {path}", soft_wrap=True)
     if test:
         log.print(
@@ -63,10 +56,8 @@ def write_suspects(context: RunContext, manifest: Manifest, teacher: Classifier,
     return path
 
 
-def find_suspects(
-    features: NDArray[np.float64], part: Manifest, groups: NDArray[np.integer]
-) -> list[tuple[str, str, str, str, float, float]]:
-    """Rows of the CSV, the least probable given label first. In a multilabel set each label is judged by itself.
+def find_suspects(features: NDArray[np.float64], part: Manifest, groups: NDArray[np.integer]) -> list[Suspect]:
+    """Suspects, the least probable given label first. In a multilabel set each label is judged by itself.
 
     Args:
         features: [N, D].
@@ -89,7 +80,7 @@ def find_suspects(
     uris = part.table.column("uri")
     splits = part.table.column("split")
     return [
-        (uris[row].as_py(), splits[row].as_py(), given, suggested, p, best)
+        Suspect(uris[row].as_py(), splits[row].as_py(), given, suggested, p, best)
         for row, given, suggested, p, best in sorted(doubts, key=lambda doubt: (doubt[3], doubt[0], doubt[1]))
     ]
 

@@ -126,8 +126,20 @@ def test_prepare__same_bytes_with_two_labels_take_no_part(images: Path, tmp_path
     run = RunFolder(tmp_path / "run")
     found = rows(prepare(run, TWO, config(images)))
     reason = "the same picture has different labels"
-    assert found[original.name]["status"] == found["zz.png"]["status"] == reason
-    assert [row["reason"] for row in audit(run)["conflicts"]["examples"]] == [reason, reason]
+    other = images / "broken" / "zz.png"
+    statuses = [f"{reason}: sound here, broken in {other}", f"{reason}: broken here, sound in {original}"]
+    assert [found[path.name]["status"] for path in (original, other)] == statuses
+    assert sorted(row["reason"] for row in audit(run)["conflicts"]["examples"]) == sorted(statuses)
+
+
+def test_prepare__few_groups_are_blamed_for_an_empty_split(images: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    paths = sorted(images.rglob("*.png"))
+    lines = [f"{path},{path.parent.name},{number % 3}" for number, path in enumerate(paths)]
+    table.write_text("\n".join(["image,label,patient", *lines]))
+    grouped = DataConfig(format="csv", path=str(table), group_column="patient", splits=SPLITS)
+    with pytest.raises(UserError, match=r"split has no images: data.group_column patient .* make 3 groups"):
+        prepare(RunFolder(tmp_path / "run"), TWO, grouped)
 
 
 def test_prepare__same_picture_in_two_given_splits(images: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import numpy as np
 import pyarrow as pa
 
 from data.groups import Groups
+from data.labels import LabelSet
 from data.manifest import CONFLICT, SPLITS, TORN
 from data.splits import NONE
 from data.statuses import statuses
@@ -25,7 +26,7 @@ def found(*rows: tuple[str, int, int, list[float] | None, int], refused: tuple[i
     numbers = np.array(pixels, np.int64)
     names = pa.array([str(number) for number in range(count)])
     groups = Groups(pixels=numbers, near=np.array(near, np.int32), group=numbers.astype(np.int32), names=names)
-    return statuses(table, groups, np.array(split, np.int8), 2)
+    return statuses(table, groups, np.array(split, np.int8), LabelSet(("a", "b"), "nominal"))
 
 
 def test_statuses__equal_bytes_once_and_equal_pixels_as_often_as_they_come() -> None:
@@ -40,7 +41,8 @@ def test_statuses__equal_bytes_in_two_splits_stay() -> None:
 
 def test_statuses__one_picture_with_two_labels() -> None:
     rows = [("x", 0, 0, A, TRAIN), ("y", 0, 0, B, TRAIN), ("z", 1, 0, B, TRAIN), ("x", 0, 0, A, TRAIN)]
-    assert found(*rows) == [CONFLICT, CONFLICT, "ok", CONFLICT]
+    a, b = f"{CONFLICT}: a here, b in 1", f"{CONFLICT}: b here, a in 0"
+    assert found(*rows) == [a, b, "ok", a]
 
 
 def test_statuses__a_refused_row_stands_for_nothing() -> None:

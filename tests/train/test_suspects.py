@@ -1,4 +1,4 @@
-import csv
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from data.config import ViewsConfig
+from data.doubts import read_suspects_file
 from data.labels import LabelSet
 from data.manifest import Manifest
 from run.errors import UserError
 from run.folder import RunFolder
 from tests import support
 from tests.support import rows_of
-from train.suspects import HEADER, find_suspects, write_suspects
+from train.suspects import find_suspects, write_suspects
 
 THREE = LabelSet(("a", "b", "c"), "nominal")
 MANY = LabelSet(("a", "b"), "multilabel")
@@ -26,13 +27,17 @@ def separable(labels: LabelSet, count: int = 150, seed: int = 0) -> tuple[np.nda
     return features.astype(np.float64), rows
 
 
+def rows_found(features: Any, manifest: Manifest, groups: Any) -> list[tuple[Any, ...]]:
+    return [astuple(suspect) for suspect in find_suspects(features, manifest, groups)]
+
+
 def test_find_suspects__planted_errors_and_nothing_else() -> None:
     features, rows = separable(THREE)
     planted = {41: 0, 20: 0, 50: 0, 7: 2, 100: 2, 130: 2}
     truth = {row: rows[row]["target"].index(1.0) for row in planted}
     for row, wrong in planted.items():
         rows[row]["target"] = [float(index == wrong) for index in range(3)]
-    found = find_suspects(features, Manifest.of(THREE, rows), np.arange(150))
+    found = rows_found(features, Manifest.of(THREE, rows), np.arange(150))
     assert len(found) >= 4, "those whose features say most clearly that the label is wrong"
     assert [row[4] for row in found] == sorted(row[4] for row in found)
     for uri, split, given, suggested, p, best in found:
@@ -45,7 +50,7 @@ def test_find_suspects__multilabel_judges_each_label() -> None:
     features, rows = separable(MANY)
     rows[4]["target"] = [1.0, 1.0]  # its features say a alone
     rows[9]["target"] = [0.0, 0.0]  # its features say b
-    found = find_suspects(features, Manifest.of(MANY, rows), np.arange(150))
+    found = rows_found(features, Manifest.of(MANY, rows), np.arange(150))
     named = {(Path(row[0]).stem, row[2], row[3]) for row in found[:4]}
     assert {("004", "b", "not b"), ("009", "not b", "b")} <= named
 
@@ -58,9 +63,9 @@ def test_find_suspects__duplicates_do_not_vouch_for_one_another() -> None:
         rows[row]["target"] = [1.0, 0.0, 0.0]
         features[row] = features[copies[0]]
     manifest, groups = Manifest.of(THREE, rows), np.arange(300)
-    believed = {row[0] for row in find_suspects(features, manifest, groups)}
+    believed = {row[0] for row in rows_found(features, manifest, groups)}
     groups[copies] = copies[0]
-    found = {row[0] for row in find_suspects(features, manifest, groups)}
+    found = {row[0] for row in rows_found(features, manifest, groups)}
     wrong = {f"/images/{row:03}.png" for row in copies}
     assert not wrong & believed
     assert wrong <= found
@@ -80,11 +85,9 @@ def test_write_suspects__reviews_every_labeled_image(
     run = support.copied(elpv_run[0], tmp_path / "run")
     manifest = elpv_run[1]
     path = write_suspects(support.context(run), manifest, support.tiny(labels=support.FOUR), ViewsConfig())
-    with path.open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
-    assert tuple(header) == HEADER
+    rows = [astuple(suspect) for suspect in read_suspects_file(path)]
     assert rows
     split_of = dict(zip(manifest.column("uri"), manifest.column("split"), strict=True))
     assert all(split_of[row[0]] == row[1] and row[2] != row[3] for row in rows)
-    assert [float(row[4]) for row in rows] == sorted(float(row[4]) for row in rows)
+    assert [row[4] for row in rows] == sorted(row[4] for row in rows)
     assert "of 64 labels are suspect" in capsys.readouterr().err

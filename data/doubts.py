@@ -1,0 +1,43 @@
+"""Labels that are likely wrong, as ``prepare --suspects`` writes them and ``errors`` shows them."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from run.files import atomic_path
+from run.text import defused, redacted
+
+SUSPECTS = "suspects.csv"
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """One label of one image."""
+
+    uri: str
+    split: str
+    given: str
+    suggested: str
+    probability_of_given: float
+    probability_of_suggested: float
+
+
+def write_suspects_file(path: Path, suspects: Iterable[Suspect]) -> None:
+    """Write a CSV file, atomically: no credentials of addresses, and nothing that a spreadsheet takes for a formula."""
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(field.name for field in fields(Suspect))
+        for uri, split, given, suggested, *numbers in map(astuple, suspects):
+            writer.writerow([*map(defused, (redacted(uri), split, given, suggested)), *numbers])
+
+
+def read_suspects_file(path: Path) -> list[Suspect]:
+    """Read what ``write_suspects_file`` wrote; nothing where no suspects were looked for."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        _, *rows = csv.reader(file)
+    return [
+        Suspect(uri, split, given, suggested, float(p), float(best)) for uri, split, given, suggested, p, best in rows
+    ]
