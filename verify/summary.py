@@ -32,14 +32,19 @@ def show(certificate: Certificate, release: Path) -> None:
 
 
 def _table(name: str, facts: ModelFacts, certificate: Certificate) -> Table:
-    narrow = (0, 1, 0, 0)  # so that nine columns fit into 80 characters
+    """A column for each file, so that whole words and all figures fit into 60 characters."""
+    narrow = (0, 1, 0, 0)
     table = Table(title=name, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=narrow)
-    table.add_column("file", min_width=8)
     mild = ["too mild"] if facts.reference.ordinal else []
-    for heading in ("right", "interval", *mild, "agrees", "bound", "parity", "MB", "p50/p95"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for file, found in facts.files.items():
-        table.add_row(_short_name(file), *_cells(found, certificate.agreement(file), certificate.parity(file)))
+    heads = ["accuracy", "  interval", *mild, "agrees", "  at least", "parity", "MB", "ms, median", "  95 %"]
+    table.add_column("", no_wrap=True)
+    for file in facts.files:
+        table.add_column(_short_name(file), justify="right", no_wrap=True)
+    columns = [
+        _cells(found, certificate.agreement(file), certificate.parity(file)) for file, found in facts.files.items()
+    ]
+    for head, *cells in zip(heads, *columns, strict=True):
+        table.add_row(head, *cells)
     return table
 
 
@@ -60,7 +65,7 @@ def _cells(found: FileFacts, agreement: Criterion | None, parity: Criterion | No
         _colored(f"{agreement.lower:.1%}", agreement.verdict) if agreement else "",
         _colored(f"{parity.value or 0:.0e}", parity.verdict) if parity else "",
         f"{found.bytes / 1e6:.1f}",
-        "/".join(f"{ms:.0f}" if ms >= 100 else f"{ms:.1f}" for ms in times),
+        *(f"{ms:.0f}" if ms >= 100 else f"{ms:.1f}" for ms in times),
     ]
 
 
@@ -84,13 +89,13 @@ def _explain(certificate: Certificate, release: Path) -> None:
     agreements = certificate.of(name="agreement")
     look = certificate.look
     console.print(
-        f"right: {'' if rule.exclusive else 'every label right, '}with {certificate.confidence:.0%} interval; always "
-        f"saying {', '.join(majority.labels) or 'none'!r} would be right on {majority.rate:.1%}\n"
+        f"accuracy: {'' if rule.exclusive else 'every label right, '}with {certificate.confidence:.0%} interval; "
+        f"always saying {', '.join(majority.labels) or 'none'!r} would be right on {majority.rate:.1%}\n"
         + (f"too mild: by {under[0]} labels or more\n" if under else "")
-        + f"agrees: {rule.answer} as the teacher's fp32 file; 'bound' is the exact one-sided "
+        + f"agrees: {rule.answer} as the teacher's fp32 file, at least by the exact one-sided "
         f"{look.confidence:.1%} bound, target {agreements[0].limit:.0%}\n"
         "parity: largest difference of a logit from PyTorch, as a share of the logits' spread\n"
-        "p50/p95: ms for one image on one thread\n"
+        "ms: one image on one thread\n"
         f"The test images are {judged_for(look.number)}: each criterion holds with {look.confidence:.1%} confidence.\n"
     )
     for name, facts in certificate.models.items():

@@ -36,6 +36,7 @@ from verify.seal import (
     require_exported,
     score_differences,
 )
+from verify.table import TABLE, write_table
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,9 @@ def verify(asked: Verification) -> Certificate:
             for copy in copies:
                 with atomic_path(copy) as partial:
                     shutil.copyfile(path, partial)
-            current.wrote([path, *copies])
+            table = run.verify / TABLE
+            write_table(table, measured.predictions, asked.manifest, make_key(run.verify / "key"))
+            current.wrote([path, table, *copies])
     return certificate
 
 

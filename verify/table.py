@@ -1,0 +1,76 @@
+"""``verify/predictions.csv``: what every file said of every image, with its path. It stays on this machine.
+
+The table that is published knows images only by keyed digests (``verify.predictions``); this one is for whoever looks
+into errors.
+"""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.labels import LabelSet
+from data.manifest import Manifest
+from run.files import atomic_path
+from run.text import defused, redacted
+from verify.predictions import Predictions, keyed
+
+TABLE = "predictions.csv"
+
+
+def write_table(path: Path, predictions: Predictions, manifest: Manifest, key: bytes) -> None:
+    """Write a row for each image: path, split, truth, and each file's label and scores.
+
+    Args:
+        path: the CSV file.
+        predictions: what the files said.
+        manifest: its rows say where the images lie.
+        key: of the predictions' digests.
+    """
+    names = [name for file in predictions.files for name in (f"{file}: label", *_scores(file, predictions.labels))]
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([defused(name) for name in ("path", "split", "truth", *names)])
+        for row in _rows(predictions, paths_of(predictions, manifest, key)):
+            writer.writerow([defused(redacted(cell)) if isinstance(cell, str) else cell for cell in row])
+
+
+def paths_of(predictions: Predictions, manifest: Manifest, key: bytes) -> list[str]:
+    """The path or URI of each image [N]; empty where the manifest no longer has it."""
+    ids, uris = manifest.column("image_id"), manifest.column("uri")
+    by_digest = {keyed(key, image): uri for image, uri in zip(reversed(ids), reversed(uris), strict=True) if image}
+    return [by_digest.get(image, "") for image in predictions.column("image")]
+
+
+def named(decisions: NDArray[np.intp] | NDArray[np.bool_], labels: LabelSet) -> list[str]:
+    """Decisions in words [N]: the label, or those of a multilabel set that apply."""
+    if decisions.ndim == 1:
+        return [labels.names[index] for index in decisions]
+    return [", ".join(name for name, applies in zip(labels.names, row, strict=True) if applies) for row in decisions]
+
+
+def truths(predictions: Predictions) -> list[str]:
+    """The true labels in words [N]; where votes tie, empty."""
+    words = [""] * len(predictions)
+    rows = np.flatnonzero(predictions.labels.has_truth(predictions.targets))
+    for row, word in zip(rows, named(predictions.take(rows).truth(), predictions.labels), strict=True):
+        words[row] = word
+    return words
+
+
+def _scores(file: str, labels: LabelSet) -> list[str]:
+    return [f"{file}: {name}" for name in labels.names]
+
+
+def _rows(predictions: Predictions, paths: list[str]) -> Iterator[tuple[object, ...]]:
+    said = [named(predictions.decisions(file), predictions.labels) for file in predictions.files]
+    scores = [predictions.probabilities(file) for file in predictions.files]
+    known = zip(paths, predictions.column("split"), truths(predictions), strict=True)
+    for row, first in enumerate(known):
+        # Six digits: more than float32 softmax is sure of between runtimes.
+        files = (
+            (words[row], *(round(float(p), 6) for p in found[row])) for words, found in zip(said, scores, strict=True)
+        )
+        yield *first, *(cell for cells in files for cell in cells)
