@@ -11,12 +11,13 @@ READY := .venv/ready
 # for itself, which takes ten seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test check lock
+.PHONY: help demo test check lock reference
 
 help:
 	@echo "make demo   run the whole job on 2,624 real photographs (a few minutes on two cores)"
 	@echo "make test   run the tests"
 	@echo "make check  check format, lint, types and which room imports which"
+	@echo "make reference  make docs/config.md and configs/schema.json from the config's dataclasses"
 	@echo "make lock   compile requirements.lock again (needs uv)"
 
 demo: $(READY)
@@ -30,6 +31,10 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+reference: $(READY)
+	$(BIN)/pocketeva config --reference > docs/config.md
+	$(BIN)/pocketeva config --schema > configs/schema.json
 
 lock:
 	uv pip compile pyproject.toml --universal --all-extras --generate-hashes --python-version 3.11 --upgrade \

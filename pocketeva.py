@@ -1,6 +1,7 @@
 """The command line, a table of verbs, and the names that a Python user imports: Config, Run, read_config, main."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -20,8 +21,9 @@ import argparse
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
@@ -41,14 +43,16 @@ from run.config import (
     UnknownValueError,
     checking,
     is_plain_name,
+    plain_name,
 )
-from run.console import log
+from run.console import console, log
 from run.disk import as_disk_full
 from run.errors import UserError
 from run.files import write_text
 from run.folder import RunFolder
 from run.hardware import require_hardware
 from run.ranks import EndedElsewhereError, connect, disconnect, first_to_fail, once, this_rank
+from run.schema import ELSEWHERE, paths
 from train.config import TeacherConfig
 from verify.config import VerifyConfig
 
@@ -69,16 +73,16 @@ INTERRUPTED = 130
 class Config:
     """One run."""
 
-    name: str
+    name: str = field(metadata={ELSEWHERE: "the file's name"})
     """Names the run: everything it writes lies in ``outputs/NAME``."""
     labels: LabelsConfig
     """The label set."""
     data: DataConfig
     """Source of labels and images."""
-    teacher: TeacherConfig
+    teacher: TeacherConfig = TeacherConfig()
     """The model to fine-tune."""
-    students: list[StudentConfig]
-    """The models to distil it into."""
+    students: list[StudentConfig] = field(default_factory=lambda: [StudentConfig()])
+    """The models to distil it into; one of the default model where none is given."""
     seed: int = 0
     """Seed of initial weights and of the order of images."""
     views: ViewsConfig = ViewsConfig()
@@ -116,7 +120,7 @@ def _require_other_names(require: Require, key: str, student: StudentConfig, oth
     """Their folders lie side by side, and so do those of their baselines."""
     # Neither the Hub nor every file system tells names apart by case.
     another = "another name: another student has this one"
-    require(key, lambda: student.name.casefold() != other.name.casefold(), another)
+    require(key, lambda: not student.name or student.name.casefold() != other.name.casefold(), another)
     taken = "another name: a baseline has this one"
     require(key, lambda: not other.baseline or student.name != other.baseline_name, taken)
     require(key, lambda: not student.baseline or student.baseline_name != other.name, taken)
@@ -137,7 +141,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """
     from run.parse import parse
 
-    return parse(Config, path, overrides)
+    return parse(Config, path, overrides, {"name": plain_name(path.stem) or "run"})
 
 
 @dataclass(frozen=True)
@@ -145,11 +149,13 @@ class Run:
     """One config, and the arguments of its stages."""
 
     config: Config
+    output: Path = Path("outputs")
+    """The folder of all runs."""
 
     @property
     def folder(self) -> RunFolder:
         """``outputs/NAME``."""
-        return RunFolder(Path("outputs") / self.config.name)
+        return RunFolder(self.output / self.config.name)
 
     @property
     def labels(self) -> LabelSet:
@@ -209,6 +215,39 @@ class Run:
             verb = "train" if name == "teacher" else "distill"
             raise UserError(f"{folder / 'model'} is not there: run `pocketeva {verb}` first")
         return checkpoint.load(folder / "model", self.labels)
+
+
+def _init(_: None, options: argparse.Namespace) -> None:
+    from start.init import init
+
+    chosen = {"teacher": options.teacher, "student": options.student, "from_scratch": options.from_scratch}
+    file = init(Config, options.path, options.overrides, file=options.config, schema=HERE / SCHEMA, **chosen)
+    console.print(f"{file} is written; to run it: pocketeva run {shlex.quote(str(file))}", soft_wrap=True)
+
+
+def _config(_: None, options: argparse.Namespace) -> None:
+    from run.reference import reference, schema
+
+    if options.schema:
+        console.print(schema(Config), soft_wrap=True, end="")
+    elif options.reference:
+        console.print(reference(Config), soft_wrap=True, end="")
+    elif options.config is None:
+        raise UserError("give a config file, --reference or --schema")
+    else:
+        console.print(_as_yaml(read_config(options.config, options.overrides)), soft_wrap=True, end="")
+
+
+def _views(run: Run, options: argparse.Namespace) -> None:
+    from data.readers.source import Source
+    from start.sheet import specs_of, write_sheet
+
+    config = run.config
+    source = Source(config.data, run.labels, run.folder.data / "images")
+    path = run.folder.root / "views.png"
+    specs = specs_of(config.teacher, config.students)
+    write_sheet(path, source, config.views, specs, images=options.images, views=options.views)
+    console.print(f"{path}: images as the teacher and the students will see them", soft_wrap=True)
 
 
 def _prepare(run: Run, _: argparse.Namespace) -> None:
@@ -286,6 +325,14 @@ def _verify(run: Run, _: argparse.Namespace) -> int:
     return DONE if certificate.verdict == "PASS" else NOT_VERIFIED
 
 
+def _errors(run: Run, _: argparse.Namespace) -> None:
+    from verify.gallery import gallery
+
+    path = run.folder.verify / "errors.html"
+    write_text(path, gallery(run.folder, run.manifest(), run.students))
+    console.print(f"{path}: open it in a browser; it holds your images and stays here", soft_wrap=True)
+
+
 def _write_cards(run: Run, _: argparse.Namespace) -> None:
     from export.release import Release
     from hub.card import write_cards
@@ -320,6 +367,15 @@ def _cache(run: Run, options: argparse.Namespace) -> int:
     return DONE
 
 
+def _completion(_: None, __: argparse.Namespace) -> None:
+    from run.completion import completion_script
+
+    words = {verb.name: [*verb.words, "--help"] for verb in VERBS}
+    keys = [OUTPUT[0], *(f"--{path}" for path in paths(Config))]
+    with_keys = [verb.name for verb in VERBS if verb.has_config or verb.takes_keys]
+    console.print(completion_script(words, with_keys, keys), soft_wrap=True)
+
+
 def _predict(_: None, options: argparse.Namespace) -> None:
     from export.predict import predict
 
@@ -352,6 +408,15 @@ def flag(name: str, **settings: Any) -> Flag:
 
 
 CONFIG = flag("config", type=Path, help="a YAML file, such as configs/demo.yaml")
+SCHEMA = "configs/schema.json"
+"""By which editors complete and check a config; made by ``pocketeva config --schema``."""
+OUTPUT = flag("--output", type=Path, default=Path("outputs"), metavar="DIR", help="the folder of all runs (outputs)")
+"""Taken by every verb with a config."""
+
+EXAMPLE = """example:
+  pocketeva init images/       look at labels and images, and write images.yaml
+  pocketeva run images.yaml    train, distill, export and verify: files to ship, and how good they are
+"""
 
 
 @dataclass(frozen=True)
@@ -363,6 +428,18 @@ class Verb:
     steps: Sequence[Step]
     """One after the other; the largest of their exit codes counts."""
     flags: Sequence[Flag] = (CONFIG,)
+    takes_keys: bool = False
+    """It takes a config's keys, although it is not about a run."""
+
+    @property
+    def has_config(self) -> bool:
+        """It is about one run, and takes that config's keys."""
+        return CONFIG in self.flags
+
+    @property
+    def words(self) -> list[str]:
+        """Its options, and the values that an argument may have."""
+        return [word for name, settings in self.flags for word in settings.get("choices", [name] * (name[0] == "-"))]
 
 
 CHECK = Step(_require_trainable)
@@ -374,6 +451,40 @@ EXPORT = Step(_export)
 VERIFY = Step(_verify)
 
 VERBS = (
+    Verb(
+        "init",
+        "look at labels and images, and write a config that runs",
+        [Step(_init)],
+        [
+            flag("path", help="a folder, a table (CSV, Parquet, JSON lines), an export, or a Hub id"),
+            flag("--teacher", metavar="MODEL", help="a timm name, a Hub id or a folder"),
+            flag("--student", metavar="MODEL", help="a timm name, a Hub id or a folder"),
+            flag("--from-scratch", action="store_true", help="start from random weights, where no others can be had"),
+            flag("--config", type=Path, metavar="FILE", help="the file to write (NAME.yaml, after the path)"),
+        ],
+        takes_keys=True,
+    ),
+    Verb(
+        "config",
+        "print a config with all its defaults",
+        [Step(_config)],
+        [
+            flag("config", type=Path, nargs="?", help="a YAML file, such as configs/demo.yaml"),
+            flag("--reference", action="store_true", help="print the page about every key, docs/config.md"),
+            flag("--schema", action="store_true", help="print the JSON schema for editors, configs/schema.json"),
+        ],
+        takes_keys=True,
+    ),
+    Verb(
+        "views",
+        "draw images as the teacher and the students will see them",
+        [Step(_views)],
+        [
+            CONFIG,
+            flag("--images", type=int, default=6, metavar="N", help="images, of every label in turn (6)"),
+            flag("--views", type=int, default=5, metavar="N", help="views of each, the whole image first (5)"),
+        ],
+    ),
     Verb(
         "prepare",
         "read labels and images, draw the splits",
@@ -389,6 +500,7 @@ VERBS = (
         "prepare, train, distill, export and verify, skipping what is done",
         [CHECK, PREPARE, TRAIN, DISTILL, EXPORT, VERIFY, Step(_write_cards)],
     ),
+    Verb("errors", "show the worst errors and disagreements with their pictures", [Step(_errors)]),
     Verb(
         "push",
         "publish the release on the Hugging Face Hub",
@@ -434,6 +546,7 @@ VERBS = (
         [Step(_check_golden)],
         [flag("release", type=Path, help="a release folder NAME-onnx")],
     ),
+    Verb("completion", "print the script by which bash or zsh completes all of this", [Step(_completion)], []),
 )
 """Every verb; a new one is a new row."""
 
@@ -448,7 +561,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 2 wrong input or config, 3 not verified, 130 interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    options, overrides = _parser().parse_known_args(arguments)
+    parser = _parser()
+    if not arguments:
+        parser.print_help()
+        return DONE
+    options, overrides = parser.parse_known_args(arguments)
     verb: Verb = options.verb
     try:
         run = _run_of(verb, options, overrides)
@@ -480,11 +597,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_of(verb: Verb, options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
     """The run that a verb is about; null for a verb without a config."""
-    if CONFIG not in verb.flags:
-        if overrides:
+    if not verb.has_config:
+        if overrides and not verb.takes_keys:
             raise UserError(f"there is no {' '.join(overrides)} here")
+        options.overrides = overrides
         return None
-    run = Run(read_config(options.config, overrides))
+    run = Run(read_config(options.config, overrides), options.output)
     if verb.name in BEFORE_EXPORT and run.config.export.formats:
         from export.formats import require_installed
 
@@ -514,7 +632,7 @@ def _held(run: Run | None, verb: Verb) -> Iterator[None]:
         resolved = run.folder.root / "run.yaml"
         once(lambda: write_text(resolved, _as_yaml(run.config)))
         if not resolved.is_file():
-            raise UserError(f"{resolved} is not there: all machines have to share the folder outputs")
+            raise UserError(f"{resolved} is not there: all machines have to share the folder {run.output}")
         yield
     disconnect()  # not where something went wrong: the others may never come to it
 
@@ -532,15 +650,25 @@ def _say_once(message: str, style: str | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="pocketeva", description="Each verb reads what the ones before it wrote.")
+    parser = argparse.ArgumentParser(
+        prog="pocketeva",
+        description="Each verb reads what the ones before it wrote.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"pocketeva {version('pocketeva')}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for verb in VERBS:
-        epilog = "any key of the config can be given: --teacher.full.epochs 3" if CONFIG in verb.flags else None
+        epilog = (
+            "any key of the config can be given: --teacher.full.epochs 3"
+            if verb.has_config or verb.takes_keys
+            else None
+        )
         command = verbs.add_parser(
             verb.name, help=verb.about, description=verb.about, epilog=epilog, allow_abbrev=False
         )
         command.set_defaults(verb=verb)
-        for name, settings in verb.flags:
+        for name, settings in (*verb.flags, *([OUTPUT] if verb.has_config else [])):
             command.add_argument(name, **settings)
     return parser
 

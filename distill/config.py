@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, get_args
 
 from data.config import Kind
 from fitting.config import FitConfig
-from run.config import PLAIN_NAME, checking, is_plain_name
+from run.config import PLAIN_NAME, UnknownValueError, checking, is_plain_name, plain_name
 
 Loss = Literal["kl", "standardized_kl", "dist", "dkd", "labels"]
 LOSSES_FOR: Mapping[Kind, tuple[Loss, ...]] = {
@@ -22,8 +24,9 @@ LOSSES_FOR: Mapping[Kind, tuple[Loss, ...]] = {
 class StudentConfig:
     """A small model to distil the teacher into."""
 
-    name: str
-    """Names its folders and repositories: letters, digits, dots, dashes and underscores."""
+    name: str = ""
+    """Names its folders and repositories: letters, digits, dots, dashes and underscores. Empty takes the model's name
+    and ``image_size``, as in ``mobilenetv4_conv_small-224``."""
     model: str = "mobilenetv4_conv_small"
     """A timm name, a Hub id, or a folder; see ``teacher.model``."""
     pretrained: bool = True
@@ -65,9 +68,14 @@ class StudentConfig:
         return replace(self, name=self.baseline_name, loss="labels", live=0.0, mixup=0.0, baseline=False)
 
     def __post_init__(self) -> None:
+        with suppress(UnknownValueError):
+            if not self.name:
+                object.__setattr__(self, "name", plain_name(f"{Path(self.model).name.split('.')[0]}-{self.image_size}"))
         with checking(self) as require:
             plain = f"{PLAIN_NAME}, and not teacher"
-            require("name", lambda: is_plain_name(self.name) and self.name.lower() != "teacher", plain)
+            require(
+                "name", lambda: not self.name or (is_plain_name(self.name) and self.name.lower() != "teacher"), plain
+            )
             require("name", lambda: not self.name.lower().endswith("-onnx"), "without -onnx at its end")
             require("image_size", lambda: self.image_size >= 1, "1 or more")
             require("temperature", lambda: self.temperature > 0, "above 0")

@@ -115,6 +115,25 @@ def spec_of(model: nn.Module) -> InputSpec:
     return InputSpec.from_pretrained_cfg(model.pretrained_cfg)  # type: ignore[arg-type]
 
 
+def look_up_spec(name: str, *, key: str, pretrained: bool, image_size: int | None = None) -> InputSpec:
+    """The input contract of the model that ``build`` would make; the weights of timm's own are not asked for.
+
+    Raises:
+        UserError: as ``build``.
+    """
+    timms = "/" not in name.removeprefix("timm/") and not Path(name).is_dir()
+    if pretrained and not timms:
+        folder = find_checkpoint(name, key)
+        config = read_config(folder)
+        return InputSpec.from_pretrained_cfg(config["pretrained_cfg"]).with_size(
+            image_size or trained_size(config, name, key)
+        )
+    _require_architecture(name, key)
+    cfg = timm.get_pretrained_cfg(name.split("/")[-1], allow_unregistered=True)
+    assert cfg is not None, "timm has the architecture"
+    return InputSpec.from_pretrained_cfg(cfg.to_dict()).with_size(image_size)
+
+
 def find_checkpoint(name: str, key: str) -> Path:
     """The folder of a checkpoint, fetched from the Hub if need be; a plain timm name stands for timm's own there.
 
@@ -137,7 +156,7 @@ def find_checkpoint(name: str, key: str) -> Path:
             f"{key}.model: {repo} is no folder here, and its weights cannot be had from the Hub: {error}\n"
             f"Check the name and the connection (private models need `hf auth login`), or give {key}.model the path "
             f"of a downloaded folder. Random weights are never taken instead: to ask for them, set {key}.pretrained to "
-            "false."
+            "false; `pocketeva init PATH --from-scratch` writes a config for that."
         ) from error
 
 

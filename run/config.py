@@ -140,6 +140,16 @@ def is_plain_name(name: str, but: str = "") -> bool:
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is not None and name != but
 
 
+def plain_name(text: str) -> str:
+    """``PLAIN_NAME`` made of any text; empty where it has no letter and no digit.
+
+    Example:
+        >>> plain_name("my photos (2)")
+        'my-photos-2'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
+
+
 def shown(value: object) -> str:
     """A value as YAML has it, on one line."""
     words = " ".join(value.split()) if isinstance(value, str) else ""

@@ -1,4 +1,7 @@
-"""Command-line overrides of a config file: ``--section.key value``, and into lists, ``--students[0].fit.lr=1e-3``."""
+"""Command-line overrides of a config file: ``--section.key value``, and into lists, ``--students[0].fit.lr=1e-3``.
+
+An element with a name goes by it too: ``--students[mini].fit.lr=1e-3``.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -45,7 +48,7 @@ def _pairs(overrides: Sequence[str]) -> Iterator[tuple[str, str | None]]:
 def _put(root: Any, values: dict[str, Any], texts: dict[str, str], option: str, text: str | None) -> None:
     if not option.startswith("--"):
         raise ValueError(f"{option} is neither a key nor a value of one: keys begin with --")
-    steps = list(_steps(root, option[2:]))
+    steps = list(_steps(root, _numbered(values, option[2:])))
     if text is None:
         raise ValueError(f"{option} has no value: write {option} VALUE")
     place: Any = values
@@ -63,6 +66,23 @@ def _put(root: Any, values: dict[str, Any], texts: dict[str, str], option: str, 
     texts |= {
         where + inner if inner[:1] in ("", "[") else joined(where, inner): word for inner, word in written.items()
     }
+
+
+def _numbered(values: dict[str, Any], path: str) -> str:
+    """``students[mini].fit`` as ``students[0].fit``.
+
+    Raises:
+        ValueError: no element of the list has that name.
+    """
+    match = re.match(r"(\w+)\[([^\]]*\D[^\]]*)\]", path)
+    if match is None:
+        return path
+    elements = values.get(match[1])
+    names = [one.get("name") for one in elements if isinstance(one, dict)] if isinstance(elements, list) else []
+    if match[2] not in names:
+        there = ", ".join(str(name) for name in names if name)
+        raise ValueError(f"there is no {match[0]}" + (f"; names there: {there}" if there else ""))
+    return f"{match[1]}[{names.index(match[2])}]{path[match.end() :]}"
 
 
 _Step = tuple[str | int, Any, str]
@@ -94,12 +114,12 @@ def _steps(root: Any, path: str) -> Iterator[_Step]:
 
 
 def _enter(place: Any, step: _Step, after: str) -> Any:
-    """The value of a key of ``place``; a section that the file leaves out is begun."""
+    """The value of a key of ``place``; a section, or a list of sections, that the file leaves out is begun."""
     key, hint, where = step
     _require_element(place, key, where)
     inside = place[key] if isinstance(key, int) else place.get(key)
-    if inside is None and section_in(hint) and not is_list(hint):
-        inside = place[key] = {}
+    if inside is None and section_in(hint):  # a list of sections is begun with its first
+        inside = place[key] = [{}] if is_list(hint) else {}
     if inside is None and is_list(hint):
         raise ValueError(f"there is no {after}")
     if not isinstance(inside, dict | list):

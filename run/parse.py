@@ -33,7 +33,7 @@ NAMES = {
 """By pydantic's type of error, what a value has to be."""
 
 
-def parse(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
+def parse(kind: type[T], path: Path, overrides: Sequence[str] = (), defaults: Mapping[str, Any] | None = None) -> T:
     """Read a YAML file into a dataclass of dataclasses.
 
     A section that is given in part keeps the other values of its default.
@@ -42,6 +42,7 @@ def parse(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
         kind: the dataclass.
         path: the file.
         overrides: ``--section.key value`` or ``--list[0].key=value`` arguments, which the file gives way to.
+        defaults: values of keys that the file leaves out, where the dataclass has none.
 
     Raises:
         UserError: the file is missing, is not YAML or is wrong; the message has every mistake in a line of its own.
@@ -56,13 +57,32 @@ def parse(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
         raise UserError(f"{path}: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: it must hold keys and values; the keys are {keys_of(kind)}")
+    return build(kind, {**(defaults or {}), **values}, overrides, str(path), texts)
+
+
+def build(
+    kind: type[T], values: dict[str, Any], overrides: Sequence[str], where: str, texts: dict[str, str] | None = None
+) -> T:
+    """A dataclass of dataclasses from nested values and overrides.
+
+    Args:
+        kind: the dataclass.
+        values: sections as mappings; changed by the overrides.
+        overrides: as in ``parse``.
+        where: what they are called in messages.
+        texts: by path, what is written for each scalar, where that may differ from the value.
+
+    Raises:
+        UserError: as ``parse``.
+    """
+    texts = {} if texts is None else texts
     reader = _Reader(kind, texts, override(kind, values, texts, overrides))
     config = reader.section(kind, values, "", UNKNOWN)
     if len(reader.mistakes) == 1:
-        raise UserError(f"{path}: {reader.mistakes[0]}")
+        raise UserError(f"{where}: {reader.mistakes[0]}")
     if reader.mistakes:
         count = len(reader.mistakes)
-        raise UserError(f"{path} has {count} mistakes:\n{listed(reader.mistakes, limit=count)}")
+        raise UserError(f"{where} has {count} mistakes:\n{listed(reader.mistakes, limit=count)}")
     return cast("T", config)
 
 

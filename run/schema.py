@@ -6,6 +6,9 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
+ELSEWHERE = "elsewhere"
+"""In a field's metadata, the words for where its value comes from in a file that leaves it out."""
+
 
 @cache
 def hints_of(kind: Any) -> dict[str, Any]:
@@ -39,13 +42,14 @@ def unknown_key(root: Any, kind: Any, where: str, name: str) -> str:
     Nearest is a similar name in the same section, else the same name in another one.
     """
     near = [joined(where, key) for key in difflib.get_close_matches(name, hints_of(kind), n=1)]
-    elsewhere = [path for path in _paths(root, "") if path.rpartition(".")[2] == name]
+    elsewhere = [path for path in paths(root) if path.rpartition(".")[2] == name]
     near += sorted(elsewhere, key=lambda path: (not path.startswith(f"{where}."), path.count(".")))
     return f"there is no key {joined(where, name)}" + (f"; did you mean {near[0]}?" if near else "")
 
 
-def _paths(kind: Any, where: str) -> Iterator[str]:
+def paths(kind: Any, where: str = "") -> Iterator[str]:
+    """Every key below ``where``, such as ``students[0].fit.lr``; of a list's elements, the first stands for all."""
     for name, hint in hints_of(kind).items():
         yield joined(where, name)
         if inside := section_in(hint):
-            yield from _paths(inside, joined(where, name) + "[0]" * is_list(hint))
+            yield from paths(inside, joined(where, name) + "[0]" * is_list(hint))

@@ -6,7 +6,20 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-ROOMS = ("run", "data", "models", "cache", "fitting", "train", "distill", "export", "verify", "hub", "pocketeva")
+ROOMS = (
+    "run",
+    "data",
+    "models",
+    "cache",
+    "fitting",
+    "train",
+    "distill",
+    "export",
+    "verify",
+    "hub",
+    "start",
+    "pocketeva",
+)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 import pocketeva
+from distill.config import StudentConfig
 from distill.module import StudentModule
 from fitting.module import FitModule
 from models import checkpoint
@@ -109,7 +111,7 @@ def fresh(finished_root: Path, tmp_path: Path) -> Path:
             "hub.license is Apache License 2.0; it must be an identifier of the Hub, such as apache-2.0, or other",
         ),
         (lambda config: config.pop("labels"), "labels is missing"),
-        (lambda config: config["students"][0].pop("name"), "students[0].name is missing"),
+        (lambda config: config["labels"].pop("names"), "labels.names is missing"),
     ],
 )
 def test_read_config__wrong_keys_are_named_by_their_whole_path(
@@ -362,11 +364,37 @@ def test_verify__exit_code_of_a_release_that_does_not_pass(root: Path, monkeypat
 
 
 def test_main__no_verb(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in ([], ["dance"], ["run"]):
+    for arguments in (["dance"], ["run"]):
         with pytest.raises(SystemExit) as stop:
             pocketeva.main(arguments)
         assert stop.value.code == 2
     assert "usage: pocketeva" in capsys.readouterr().err
+    assert pocketeva.main([]) == pocketeva.DONE
+    assert "\nexample:\n  pocketeva " in capsys.readouterr().out
+
+
+def test_main__version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        pocketeva.main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"pocketeva {version('pocketeva')}\n"
+
+
+def test_main__output(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(fresh, monkeypatch, "prepare", "config.yaml", "--output", "other place") == 0
+    assert (fresh / "other place" / "quick" / "data" / "manifest.parquet").is_file()
+    assert not (fresh / "outputs").exists()
+
+
+def test_read_config__what_may_be_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "my photos.yaml"
+    path.write_text("{labels: {names: [a, b]}, data: {path: x}}\n")
+    config = pocketeva.read_config(path, ["--students[0].image_size=192", "--students[0].fit.lr=1e-2"])
+    assert config.name == "my-photos"
+    assert [student.name for student in config.students] == ["mobilenetv4_conv_small-192"]
+    assert config.students[0].fit.lr == 1e-2
+    assert pocketeva.read_config(path).students == [StudentConfig()]
+    assert pocketeva.read_config(path, ["--name", "other"]).name == "other"
 
 
 def test_main__a_run_in_use(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ TEACHER: dict[str, Any] = {"model": "test_vit"}
         (StudentConfig, STUDENT, {"name": "../up"}, "name"),
         (StudentConfig, STUDENT, {"name": "teacher"}, "name"),
         (StudentConfig, STUDENT, {"name": "phone-onnx"}, "name"),
-        (StudentConfig, STUDENT, {"name": ""}, "name"),
+        (StudentConfig, STUDENT, {"name": "a b"}, "name"),
         (StudentConfig, STUDENT, {"temperature": 0.0}, "temperature"),
         (StudentConfig, STUDENT, {"label_weight": -1.0}, "label_weight"),
         (StudentConfig, STUDENT, {"image_size": 0}, "image_size"),

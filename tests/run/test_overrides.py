@@ -23,6 +23,7 @@ class Root:
     fit: Fit
     more: Fit | None = None
     title: str = ""
+    others: list[Student] = field(default_factory=list)
     formats: list[str] = field(default_factory=list)
 
 
@@ -50,6 +51,8 @@ def overridden(*given: str) -> tuple[dict[str, Any], dict[str, str], list[str]]:
         (["--fit.lr="], ("fit", "lr"), None),
         (["--students[0].fit.lr", "2"], ("students", 0, "fit", "lr"), 2),
         (["--students[1].fit.lr=2"], ("students", 1, "fit", "lr"), 2),
+        (["--students[b].fit.lr=2"], ("students", 1, "fit", "lr"), 2),
+        (["--others[0].fit.lr=2"], ("others", 0, "fit", "lr"), 2),
         (["--students[1].name", "007"], ("students", 1, "name"), "007"),
         (["--students[1]", "{name: c}"], ("students", 1), {"name": "c"}),
         (["--students", "[{name: c}]"], ("students",), [{"name": "c"}]),
@@ -98,6 +101,9 @@ def test_override__notes_what_is_written() -> None:
         (["--=x"], "there is no key "),
         (["--students.name", "x"], "students is a list: write --students[0].name for the first of it"),
         (["--students[2].name", "x"], "there is no students[2]"),
+        (["--students[c].name", "x"], "there is no students[c]; names there: a, b"),
+        (["--students[].name", "x"], "students is a list: write --students[0].name"),
+        (["--others[c].name", "x"], "there is no others[c]"),
         (["--students[0][0]", "x"], "there is no students[0][0]"),
         (["--fit[0].lr", "x"], "there is no fit[0]"),
         (["--fit.lr", "[1"], "fit.lr is [1: it is not YAML: line 1: "),
@@ -112,8 +118,8 @@ def test_override__says_what_is_wrong(given: list[str], problem: str) -> None:
 
 def test_override__of_a_section_that_is_something_else() -> None:
     into: dict[str, Any] = {"fit": 5}
-    assert override(Root, into, {}, ["--fit.lr=1", "--students[0].name=x"]) == [
+    assert override(Root, into, {}, ["--fit.lr=1", "--formats[0]=x"]) == [
         "there is no fit.lr: fit is 5",
-        "there is no students[0]",
+        "there is no formats[0]",
     ]
     assert into == {"fit": 5}

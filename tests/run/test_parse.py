@@ -75,7 +75,6 @@ teacher.layer_decay is 2; it must be above 0, at most 1
 students[0].fit.epochs is few; it must be a whole number
 students[0].fit.lr is -1.0; it must be above 0
 students[0].mixup is 0.3; it must be 0 where live is 0:
-students[1].name is missing
 students[1].fit is 3; it must be a section with the keys epochs, batch_size, lr,
 students[1].temperature is 0; it must be above 0
 students[2].live is 2; it must be between 0 and 1
@@ -105,6 +104,7 @@ students[2].name is a; it must be another name: another student has this one
         ("name", 7, "name is 7; it must be text: quote it"),
         ("teacher", None, "teacher is null; it must be a section with the keys model, "),
         ("students", [7], "students[0] is 7; it must be a section with the keys name, "),
+        ("students", [{"image_size": "x"}], "students[0].image_size is x; it must be a whole number"),
         ("export", {"fp16": "yes"}, "export.fp16 is yes; it must be true or false"),
         ("hub", {"datasets": "a"}, "hub.datasets is a; it must be a list"),
         ("hub", {"repo": 5}, "hub.repo is 5; it must be text: quote it, or null"),

@@ -42,6 +42,25 @@ def read(source: Source) -> Iterator[Record]:
         )
 
 
+def first_rows(source: Source, count: int, image: object) -> dict[str, list[Any]]:
+    """By column, the cells of a dataset's first rows, each image as ``image``; classes by name.
+
+    Raises:
+        UserError: no dataset could be loaded.
+    """
+    import datasets
+
+    path = source.config.path
+    local = Path(source.uri).is_dir()
+    found = _loaded(source, lambda: datasets.load_from_disk(source.uri) if local else datasets.load_dataset(path))
+    part = next(iter(found.values())) if isinstance(found, datasets.DatasetDict) else found
+    held = [name for name, feature in part.features.items() if isinstance(feature, datasets.Image)]
+    plain = part.with_format(None).remove_columns(held)
+    names = {name: _naming(feature) for name, feature in plain.features.items()}
+    cells = {name: list(map(names[name], column)) for name, column in plain[:count].items()}
+    return {**{name: [image] for name in held}, **cells}
+
+
 def records_of(dataset: Any, config: SourceConfig, labels: LabelSet | None, store: Path) -> Iterator[Record]:
     """Every row of a dataset in memory; the config says which columns count, its path is not read.
 

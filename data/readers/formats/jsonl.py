@@ -21,16 +21,16 @@ def read(source: Source, file: LabelFile | None = None) -> Iterator[Record]:
     reader = RowReader(source, ImageRoot(source, file.folder), file.split)
     problems = Problems(file.uri)
     with source.opened(file) as path:
-        yield from problems.each(_rows(path, file.name, problems), reader.record)
+        yield from problems.each(rows(path, file.name, problems), reader.record)
     problems.raise_any("no rows: the file is empty")
 
 
 def columns(path: Path, name: str) -> list[str]:
     """The keys of the first object, as far as there is one."""
-    return [key for _, row in islice(_rows(path, name, Problems(name)), 1) for key in row]
+    return [key for _, row in islice(rows(path, name, Problems(name)), 1) for key in row]
 
 
-def _rows(path: Path, name: str, problems: Problems) -> Iterator[Row]:
+def rows(path: Path, name: str, problems: Problems) -> Iterator[Row]:
     """The object on every line that is not blank; lines that hold none are noted."""
     try:
         for number, line in enumerate(lines(path, name), start=1):

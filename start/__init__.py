@@ -1,0 +1,1 @@
+"""Starting: from images and labels to a config that runs, and pictures of what models will see."""

@@ -1,0 +1,154 @@
+"""Chooses models, views, batches and targets that suit the hardware and the number of images."""
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from start.hardware import Hardware
+from verify.statistics import Proportion
+
+BUDGET_S = {"cpu": 240.0, "gpu": 3600.0}
+"""Time for the teacher's passes, and again for the student's epochs, that the choice keeps to where it can."""
+VIEWS = (8, 4, 2)
+STUDENT = "timm/mobilenetv4_conv_small.e2400_r224_in1k"
+TARGETS = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
+"""Agreements that may be asked for, the strictest first."""
+DISAGREEING = 0.05
+"""Share of test images on which student and teacher may differ at least: a target that allows fewer is luck."""
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A model that may be fine-tuned."""
+
+    model: str
+    size: int
+    macs: float
+    """Multiplications for one image."""
+
+
+TEACHERS = (
+    Teacher("timm/eva02_base_patch14_448.mim_in22k_ft_in22k_in1k", 448, 107e9),
+    Teacher("timm/eva02_small_patch14_336.mim_in22k_ft_in1k", 336, 15.5e9),
+    Teacher("timm/eva02_tiny_patch14_336.mim_in22k_ft_in1k", 336, 4.7e9),
+)
+"""The largest first. Numbers of multiplications are timm's."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Images by what they are for."""
+
+    train: int
+    val: int
+    calibration: int
+    test: int
+
+    def seen(self, views: int) -> int:
+        """Images that go through the teacher, its exported files in calibration and test included."""
+        return self.train * views + self.val + 10 * min(self.calibration, 256) + 4 * self.test
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Everything that is chosen."""
+
+    teacher: str
+    views: int
+    head_batch: int
+    student: str
+    batch: int
+    epochs: int
+    lr: float
+    ema_decay: float
+    agreement: float
+    differing: int
+    """Test images on which student and teacher may differ under ``agreement``."""
+    minutes: float
+    """A guess at the time of a whole run."""
+
+
+def choose(sizes: Sizes, hardware: Hardware, teacher: str | None = None, student: str | None = None) -> Choice:
+    """The largest teacher and the most views that the budget allows; epochs for the student in the same way.
+
+    Args:
+        sizes: number of images in each split.
+        hardware: what the run will find.
+        teacher: taken whatever it costs; null chooses.
+        student: the same.
+    """
+    budget = BUDGET_S["gpu" if hardware.gpu else "cpu"]
+    known = [one for one in TEACHERS if teacher is None or _same(one.model, teacher)] or [TEACHERS[0]]
+    model, views = next(
+        ((one, count) for one in known for count in VIEWS if _seconds(sizes, one, count, hardware) <= budget),
+        (known[-1], VIEWS[-1]),
+    )
+    batch = _batch(sizes.train, 128)
+    steps = max(1, sizes.train // batch)
+    epochs = max(10, min(50, int(budget * hardware.student_images / max(1, sizes.train))))
+    agreement, differing = _target(sizes.test)
+    seconds = _seconds(sizes, model, views, hardware) + epochs * sizes.train / hardware.student_images
+    return Choice(
+        teacher=teacher or model.model,
+        views=views,
+        head_batch=_batch(sizes.train, 512),
+        student=student or STUDENT,
+        batch=batch,
+        epochs=epochs,
+        lr=float(f"{1e-3 * math.sqrt(batch / 128):.1g}"),
+        # Averages over the last twentieth of all steps; the default of 0.999 is for thousands of them.
+        ema_decay=round(min(0.999, max(0.9, 1 - 20 / (steps * epochs))), 3),
+        agreement=agreement,
+        differing=differing,
+        minutes=seconds / 60,
+    )
+
+
+def random_teacher(choice: Choice) -> dict[str, Any]:
+    """The section of a teacher that starts from random weights: a small model, trained whole."""
+    full = {"epochs": choice.epochs, "batch_size": choice.batch, "lr": 7e-4, "ema_decay": choice.ema_decay}
+    return {
+        "model": "eva02_tiny_patch14_224",
+        "pretrained": False,
+        "image_size": 112,
+        "resize": "squash",
+        "mode": "full",
+        "layer_decay": 1.0,
+        "drop_path": 0.0,
+        "full": full,
+    }
+
+
+def random_student(choice: Choice) -> dict[str, Any]:
+    """The section of a student that starts from random weights."""
+    fit = {"epochs": choice.epochs, "batch_size": choice.batch, "lr": 1.5e-3, "ema_decay": choice.ema_decay}
+    return {"model": "mobilenetv4_conv_small", "pretrained": False, "image_size": 112, "fit": fit}
+
+
+def _seconds(sizes: Sizes, teacher: Teacher, views: int, hardware: Hardware) -> float:
+    return sizes.seen(views) * teacher.macs / hardware.macs
+
+
+def _batch(images: int, most: int) -> int:
+    """A power of two that leaves eight steps an epoch or more, between 16 and ``most``."""
+    return int(min(most, max(16, 2 ** int(math.log2(max(1, images / 8))))))
+
+
+def _target(test: int) -> tuple[float, int]:
+    """The strictest agreement that so many test images can show, and on how many of them the student may differ."""
+
+    def minus_bound(differing: int) -> float:
+        return -Proportion(test - differing, test).lower(CONFIDENCE)
+
+    for target in TARGETS:
+        most = bisect_right(range(test), -target, key=minus_bound) - 1
+        if most >= DISAGREEING * test:
+            return target, most
+    return TARGETS[-1], max(0, most)
+
+
+def _same(known: str, given: str) -> bool:
+    return Path(known).name.split(".")[0] == Path(given).name.split(".")[0]

@@ -1,0 +1,253 @@
+"""``pocketeva init``: from images and labels to a commented config that runs as it is."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data.config import DataConfig, Kind, SourceConfig, SplitsConfig
+from data.storage import is_remote
+from run.config import plain_name
+from run.console import log
+from run.errors import UserError, plural
+from run.files import write_text
+from run.overrides import override
+from run.parse import build
+from run.schema import joined
+from run.text import escaped
+from run.yaml_text import read_yaml
+from start.choose import Choice, Sizes, choose, random_student, random_teacher
+from start.hardware import Hardware, find_hardware
+from start.kinds import Guess, guess_kind
+from start.look import Found, look, require_tidy
+
+_WIDTH = 116
+LARGE = 2
+"""Images more than so many times as large as the models look at are worth working copies."""
+
+
+def init(
+    kind: type,
+    path: str,
+    overrides: Sequence[str],
+    *,
+    file: Path | None,
+    schema: Path,
+    teacher: str | None = None,
+    student: str | None = None,
+    from_scratch: bool = False,
+) -> Path:
+    """Write a config for what lies at a path, and say what was guessed.
+
+    Args:
+        kind: the dataclass of a config.
+        path: as the user gives it.
+        overrides: keys that the user gives.
+        file: where to write; null takes the path's name.
+        schema: the JSON schema that the file names.
+        teacher: a model; null chooses.
+        student: a model; null chooses.
+        from_scratch: random weights.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: it is there already, or no config can be made.
+    """
+    place = os.path.normpath(os.path.expanduser(path))  # noqa: PTH111 - it may be a URI or a Hub id
+    name = plain_name(Path(os.path.realpath(place) if place == "." else place).stem) or "run"
+    file = file or Path(f"{name}.yaml")
+    if file.exists():
+        raise UserError(f"{file} is there already: move it away, or give another name with --config")
+    # Before anything is looked at: a wrong key is said at once.
+    given: dict[str, Any] = {"name": name, "labels": {"names": ["a", "b"]}, "data": {"path": path}}
+    config: Any = build(kind, given, overrides, "init")
+    wish = Wish(config.data, given["labels"].get("kind"), teacher, student, from_scratch)
+    proposal = propose(wish, find_hardware())
+    override(kind, proposal.values, {}, overrides)
+    build(kind, {"name": name, **proposal.values}, [], str(file))
+    header = [
+        f"yaml-language-server: $schema={schema}",
+        f"Written by `pocketeva init {path}`. To run it: pocketeva run {file}",
+    ]
+    write_text(file, render(proposal, header))
+    for key, note in proposal.notes.items():
+        value = _value_at(proposal.values, key)
+        log.print(f"{key}{f' {value}' if isinstance(value, str) else ''}: {note}", soft_wrap=True)
+    return file
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user says of a run before there is one."""
+
+    data: SourceConfig
+    kind: Kind | None = None
+    """Null where it is to be guessed."""
+    teacher: str | None = None
+    student: str | None = None
+    from_scratch: bool = False
+    """Random weights, for who can get no others."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A config as nested values, and by path a note: the comment there, and a line in the terminal."""
+
+    values: dict[str, Any]
+    notes: Mapping[str, str]
+
+
+def propose(wish: Wish, hardware: Hardware) -> Proposal:
+    """Look at the source and choose everything else.
+
+    Raises:
+        UserError: no config can be made of it; the message says what to do.
+    """
+    found = look(wish.data)
+    require_tidy(found)
+    guess = guess_kind(list(found.images), exclusive=found.exclusive)
+    guess = guess if wish.kind in (None, guess.kind) else Guess(wish.kind, guess.names, "you said so")
+    choice = choose(_sizes(found), hardware, wish.teacher, wish.student)
+    values: dict[str, Any] = {
+        "labels": {"names": guess.names, "kind": guess.kind},
+        "data": _data(found, wish.data),
+        "teacher": _teacher(choice, wish),
+        "views": {"count": choice.views},
+        "students": [_student(choice, wish)],
+    }
+    if not hardware.gpu:
+        values["export"] = {"int8": {"mode": "quick"}}
+    values["verify"] = {"agreement": choice.agreement}
+    largest = 448 if "448" in values["teacher"]["model"] else 336
+    if found.short_side is not None and found.short_side > LARGE * largest:
+        values["data"]["working_size"] = LARGE * largest
+    return Proposal(values, dict(_notes(found, guess, choice, hardware, wish)))
+
+
+def render(proposal: Proposal, header: Sequence[str]) -> str:
+    """The YAML text, each note a comment above its key."""
+    # A name of others must not end a comment.
+    lines = [f"# {escaped(line, one_line=True)}" for line in header]
+    return "\n".join([*lines, *_lines(proposal.values, proposal.notes, "", "")]) + "\n"
+
+
+def _data(found: Found, given: SourceConfig) -> dict[str, Any]:
+    """The keys of ``data`` that differ from their defaults; paths as the user would write them."""
+    defaults = asdict(DataConfig())
+    kept = {key: value for key, value in asdict(found.config).items() if value != defaults[key]}
+    relative = not is_remote(given.path) and not Path(given.path).expanduser().is_absolute()
+    for key in ("path", "image_root"):
+        if relative and not is_remote(kept.get(key, "://")):
+            kept[key] = os.path.relpath(kept[key])
+    return {key: kept[key] for key in sorted(kept, key=lambda key: key not in ("format", "path"))}
+
+
+def _teacher(choice: Choice, wish: Wish) -> dict[str, Any]:
+    if wish.from_scratch:
+        return random_teacher(choice)
+    # Small batches for few images: a head needs hundreds of steps.
+    return {"model": choice.teacher, "mode": "head", "head": {"batch_size": choice.head_batch}}
+
+
+def _student(choice: Choice, wish: Wish) -> dict[str, Any]:
+    if wish.from_scratch:
+        return random_student(choice)
+    fit = {"epochs": choice.epochs, "batch_size": choice.batch, "lr": choice.lr, "ema_decay": choice.ema_decay}
+    return {"model": choice.student, "image_size": 224, "fit": fit}
+
+
+def _sizes(found: Found) -> Sizes:
+    labeled = found.total - found.splits.get("unlabeled", 0)
+    drawn = SplitsConfig()
+    held = {
+        name: found.splits.get(name) or round(getattr(drawn, name) * labeled) for name in ("val", "calibration", "test")
+    }
+    return Sizes(train=max(1, found.total - sum(held.values())), **held)
+
+
+def _notes(found: Found, guess: Guess, choice: Choice, hardware: Hardware, wish: Wish) -> Iterator[tuple[str, str]]:
+    counts = ", ".join(f"{name} {found.images[name]:,}" for name in guess.names[:20])
+    more = f" and {len(guess.names) - 20} more" if len(guess.names) > 20 else ""
+    yield "labels", f"{plural(found.total, 'image')} with {plural(len(guess.names), 'label')}: {counts}{more}"
+    yield "labels.kind", f"because {guess.why}; {_OTHER_KINDS[guess.kind]}"
+    size = "" if found.short_side is None else f"; the shorter side of half of them is {found.short_side} px or more"
+    said = "; ".join(found.reasons)
+    splits = ", ".join(f"{name} {count:,}" for name, count in found.splits.items() if name)
+    drawn = (
+        f"splits as given: {splits}" if splits else "no splits given: 60 % train, 10 % val, 10 % calibration, 20 % test"
+    )
+    yield "data", "; ".join(filter(None, (said, drawn))) + size
+    if wish.from_scratch:
+        yield "teacher", f"starts from random weights, as you said, for {hardware}; pretrained ones do far better"
+    else:
+        why = "as you said" if wish.teacher else f"the largest that so many images leave time for with {hardware}"
+        yield (
+            "teacher",
+            f"{why}; its weights come from the Hugging Face Hub, or give a downloaded folder with --teacher",
+        )
+        yield (
+            "teacher.mode",
+            "head trains the last layer on features computed once; probe_then_full, for a GPU, trains all",
+        )
+    yield "views", "how many views of each image the teacher labels, the whole one among them"
+    time = "" if wish.from_scratch else f"; training takes very roughly {math.ceil(choice.minutes):,} min here"
+    yield "students", f"the model for the device; epochs and batch suit the number of images{time}"
+    yield "export", "quick tries a few INT8 settings; full, which takes long on a CPU, tries all"
+    yield (
+        "verify",
+        "the agreement with the teacher that the student has to show: of about "
+        f"{_sizes(found).test:,} test images it may differ on {choice.differing}",
+    )
+
+
+_OTHER_KINDS: Mapping[Kind, str] = {
+    "nominal": "if their order means something, give --labels.kind ordinal and check it: mildest first",
+    "ordinal": "check the order, mildest first; if it means nothing, give --labels.kind nominal",
+    "multilabel": "each label is decided by itself",
+}
+
+
+def _lines(values: Mapping[str, Any], notes: Mapping[str, str], where: str, indent: str) -> Iterator[str]:
+    for key, value in values.items():
+        path = joined(where, key)
+        yield from (f"{indent}# {escaped(line)}" for line in _wrapped(notes.get(path, ""), _WIDTH - len(indent)))
+        if isinstance(value, Mapping):
+            yield f"{indent}{key}:"
+            yield from _lines(value, notes, path, f"{indent}  ")
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            yield f"{indent}{key}:"
+            for index, element in enumerate(value):
+                first, *rest = _lines(element, notes, f"{path}[{index}]", f"{indent}    ")
+                yield from (f"{indent}  - {first.strip()}", *rest)
+        else:
+            yield f"{indent}{key}: {written(value)}"
+
+
+def _value_at(values: Any, path: str) -> object:
+    for key in path.split("."):
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
+
+
+def written(value: object) -> str:
+    """A plain value or a list of them as one line of YAML, which reads back as it is."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True).removesuffix("...\n").strip()
+    # The writer keeps to YAML 1.1, where 1e3 is text; JSON is YAML too, and leaves nothing open.
+    return text if read_yaml(text)[0] == value else json.dumps(value, ensure_ascii=False)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    lines: list[str] = []
+    for word in text.split():
+        if lines and len(lines[-1]) + len(word) < width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines

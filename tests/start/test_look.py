@@ -1,0 +1,146 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.config import SourceConfig
+from run.errors import UserError
+from start.look import Found, look, require_tidy
+from tests import finished, support
+from tests.data.readers.ten_formats import Written, photos, write_all
+
+FORMATS = ("folder", "csv", "tsv", "jsonl", "parquet", "huggingface", "label_studio", "cvat", "coco", "classes_csv")
+PLACES_NAMED = ("label_studio", "cvat", "coco", "huggingface", "classes_csv")
+"""Formats whose images have no place that can be found out."""
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    root = tmp_path_factory.mktemp("formats") / "pictures"
+    written = write_all(root, photos(root, support.TWO.names), list(support.TWO.names))
+    # In the folder itself, these files would be a second answer beside the label folders.
+    (root.parent / "roboflow").mkdir()
+    for split in ("test", "valid", "train"):
+        (root / split / "_classes.csv").rename(root.parent / "roboflow" / "_classes.csv")
+    written["classes_csv"] = (root.parent / "roboflow" / "_classes.csv", {"image_root": str(root)})
+    return written
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_look__every_format(written: Written, format_: str) -> None:
+    path, settings = written[format_]
+    given = {"image_root": settings["image_root"]} if format_ in PLACES_NAMED else {}
+    found = look(SourceConfig(path=str(path), **given))
+    assert found.config.format == format_
+    assert found.exclusive
+    assert dict(found.images) == {"sound": found.total // 2, "broken": found.total // 2}
+    assert found.total == (4 if format_ == "classes_csv" else 12)
+    if format_ in ("label_studio", "coco", "classes_csv"):  # the split is a key of its own there, if anything
+        assert found.splits == {}
+    else:
+        assert found.splits == {"train": 4, "val": 4, "test": 4}
+    assert found.short_side is not None
+
+
+def rows(root: Path, cells: list[dict[str, str]]) -> Path:
+    """A table with these cells beside as many pictures in the folder ``shots``."""
+    (root / "shots").mkdir()
+    for number, row in enumerate(cells):
+        support.picture(seed=number).save(root / "shots" / f"{number}.png")
+        row["id"] = str(number)
+    finished.write_rows(root / "table.csv", cells)
+    return root / "table.csv"
+
+
+def looked(path: Path, **given: Any) -> Found:
+    return look(SourceConfig(path=str(path), **given))
+
+
+def test_look__ids_in_a_folder_beside_the_table(tmp_path: Path) -> None:
+    found = looked(rows(tmp_path, [{"breed": name} for name in ("a", "b", "c") * 4]))
+    config = found.config
+    assert (config.image_column, config.label_column) == ("id", "breed")
+    assert config.image_root == str(tmp_path / "shots")
+    assert found.images == {"a": 4, "b": 4, "c": 4}
+
+
+def test_look__several_labels_in_a_cell(tmp_path: Path) -> None:
+    found = looked(rows(tmp_path, [{"tags": cell} for cell in ("a", "b", "a|b", "c|a", "", "b") * 2]))
+    assert not found.exclusive
+    assert found.config.label_separator == "|"
+    assert found.images == {"a": 6, "b": 6, "c": 2}
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_look__a_column_for_each_label(tmp_path: Path, exclusive: bool) -> None:
+    cells = [{"is_cat": str(n % 2), "is_dog": str(1 - n % 2 if exclusive else 1)} for n in range(6)]
+    found = looked(rows(tmp_path, cells))
+    assert found.config.label_columns == ["is_cat", "is_dog"]
+    assert found.config.label_columns_hold == "flags"
+    assert found.exclusive == exclusive
+    assert found.images == {"cat": 3, "dog": 3 if exclusive else 6}
+
+
+def test_look__groups_only_where_there_are_enough(tmp_path: Path) -> None:
+    (tmp_path / "many").mkdir()
+    (tmp_path / "few").mkdir()
+    many = [{"label": "ab"[n % 2], "patient": str(n // 2)} for n in range(24)]
+    few = [{"label": "ab"[n % 2], "patient": str(n % 3)} for n in range(24)]
+    assert looked(rows(tmp_path / "many", many)).config.group_column == "patient"
+    assert looked(rows(tmp_path / "few", few)).config.group_column is None
+
+
+def test_look__what_is_given_is_kept(tmp_path: Path) -> None:
+    path = rows(tmp_path, [{"label": "ab"[n % 2], "grade": "xyz"[n % 3]} for n in range(12)])
+    assert looked(path).images == {"a": 6, "b": 6}
+    assert looked(path, label_column="grade").images == {"x": 4, "y": 4, "z": 4}
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (
+            [{"one": "ab"[n % 2], "two": "ab"[n % 2]} for n in range(12)],
+            "it may be one or two: give --data.label_column",
+        ),
+        ([{"note": f"text {n}"} for n in range(12)], "it is none of note: give --data.label_column NAME"),
+        ([{"label": ["a", "b", ""][n % 3]} for n in range(6)], "table.csv, line 4: no label"),
+    ],
+)
+def test_look__what_is_not_clear(tmp_path: Path, cells: list[dict[str, str]], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        looked(rows(tmp_path, cells))
+
+
+def test_look__no_images(tmp_path: Path) -> None:
+    path = rows(tmp_path, [{"label": "ab"[n % 2]} for n in range(4)])
+    for file in (tmp_path / "shots").iterdir():
+        file.unlink()
+    with pytest.raises(UserError, match=r"no column names images that are there \(it has label, id\)"):
+        looked(path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="has no folders to take labels from"):
+        looked(tmp_path / "empty")
+
+
+def test_look__images_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "here").mkdir()
+    path = rows(tmp_path / "far", [{"label": "ab"[n % 2]} for n in range(4)])
+    cells = [{"image": f"{tmp_path}/far/shots/{n}.png", "label": "ab"[n % 2]} for n in range(4)]
+    path = tmp_path / "here" / "table.csv"
+    finished.write_rows(path, cells)
+    found = looked(path)
+    assert found.config.image_root == str(tmp_path / "far" / "shots")
+    assert not found.config.allow_outside
+
+
+def test_require_tidy__labels_that_are_one(images: Path) -> None:
+    require_tidy(looked(images))
+    (images / "Sound ").mkdir()
+    next((images / "sound").iterdir()).rename(images / "Sound " / "a.png")
+    with pytest.raises(UserError, match=r"'Sound ' \(1 image\) and 'sound' \(7 images\). Give them one name"):
+        require_tidy(looked(images))
+    (images / "Sound ").rename(images / " other")
+    with pytest.raises(UserError, match=r"' other' begins or ends with a space"):
+        require_tidy(looked(images))
