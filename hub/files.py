@@ -1,6 +1,7 @@
 """The part of an ONNX card that lists its files, what was measured of each, and how the INT8 file was chosen."""
 
 from export.int8.result import FailedRow, Int8Result, Quality, Row
+from export.oldest import oldest_runtime
 from hub.sections import table
 from hub.subject import Subject
 
@@ -23,16 +24,18 @@ def files(subject: Subject, int8: Int8Result | None) -> str:
             f"{found.accuracy.rate:.1%}",
             f"{found.agreement.rate:.1%}",
             f"{found.latency_ms.p50:.1f}",
+            oldest_runtime(file.path),
         )
         for file, found in measured
         if found is not None
     ]
     return f"""## Files
 
-{table(("file", "what it is", "MB", "accuracy", "agreement", "ms"), rows)}
+{table(("file", "what it is", "MB", "accuracy", "agreement", "ms", "from"), rows)}
 
 Accuracy and agreement with the teacher's float32 file are of the test split; ms is the median for one image on one \
-thread, for `rgb.onnx` with a 640 × 480 image. Which file is fastest depends on the device: measure there. `golden/` \
+thread, for `rgb.onnx` with a 640 × 480 image; from is the oldest ONNX Runtime that is known to run the file. \
+Which file is fastest depends on the device: measure there. `golden/` \
 holds images with the result of every step, to find out which step of an app differs.\
 {_int8(int8, subject.rule.answer)}"""
 
