@@ -39,6 +39,7 @@ from models.device import device_of
 from models.forward import Output, in_order
 from run.config import TrackingConfig, TrainerConfig
 from run.context import RunContext
+from run.errors import UserError
 from run.folder import RunFolder
 
 LABELS = LabelSet(("none", "mild", "moderate", "severe"), "ordinal")
@@ -53,8 +54,8 @@ ANY = Int8Config(mode="quick", max_flip_rate=0.999, min_speedup=1e-9)
 def photographs(count: int) -> list[Image.Image]:
     """Real photographs of the ``demo`` extra."""
     spec = find_spec("elpv_dataset")
-    assert spec is not None, "install the demo extra: its photographs are needed"
-    assert spec.origin is not None
+    if spec is None or spec.origin is None:
+        raise UserError("install the demo extra: its photographs are needed")
     paths = sorted((Path(spec.origin).parent / "data" / "images").glob("*.png"))[:count]
     return [Image.open(path).convert("RGB") for path in paths]
 

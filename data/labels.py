@@ -83,6 +83,10 @@ class LabelSet:
             shown = ", ".join(self.names[:_SHOWN]) + (f", … {len(self)} in all" if len(self) > _SHOWN else "")
             raise UserError(f"{where}: label {name!r} is not in labels.names ({shown}){hint} {remedy}") from None
 
+    def resembles(self, name: str) -> bool:
+        """True for a name that is a label but for case, accents and spaces around it: it can name no split."""
+        return _folded(name) in map(_folded, self.names)
+
     def require_equal(self, other: "LabelSet", what: str) -> None:
         """Refuse an artifact made for another label set.
 
@@ -97,3 +101,7 @@ class LabelSet:
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).strip().casefold()

@@ -1,7 +1,9 @@
 """The listing: what a source says of its images, as one table, before any image is read."""
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -10,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.readers.images import nearest
+from data.readers.paths import file_name, parent
 from data.readers.record import Record
-from data.storage import fingerprint, is_remote
+from data.storage import CONNECTIONS, fingerprint, fingerprints, is_remote
 from run.errors import UserError, listed, plural
 
 SCHEMA = pa.schema(
@@ -27,14 +30,17 @@ SCHEMA = pa.schema(
     ]
 )
 
+_Listings = Mapping[str, Mapping[str, str]]
+"""By folder of a store and name, fingerprints."""
 SAID = ("target", "votes", "split", "group")
 """Two rows about one image have to agree on these."""
 
 BATCH = 8192
 _SHOWN = 10
 """Images that are not there, of which messages say what is there instead."""
-REQUESTS = 32
-"""Remote files that are asked about at once."""
+WORTH_LISTING = 32
+"""Images in one folder of a store from which on the folder is listed, a thousand a request, instead of asking for each:
+the folder may hold many more."""
 
 
 def collect(records: Iterable[Record]) -> pa.Table:
@@ -63,10 +69,12 @@ def collect(records: Iterable[Record]) -> pa.Table:
 def _batches(records: Iterable[Record], absent: list[Record], problems: list[str]) -> Iterator[pa.RecordBatch]:
     """The table's rows in pieces; once a file is not there, only what else is wrong is collected."""
     stream = iter(records)
-    with ThreadPoolExecutor(REQUESTS) as pool:
+    folders: _Listings = {}
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
         while part := list(islice(stream, BATCH)):
+            folders = _listings(part, folders, pool)
             remote = any(is_remote(record.uri) for record in part)
-            found = list((pool.map if remote else map)(_fingerprint, part))
+            found = list((pool.map if remote else map)(partial(_fingerprint, folders), part))
             for record, mark in zip(part, found, strict=True):
                 if mark is None:
                     absent.append(record)
@@ -80,8 +88,28 @@ def _batches(records: Iterable[Record], absent: list[Record], problems: list[str
             yield pa.RecordBatch.from_pydict({**columns, "fingerprint": found}, SCHEMA)
 
 
-def _fingerprint(record: Record) -> str | OSError | None:
+def _listings(part: Sequence[Record], before: _Listings, pool: Executor) -> _Listings:
+    """Listings of the stores' folders that many of these images are in; those of the part before are used again."""
+    asked = [record.uri for record in part if record.fingerprint is None and is_remote(record.uri)]
+    folders = [folder for folder, images in Counter(map(parent, asked)).items() if images >= WORTH_LISTING]
+    new = [folder for folder in folders if folder not in before]
+    found = dict(zip(new, pool.map(_listed, new), strict=True))
+    return {folder: found[folder] if folder in found else before[folder] for folder in folders}
+
+
+def _listed(folder: str) -> dict[str, str]:
+    try:
+        return fingerprints(folder)
+    except OSError:
+        return {}  # what is wrong is said of each image
+
+
+def _fingerprint(folders: _Listings, record: Record) -> str | OSError | None:
     """The file's fingerprint, null where it is not there, or what is wrong with it."""
+    known = record.fingerprint or (folders and folders.get(parent(record.uri), {}).get(file_name(record.uri)))
+    if known:
+        return known
+    # A store may not list what it has, so an image that no listing has is asked about.
     try:
         return fingerprint(record.uri)
     except FileNotFoundError:
@@ -92,10 +120,9 @@ def _fingerprint(record: Record) -> str | OSError | None:
 
 def _absence(record: Record) -> str:
     """A line about an image that is not there, with the nearest that is."""
-    if record.looked_in:
-        return f"{record.where}: {record.looked_in}"
     near = nearest(record.uri)
-    place = record.uri if record.where == record.uri else f"{record.where}: {record.uri}"
+    tried = record.looked_in or record.uri
+    place = tried if record.where == tried else f"{record.where}: {tried}"
     return f"{place}; the nearest that is there: {near}" if near else place
 
 

@@ -5,8 +5,12 @@ a later one reads only images that are new or whose fingerprint changed.
 """
 
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import imagehash
 import numpy as np
@@ -19,7 +23,7 @@ from PIL import Image
 from data.decode import DecodeError, decode
 from data.manifest import OK, write_table
 from data.parallel import in_parallel
-from data.storage import read_bytes
+from data.storage import CONNECTIONS, is_remote, read_bytes
 from run.console import progress
 from run.errors import UserError, listed, plural
 from run.files import json_digest
@@ -39,6 +43,8 @@ SCHEMA = pa.schema(
 
 SHARD = 4096
 """Images between two points that a killed scan goes on from."""
+GROUP = 64
+"""Images of a store that a process downloads and decodes together."""
 SMALL = 64
 """Pixels a side that a perceptual hash is taken from; it looks at 32 × 32 of them."""
 
@@ -88,11 +94,16 @@ def _find(listing: pa.Table, known: pa.Table) -> pa.Array:
 def _scan(todo: pa.Table, folder: Path) -> list[str]:
     """Read these images and write shards; says which could not be read, and why."""
     failed: list[str] = []
-    with in_parallel(len(todo), "reading images") as run, progress("reading images", len(todo)) as advance:
+    # Groups are handed out one at a time: each is downloaded by many connections.
+    remote = any(map(is_remote, todo.column("uri").slice(0, 1).to_pylist()))
+    with (
+        in_parallel(len(todo), "reading images", 1 if remote else 32) as run,
+        progress("reading images", len(todo)) as advance,
+    ):
         for start in range(0, len(todo), SHARD):
             files = todo.select(["uri", "fingerprint"]).slice(start, SHARD).to_pylist()
             rows = []
-            for file, found in zip(files, run(scan_image, [file["uri"] for file in files]), strict=True):
+            for file, found in zip(files, _scanned(run, [file["uri"] for file in files]), strict=True):
                 advance(1)
                 if isinstance(found, OSError):
                     failed.append(f"{file['uri']}: {found}")
@@ -116,12 +127,35 @@ class Scanned:
     status: str = OK
 
 
+def _scanned(run: Callable[..., Iterator[Any]], uris: Sequence[str]) -> Iterator[Scanned | OSError]:
+    """What each image gives, in order; those in stores are downloaded side by side."""
+    if not any(map(is_remote, uris)):
+        return run(scan_image, uris)
+    groups = [uris[start : start + GROUP] for start in range(0, len(uris), GROUP)]
+    return chain.from_iterable(run(scan_group, groups))
+
+
+def scan_group(uris: Sequence[str]) -> list[Scanned | OSError]:
+    """``scan_image`` of each, with many connections: an image is decoded while others are on their way."""
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        return [_scan_bytes(data) for data in pool.map(_fetched, uris)]
+
+
 def scan_image(uri: str) -> Scanned | OSError:
     """Read, hash and decode one image; or return why it cannot be read at all, which another time may go well."""
+    return _scan_bytes(_fetched(uri))
+
+
+def _fetched(uri: str) -> bytes | OSError:
     try:
-        data = read_bytes(uri)
+        return read_bytes(uri)
     except OSError as error:
         return error
+
+
+def _scan_bytes(data: bytes | OSError) -> Scanned | OSError:
+    if isinstance(data, OSError):
+        return data
     image_id = hashlib.sha256(data).hexdigest()
     try:
         image = decode(data)

@@ -6,10 +6,11 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from run.errors import UserError
 from run.text import escaped
@@ -24,6 +25,10 @@ _JUNK = frozenset(
         *("lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__pycache__"),
     )
 )
+CONNECTIONS = 32
+"""Requests to a store at a time, in each process."""
+_TAGS = ("ETag", "etag", "Content-MD5", "LastModified", "Last-Modified", "mtime")
+"""What stores say of a file that changes when it does; a listing and a question about one file give the same."""
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -33,9 +38,22 @@ _KINDS = (
 _UNENCODABLE = re.compile(r"[\ud800-\udfff]")
 
 
+_FILE = "file://"
+
+
 def is_remote(uri: str) -> bool:
-    """True for a URI, false for a path."""
-    return "://" in uri
+    """True for what lies in a store, false for a file of this machine."""
+    return "://" in uri and not uri.startswith(_FILE)
+
+
+def writable(path: str) -> str:
+    """A path that can be written into a table: where its bytes are not UTF-8, as ``file://`` with ``%`` for each."""
+    return _FILE + quote_from_bytes(os.fsencode(path)) if _UNENCODABLE.search(path) else path
+
+
+def path_of(uri: str) -> str:
+    """The path of a file of this machine."""
+    return os.fsdecode(unquote_to_bytes(uri.removeprefix(_FILE))) if uri.startswith(_FILE) else uri
 
 
 def read_bytes(uri: str) -> bytes:
@@ -76,8 +94,9 @@ def shown(text: str) -> str:
     return escaped(whole, one_line=True)
 
 
-def _read_regular(path: str, count: int = -1) -> bytes:
-    require_regular(path, Path(path).stat().st_mode)
+def _read_regular(uri: str, count: int = -1) -> bytes:
+    path = path_of(uri)
+    require_regular(path, os.stat(path).st_mode)  # noqa: PTH116 - once per image
     # The file may have become a pipe since: opened like this, none waits for its writer.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         require_regular(path, os.fstat(file.fileno()).st_mode)
@@ -92,14 +111,30 @@ def fingerprint(uri: str) -> str:
         UserError: nothing here can speak the URI's protocol.
     """
     if not is_remote(uri):
-        found = Path(uri).stat()
+        found = os.stat(path_of(uri))  # noqa: PTH116 - once per row
         require_regular(uri, found.st_mode)
         return f"{found.st_size}:{found.st_mtime_ns}"
     with _errors_of(uri):
         system, path = file_system(uri)
         info = system.info(path)
-    tags = (info.get(key) for key in ("ETag", "etag", "Content-MD5", "LastModified", "Last-Modified", "mtime"))
-    return f"{info.get('size')}:{next((tag for tag in tags if tag), None)}"
+    return _mark(info) or f"{info.get('size')}:None"
+
+
+def fingerprints(folder: str) -> dict[str, str]:
+    """By name, the fingerprint of every file in a store's folder that its listing gives one for.
+
+    Stores list a thousand files a request. Web servers' listings have no fingerprints.
+
+    Raises:
+        OSError: the folder cannot be had.
+        UserError: nothing here can speak the URI's protocol.
+    """
+    return {entry.name: entry.fingerprint for entry in entries(folder) if entry.fingerprint}
+
+
+def _mark(info: Mapping[str, Any]) -> str | None:
+    tag = next((info[key] for key in _TAGS if info.get(key)), None)
+    return None if tag is None else f"{info.get('size')}:{tag}"
 
 
 @contextmanager
@@ -135,8 +170,17 @@ def is_junk(name: str) -> bool:
     return name.startswith(".") or name.casefold() in _JUNK
 
 
-def entries(uri: str) -> list[tuple[str, bool]]:
-    """Each name directly inside a folder, and whether it is a folder's, sorted.
+class Entry(NamedTuple):
+    """What is directly inside a folder."""
+
+    name: str
+    is_folder: bool
+    fingerprint: str | None = None
+    """Of a file in a store."""
+
+
+def entries(uri: str) -> list[Entry]:
+    """Everything directly inside a folder, sorted by name.
 
     Raises:
         OSError: it is not there, is no folder, or cannot be had.
@@ -144,12 +188,16 @@ def entries(uri: str) -> list[tuple[str, bool]]:
     """
     if not is_remote(uri):
         with os.scandir(uri) as found:
-            return sorted((entry.name, entry.is_dir()) for entry in found)
+            return sorted(Entry(entry.name, entry.is_dir()) for entry in found)
     with _errors_of(uri):
         system, path = file_system(uri.rstrip("/") + "/" if uri.startswith("http") else uri)
         own = path.rstrip("/")
         listed = [entry for entry in system.ls(path, detail=True) if entry["name"].rstrip("/") != own]
-    return sorted((PurePosixPath(entry["name"]).name, entry["type"] == "directory") for entry in listed)
+    named = ((PurePosixPath(info["name"]).name, info) for info in listed)
+    return sorted(
+        Entry(name, info["type"] == "directory", _mark(info) if info["type"] == "file" else None)
+        for name, info in named
+    )
 
 
 def listing(uri: str) -> tuple[list[str], list[str]]:
@@ -159,7 +207,7 @@ def listing(uri: str) -> tuple[list[str], list[str]]:
         OSError: it is not there, is no folder, or cannot be had.
         UserError: nothing here can speak the URI's protocol.
     """
-    seen = [(name, folder) for name, folder in entries(uri) if not is_junk(name)]
+    seen = [(entry.name, entry.is_folder) for entry in entries(uri) if not is_junk(entry.name)]
     return [name for name, folder in seen if folder], [name for name, folder in seen if not folder]
 
 
@@ -204,7 +252,11 @@ def file_system(uri: str) -> tuple[Any, str]:
 
     scheme = uri.split("://", 1)[0].lower()
     try:
-        system, path = fsspec.url_to_fs(uri, use_listings_cache=False)
+        # S3's client opens ten connections and no more, unless it is asked to; and to fetch parts of an object side by
+        # side, it would first ask for each object's size.
+        parts = {"max_concurrency": 1, "config_kwargs": {"max_pool_connections": CONNECTIONS}}
+        more = parts if scheme in ("s3", "s3a") else {}
+        system, path = fsspec.url_to_fs(uri, use_listings_cache=False, **more)
     except ImportError as error:
         if scheme in _PACKAGES:
             raise UserError(f"{uri}: {scheme}:// needs another package: pip install {_PACKAGES[scheme]}") from error

@@ -5,11 +5,12 @@ A picture is known by its content. Only files whose ending is none of the known 
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, NamedTuple
 
 from data.decode import SUFFIXES
-from data.storage import entries, first_bytes, is_junk, is_remote, shown
+from data.storage import CONNECTIONS, Entry, entries, first_bytes, is_junk, is_remote, shown
 from run.errors import plural
 
 Kind = Literal["picture", "unread", "other"]
@@ -24,20 +25,32 @@ _NO_PICTURES = frozenset((".txt", ".json", ".jsonl", ".xml", ".csv", ".tsv", ".y
 """Endings that are believed in a store, where looking takes a request for each file."""
 
 
+class Picture(NamedTuple):
+    """A picture that a walk has met."""
+
+    uri: str
+    fingerprint: str | None
+    """As a store's listing gives it; null on this machine."""
+
+
 class Walk:
     """Finds pictures, and counts what it passes over.
 
     Args:
         where: what the folders are called in messages: "label folders".
+        leave_out: names of folders that are not walked.
+        met: takes the names of all folders that are met.
     """
 
-    def __init__(self, where: str = "folders") -> None:
+    def __init__(self, where: str = "folders", leave_out: Collection[str] = (), met: set[str] | None = None) -> None:
         self._where = where
+        self._leave_out = leave_out
+        self._met = set() if met is None else met
         self._junk: Counter[str] = Counter()
         self._counts: dict[Kind, Counter[str]] = {"unread": Counter(), "other": Counter()}
         self._first: dict[Kind, str] = {}
 
-    def pictures(self, folder: str, above: tuple[str, ...] = ()) -> Iterator[str]:
+    def pictures(self, folder: str, above: tuple[str, ...] = ()) -> Iterator[Picture]:
         """Pictures at any depth, a folder's own first; a linked folder is followed, but not into itself.
 
         What is no regular file counts as a picture: it is refused by its name where it is read.
@@ -45,8 +58,13 @@ class Walk:
         real = folder if is_remote(folder) else os.path.realpath(folder)
         if real in above:
             return
-        folders, files = self.inside(folder)
-        yield from (join(folder, name) for name in files if self._takes(folder, name))
+        folders, files = self._inside(folder)
+        found = [Picture(join(folder, file.name), file.fingerprint) for file in files]
+        for picture, kind in zip(found, _kinds([picture.uri for picture in found]), strict=True):
+            if kind == "picture":
+                yield picture
+            else:
+                self._pass_over(picture.uri, kind)
         for name in folders:
             yield from self.pictures(join(folder, name), (*above, real))
 
@@ -56,24 +74,31 @@ class Walk:
         Raises:
             OSError: it is not there, is no folder, or cannot be had.
         """
+        folders, files = self._inside(folder)
+        return folders, [file.name for file in files]
+
+    def _inside(self, folder: str) -> tuple[list[str], list[Entry]]:
         folders: list[str] = []
-        files: list[str] = []
-        for name, is_folder in entries(folder):
-            if not is_junk(name):
-                (folders if is_folder else files).append(name)
-            elif is_folder:
-                self._junk[f"in {name}"] += 0 if is_remote(folder) else _files_below(join(folder, name))
+        files: list[Entry] = []
+        for entry in entries(folder):
+            name = entry.name
+            if entry.is_folder and name in self._leave_out:
+                self._met.add(name)
+            elif not is_junk(name):
+                if entry.is_folder:
+                    folders.append(name)
+                else:
+                    files.append(entry)
+            elif entry.is_folder:
+                self._junk[f"in {name}"] += _files_below(join(folder, name))
             else:
                 self._junk["._*" if name.startswith("._") else name] += 1
+        self._met.update(folders)
         return folders, files
 
-    def _takes(self, folder: str, name: str) -> bool:
-        uri = join(folder, name)
-        kind = kind_of(uri)
-        if kind != "picture":
-            self._counts[kind][os.path.splitext(name)[1] or "without an ending"] += 1  # noqa: PTH122
-            self._first.setdefault(kind, uri)
-        return kind == "picture"
+    def _pass_over(self, uri: str, kind: Kind) -> None:
+        self._counts[kind][os.path.splitext(uri)[1] or "without an ending"] += 1  # noqa: PTH122
+        self._first.setdefault(kind, uri)
 
     def lines(self) -> list[str]:
         """A line for each kind of thing that was passed over."""
@@ -97,6 +122,14 @@ class Walk:
                 first = f", the first {shown(self._first[kind])}"  # type: ignore[index]
                 found.append(f"{what}: {_joined(counts)}{first}")
         return found
+
+
+def _kinds(uris: Sequence[str]) -> Iterable[Kind]:
+    """The kind of each file; in a store many are asked about at a time."""
+    if not (uris and is_remote(uris[0])):
+        return map(kind_of, uris)
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        return list(pool.map(kind_of, uris))
 
 
 def kind_of(uri: str) -> Kind:
@@ -133,6 +166,9 @@ def _kind(start: bytes) -> Kind:
 
 
 def _files_below(folder: str) -> int:
+    if is_remote(folder):
+        inside = entries(folder)
+        return sum(_files_below(join(folder, entry.name)) if entry.is_folder else 1 for entry in inside)
     return sum(len(files) for _, _, files in os.walk(folder))
 
 

@@ -44,7 +44,7 @@ def _images(paths: Sequence[Path]) -> list[Path]:
     walk = Walk()
     for path in paths:
         if path.is_dir():
-            files += sorted(map(Path, walk.pictures(str(path))))
+            files += sorted(Path(picture.uri) for picture in walk.pictures(str(path)))
         elif path.exists():
             files.append(path)  # whether it can be read is said with the others
         else:

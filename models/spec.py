@@ -35,13 +35,16 @@ class InputSpec:
         """The contract in a timm ``pretrained_cfg``; its interpolation is always taken as bicubic.
 
         Raises:
-            UserError: it is about images of other than three channels.
+            UserError: it is about images of other than three channels, or of a crop larger than the image.
         """
         mode: ResizeMode = "squash" if cfg.get("crop_mode") == "squash" else "center"
         mean, std = (tuple(float(x) for x in cfg[key]) for key in ("mean", "std"))
         if not len(mean) == len(std) == 3:
             raise UserError(f"a model's mean and std must have 3 numbers each, one per channel, not {mean} and {std}")
-        return cls(int(cfg["input_size"][-1]), mean, std, mode, 1.0 if mode == "squash" else float(cfg["crop_pct"]))
+        crop = 1.0 if mode == "squash" else float(cfg["crop_pct"])
+        if not 0 < crop <= 1:
+            raise UserError(f"a model's crop_pct must be above 0 and 1 at most, not {crop:g}")
+        return cls(int(cfg["input_size"][-1]), mean, std, mode, crop)
 
     def to_pretrained_cfg(self) -> dict[str, Json]:
         """The same in timm's words."""

@@ -30,6 +30,7 @@ def read(source: Source) -> Iterator[Record]:
     try:
         if source.config.format == "auto":
             source = auto.resolved(source)
-        yield from READERS[source.config.format].read(source)
+        with source.names_met():
+            yield from READERS[source.config.format].read(source)
     except OSError as error:
         raise UserError(f"{key}: {error}") from error

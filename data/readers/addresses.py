@@ -4,9 +4,11 @@ Labeling tools write where they serve a file, competitions leave its ending out,
 and other slashes. Which reading is meant is decided by what is there: ``data.readers.images`` looks.
 """
 
+import html
+import os
 import re
 from collections.abc import Iterator
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import unquote, unquote_plus, unquote_to_bytes
 
 _LOCAL_FILES = re.compile(r"data/+local-files/*\?(?:[^#]*?&)?d=(?P<path>.*)", re.DOTALL)
 _UPLOAD = re.compile(r"(?:^|/)data/+(?P<path>upload/.*)", re.DOTALL)
@@ -63,6 +65,21 @@ def _encodings(address: str) -> Iterator[str]:
     # A space around a name is a table's more often than the name's.
     if address != address.strip():
         yield address.strip()
+    yield from _seldom(address)
+
+
+def _seldom(address: str) -> Iterator[str]:
+    """A space as ``+``, HTML's own words, a query after a path, and names from before UTF-8."""
+    if "+" in address:
+        yield unquote_plus(address)
+    if "&" in address and "?" not in address:
+        yield html.unescape(address)
+    if "?" in address and not _HOST.match(address):
+        yield unquote(address.split("?", 1)[0])
+    if "%" in address:
+        yield os.fsdecode(unquote_to_bytes(address))
+    if not address.isascii():
+        yield os.fsdecode(address.encode("cp1252", "replace"))
 
 
 def _with_and_without_query(path: str) -> Iterator[str]:

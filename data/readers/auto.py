@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from data.config import Format
 from data.labels import LabelSet
 from data.readers.formats import READERS, classes_csv, huggingface, imagefolder
 from data.readers.paths import file_name, join
-from data.readers.source import LabelFile, Source, is_split
+from data.readers.source import LabelFile, Source
 from data.storage import is_folder, is_remote, listing
 from run.console import log
 from run.errors import UserError
@@ -31,6 +32,7 @@ def resolved(source: Source) -> Source:
         UserError: nothing that can be read is there, or it could be read in two ways.
     """
     found, why = _resolved(source, source.uri)
+    found = replace(found, met=set())  # looking is not reading: what was met may play no part in this format
     log.print(f"{found.config.path}: read as format {found.config.format}, because {why}", soft_wrap=True)
     return found
 
@@ -85,11 +87,13 @@ def _as_folder(source: Source, uri: str) -> _Found:
     saved = sorted(set(huggingface.SAVED) & set(listing(uri)[1]))
     if saved:
         return source.with_options(format="huggingface", path=uri), f"save_to_disk writes {saved[0]}"
+    if huggingface.is_downloaded(uri):
+        return source.with_options(format="huggingface", path=uri), "it has the Parquet files of a data set on the Hub"
     as_folder = source.with_options(format="folder", path=uri)
     if source.labels is None:
         return as_folder, "it is a folder, and labels are not needed"
     files = _label_files(source, uri)
-    folders = _label_folders(uri, source.labels)
+    folders = _label_folders(source, uri, source.labels)
     names = sorted({file_name(file.uri) for file in files})
     # Folders and a file may contradict each other, and whichever came first would win without a word.
     if len(names) > 1 or (names and folders):
@@ -98,6 +102,8 @@ def _as_folder(source: Source, uri: str) -> _Found:
             f"{source.key_of('path')}: {uri} has labels in more than one place: {'; '.join(ways)}. Say which: set "
             f"{source.key_of('path')} to the file, or {source.key_of('format')}."
         )
+    if not names and not folders:
+        _require_nothing_below(source, uri, source.labels)
     if not names:
         why = f"its folders {', '.join(folders)} are labels" if folders else "it is a folder without a label file"
         return as_folder, why
@@ -116,12 +122,29 @@ def _label_files(source: Source, folder: str) -> Sequence[LabelFile]:
     """
     folders, files = listing(folder)
     found = [LabelFile(join(folder, name), name) for name in files if _suffix(name) in _SUFFIXES]
-    for split in (name for name in folders if is_split(name, source.labels)):
+    for split in source.split_folders(folders):
         inner = join(folder, split)
         names = [name for name in listing(inner)[1] if name in _BY_FILE_NAME]
         found += [LabelFile(join(inner, name), f"{split}/{name}", split) for name in names]
     giving = [file for file in found if _gives_labels(source, file)]
     return giving or (found if len(found) == 1 else [])
+
+
+def _require_nothing_below(source: Source, folder: str, labels: LabelSet) -> None:
+    """Refuse a folder whose labels are one level further down: which of several it is, nobody can guess.
+
+    Raises:
+        UserError: a folder inside has a label file, or label folders; the message names it.
+    """
+    for name in listing(folder)[0]:
+        inner = join(folder, name)
+        files = [file for file in listing(inner)[1] if _suffix(file) in _SUFFIXES]
+        found = files[:1] or _label_folders(source, inner, labels)
+        if found:
+            raise UserError(
+                f"{source.key_of('path')}: {folder} has neither a label file nor label folders, but {name} inside it "
+                f"has {', '.join(found)}: set {source.key_of('path')} to {inner}"
+            )
 
 
 def _gives_labels(source: Source, file: LabelFile) -> bool:
@@ -135,13 +158,12 @@ def _gives_labels(source: Source, file: LabelFile) -> bool:
     return set(source.config.label_columns or [source.config.label_column]) <= set(present)
 
 
-def _label_folders(folder: str, labels: LabelSet) -> list[str]:
-    """Names of the folders, here or in split folders, that are labels but for case and spaces."""
+def _label_folders(source: Source, folder: str, labels: LabelSet) -> list[str]:
+    """Names of the folders, here or in split folders, that are labels but for case, accents and spaces."""
     folders = listing(folder)[0]
-    names = {name.casefold() for name in labels.names}
-    for split in [name for name in folders if is_split(name, labels)]:
+    for split in source.split_folders(folders):
         folders += listing(join(folder, split))[0]
-    return sorted({name for name in folders if name.strip().casefold() in names})
+    return sorted({name for name in folders if labels.resembles(name)})
 
 
 def _suffix(name: str) -> str:

@@ -10,12 +10,13 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from data.decode import SUFFIXES
 from data.readers.addresses import readings, tails
 from data.readers.paths import file_name, join, normal, parent
 from data.readers.source import Source
-from data.storage import is_remote, listing, shown
+from data.storage import is_junk, is_remote, listing, path_of, shown, writable
 from run.errors import UserError
 from run.files import atomic_path
 
@@ -59,14 +60,15 @@ class ImageRoot:
         self._resolved = functools.lru_cache(maxsize=4096)(os.path.realpath)
         self._names = functools.lru_cache(maxsize=256)(_names)
 
-    def locate(self, image: object, where: str, places: Sequence[str] = ("",)) -> Found:
+    def locate(self, image: object, where: str, places: Sequence[str] | None = ("",)) -> Found:
         """The image that an address means: the file that is there, or the first reading of the address.
 
         Args:
             image: a path, URI or id; bytes, which are written into the source's store; or, the way ``datasets`` writes
                 images into Parquet, a mapping with ``bytes`` and ``path``, of which one may be null.
             where: the place in the source, for messages.
-            places: folders below the root where the format itself may have put the image, in the order of trying.
+            places: folders below the root where the format itself may have put the image, in the order of trying; null
+                where ``image`` is the URI of a file that a walk has just met.
 
         Raises:
             UserError: no image, one that lies outside the root by its path or through a symbolic link, or a name
@@ -76,24 +78,21 @@ class ImageRoot:
             image = image.get("path") if image.get("bytes") is None else image["bytes"]
         if isinstance(image, bytes):
             return Found(write_image(image, self._source.store))
-        if isinstance(image, int) and not isinstance(image, bool):
-            image = str(image)  # an id; the file's ending is looked for
+        if isinstance(image, int | float) and not isinstance(image, bool) and image == image // 1:
+            image = str(int(image))  # an id, which pandas may have made a float; the file's ending is looked for
         if not isinstance(image, str) or not image or "\0" in image:
             raise UserError(f"{where}: no image path, but {image!r}")
+        if places is None:
+            if self._limited and not self._is_inside(image):
+                raise self._outside(image, where)
+            return Found(writable(image))
         found = self._find(image, where, places)
-        try:
-            found.uri.encode()
-        except UnicodeEncodeError:
-            raise UserError(f"{where}: the name of {shown(found.uri)} is not UTF-8: rename the file") from None
-        return found
+        return Found(writable(found.uri), found.address and shown(found.address))
 
     def _find(self, image: str, where: str, places: Sequence[str]) -> Found:
         as_written = self._uri(image)
         if ".." in image.replace("\\", "/").split("/"):
             places = ("",)  # below a format's own folder, a step upwards would seem to stay inside
-        if is_remote(self._start):
-            # A store is not asked about each image: the first place counts as the right one, so it is the plain one.
-            places = sorted(places, key=bool)
         # Nearly every address is a path as it stands: the others' readings are not worked out for it.
         plain = self._is_inside(as_written) if self._limited else not is_remote(as_written)
         if tuple(places) == ("",) and plain:
@@ -103,8 +102,10 @@ class ImageRoot:
                 return Found(at_once)
         tried = [self._uri(join(place, text) if place else text) for text in readings(image) for place in places]
         allowed = [uri for uri in tried if not self._limited or self._is_inside(uri)]
+        # Where there are several places, each is listed: in a store the first would count as the right one.
+        sure = tuple(places) != ("",)
         for uri in allowed:
-            present = self._present(uri, where)
+            present = self._present(uri, where, sure=sure)
             if present and (not self._limited or self._is_inside(present)):
                 return Found(present)
         # What leads out of the root is refused, before anything with a like name inside it is taken instead.
@@ -114,13 +115,20 @@ class ImageRoot:
             if below and (not self._limited or self._is_inside(below)):
                 return Found(below, image)
         if not allowed:
-            raise UserError(
-                f"{where}: image {shown(image)!r} lies outside the image root {self._start}. Set "
-                f"{self._source.key_of('image_root')} to the folder or URI that holds all images, or "
-                f"{self._source.key_of('allow_outside')} to true."
-            )
-        # A format's own folders come first in the trying, and the plainest reading in what is said to be missing.
-        return Found(allowed[-1] if tuple(places) != ("",) else allowed[0])
+            raise self._outside(image, where)
+        return Found(allowed[0] if tuple(places) == ("",) else self._likeliest(allowed))
+
+    def _likeliest(self, missing: Sequence[str]) -> str:
+        """The place to name for an image that is in none of a format's folders: the first folder that is there."""
+        there = (uri for uri in missing if not is_remote(uri) and os.path.isdir(parent(uri)))  # noqa: PTH112
+        return next(there, missing[-1])
+
+    def _outside(self, image: str, where: str) -> UserError:
+        return UserError(
+            f"{where}: image {shown(image)!r} lies outside the image root {self._start}. Set "
+            f"{self._source.key_of('image_root')} to the folder or URI that holds all images, or "
+            f"{self._source.key_of('allow_outside')} to true."
+        )
 
     def _uri(self, path: str) -> str:
         whole = is_remote(path) or path.lower().startswith("file://") or path.startswith("/")
@@ -150,13 +158,12 @@ class ImageRoot:
         Asking a store costs a request for each image, so a plain name there counts as present unless ``sure`` is asked.
         """
         if is_remote(uri):
-            plain = not set("%\\ ").intersection(uri) and _has_ending(uri)
+            plain = uri.isascii() and not set("%\\+&? ").intersection(uri) and _has_ending(uri)
             if not sure and (plain or not is_remote(self._start) or not _is_below(self._start, uri)):
                 return uri
             names = self._names(parent(uri))
-            if file_name(uri) in names.composed:
-                return uri
-            return self._without_ending(uri, names, where)
+            name = names.composed.get(unicodedata.normalize("NFC", file_name(uri)))
+            return join(parent(uri), name) if name else self._without_ending(uri, names, where)
         mode = _mode(uri)
         if mode is not None:
             return None if stat.S_ISDIR(mode) else uri
@@ -196,21 +203,34 @@ class ImageRoot:
 
 
 def nearest(uri: str) -> str:
-    """What is there instead of a file that is not, for messages; empty where nothing is known or like it."""
-    if is_remote(uri):
-        return ""
-    folder, name = parent(uri), file_name(uri)
-    while folder != "/" and not os.path.isdir(folder):  # noqa: PTH112
+    """What is there instead of a file that is not, for messages; empty where that cannot be known."""
+    path = path_of(uri)
+    folder, name = parent(path), file_name(path)
+    names = _some(folder)
+    while not names and parent(folder) != folder and not folder.endswith("://"):
         folder, name = parent(folder), file_name(folder)
-    try:
-        names = sorted(itertools.islice((entry.name for entry in os.scandir(folder)), _COMPARED))
-    except OSError:
+        names = _some(folder)
+    if not names:
         return ""
-    folded = {other.casefold(): other for other in names}
-    near = folded.get(name.casefold()) or next(
-        (folded[other] for other in difflib.get_close_matches(name.casefold(), folded, n=1)), None
-    )
-    return shown(join(folder, near)) if near else ""
+    folded = {other.casefold(): other for other in names if not is_junk(other)}
+    # What is missing may be the file, or a folder that leads to it: then the file may lie here.
+    for wanted in (name.casefold(), file_name(path).casefold()):
+        near = [wanted] if wanted in folded else difflib.get_close_matches(wanted, folded, n=1)
+        if near:
+            return shown(join(folder, folded[near[0]]))
+    return shown(f"the folder {folder}")
+
+
+@functools.lru_cache(maxsize=16)
+def _some(folder: str) -> tuple[str, ...]:
+    """Names inside a folder, not all of them where there are very many; none where it is not there or is empty."""
+    try:
+        if is_remote(folder):
+            return tuple(itertools.islice(itertools.chain(*listing(folder)), _COMPARED))
+        with os.scandir(folder) as found:
+            return tuple(sorted(entry.name for entry in itertools.islice(found, _COMPARED)))
+    except OSError:
+        return ()
 
 
 def write_image(data: bytes, store: Path) -> str:
@@ -246,8 +266,10 @@ def _names(folder: str) -> _Names:
         names = []
     stems: dict[str, list[str]] = {}
     composed = {}
+    web = folder.startswith("http")
     for name in sorted(names):
-        whole = unicodedata.normalize("NFC", name)
+        # On the web a name is part of an address.
+        whole = unicodedata.normalize("NFC", unquote(name) if web else name)
         composed[whole] = name
         stem, ending = os.path.splitext(whole)  # noqa: PTH122
         if ending.lower() in SUFFIXES and not name.startswith("."):

@@ -5,13 +5,13 @@ import posixpath
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from data.storage import is_remote
+from data.storage import is_remote, path_of
 
 
 def normal(path: str) -> str:
     """An absolute path or a URI without ``.`` and ``..``; symbolic links stay, ``file://`` becomes a path."""
     if path.lower().startswith("file://"):
-        path = unquote(path[len("file://") :])
+        path = path_of(f"file://{path[len('file://') :]}")
     if not is_remote(path):
         return os.path.normpath(path if path.startswith("/") else Path(path).absolute())
     scheme, rest = path.split("://", 1)

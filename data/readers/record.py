@@ -7,6 +7,7 @@ from data.labels import LabelSet
 from data.readers.images import ImageRoot
 from data.readers.source import Source, split_named
 from data.readers.targets import Answer
+from data.storage import shown
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +31,8 @@ class Record:
     images, of which one is not there."""
     looked_in: str | None = None
     """The places that a format has for its images, where the image may be in none of them; for messages."""
+    fingerprint: str | None = None
+    """Of a file in a store, where a listing of its folder has said it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,11 +48,14 @@ class Entry:
     split: object = None
     """The source's name of the split; empty leaves it open."""
     group: object = None
-    places: tuple[str, ...] = ("",)
-    """Folders below the image root where the format may have put the image."""
+    places: tuple[str, ...] | None = ("",)
+    """Folders below the image root where the format may have put the image; null where ``image`` is the URI of a file
+    that a walk has just met."""
     address: str | None = None
     """As in the record."""
     looked_in: str | None = None
+    """As in the record."""
+    fingerprint: str | None = None
     """As in the record."""
 
 
@@ -59,11 +65,12 @@ class Converter:
     Args:
         source: the source.
         root: where its images lie.
-        split: the split of entries that name none.
+        split: the source's name of the split of entries that name none.
     """
 
     def __init__(self, source: Source, root: ImageRoot, split: str | None = None) -> None:
         self._labels = source.labels
+        self._met = source.met
         self._leave_out = set(source.config.leave_out)
         self._unlabeled = set(source.config.unlabeled_splits)
         self._root = root
@@ -78,13 +85,12 @@ class Converter:
         split = None
         answer = None
         if self._labels is not None:
-            named = _text(entry.split)
+            named = _text(entry.split) or self._split
+            self._met.add(named or "")
             if named in self._leave_out:
                 return None
-            if named in self._unlabeled:
-                split = "unlabeled"
-            else:
-                split = split_named(named, entry.where) if named else self._split
+            if named:
+                split = "unlabeled" if named in self._unlabeled else split_named(named, entry.where)
             # What is in the pool may have a label that is none of ours, or an empty one.
             answer = entry.answer(self._labels) if split != "unlabeled" else None
             split = split if answer else "unlabeled"
@@ -98,8 +104,9 @@ class Converter:
             where=entry.where,
             address=entry.address or found.address,
             looked_in=entry.looked_in,
+            fingerprint=entry.fingerprint,
         )
 
 
 def _text(value: object) -> str:
-    return "" if value is None or value != value else str(value)  # NaN is what pandas writes for nothing
+    return "" if value is None or value != value else shown(str(value))  # NaN is what pandas writes for nothing

@@ -29,6 +29,7 @@ class RowReader:
 
     def __init__(self, source: Source, root: ImageRoot, split: str | None = None) -> None:
         self._source = source
+        self._split = split
         self._converter = Converter(source, root, split)
         config = source.config
         if source.labels is not None and config.label_columns is not None:
@@ -45,19 +46,27 @@ class RowReader:
             wanted += [*(config.label_columns or [config.label_column]), config.split_column]
         return list(dict.fromkeys(name for name in wanted if name is not None))
 
-    def require_columns(self, present: Sequence[str], where: str) -> None:
-        """Check a header.
+    def require_columns(self, present: Sequence[str], where: str) -> list[str]:
+        """Check a header; gives ``columns`` as they are written there, spaces around them included.
 
         Raises:
             UserError: a column is missing, or a column that is read stands there twice.
         """
-        missing = [name for name in self.columns if name not in present]
+        stripped = {name.strip(): name for name in present}
+        missing = [name for name in self.columns if name not in present and name not in stripped]
         if missing:
-            raise UserError(f"{where}: no column {_quoted(missing)}; it has {_quoted(present) or 'none'}")
+            unlabeled = self._split and self._is_label(missing)
+            hint = "; data.unlabeled_splits takes a split without labels" if unlabeled else ""
+            raise UserError(f"{where}: no column {_quoted(missing)}; it has {_quoted(present) or 'none'}{hint}")
         counts = Counter(present)
         twice = [name for name in self.columns if counts[name] > 1]
         if twice:
             raise UserError(f"{where}: column {', '.join(twice)} stands there more than once; rename the others")
+        return [name if name in present else stripped[name] for name in self.columns]
+
+    def _is_label(self, columns: Iterable[str]) -> bool:
+        config = self._source.config
+        return set(columns) <= {config.label_column, *(config.label_columns or ())}
 
     def record(self, row: Row) -> Record | None:
         """The record of a row.
@@ -66,6 +75,8 @@ class RowReader:
             UserError: the image, the label, the split or a number in the row is wrong.
         """
         where, cells = row
+        if not all(name in cells for name in self.columns):
+            cells = {**{name.strip(): cell for name, cell in cells.items()}, **cells}
         absent = [name for name in self.columns if name not in cells]
         if absent:
             raise UserError(f"{where}: no {_quoted(absent)}; it has {_quoted(cells) or 'nothing'}")

@@ -2,16 +2,16 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from data.config import SourceConfig
 from data.labels import LabelSet
 from data.readers.paths import file_name, join, normal, parent
-from data.storage import is_folder, is_remote, listing, local_copy
+from data.storage import is_folder, is_remote, listing, local_copy, shown
 from run.errors import UserError
 
 _SPLIT_NAMES: Mapping[str, str] = {
@@ -21,6 +21,9 @@ _SPLIT_NAMES: Mapping[str, str] = {
     **dict.fromkeys(("test", "testing"), "test"),
     **dict.fromkeys(("unlabeled", "unlabelled"), "unlabeled"),
 }
+_CHOOSING = ("leave_out", "unlabeled_splits")
+_SHOWN = 20
+"""Names that a message about an unknown one lists."""
 _AROUND = re.compile(r"[-_ ]?(?:set|split|images|data)?[-_ ]?(?:20\d\d)?$")
 """What people put after a split's name: ``train2017``, ``test_images``."""
 
@@ -42,8 +45,7 @@ def split_named(name: str, where: str) -> str:
 
 def is_split(name: str, labels: LabelSet | None = None) -> bool:
     """True for a folder's name that says it holds a split, and is no label but for its case."""
-    taken = labels is not None and name.casefold() in {label.casefold() for label in labels.names}
-    return not taken and _split_of(name) is not None
+    return _split_of(name) is not None and not (labels is not None and labels.resembles(name))
 
 
 def _split_of(name: str) -> str | None:
@@ -59,7 +61,7 @@ class LabelFile:
     name: str
     """Its name in messages, after the split folder that it lies in."""
     split: str | None = None
-    """The split that its folder names."""
+    """The split folder that it lies in, as the source calls it."""
 
     @property
     def folder(self) -> str:
@@ -78,6 +80,8 @@ class Source:
     """Folder for images that are no files in the source; they are written there under their digest."""
     key: str = "data"
     """The config's section, which messages blame."""
+    met: set[str] = field(default_factory=set, compare=False)
+    """The names of splits and folders that readers met; ``names_met`` compares the config's with them."""
 
     @property
     def uri(self) -> str:
@@ -99,6 +103,51 @@ class Source:
     def with_options(self, **options: Any) -> "Source":
         """The same source with other options in its config."""
         return replace(self, config=replace(self.config, **options))
+
+    @property
+    def chosen(self) -> set[str]:
+        """The names that ``leave_out`` and ``unlabeled_splits`` give."""
+        return {*self.config.leave_out, *self.config.unlabeled_splits}
+
+    def split_folders(self, folders: Iterable[str]) -> list[str]:
+        """Those that hold a split, by their names or because the config says so, without those that are left out."""
+        self.met.update(folders)
+        named = self.config.unlabeled_splits
+        kept = (name for name in folders if name not in self.config.leave_out)
+        return [name for name in kept if name in named or is_split(name, self.labels)]
+
+    def without_labels(self, split: str | None) -> "Source":
+        """The same source, or one whose labels are left alone where a whole split is unlabeled."""
+        unlabeled = split is not None and (split in self.config.unlabeled_splits or _split_of(split) == "unlabeled")
+        return replace(self, labels=None) if unlabeled else self
+
+    @contextmanager
+    def names_met(self) -> Iterator[None]:
+        """Refuse, after the block, a name in ``leave_out`` or ``unlabeled_splits`` that nothing in the source has.
+
+        Raises:
+            UserError: there is one; the message says which names there are, and what else the block found wrong.
+        """
+        try:
+            yield
+        except UserError as error:
+            # A wrong name may be the cause of it; where nothing was met yet, nothing is known of it.
+            if any(self.met) and (unknown := self._unknown()):
+                raise UserError(f"{unknown}\n{error}") from error
+            raise
+        if unknown := self._unknown():
+            raise UserError(unknown)
+
+    def _unknown(self) -> str:
+        names = sorted(map(shown, filter(None, self.met)))
+        there = f"has {', '.join(names[:_SHOWN])}" if names else "names no splits that count here"
+        missing = ((option, sorted(set(getattr(self.config, option)) - self.met)) for option in _CHOOSING)
+        lines = [
+            f"{self.key_of(option)}: {self.config.path} has no {', '.join(unknown)}; it {there}"
+            for option, unknown in missing
+            if unknown
+        ]
+        return "\n".join(lines)
 
     def file(self) -> LabelFile:
         """The source itself."""
@@ -129,11 +178,10 @@ class Source:
         folders, files = listing(self.uri)
         outer = [LabelFile(join(self.uri, name), name) for name in files if name in names]
         inner: list[LabelFile] = []
-        for folder in (name for name in folders if is_split(name, self.labels)):
-            split = split_named(folder, self.uri)
+        for folder in self.split_folders(folders):
             place = join(self.uri, folder)
             found = [
-                LabelFile(join(place, name), f"{folder}/{name}", split) for name in listing(place)[1] if name in names
+                LabelFile(join(place, name), f"{folder}/{name}", folder) for name in listing(place)[1] if name in names
             ]
             self._require_one(folder, found)
             inner += found

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -79,6 +80,32 @@ def test_predict__an_unreadable_image(
         assert all("label" in row for name, row in rows.items() if name != "aa.jpg")
     else:
         assert printed.out.count(".png") + printed.out.count(".PNG") == 3
+
+
+def test_predict__walks_as_every_reader_does(
+    release: Path, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = (photographs / "b.png").read_bytes()
+    for name in ("without", "x.jfif", "caf\udce9.png", "@eaDir/b.png", "._b.png"):
+        (photographs / name).parent.mkdir(exist_ok=True)
+        (photographs / name).write_bytes(data)
+    (photographs / "IMG.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(9))
+    assert predict(release, photographs, "--json") == 0
+    printed = capsys.readouterr()
+    names = {Path(json.loads(line)["path"]).name for line in printed.out.splitlines()}
+    assert names == {"a.PNG", "b.png", "c.png", "without", "x.jfif", "caf\\xe9.png"}
+    assert "2 files that other programs made left alone: 1 ._* and 1 in @eaDir" in printed.err
+    assert "1 file in folders is in a format that is not read, and left out: 1 .HEIC" in printed.err
+
+
+def test_predict__a_pipe_is_refused_and_the_others_are_answered(
+    release: Path, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(photographs / "pipe.png")
+    assert predict(release, photographs, "--json") == 2
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 4
+    assert "pipe.png: this is a named pipe, not a regular file" in printed.err
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from data.readers.formats.table import Table
 from data.readers.images import ImageRoot
 from data.readers.problems import Problems
 from data.readers.record import Record
-from data.readers.rows import Row, RowReader
+from data.readers.rows import RowReader
 from data.readers.source import Source
 
 FILE = "_classes.csv"
@@ -25,13 +25,14 @@ def read(source: Source) -> Iterator[Record]:
         group_column=None,
     )
     for file in source.files(FILE):
-        reader = RowReader(columns, ImageRoot(source, file.folder), file.split)
+        known = columns.without_labels(file.split)
+        reader = RowReader(known, ImageRoot(source, file.folder), file.split)
         with source.opened(file) as path:
             table = Table(path, file.name, ",", problems)
-            header = [cell.strip() for cell in table.header("filename and a column per label")]
-            _require_labels(header, source.labels, file.name)
+            header = table.header("filename and a column per label")
+            _require_labels(header, known.labels, file.name)
             reader.require_columns(header, file.name)
-            yield from problems.each(_stripped(table.rows(header)), reader.record)
+            yield from problems.each(table.rows(header), reader.record)
     problems.raise_any("no rows below the header")
 
 
@@ -39,8 +40,3 @@ def _require_labels(header: list[str], labels: LabelSet | None, name: str) -> No
     for column in header:
         if labels is not None and column != _IMAGE_COLUMN:
             labels.index(column, f"{name}, header")
-
-
-def _stripped(rows: Iterator[Row]) -> Iterator[Row]:
-    """The export puts a space after each comma."""
-    return ((where, {name: cell.strip() for name, cell in cells.items()}) for where, cells in rows)

@@ -24,10 +24,11 @@ def read(source: Source) -> Iterator[Record]:
     """
     problems = Problems(source.uri)
     for file in source.files(FILE):
-        converter = Converter(source, ImageRoot(source, file.folder), file.split)
+        known = source.without_labels(file.split)
+        converter = Converter(known, ImageRoot(source, file.folder), file.split)
         with source.opened(file) as path:
             value = json_value(path, file.name)
-        yield from problems.each(_entries(value, file.name, source, problems), converter.record)
+        yield from problems.each(_entries(value, file.name, known, problems), converter.record)
     problems.raise_any("no images")
 
 

@@ -38,8 +38,7 @@ class _Layout:
     """
 
     def __init__(self, source: Source, name: str) -> None:
-        self._config = source.config
-        self._labels = source.labels
+        self._source = source
         self._root = source.config.image_root
         self._name = name
 
@@ -53,9 +52,10 @@ class _Layout:
         """The subset where it names a split, or else the first folder of the image's name, unless that is a label."""
         *folders, _ = image.get("name", "").split("/")
         subset = image.get("subset", "")
-        if subset in {*self._config.leave_out, *self._config.unlabeled_splits} or is_split(subset):
+        self._source.met.add(subset)
+        if subset in self._source.chosen or is_split(subset):
             return subset
-        return next((name for name in folders[:1] if is_split(name, self._labels)), "")
+        return next(iter(self._source.split_folders(folders[:1]) or self._source.chosen & set(folders[:1])), "")
 
     def looked_in(self, image: str, subset: str) -> str:
         end = f"in {self._root}" if self._root else f"beside {self._name}"

@@ -9,10 +9,10 @@ from data.readers.images import ImageRoot
 from data.readers.paths import join
 from data.readers.problems import Problems
 from data.readers.record import Converter, Entry, Record
-from data.readers.source import Source, is_split, split_named
+from data.readers.source import Source, is_split
 from data.readers.targets import Answer, one_hot
 from data.storage import listing, shown
-from data.walk import Walk, kind_of
+from data.walk import Picture, Walk, kind_of
 from run.console import log
 from run.errors import UserError, plural
 
@@ -24,9 +24,15 @@ class _Place(NamedTuple):
     answer: Answer | None = None
     split: str | None = None
 
-    def entry(self, image: str) -> Entry:
-        # An address is looked up before it is taken apart, so a name with `%` or a backslash is taken as it is.
-        return Entry(where=image, image=image, answer=lambda _labels: self.answer, split=self.split)
+    def entry(self, picture: Picture) -> Entry:
+        return Entry(
+            where=shown(picture.uri),
+            image=picture.uri,
+            answer=lambda _labels: self.answer,
+            split=self.split,
+            places=None,
+            fingerprint=picture.fingerprint,
+        )
 
 
 def read(source: Source) -> Iterator[Record]:
@@ -36,7 +42,7 @@ def read(source: Source) -> Iterator[Record]:
     """
     root = source.uri
     problems = Problems(root)
-    walk = Walk("label folders" if source.labels is not None else "folders")
+    walk = Walk("label folders" if source.labels is not None else "folders", source.config.leave_out, source.met)
     try:
         listing(root)
     except (NotADirectoryError, FileNotFoundError):
@@ -44,7 +50,7 @@ def read(source: Source) -> Iterator[Record]:
     converter = Converter(source, ImageRoot(source, root))
     layout = _Layout(source, walk, problems)
     places = [_Place(root)] if source.labels is None else layout.places(root, source.labels)
-    entries = (place.entry(uri) for place in places for uri in walk.pictures(place.uri))
+    entries = (place.entry(picture) for place in places for picture in walk.pictures(place.uri))
     yield from problems.each(entries, converter.record)
     for line in walk.lines():
         log.print(line, soft_wrap=True)
@@ -55,15 +61,15 @@ class _Layout:
     """Tells label folders and split folders apart."""
 
     def __init__(self, source: Source, walk: Walk, problems: Problems) -> None:
-        self._config = source.config
+        self._source = source
         self._key = source.key_of("leave_out")
         self._walk = walk
         self._problems = problems
 
     def places(self, root: str, labels: LabelSet) -> list[_Place]:
-        folders, files = self._inside(root)
-        # A label may be called "test": only a name that is no label can be a split's.
-        splits = [name for name in folders if is_split(name, labels) or name in self._config.unlabeled_splits]
+        folders, files = self._walk.inside(root)
+        splits = self._source.split_folders(folders)
+        self._require_labels_or_splits(root, [name for name in folders if name not in splits], labels)
         if not splits:
             return self._label_places(root, None, labels, (folders, files))
         if len(splits) < len(folders):
@@ -75,8 +81,8 @@ class _Layout:
         self._note_loose(root, files)
         places = []
         for name in splits:
-            if name in self._config.unlabeled_splits or split_named(name, root) == "unlabeled":
-                places.append(_Place(join(root, name), split="unlabeled"))
+            if self._source.without_labels(name).labels is None:
+                places.append(_Place(join(root, name), split=name))
             else:
                 places += self._label_places(join(root, name), name, labels)
         return places
@@ -84,7 +90,7 @@ class _Layout:
     def _label_places(
         self, folder: str, split: str | None, labels: LabelSet, seen: tuple[list[str], list[str]] | None = None
     ) -> list[_Place]:
-        names, files = seen or self._inside(folder)  # looking twice would count what is passed over twice
+        names, files = seen or self._walk.inside(folder)  # looking twice would count what is passed over twice
         self._note_loose(folder, files)
         places = []
         for name in names:
@@ -101,9 +107,15 @@ class _Layout:
                 places.append(_Place(uri, Answer(one_hot(label, len(labels))), split))
         return places
 
-    def _inside(self, folder: str) -> tuple[list[str], list[str]]:
-        folders, files = self._walk.inside(folder)
-        return [name for name in folders if name not in self._config.leave_out], files
+    def _require_labels_or_splits(self, root: str, folders: list[str], labels: LabelSet) -> None:
+        """Ask where a folder's name is a label and a split, and labels are inside it too: either would be a guess."""
+        for name in filter(is_split, folders):
+            inner = [inside for inside in listing(join(root, name))[0] if labels.resembles(inside)]
+            if inner:
+                self._problems.add(
+                    f"{shown(join(root, name))}: {name!r} is a label and names a split, and has label folders inside "
+                    f"({', '.join(inner)}): if it is the split, rename it {name}_split, or else move them"
+                )
 
     def _note_loose(self, folder: str, files: list[str]) -> None:
         loose = [name for name in files if kind_of(join(folder, name)) == "picture"]

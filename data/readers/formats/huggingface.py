@@ -1,5 +1,6 @@
 """A Hugging Face dataset: a Hub id, a ``save_to_disk`` folder, an ``imagefolder`` with metadata, or one in memory."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from data.readers.source import Source, split_named
 from data.storage import is_remote, listing
 from run.errors import UserError
 
+_SHARD = re.compile(r"[\w.-]+-\d{5}-of-\d{5}(-[0-9a-f]+)?\.parquet")
+"""What ``push_to_hub`` calls its files."""
 SAVED = ("dataset_dict.json", "state.json")
 """A folder with one of these was written by ``save_to_disk``."""
 
@@ -25,7 +28,10 @@ def read(source: Source) -> Iterator[Record]:
 
     local = source.uri
     path = source.config.path
-    if not (Path(local).is_dir() or is_remote(local)):
+    if is_downloaded(local):
+        found = _loaded(source, lambda: datasets.load_dataset(local))
+        yield from _records(found, path, source, ImageRoot(source, local))
+    elif not (Path(local).is_dir() or is_remote(local)):
         found = _loaded(source, lambda: datasets.load_dataset(path))
         # What was downloaded may name no file of this machine, unless it was downloaded too.
         yield from _records(found, path, source, ImageRoot(source, str(datasets.config.HF_CACHE_HOME)))
@@ -50,15 +56,24 @@ def first_rows(source: Source, count: int, image: object) -> dict[str, list[Any]
     """
     import datasets
 
-    path = source.config.path
-    local = Path(source.uri).is_dir()
-    found = _loaded(source, lambda: datasets.load_from_disk(source.uri) if local else datasets.load_dataset(path))
+    local = source.uri
+    saved = Path(local).is_dir() and not is_downloaded(local)
+    path = local if is_downloaded(local) else source.config.path
+    found = _loaded(source, lambda: datasets.load_from_disk(local) if saved else datasets.load_dataset(path))
     part = next(iter(found.values())) if isinstance(found, datasets.DatasetDict) else found
     held = [name for name, feature in part.features.items() if isinstance(feature, datasets.Image)]
     plain = part.with_format(None).remove_columns(held)
     names = {name: _naming(feature) for name, feature in plain.features.items()}
     cells = {name: list(map(names[name], column)) for name, column in plain[:count].items()}
     return {**{name: [image] for name in held}, **cells}
+
+
+def is_downloaded(folder: str) -> bool:
+    """True for a folder of this machine with the files of a data set on the Hub: Parquet, there or in ``data``."""
+    if is_remote(folder) or not Path(folder).is_dir():
+        return False
+    places = (Path(folder), Path(folder) / "data")
+    return any(_SHARD.fullmatch(path.name) for place in places if place.is_dir() for path in place.iterdir())
 
 
 def records_of(dataset: Any, config: SourceConfig, labels: LabelSet | None, store: Path) -> Iterator[Record]:
@@ -74,33 +89,29 @@ def records_of(dataset: Any, config: SourceConfig, labels: LabelSet | None, stor
         UserError: a column, a label or an image is wrong.
     """
     source = Source(config, labels, store)
-    yield from _records(dataset, "dataset", source, ImageRoot(source, str(Path.cwd()), limited=False))
+    with source.names_met():
+        yield from _records(dataset, "dataset", source, ImageRoot(source, str(Path.cwd()), limited=False))
 
 
 def _records(dataset: Any, name: str, source: Source, root: ImageRoot) -> Iterator[Record]:
     import datasets
 
     parts = dict(dataset) if isinstance(dataset, datasets.DatasetDict) else {None: dataset}
-    unknown = sorted({*source.config.leave_out, *source.config.unlabeled_splits} - set(map(str, parts)))
-    if unknown and None not in parts:
-        raise UserError(
-            f"{name} has no split {', '.join(unknown)} ({source.key_of('leave_out')}, "
-            f"{source.key_of('unlabeled_splits')}); it has {', '.join(map(str, parts))}"
-        )
+    source.met.update(str(key or "") for key in parts)
     problems = Problems(name)
-    image_column = source.config.image_column
     for key, part in parts.items():
         where = f"{name}, split {key}" if key else name
         # `datasets` calls everything "train" where a source has no splits.
         named = source.labels is not None and key is not None and list(parts) != ["train"]
         if key in source.config.leave_out:
             continue
-        unlabeled = key in source.config.unlabeled_splits
-        split = "unlabeled" if unlabeled else split_named(str(key), where) if named else None
-        reader = RowReader(source, root, split)
-        reader.require_columns(part.column_names, where)
-        _require_images(part.features[image_column], image_column, where)
-        yield from problems.each(_rows(part, reader.columns, image_column, where), reader.record)
+        known = source.without_labels(str(key)) if key else source
+        if named and known.labels is not None:
+            split_named(str(key), where)  # said once, not for each row
+        reader = RowReader(known, root, str(key) if named else None)
+        columns = reader.require_columns(part.column_names, where)
+        _require_images(part.features[columns[0]], columns[0], where)
+        yield from problems.each(_rows(part, columns, columns[0], where), reader.record)
     problems.raise_any("no rows")
 
 

@@ -18,7 +18,7 @@ from run.errors import UserError
 def read(source: Source, file: LabelFile | None = None) -> Iterator[Record]:
     """Every object of a file; null is the source itself."""
     file = file or source.file()
-    reader = RowReader(source, ImageRoot(source, file.folder), file.split)
+    reader = RowReader(source.without_labels(file.split), ImageRoot(source, file.folder), file.split)
     problems = Problems(file.uri)
     with source.opened(file) as path:
         yield from problems.each(rows(path, file.name, problems), reader.record)

@@ -20,13 +20,13 @@ _IMAGES_AT_ONCE = 16
 def read(source: Source, file: LabelFile | None = None) -> Iterator[Record]:
     """Every row of a file; null is the source itself."""
     file = file or source.file()
-    reader = RowReader(source, ImageRoot(source, file.folder), file.split)
+    reader = RowReader(source.without_labels(file.split), ImageRoot(source, file.folder), file.split)
     problems = Problems(file.uri)
     with source.opened(file) as path:
         try:
             with pq.ParquetFile(path) as opened:
-                reader.require_columns(opened.schema_arrow.names, file.name)
-                rows = _rows(opened, reader.columns, source.config.image_column, file.name)
+                columns = reader.require_columns(opened.schema_arrow.names, file.name)
+                rows = _rows(opened, columns, file.name)
                 yield from problems.each(rows, reader.record)
         except pa.ArrowException as error:
             raise UserError(f"{file.name} is no Parquet file that can be read: {error}") from error
@@ -41,9 +41,9 @@ def columns(path: Path, name: str) -> list[str]:
         return []
 
 
-def _rows(file: pq.ParquetFile, columns: list[str], image_column: str, name: str) -> Iterator[Row]:
-    # Rows may hold whole images: so few at a time that they fit into memory.
-    holds_bytes = not pa.types.is_string(file.schema_arrow.field(image_column).type)
+def _rows(file: pq.ParquetFile, columns: list[str], name: str) -> Iterator[Row]:
+    # Rows may hold whole images, in the first column: so few at a time that they fit into memory.
+    holds_bytes = not pa.types.is_string(file.schema_arrow.field(columns[0]).type)
     number = 0
     for batch in file.iter_batches(batch_size=_IMAGES_AT_ONCE if holds_bytes else _ROWS_AT_ONCE, columns=columns):
         for row in batch.to_pylist():

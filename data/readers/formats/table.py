@@ -20,7 +20,7 @@ _FORMATS = {",": "csv", "\t": "tsv"}
 def read(source: Source, file: LabelFile | None = None, separator: str = ",") -> Iterator[Record]:
     """Every row of a file; null is the source itself."""
     file = file or source.file()
-    reader = RowReader(source, ImageRoot(source, file.folder), file.split)
+    reader = RowReader(source.without_labels(file.split), ImageRoot(source, file.folder), file.split)
     problems = Problems(file.uri)
     with source.opened(file) as path:
         table = Table(path, file.name, separator, problems)

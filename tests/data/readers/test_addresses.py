@@ -1,3 +1,4 @@
+import os
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from data.readers import read
 from data.readers.addresses import readings
 from data.readers.images import ImageRoot
 from data.readers.source import Source
+from data.storage import fingerprint, read_bytes
 from run.errors import UserError
 from tests.support import TWO
 
@@ -17,7 +19,7 @@ from tests.support import TWO
 def put(root: Path, *names: str) -> None:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(name.encode())
+        (root / name).write_bytes(os.fsencode(name))
 
 
 def located(root: Path, address: object, **settings: Any) -> str:
@@ -51,6 +53,12 @@ def located(root: Path, address: object, **settings: Any) -> str:
         ("in/id_7", "in/id_7.png"),
         (17, "17.JPG"),
         (" in/a+b.jpg ", "in/a+b.jpg"),
+        (17.0, "17.JPG"),
+        ("in/plus+space.jpg", "in/plus space.jpg"),
+        ("in/c&amp;d.jpg", "in/c&d.jpg"),
+        ("in/e%23f.jpg?v=2", "in/e#f.jpg"),
+        ("panels/line0/p0.jpg?width=3", "panels/line0/p0.jpg"),
+        ("file:///C:/sets/panels/line0/p0.jpg", "panels/line0/p0.jpg"),
     ],
 )
 def test_locate__what_a_person_would_take(tmp_path: Path, address: object, name: str) -> None:
@@ -96,9 +104,14 @@ def test_locate__nothing_outside_is_taken(tmp_path: Path) -> None:
             assert "outside the image root" in str(error)  # noqa: PT017 - either is right
 
 
-def test_locate__names_that_are_not_utf8_are_refused_in_words(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"row 3: the name of .*caf\\xe9\.jpg is not UTF-8: rename the file"):
-        located(tmp_path, "caf\udce9.jpg")
+@pytest.mark.parametrize("address", ["in/caf\udce9 %.jpg", "in/caf%E9%20%25.jpg", "in/café %.jpg"])
+def test_locate__names_that_are_not_utf8(tmp_path: Path, address: str) -> None:
+    put(tmp_path, "in/caf\udce9 %.jpg")
+    uri = ImageRoot(Source(SourceConfig(), None, tmp_path), str(tmp_path)).locate(address, "row 3").uri
+    assert uri == f"file://{tmp_path}/in/caf%E9%20%25.jpg"
+    assert read_bytes(uri) == "in/caf\udce9 %.jpg".encode("utf-8", "surrogateescape")
+    again = ImageRoot(Source(SourceConfig(), None, tmp_path), str(tmp_path)).locate(uri, "row 3").uri
+    assert (again, fingerprint(again)) == (uri, fingerprint(uri))
 
 
 def test_readings__decoded_once() -> None:
@@ -125,3 +138,20 @@ def test_collect__the_first_name_tried_and_the_nearest_that_is_there(tmp_path: P
     text = str(error.value)
     assert text.startswith("1 image not found")
     assert f"labels.csv, line 2: {tmp_path}/in/panel_1.jpg; the nearest that is there: {tmp_path}/in/Panel_1" in text
+
+
+@pytest.mark.parametrize(
+    ("address", "near"),
+    [
+        ("gone/Panel_1.jpg", "in/Panel_1.jpg"),
+        ("in/no such thing.jpg", "the folder {root}/in"),
+        ("in/deep/Panel_2.jpg", "in/Panel_1.jpg"),
+    ],
+)
+def test_collect__what_is_there_is_said_whatever_is_missing(tmp_path: Path, address: str, near: str) -> None:
+    put(tmp_path, "in/Panel_1.jpg", "in/@eaDir/Panel_2.jpg")
+    with pytest.raises(UserError) as error:
+        listed_table(tmp_path, address)
+    if address.startswith("gone"):  # no folder is like it, so the root is all there is to say
+        near = "the folder {root}"
+    assert str(error.value).rpartition("the nearest that is there: ")[2].endswith(near.format(root=tmp_path))

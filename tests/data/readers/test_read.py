@@ -1,9 +1,13 @@
 import json
 import os
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data.config import Format, SourceConfig
@@ -212,3 +216,85 @@ def test_read__a_file_that_may_not_be_read(tmp_path: Path) -> None:
         pytest.skip("this user may read everything")
     with pytest.raises(UserError, match="Permission denied"):
         list(read(Source(SourceConfig(path=str(tmp_path / "labels.csv")), TWO, tmp_path)))
+
+
+NAMES_SPLITS = [name for name in READERS if name != "elpv"]
+
+
+@pytest.mark.parametrize("format_", NAMES_SPLITS)
+def test_read__a_split_is_left_out_or_unlabeled_in_every_format(
+    written: tuple[Path, list[Photo], Written], tmp_path: Path, format_: Any
+) -> None:
+    path, settings = written[2][format_]
+    choice: dict[str, Any] = {"leave_out": ["test"], "unlabeled_splits": ["valid"]}
+    config = SourceConfig(format=format_, path=str(path), **settings, **choice)
+    records = list(read(Source(config, TWO, tmp_path)))
+    labeled = {r.split for r in records if r.target is not None}
+    unlabeled = {r.split for r in records if r.target is None}
+    assert (labeled, unlabeled <= {"unlabeled", None}, len(records)) == ({"train"}, True, 8)
+
+
+@pytest.mark.parametrize("option", ["leave_out", "unlabeled_splits"])
+@pytest.mark.parametrize("format_", NAMES_SPLITS)
+def test_read__a_split_that_is_not_there_is_a_mistake_in_every_format(
+    written: tuple[Path, list[Photo], Written], tmp_path: Path, format_: Any, option: str
+) -> None:
+    path, settings = written[2][format_]
+    choice: dict[str, Any] = {option: ["tset"]}
+    config = SourceConfig(format=format_, path=str(path), **settings, **choice)
+    with pytest.raises(UserError, match=rf"^data\.{option}: .* has no tset; it has .*test"):
+        list(read(Source(config, TWO, tmp_path)))
+
+
+def test_read__splits_of_a_pool_that_play_no_part_cannot_be_left_out(tmp_path: Path) -> None:
+    put(tmp_path, "labels.csv", "test/a.png")
+    config = SourceConfig(path=str(tmp_path / "labels.csv"), split_column="part", leave_out=["test"])
+    with pytest.raises(UserError, match="has no test; it names no splits that count here"):
+        list(read(Source(config, None, tmp_path, "data.unlabeled")))
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet", "saved"])
+def test_read__spaces_around_a_headers_names(tmp_path: Path, kind: str) -> None:
+    put(tmp_path, "a.png")
+    row = {" image": "a.png", "label ": "sound"}
+    path = tmp_path / f"labels.{kind}"
+    if kind == "jsonl":
+        path.write_text(json.dumps(row))
+    elif kind == "parquet":
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    elif kind == "saved":
+        datasets.Dataset.from_list([row]).save_to_disk(path)
+    else:
+        path.write_text("\n".join((", " if kind == "csv" else "\t ").join(cells) for cells in (row, row.values())))
+    config = SourceConfig(path=str(path), image_root=str(tmp_path))
+    assert [(r.uri, r.target) for r in read(Source(config, TWO, tmp_path))] == [(str(tmp_path / "a.png"), (1.0, 0.0))]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_read__accents_of_labels_however_they_are_written(tmp_path: Path, form: Any) -> None:
+    labels = LabelSet((unicodedata.normalize("NFC", "rissig-schräg"), "ganz"), "nominal")
+    written = unicodedata.normalize(form, "rissig-schräg")
+    put(tmp_path, "ganz/a.png", f"{written}/b.png")
+    assert {r.target for r in read(Source(SourceConfig(path=str(tmp_path)), labels, tmp_path))} == {(1, 0), (0, 1)}
+    (tmp_path / "labels.csv").write_text(f"image,label\nganz/a.png,{written}\n")
+    (record,) = read(Source(SourceConfig(path=str(tmp_path / "labels.csv")), labels, tmp_path))
+    assert record.target == (1, 0)
+    with pytest.raises(UserError, match=rf"labels\.csv; the folders ganz, {written}"):
+        list(read(Source(SourceConfig(path=str(tmp_path)), labels, tmp_path)))
+
+
+@pytest.mark.parametrize("names", [["set/labels.csv", "set/a.png"], ["set/sound/a.png", "set/broken/b.png"]])
+def test_read__labels_one_folder_further_down_are_named(tmp_path: Path, names: list[str]) -> None:
+    put(tmp_path, *names)
+    with pytest.raises(UserError, match=rf"but set inside it has \w.*: set data\.path to {tmp_path}/set$"):
+        list(read(Source(SourceConfig(path=str(tmp_path)), TWO, tmp_path)))
+
+
+def test_read__a_split_folder_whose_table_has_no_labels(tmp_path: Path) -> None:
+    put(tmp_path, "train/metadata.csv", "train/a.png", "test/a.png")
+    (tmp_path / "test" / "metadata.csv").write_text("file_name\na.png\n")
+    with pytest.raises(UserError, match=r"no column 'label'; it has 'file_name'; data\.unlabeled_splits takes"):
+        list(read(Source(SourceConfig(path=str(tmp_path)), TWO, tmp_path)))
+    config = SourceConfig(path=str(tmp_path), unlabeled_splits=["test"])
+    assert [r.target for r in read(Source(config, TWO, tmp_path))] == [None, (1.0, 0.0)]
+    assert len(list(read(Source(replace(config, unlabeled_splits=[], leave_out=["test"]), TWO, tmp_path)))) == 1

@@ -9,6 +9,7 @@ from data.labels import LabelSet
 from data.listing import collect
 from data.readers.formats.folder import read
 from data.readers.source import Source
+from data.scan import scan
 from run.errors import UserError
 from tests.support import TWO, picture
 
@@ -154,3 +155,30 @@ def test_read__a_pipe_is_refused_by_name(tmp_path: Path) -> None:
     source = Source(replace(config, allow_outside=True), TWO, tmp_path)
     with pytest.raises(UserError, match=r"(?s)this is a device, not a regular.*pipe, not a regular file.*pipe\.png"):
         collect(read(source))
+
+
+def test_read__a_name_that_is_a_label_and_a_split_is_a_question_where_labels_are_inside(tmp_path: Path) -> None:
+    labels = LabelSet(("train", "bus"), "nominal")
+    config = put(tmp_path, "train/train/1.png", "train/bus/2.png", "test/train/3.png", "test/bus/4.png")
+    with pytest.raises(UserError, match="has split folders beside train"):
+        found(config, labels)
+    (tmp_path / "test").rename(tmp_path / "bus")
+    with pytest.raises(UserError, match=r"'train' is a label and names a split, .*rename it train_split"):
+        found(config, labels)
+    (tmp_path / "train").rename(tmp_path / "train_split")
+    (tmp_path / "bus").rename(tmp_path / "test")
+    assert {split for _, split in found(config, labels).values()} == {"train", "test"}
+
+
+def test_read__folders_are_left_out_at_any_depth(tmp_path: Path) -> None:
+    config = put(tmp_path, "sound/1.png", "sound/deep/masks/1.png", "broken/2.png", "masks/3.png")
+    assert set(found(replace(config, leave_out=["masks"]))) == {"sound/1.png", "broken/2.png"}
+    assert set(found(replace(config, leave_out=["masks"]), None)) == {"sound/1.png", "broken/2.png"}
+
+
+def test_read__names_that_are_not_utf8(tmp_path: Path) -> None:
+    config = put(tmp_path, "sound/1.png", "broken/2.png", "sound/caf\udce9.png")
+    table = collect(read(Source(config, TWO, tmp_path)))
+    assert sorted(table.column("uri").to_pylist())[-1] == f"file://{tmp_path}/sound/caf%E9.png"
+    assert f"{tmp_path}/sound/caf\\xe9.png" in table.column("where").to_pylist()
+    assert set(scan(table, tmp_path / "scan").column("status").to_pylist()) == {"ok"}

@@ -11,6 +11,7 @@ import pytest
 
 from data.config import DataConfig
 from data.labels import LabelSet
+from data.readers import read as read_any
 from data.readers.formats.huggingface import read, records_of
 from data.readers.source import Source
 from run.errors import UserError
@@ -209,3 +210,38 @@ def test_read__what_cannot_be_had(tmp_path: Path) -> None:
     for source in ("nobody/nothing-here", str(tmp_path / "plain")):
         with pytest.raises(UserError, match=r"data\.path: no dataset could be loaded"):
             list(read(Source(DataConfig(format="huggingface", path=source), LabelSet(("a", "b"), "nominal"), tmp_path)))
+
+
+def hub_folder(root: Path, inner: str = "data") -> DataConfig:
+    """A data set as it is on the Hub, downloaded: the test split's labels are -1, and another has no label column."""
+    feature = datasets.ClassLabel(names=["broken", "sound"])
+    (root / inner).mkdir(parents=True, exist_ok=True)
+    for split, labels in (("train", [0, 1]), ("test", [-1, -1])):
+        dataset_of(labels, feature).to_parquet(root / inner / f"{split}-00000-of-00001.parquet")
+    return DataConfig(path=str(root))
+
+
+@pytest.mark.parametrize("inner", ["data", ""])
+@pytest.mark.parametrize("format_", ["auto", "huggingface"])
+def test_read__a_downloaded_folder_in_the_hubs_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inner: str, format_: Any
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    config = replace(hub_folder(tmp_path / "set", inner), format=format_)
+    with pytest.raises(UserError, match=r"split test, row 0: no label; where .* data\.unlabeled_splits"):
+        list(read_any(Source(config, TWO, tmp_path / "store")))
+    found = list(read_any(Source(replace(config, leave_out=["test"]), TWO, tmp_path / "store")))
+    assert [r.target for r in found] == [(0.0, 1.0), (1.0, 0.0)]
+    found = list(read_any(Source(replace(config, unlabeled_splits=["test"]), TWO, tmp_path / "store")))
+    assert [r.target for r in found] == [(0.0, 1.0), (1.0, 0.0), None, None]
+    with pytest.raises(UserError, match=r"data\.leave_out: .*has no tset; it has test, train"):
+        list(read_any(Source(replace(config, leave_out=["tset"]), TWO, tmp_path / "store")))
+
+
+def test_records_of__an_unlabeled_split_needs_no_label_column(tmp_path: Path) -> None:
+    text = datasets.Value("string")
+    parts = datasets.DatasetDict({"train": dataset_of(["sound"], text), "test": dataset_of([""], text, label="x")})
+    config = DataConfig(unlabeled_splits=["test"])
+    assert [r.target for r in records_of(parts, config, TWO, tmp_path)] == [(1.0, 0.0), None]
+    with pytest.raises(UserError, match="has no tset; it has test, train"):
+        list(records_of(parts, replace(config, leave_out=["tset"]), TWO, tmp_path))
