@@ -256,8 +256,8 @@ def _prepare(run: Run, _: argparse.Namespace) -> None:
     from verify.ledger import confidence_of_look
 
     asked = run.config.verify
-    first = confidence_of_look(1, asked.confidence)
-    prepare(run.folder, run.labels, run.config.data, promise=Promise(asked.agreement, first))
+    promise = Promise(asked.agreement, confidence_of_look(1, asked.confidence))
+    prepare(run.folder, run.labels, run.config.data, promise=promise, slices=asked.slices)
 
 
 def _list_suspects(run: Run, options: argparse.Namespace) -> None:
@@ -280,7 +280,7 @@ def _require_current(run: Run, _: argparse.Namespace) -> None:
     from data.prepare import require_current
 
     run.manifest()  # first: a stage out of order is refused in an instant
-    require_current(run.folder, run.labels, run.config.data)
+    require_current(run.folder, run.labels, run.config.data, run.config.verify.slices)
 
 
 def _train(run: Run, _: argparse.Namespace) -> None:
@@ -331,6 +331,15 @@ def _errors(run: Run, _: argparse.Namespace) -> None:
     path = run.folder.verify / "errors.html"
     write_text(path, gallery(run.folder, run.manifest(), run.students))
     console.print(f"{path}: open it in a browser; it holds your images and stays here", soft_wrap=True)
+
+
+def _compare(run: Run, options: argparse.Namespace) -> int:
+    if options.against is None:
+        return DONE
+    from verify.update import compare_with, show_update
+
+    updates, flips = compare_with(run.verification(), options.against)
+    return DONE if show_update(updates, flips, run.folder.verify / "flips.csv") else NOT_VERIFIED
 
 
 def _write_cards(run: Run, _: argparse.Namespace) -> None:
@@ -494,7 +503,17 @@ VERBS = (
     Verb("train", "fine-tune the teacher", [CURRENT, CHECK, TRAIN]),
     Verb("distill", "train the students from the teacher", [CURRENT, CHECK, DISTILL]),
     Verb("export", "write the release: ONNX files, checked against PyTorch", [EXPORT]),
-    Verb("verify", "judge the exported files on the test split", [VERIFY]),
+    Verb(
+        "verify",
+        "judge the exported files on the test split",
+        [VERIFY, Step(_compare)],
+        [
+            CONFIG,
+            flag(
+                "--against", type=Path, metavar="OLD_RELEASE", help="compare with an older release on the same images"
+            ),
+        ],
+    ),
     Verb(
         "run",
         "prepare, train, distill, export and verify, skipping what is done",

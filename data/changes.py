@@ -17,6 +17,7 @@ _CHANGED: Mapping[str, tuple[str, str]] = {
     "target": ("label changed", "labels changed"),
     "split": ("image moved to another split", "images moved to another split"),
     "group": ("image joined another group", "images joined another group"),
+    "metadata": ("image has other values to slice by", "images have other values to slice by"),
     "fingerprint": ("file changed", "files changed"),
 }
 """What to say where a column differs."""

@@ -25,6 +25,7 @@ SCHEMA = pa.schema(
         ("votes", pa.list_(pa.float32())),
         ("split", pa.string()),
         ("group", pa.string()),
+        ("metadata", pa.map_(pa.string(), pa.string())),
         ("where", pa.string()),
         ("address", pa.string()),
     ]
@@ -32,7 +33,7 @@ SCHEMA = pa.schema(
 
 _Listings = Mapping[str, Mapping[str, str]]
 """By folder of a store and name, fingerprints."""
-SAID = ("target", "votes", "split", "group")
+SAID = ("target", "votes", "split", "group", "metadata")
 """Two rows about one image have to agree on these."""
 
 BATCH = 8192

@@ -1,7 +1,7 @@
 """Stage 0: labels and images are read once, and manifest and audit written."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -38,6 +38,7 @@ def prepare(
     *,
     records: Iterable[Record] | None = None,
     promise: Promise | None = None,
+    slices: Sequence[str] = (),
 ) -> Manifest:
     """Read the sources, check every image, draw the splits, write the manifest and the audit.
 
@@ -50,11 +51,12 @@ def prepare(
         records: the labeled images, instead of those that ``config`` names; an in-memory data set, for example.
         promise: what verification will ask of the test split, to say whether there are images enough; asking for
             something else is no reason to prepare again.
+        slices: columns of the source that verification slices by; they are carried into the manifest.
 
     Raises:
         UserError: a source is wrong, an image is not there or cannot be decoded, or a label or a split is empty.
     """
-    listing = _listing(run, labels, config, records)
+    listing = _listing(run, labels, config, records, slices)
     inputs: Inputs = {
         "data": asdict(replace(config, working_size=None)),  # only training reads the copies
         "labels": labels.to_json(),
@@ -81,7 +83,7 @@ def prepare(
     return manifest
 
 
-def require_current(run: RunFolder, labels: LabelSet, config: DataConfig) -> None:
+def require_current(run: RunFolder, labels: LabelSet, config: DataConfig, slices: Sequence[str] = ()) -> None:
     """Check that the labels are still those that ``prepare`` read. A source that is not on this machine is not asked.
 
     Raises:
@@ -91,15 +93,19 @@ def require_current(run: RunFolder, labels: LabelSet, config: DataConfig) -> Non
     kept = kept_rows(run, "prepare", "files")
     if not (kept.is_file() and all(Path(source.path).exists() for source in sources)):
         return
-    listing = Rows.of_listing(_listing(run, labels, config, None))
+    listing = Rows.of_listing(_listing(run, labels, config, None, slices))
     if changes := Rows(listing.table.drop_columns(["fingerprint"]), listing.digest).difference(kept):
         raise UserError(f"since the last `pocketeva prepare`, {changes} in {config.path}: run it again")
 
 
-def _listing(run: RunFolder, labels: LabelSet, config: DataConfig, records: Iterable[Record] | None) -> pa.Table:
+def _listing(
+    run: RunFolder, labels: LabelSet, config: DataConfig, records: Iterable[Record] | None, slices: Sequence[str]
+) -> pa.Table:
     """Labeled images, then those of the pool that are not among them."""
     store = run.data / "images"
-    listing = collect(readers.read(Source(config, labels, store)) if records is None else records)
+    source = Source(config, labels, store, metadata=tuple(slices))
+    listing = collect(readers.read(source) if records is None else records)
+    _require_values(listing, slices)
     if config.unlabeled is None:
         return listing
     source = Source(config.unlabeled, None, store, key="data.unlabeled")
@@ -107,6 +113,16 @@ def _listing(run: RunFolder, labels: LabelSet, config: DataConfig, records: Iter
     new = pc.invert(pc.is_in(pool.column("uri"), value_set=listing.column("uri")))
     both = pa.concat_tables([listing, pool.filter(new)])
     return both.take(pc.sort_indices(both.column("uri")))
+
+
+def _require_values(listing: pa.Table, slices: Sequence[str]) -> None:
+    given = {name for row in listing.column("metadata").to_pylist() for name, _ in row or ()} if slices else set()
+    absent = [name for name in slices if name not in given]
+    if absent:
+        raise UserError(
+            f"verify.slices: no image has a value for {', '.join(map(repr, absent))}: name columns of the label file, "
+            "or keys beside the image in coco and label_studio"
+        )
 
 
 def _with_columns(table: pa.Table, more: pa.Table) -> pa.Table:
@@ -182,11 +198,10 @@ def _numbers(splits: pa.ChunkedArray) -> Splits:
 
 def _manifest(labels: LabelSet, table: pa.Table, groups: Groups, split: Splits, status: list[str]) -> Manifest:
     columns = {
-        **{name: table.column(name) for name in ("image_id", "uri", "target", "votes", "width", "height")},
+        **{name: table.column(name) for name in ("image_id", "uri", "target", "votes", "width", "height", "metadata")},
         "split": pa.array(SPLITS).take(pa.array(np.where(split == NONE, SPLITS.index("train"), split))),
         "group": groups.names.take(pa.array(groups.group)),
         "status": pa.array(status, pa.string()),
         "near": pa.array(groups.near),
-        "metadata": pa.nulls(len(table), SCHEMA.field("metadata").type),
     }
     return Manifest(labels, pa.table({name: columns[name] for name in SCHEMA.names}, SCHEMA))

@@ -7,7 +7,7 @@ from hub.subject import Subject
 from run.text import code_span
 from verify.certificate import Certificate, FileFacts, LabelFacts, Majority, Rate
 from verify.evidence import Criterion
-from verify.words import judged_for, line, missing
+from verify.words import judged_for, line, missing, worth_a_line
 
 
 def banner(subject: Subject, differences: Sequence[str]) -> str:
@@ -198,7 +198,7 @@ def certificate(subject: Subject) -> str:
     found = subject.certificate
     if found is None:
         return ""
-    own = found.of(model=subject.model.name)
+    own = [one for one in found.of(model=subject.model.name) if worth_a_line(one)]
     lines = "\n".join(f"* **{_outcome(one)}**: {line(one)}" for one in own)
     open_ones = "; ".join(f"{one.name}{_about(one)} ({missing(one)})" for one in found.not_shown(subject.model.name))
     beside = (

@@ -107,6 +107,22 @@ class Flips:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SliceFacts:
+    """A file on a part of the test images."""
+
+    name: str
+    """Column and value, such as ``device: phone``."""
+    declared: bool
+    """The config names its column."""
+    judged: bool
+    """It has images enough."""
+    agreement: Rate
+    """With the teacher's float32 file."""
+    accuracy: Rate | None
+    """Null where no image of it has one true label."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FileFacts:
     """Measurements of one exported file."""
 
@@ -127,6 +143,8 @@ class FileFacts:
     """By true label, where labels are ordered."""
     flips: tuple[Flips, ...]
     """By truth, where labels exclude each other."""
+    slices: tuple[SliceFacts, ...]
+    """Parts of the test images, those too that are too small to be judged."""
     latency_ms: Latency
 
 
@@ -182,6 +200,13 @@ class SplitFacts:
     images: int
     groups: int
     """Groups of duplicates; one image of each is judged, because exact bounds need independent draws."""
+    clusters: int
+    """Clusters of near-duplicates; what one image of each shows is counted too, and the stricter count decides."""
+    near_training: int
+    """Groups whose image is nearly the same as a training image."""
+    tied: int
+    """Groups whose image has no single true label, because votes tie: it counts for agreement, and for nothing that
+    takes a truth."""
     majority: Majority
 
 

@@ -25,6 +25,11 @@ class VerifyConfig:
     """``safety`` has to pass what may otherwise stay open too: recall, dangerous flips, slices, likelihood and
     calibration. docs/certificate.md lists them."""
 
+    slices: tuple[str, ...] = ()
+    """Columns of the label file whose values divide the test images, such as the source or the device (keys beside the
+    image in coco and label_studio; ``type`` in elpv). No part with 30 images or more may fail on agreement. The values
+    are published with the certificate."""
+
     def __post_init__(self) -> None:
         with checking(self) as require:
             require("agreement", lambda: 0 < self.agreement < 1, "between 0 and 1")

@@ -1,7 +1,7 @@
 """The criteria: what is claimed of each released file, and the evidence that the test images give. Pure functions."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -15,6 +15,7 @@ from verify.config import VerifyConfig
 from verify.evidence import (
     Beats,
     Claim,
+    Count,
     CriterionName,
     Evidence,
     Finite,
@@ -28,7 +29,9 @@ from verify.evidence import (
 )
 from verify.exported import ExportedModel
 from verify.metrics import always, as_sets, majority_answer
+from verify.predictions import Predictions
 from verify.probabilities import calibration_noise, excess_losses
+from verify.slices import Slice, slices_of
 
 RECALL_LOSS = 0.05
 """Most of a label's recall that a student may lose against its teacher."""
@@ -51,6 +54,7 @@ class Answers:
         told: images [N] whose target says one thing; only these count where the truth is asked for.
         decided: by file [N] or [N, C].
         logits: by file [N, C].
+        slices: parts of the images.
     """
 
     rule: DecisionRule
@@ -59,6 +63,21 @@ class Answers:
     told: NDArray[np.bool_]
     decided: Mapping[str, Decisions]
     logits: Mapping[str, NDArray[np.float32]]
+    slices: Sequence[Slice] = ()
+
+    @classmethod
+    def of(cls, test: Predictions) -> "Answers":
+        """What all files of the predictions say, each by its own rule."""
+        targets = test.targets
+        return cls(
+            rule=DecisionRule.of(test.labels),
+            images=test.column("image"),
+            targets=targets,
+            told=test.labels.has_truth(targets),
+            decided={file: test.decisions(file) for file in test.files},
+            logits={file: test.logits(file) for file in test.files},
+            slices=slices_of(test),
+        )
 
     @cached_property
     def truth(self) -> Decisions:
@@ -99,18 +118,24 @@ class FileClaims:
 
     def __iter__(self) -> Iterator[Claim]:
         yield self._finite()
+        yield from self._dead_labels()
+        yield from self.of_rates()
+        yield from self._calibration()
+        if self.model.role == "student":
+            yield from self._slices()
+
+    def of_rates(self) -> Iterator[Claim]:
+        """Those whose evidence hangs on which of several near-duplicates are counted."""
         if self.file != self.model.reference:
             yield self._conversion()
         if self.model.role == "student":
             yield self._agreement()
         yield self._majority()
         yield from self._informed()
-        yield from self._dead_labels()
         if self.model.role == "student":
             yield from self._recall()
             yield from self._dangerous_flips()
         yield self._likelihood()
-        yield from self._calibration()
 
     def _claim(
         self,
@@ -156,6 +181,18 @@ class FileClaims:
         return self._claim(
             "agreement", statement, Share(n=len(same), count=int(same.sum())), "at least", self.config.agreement
         )
+
+    def _slices(self) -> Iterator[Claim]:
+        same = self._same(self.teacher)
+        judged = [part for part in self.test.slices if part.judged]
+        for part in judged:
+            evidence = Share(n=_count(part.images), count=_count(same & part.images))
+            statement = f"this file's {self.test.rule.answer} is that of the exported teacher in float32, on a slice"
+            found = self._claim(
+                "slice", statement, evidence, "at least", self.config.agreement, tier="may not fail", about=part.name
+            )
+            # Nobody asked for the automatic ones: they are looked at, and decide nothing.
+            yield replace(found, shared_by=len(judged), tier=found.tier if part.declared else "reported")
 
     def _majority(self) -> Claim:
         truth = self.test.truth
@@ -237,6 +274,22 @@ class FileClaims:
             yield self._claim(
                 "calibration", statement, evidence, "at most", evidence.band, tier="reported", about=about
             )
+
+
+def with_recounts(claims: Iterable[Claim], recounts: Mapping[Count, Iterable[Claim]]) -> list[Claim]:
+    """The claims, each with the evidence that other counts of the images give for it."""
+    found = {count: {(one.name, one.about): one.evidence for one in recounted} for count, recounted in recounts.items()}
+    return [
+        replace(
+            one,
+            recounts={
+                count: evidence[one.name, one.about]
+                for count, evidence in found.items()
+                if (one.name, one.about) in evidence
+            },
+        )
+        for one in claims
+    ]
 
 
 def parity_claims(model: ExportedModel, digests: Mapping[str, str]) -> Iterator[Claim]:

@@ -1,7 +1,7 @@
 """Evidence: the counts that a criterion is judged by. A verdict needs no more, so anyone can judge again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
@@ -128,6 +128,11 @@ CriterionName = Literal[
 ]
 
 
+Count = Literal["one of each group", "one of each cluster", "those unlike any in training"]
+"""Images that are counted: one of each group of duplicates; one of each cluster of near-duplicates; or one of each
+group that is like no training image."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """A claim about one file, and the evidence for it."""
@@ -145,6 +150,12 @@ class Claim:
     side: Literal["at least", "at most"]
     limit: float
     """The claim holds on this side of it."""
+    counted: Count = "one of each group"
+    """The images of the evidence."""
+    recounts: Mapping[Count, Evidence] = field(default_factory=dict)
+    """Evidence of other counts; of all of them, the one that speaks least for the claim decides."""
+    shared_by: int = 1
+    """Claims that share the risk of being wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +173,7 @@ class Criterion(Claim):
     p_value: float | None
     """Of an exact test, where there is no bound."""
     confidence: float
-    """Of each bound, or of the test, by itself."""
+    """Of each bound, or of the test, by itself; higher where claims share the risk."""
     verdict: Verdict
     more_images: int | None
     """Images still needed, of those that the claim counts, for a verdict if all stayed as it is; null where no number

@@ -1,9 +1,11 @@
 """Judging: from what was measured to the certificate. Pure, and done in an instant."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from models.decision import DecisionRule, Decisions
+import numpy as np
+
+from models.decision import Decisions
 from verify.certificate import (
     BaselineFacts,
     Certificate,
@@ -11,11 +13,12 @@ from verify.certificate import (
     Latency,
     Look,
     ModelFacts,
+    SliceFacts,
     SplitFacts,
 )
 from verify.config import VerifyConfig
-from verify.criteria import Answers, FileClaims, parity_claims
-from verify.evidence import Criterion
+from verify.criteria import Answers, FileClaims, parity_claims, with_recounts
+from verify.evidence import Count, Criterion
 from verify.exported import ExportedModel
 from verify.measure import Measurements
 from verify.metrics import (
@@ -32,6 +35,7 @@ from verify.metrics import (
 )
 from verify.ordinal import ordinal_facts
 from verify.predictions import Predictions
+from verify.slices import Slice
 from verify.verdicts import all_of, confidence_together, judge_claims, overall
 
 
@@ -56,15 +60,18 @@ def judge(
     # Before anything is counted: exact bounds need independent draws, and duplicates are none.
     split = measured.predictions.split("test")
     independent = split.one_per_group()
-    test = _answers(independent)
+    test = Answers.of(independent)
     facts = _Facts(test, models[0].reference, config.confidence)
     # Digests of what was run, not of what lies there now: a file that was changed meanwhile must not pass as judged.
     judged = {file: independent.files[file] for model in models for file in model.files}
     digests = {**files, **{file: found.sha256 for file, found in judged.items()}}
+    recounted = {count: Answers.of(part) for count, part in _recounts(split, independent).items()}
     claims = [claim for model in models for claim in parity_claims(model, digests)]
     for model in models:
         for file in model.files:
-            claims += FileClaims(test, model, file, facts.teacher, config, look.confidence)
+            own = FileClaims(test, model, file, facts.teacher, config, look.confidence)
+            recounts = {count: replace(own, test=answers).of_rates() for count, answers in recounted.items()}
+            claims += with_recounts(own, recounts)
     criteria = judge_claims(claims, look.confidence)
     by_file = {file: facts.of_file(file, found.bytes, measured.latencies[file]) for file, found in judged.items()}
     verdicts = {model.name: overall([one for one in criteria if one.model == model.name]) for model in models}
@@ -78,23 +85,29 @@ def judge(
         confidence=config.confidence,
         look=look,
         confidence_together=confidence_together(claims, look.confidence),
-        test=SplitFacts(images=len(split), groups=len(independent), majority=majority(test.rule, test.truth)),
+        test=SplitFacts(
+            images=len(split),
+            groups=len(independent),
+            clusters=len(split.one_per_cluster()),
+            near_training=sum(map(bool, independent.column("near_training"))),
+            tied=int((~test.told).sum()),
+            majority=majority(test.rule, test.truth),
+        ),
         criteria=criteria,
         models={model.name: facts.of_model(model, by_file, criteria) for model in models},
         files=digests,
     )
 
 
-def _answers(test: Predictions) -> Answers:
-    targets = test.targets
-    return Answers(
-        rule=DecisionRule.of(test.labels),
-        images=test.column("image"),
-        targets=targets,
-        told=test.labels.has_truth(targets),
-        decided={file: test.decisions(file) for file in test.files},
-        logits={file: test.logits(file) for file in test.files},
-    )
+def _recounts(split: Predictions, independent: Predictions) -> dict[Count, Predictions]:
+    """Other counts of a split's images that are as good, where they differ from the first."""
+    clusters = split.one_per_cluster()
+    near = np.array(list(map(bool, independent.column("near_training"))))
+    found: dict[Count, Predictions] = {
+        "one of each cluster": clusters,
+        "those unlike any in training": independent.take(np.flatnonzero(~near)),
+    }
+    return {count: part for count, part in found.items() if len(part) < len(independent) and len(part.with_truth())}
 
 
 @dataclass(frozen=True)
@@ -121,7 +134,21 @@ class _Facts:
             kappa=kappa(rule, teacher, decided),
             sides=sides(rule, truth, teacher_said, said),
             flips=flips(rule, truth, teacher_said, said),
+            slices=tuple(self._of_slice(part, file) for part in self.test.slices),
             latency_ms=latency,
+        )
+
+    def _of_slice(self, part: Slice, file: str) -> SliceFacts:
+        test, rule = self.test, self.test.rule
+        told = part.images[test.told]
+        same = agreement(rule, test.decided[self.teacher][part.images], test.decided[file][part.images])
+        right = agreement(rule, test.truth[told], test.said(file)[told])
+        return SliceFacts(
+            name=part.name,
+            declared=part.declared,
+            judged=part.judged,
+            agreement=same.with_interval(self.confidence),
+            accuracy=right.with_interval(self.confidence) if right.n else None,
         )
 
     def of_model(

@@ -159,6 +159,14 @@ class Predictions:
         """One image of every cluster of near-duplicates, drawn by hash; groups are within clusters."""
         return self._first_of("cluster")
 
+    def beside(self, other: "Predictions") -> "Predictions":
+        """These and what other files said of the same images."""
+        assert self.column("image") == other.column("image"), "other images"
+        table = self.table
+        for file in other.files:
+            table = table.append_column(file, other.table.column(file))
+        return Predictions(self.labels, {**self.files, **other.files}, table)
+
     def take(self, rows: NDArray[np.integer]) -> "Predictions":
         """These rows, by number."""
         return Predictions(self.labels, self.files, self.table.take(rows))

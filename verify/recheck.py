@@ -151,9 +151,10 @@ def _verdicts(certificate: Certificate) -> Iterator[str]:
 def _repeated(certificate: Certificate) -> Iterator[str]:
     facts = {file: found for model in certificate.models.values() for file, found in model.files.items()}
     for one in certificate.criteria:
-        if isinstance(one.evidence, Share) and one.name == "agreement":
+        evidence = {one.counted: one.evidence, **one.recounts}.get("one of each group")
+        if isinstance(evidence, Share) and one.name == "agreement":
             rate = facts[one.file].agreement
-            if (one.evidence.count, one.evidence.n) != (rate.count, rate.n):
+            if (evidence.count, evidence.n) != (rate.count, rate.n):
                 yield f"{title(one)}: the criterion and the figures of the file count differently"
         if isinstance(one.evidence, Largest):
             same = all(certificate.files.get(name) == digest for name, digest in one.evidence.sha256.items())

@@ -56,8 +56,8 @@ class PairedDifference:
 
     @property
     def rate(self) -> float:
-        """The first model's accuracy minus the second's."""
-        return (self.gained - self.lost) / self.n
+        """The first model's accuracy minus the second's; 0 without an image."""
+        return (self.gained - self.lost) / max(self.n, 1)
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Two-sided adjusted Wald interval of the difference (Bonett and Price 2012, doi 10.3102/1076998611411915)."""
@@ -73,8 +73,14 @@ class PairedDifference:
         return float(binomtest(self.gained, discordant).pvalue) if discordant else 1.0
 
     def with_interval(self, confidence: float) -> Gain:
-        """The record of it."""
-        lower, upper = self.interval(confidence)
+        """The record of it, with the two-sided interval."""
+        return self._record(*self.interval(confidence), confidence)
+
+    def with_bounds(self, confidence: float) -> Gain:
+        """The record of it, with each of Tango's one-sided bounds."""
+        return self._record(*tango(self.gained, self.lost, self.n, confidence), confidence)
+
+    def _record(self, lower: float, upper: float, confidence: float) -> Gain:
         bounds = {"rate": self.rate, "lower": lower, "upper": upper, "confidence": confidence}
         return Gain(n=self.n, gained=self.gained, lost=self.lost, mcnemar_p=self.p_value, **bounds)
 

@@ -1,6 +1,6 @@
 """The table that a run ends with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -12,9 +12,9 @@ from fitting.diagnosis import diagnose_gain, say
 from models.decision import DecisionRule
 from run.console import console
 from run.errors import plural
-from verify.certificate import BaselineFacts, Certificate, FileFacts, ModelFacts, Rate
+from verify.certificate import BaselineFacts, Certificate, FileFacts, ModelFacts, Rate, SplitFacts
 from verify.evidence import Criterion, Verdict
-from verify.words import judged_for, line
+from verify.words import judged_for, line, worth_a_line
 
 COLORS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 
@@ -22,6 +22,8 @@ COLORS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 def show(certificate: Certificate, release: Path) -> None:
     """Print what the certificate says, and where the files are."""
     console.print(f"{certificate.name}: {certificate.test.groups:,} test images")
+    for about in _about_images(certificate.test):
+        console.print(about, soft_wrap=True)
     for name, facts in certificate.models.items():
         console.print(_table(name, facts, certificate))
         if facts.baseline:
@@ -29,6 +31,20 @@ def show(certificate: Certificate, release: Path) -> None:
             gain = facts.baseline.gain
             say(name, diagnose_gain(gain.rate, gain.lower, gain.upper))
     _explain(certificate, release)
+
+
+def _about_images(test: SplitFacts) -> Iterator[str]:
+    if test.tied:
+        yield (
+            f"{test.tied:,} of {test.groups:,} test images have no single true label (their votes tie): they count for "
+            "agreement, not for 'right' or 'too mild'"
+        )
+    if test.clusters < test.groups or test.near_training:
+        yield (
+            f"near-duplicates: {test.groups:,} test images lie in {test.clusters:,} clusters, and "
+            f"{test.near_training:,} are nearly the same as a training image; each criterion is counted with them and "
+            "without, and the stricter count decides"
+        )
 
 
 def _table(name: str, facts: ModelFacts, certificate: Certificate) -> Table:
@@ -111,7 +127,7 @@ def _open(criteria: Sequence[Criterion]) -> list[list[Criterion]]:
     """Criteria that did not pass, those of several files together where they say the same; what fails comes first."""
     found: dict[tuple[str, ...], list[Criterion]] = {}
     for one in criteria:
-        if one.verdict != "PASS":
+        if one.verdict != "PASS" and worth_a_line(one):
             found.setdefault((one.verdict, one.name, one.about or ""), []).append(one)
     return sorted(found.values(), key=lambda group: group[0].verdict != "FAIL")
 

@@ -41,7 +41,28 @@ def confidence_together(claims: Sequence[Claim], confidence: float) -> float:
 
 
 def judge_claim(claim: Claim, confidence: float, together: float) -> Criterion:
-    """Judge one claim; of a criterion that was judged before, nothing but its claim is looked at."""
+    """Judge one claim; of a criterion that was judged before, nothing but its claim is looked at.
+
+    Near-duplicates are no independent draws, and which of them count is a choice: of all counts, the strictest decides.
+    """
+    found = {claim.counted: claim.evidence, **claim.recounts}
+    own = 1 - (1 - confidence) / claim.shared_by
+    counts = [
+        replace(claim, counted=count, evidence=one, recounts={name: found[name] for name in found if name != count})
+        for count, one in found.items()
+    ]
+    return min((_judged(one, own, together) for one in counts), key=_support)
+
+
+def _support(criterion: Criterion) -> tuple[int, float]:
+    """The verdict, and how far the evidence speaks for the claim."""
+    bound = criterion.lower if criterion.side == "at least" else criterion.upper
+    sign = 1 if criterion.side == "at least" else -1
+    strength = sign * bound if bound is not None else -(criterion.p_value or 0.0)
+    return ("FAIL", "INCONCLUSIVE", "PASS").index(criterion.verdict), strength
+
+
+def _judged(claim: Claim, confidence: float, together: float) -> Criterion:
     evidence = claim.evidence
     lower, upper = bounds(evidence, confidence) or (None, None)
     lower_together, upper_together = bounds(evidence, together) or (None, None)

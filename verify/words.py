@@ -15,9 +15,15 @@ from verify.evidence import (
 
 
 def title(criterion: Criterion) -> str:
-    """Name of the criterion, what it is about and which file."""
+    """Name of the criterion, what it is about and which file, and which images count, if not one of each group."""
     about = f" of {criterion.about!r}" if criterion.about else ""
-    return f"{criterion.name}{about}, {criterion.file}"
+    counted = "" if criterion.counted == "one of each group" else f", counting {criterion.counted}"
+    return f"{criterion.name}{about}, {criterion.file}{counted}"
+
+
+def worth_a_line(criterion: Criterion) -> bool:
+    """False for slices that nobody declared: they decide nothing, and the certificate has them all."""
+    return criterion.name != "slice" or criterion.tier != "reported"
 
 
 def figures(criterion: Criterion) -> str:

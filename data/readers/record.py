@@ -1,7 +1,7 @@
 """Records, one per image: what every reader gives before any byte of an image is read."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from data.labels import LabelSet
 from data.readers.images import ImageRoot
@@ -24,6 +24,8 @@ class Record:
     """The split the source gives, if it gives one."""
     group: str | None = None
     """Shared with others that must stay in this image's split, if the source says."""
+    metadata: tuple[tuple[str, str], ...] | None = None
+    """Names and values of the columns that verification slices by; null where there are none."""
     where: str
     """The place in the source, for messages: ``labels.csv, line 3``."""
     address: str | None = None
@@ -48,6 +50,8 @@ class Entry:
     split: object = None
     """The source's name of the split; empty leaves it open."""
     group: object = None
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    """Every column that the source has beside the image."""
     places: tuple[str, ...] | None = ("",)
     """Folders below the image root where the format may have put the image; null where ``image`` is the URI of a file
     that a walk has just met."""
@@ -73,6 +77,7 @@ class Converter:
         self._met = source.met
         self._leave_out = set(source.config.leave_out)
         self._unlabeled = set(source.config.unlabeled_splits)
+        self._metadata = source.metadata
         self._root = root
         self._split = split
 
@@ -101,11 +106,16 @@ class Converter:
             votes=answer.votes if answer else None,
             split=split,
             group=_text(entry.group) or None,
+            metadata=self._values(entry.metadata) or None,
             where=entry.where,
             address=entry.address or found.address,
             looked_in=entry.looked_in,
             fingerprint=entry.fingerprint,
         )
+
+    def _values(self, cells: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+        """The columns that are wanted, but for empty cells."""
+        return tuple((name, text) for name in self._metadata if (text := _text(cells.get(name)).strip()))
 
 
 def _text(value: object) -> str:

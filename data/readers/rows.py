@@ -44,6 +44,7 @@ class RowReader:
         wanted: list[str | None] = [config.image_column, config.group_column]
         if self._source.labels is not None:
             wanted += [*(config.label_columns or [config.label_column]), config.split_column]
+        wanted += self._source.metadata
         return list(dict.fromkeys(name for name in wanted if name is not None))
 
     def require_columns(self, present: Sequence[str], where: str) -> list[str]:
@@ -94,6 +95,7 @@ class RowReader:
                 answer=answer,
                 split=cells.get(config.split_column or ""),
                 group=cells.get(config.group_column or ""),
+                metadata=cells,
             )
         )
 

@@ -82,6 +82,8 @@ class Source:
     """The config's section, which messages blame."""
     met: set[str] = field(default_factory=set, compare=False)
     """The names of splits and folders that readers met; ``names_met`` compares the config's with them."""
+    metadata: tuple[str, ...] = ()
+    """Columns that verification slices by (``verify.slices``); they are carried into the manifest."""
 
     @property
     def uri(self) -> str:

@@ -416,3 +416,20 @@ def test_require_current__once_labels_have_changed(
     said = capsys.readouterr().err
     assert "prepare: again, because\n  files: 2 labels changed, 1 file changed, 1 image is gone\n" in said
     require_current(run, TWO, config(table, "csv"))
+
+
+def test_prepare__columns_to_slice_by(images: Path, tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    lines = [
+        f"{path},{path.parent.name},{'phone' if number % 2 else ' '},x"
+        for number, path in enumerate(sorted(images.rglob("*.png")))
+    ]
+    table.write_text("\n".join(["image,label,device,other", *lines]) + "\n")
+    run = RunFolder(tmp_path / "run")
+    found = rows(prepare(run, TWO, config(table, "csv"), slices=["device"]))
+    assert {str(row["metadata"]) for row in found.values()} == {"None", "[('device', 'phone')]"}
+    assert {row["metadata"] for row in rows(prepare(run, TWO, config(table, "csv"))).values()} == {None}
+    with pytest.raises(UserError, match=r"labels\.csv: no column 'camera'"):
+        prepare(run, TWO, config(table, "csv"), slices=["camera"])
+    with pytest.raises(UserError, match=r"verify\.slices: no image has a value for 'device'"):
+        prepare(run, TWO, config(images), slices=["device"])

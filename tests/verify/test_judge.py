@@ -212,3 +212,30 @@ def test_judge__votes_that_tie_count_nowhere_but_for_agreement() -> None:
 def test_judge__labels_of_the_certificate() -> None:
     certificate = judged(MEASURED, TEACHER)
     assert (certificate.labels, certificate.labels_digest) == (FOUR, FOUR.digest)
+
+
+def test_judge__near_duplicates_are_counted_in_every_way_and_the_strictest_decides() -> None:
+    found = MEASURED.predictions
+    columns = {
+        "cluster": pa.array([0] * 10 + list(range(1, 31)), pa.int32()),
+        "near_training": pa.array([False] * 30 + [True] * 10),
+    }
+    table = found.table
+    for name, values in columns.items():
+        table = table.set_column(table.column_names.index(name), name, values)
+    certificate = judged(replace(MEASURED, predictions=replace(found, table=table)))
+    assert (certificate.test.groups, certificate.test.clusters, certificate.test.near_training) == (40, 31, 10)
+    agreement = certificate.agreement("b")
+    assert agreement is not None
+    assert (agreement.counted, agreement.evidence) == ("one of each cluster", Share(n=31, count=29))
+    assert agreement.recounts == {
+        "one of each group": Share(n=40, count=38),
+        "those unlike any in training": Share(n=30, count=30),
+    }
+    assert all(not one.recounts for one in judged().criteria)
+    slices = {part.name: part for part in certificate.models["mini"].reference.slices}
+    assert [(name, part.judged, part.agreement.count) for name, part in slices.items()] == [
+        ("near-duplicate in training: no", True, 30),
+        ("near-duplicate in training: yes", False, 8),
+    ]
+    assert [one.about for one in certificate.of(file="b", name="slice")] == ["near-duplicate in training: no"]

@@ -195,3 +195,25 @@ def test_value_and_p_value__by_hand() -> None:
     assert p_value(Beats(n=10, gained=3, lost=0)) == pytest.approx(1 / 8)
     assert p_value(Share(n=3, count=1)) is None
     assert bounds(found, 0.95) is None
+
+
+def test_judge_claim__the_count_that_says_least_for_the_claim_decides() -> None:
+    clusters = Share(n=60, count=59)
+    asked = claim(Share(n=500, count=490), limit=0.95, recounts={"one of each cluster": clusters})
+    found = judge_claim(asked, 0.95, 0.99)
+    assert (found.counted, found.evidence, found.verdict) == ("one of each cluster", clusters, "INCONCLUSIVE")
+    assert found.recounts == {"one of each group": Share(n=500, count=490)}
+    assert found.lower == Proportion(59, 60).lower(0.95)
+    assert judge_claim(found, 0.95, 0.99) == found, "judged again, it says the same"
+    more = claim(Share(n=500, count=490), limit=0.95, recounts={"one of each cluster": Share(n=480, count=475)})
+    assert judge_claim(more, 0.95, 0.99).counted == "one of each group"
+    most = claim(Share(n=500, count=2), "at most", 0.02, recounts={"one of each cluster": Share(n=450, count=2)})
+    assert judge_claim(most, 0.95, 0.99).counted == "one of each cluster"
+    test = claim(Beats(n=500, gained=40, lost=10), recounts={"one of each cluster": Beats(n=300, gained=12, lost=9)})
+    assert judge_claim(test, 0.95, 0.99).verdict == "INCONCLUSIVE"
+
+
+def test_judge_claim__claims_that_share_the_risk() -> None:
+    alone, shared = (judge_claim(claim(Share(n=100, count=99), shared_by=count), 0.95, 0.99) for count in (1, 5))
+    assert (alone.confidence, shared.confidence) == (0.95, 0.99)
+    assert shared.lower == Proportion(99, 100).lower(0.99)

@@ -45,6 +45,7 @@ def _entries(value: Any, name: str, source: Source, problems: Problems) -> Itera
             answer=partial(targets.of_objects, chosen.get(image_id, []), where),
             split=image.get(source.config.split_column or ""),
             group=image.get(source.config.group_column or ""),
+            metadata=image,
         )
 
 

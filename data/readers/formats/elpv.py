@@ -11,7 +11,10 @@ from run.errors import UserError
 
 
 def read(source: Source) -> Iterator[Record]:
-    """All 2,624 images; the likelihoods 0, 1/3, 2/3 and 1 take the run's four labels in their order."""
+    """All 2,624 images; the likelihoods 0, 1/3, 2/3 and 1 take the run's four labels in their order.
+
+    The one column to slice by is ``type``: mono or poly, the kind of the cell.
+    """
     package = find_spec("elpv_dataset")
     format_ = source.key_of("format")
     if package is None or package.origin is None:
@@ -23,6 +26,7 @@ def read(source: Source) -> Iterator[Record]:
         )
     root = Path(package.origin).parent / "data"
     for line in (root / "labels.csv").read_text(encoding="utf-8").splitlines():
-        name, likelihood, _cell_type = line.split()
+        name, likelihood, cell_type = line.split()
         target = one_hot(round(float(likelihood) * 3), 4) if labels is not None else None
-        yield Record(uri=str(root / name), target=target, where=f"elpv_dataset, {name}")
+        metadata = (("type", cell_type),) if "type" in source.metadata else None
+        yield Record(uri=str(root / name), target=target, metadata=metadata, where=f"elpv_dataset, {name}")

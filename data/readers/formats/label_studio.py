@@ -61,6 +61,7 @@ class _Tasks:
                 answer=answer,
                 split=data.get(config.split_column or ""),
                 group=data.get(config.group_column or ""),
+                metadata=data,
             )
         )
 
