@@ -118,7 +118,7 @@ def test_multilabel__every_library_gives_the_same_sigmoid_scores(run: RunFolder,
     int8 = run.release / f"{model}-onnx" / "onnx" / "model_quantized.onnx"
     body = OnnxClassifier(int8) if int8.is_file() else exported
     np.testing.assert_allclose(whole.probabilities(images), body.probabilities(images), atol=1e-4)
-    assert set(whole.outputs(images[0])) == {"probabilities"}
+    assert set(whole.outputs(images[0])) == {"probabilities", "decision"}
 
 
 @pytest.mark.parametrize("model", MODELS)
