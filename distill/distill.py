@@ -62,7 +62,7 @@ def distill(
     folder = context.folder.student(config.name)
     taught_by = None if config.loss == "labels" else teacher.classifier.weights_digest()
     inputs: Inputs = {
-        "images": Rows.of_images(manifest, "train", "unlabeled", "val", "calibration"),
+        "images": Rows.of_images(manifest, "train", "unlabeled", "val"),
         "teacher": taught_by,
         # Without it: whether a baseline is trained beside it is nothing to the student.
         "student": {key: value for key, value in asdict(config).items() if key != "baseline"},
@@ -92,7 +92,7 @@ def distill(
         request = _request(context, config, student, lessons, costs)
         fitted = fit(request, context)
         teacher.passes.add(_live_passes(config, lessons, fitted))
-        unseen = Examples.of_originals(manifest.labeled_rows("calibration"), views)
+        unseen = Examples.of_originals(manifest.labeled_rows("val"), views)
         # In float32, as the exported files will be run.
         logits = whole_image_logits(student, unseen, context.trainer, "32-true", f"calibrating {config.name}")
         calibration = calibrate(student, logits, unseen.rows.targets())

@@ -243,7 +243,7 @@ The {subject.rule.activation} of the logits gives scores between 0 and 1 that ar
 {facts.uncalibrated}, so the temperature was left at 1. A score of 0.9 does not mean right in 9 of 10 cases."""
     fitted = f"""## Scores
 
-A temperature of {facts.temperature:.3f} was fitted on the calibration split and divided into the weights of \
+A temperature of {facts.temperature:.3f} was fitted on the validation split and divided into the weights of \
 the last layer; do not apply a temperature again. The {subject.rule.activation} of the logits"""
     if subject.certificate is None or subject.certificate.calibrated(subject.measured.file):
         return f"{fitted} is the calibrated probability as it is."

@@ -16,6 +16,12 @@ from run.files import Json
 BOUNDS = (0.05, 20.0)
 """Smallest and largest temperature that is looked at; one at either end is no optimum, and is not taken."""
 
+PRIOR = math.log(2)
+"""Standard deviation of log T before any image is seen: temperatures below 1/4 or above 4 are rare."""
+
+FOLDS = 5
+"""Parts of the images, each left out once, to see whether a temperature does better."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
@@ -24,9 +30,9 @@ class Calibration:
     n: int
     """Labeled images."""
     temperature: float
-    """1 where none fits best."""
+    """1 where none fits best, or none does better on images left out of the fit."""
     uncalibrated: str | None
-    """Reason why none fits best; null where one was fitted."""
+    """Reason why it was left at 1; null where one was fitted."""
     nll_before: float
     """Cross-entropy in nats."""
     nll_after: float
@@ -37,10 +43,12 @@ class Calibration:
 
 
 def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.floating], rule: DecisionRule) -> float | None:
-    """The temperature with the lowest cross-entropy (arXiv 1706.04599), where there is one.
+    """The temperature with the lowest cross-entropy (arXiv 1706.04599), where the images can tell one.
 
     The cross-entropy is convex in 1/T. Where it still falls at an end of ``BOUNDS``, the search would end there, and
     what it finds says how far it looked and nothing of the model: on images that are all right, it falls for ever.
+    Where nearly all are right, an optimum is there and hangs on the few that are not. So ``PRIOR`` holds it near 1, and
+    it is taken only where temperatures fitted without a fold of the images do better on that fold than 1 does.
 
     Args:
         logits: [N, C].
@@ -48,28 +56,57 @@ def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.floating],
         rule: of the label set.
 
     Returns:
-        T, by which logits are to be divided, within ``BOUNDS``; null where no temperature between them fits best.
+        T, by which logits are to be divided, within ``BOUNDS``; null where none fits best, or none does better.
     """
     assert len(logits) == len(targets) > 0
     scores = logits.astype(np.float64)
-    least, most = BOUNDS
-    if not _slope(scores, targets, rule, 1 / most) < 0 < _slope(scores, targets, rule, 1 / least):
+    if _is_at_edge(scores, targets, rule) or not _does_better(scores, targets, rule):
         return None
+    return _likeliest(scores, targets, rule)
+
+
+def why_uncalibrated(logits: NDArray[np.floating], targets: NDArray[np.floating], rule: DecisionRule) -> str:
+    """Reason why ``fit_temperature`` finds none, as the end of a sentence about the model."""
+    scores = logits.astype(np.float64)
+    right = int(rule.same(rule.decide(rule.probabilities(logits)), rule.decide(targets)).sum())
+    count = len(logits)
+    images = f"all {count:,}" if right == count > 1 else "the one" if right == count else f"{right:,} of {count:,}"
+    known = f"is right on {images} validation {'image' if count == 1 else 'images'}"
+    if _is_at_edge(scores, targets, rule):
+        return f"{known}, and no temperature fits best there"
+    fitted = _likeliest(scores, targets, rule)
+    return f"{known}; a temperature of {fitted:.2g} fits best there, and does no better on images left out of its fit"
+
+
+def _likeliest(scores: Floats, targets: Floats, rule: DecisionRule) -> float:
+    """The temperature that is likeliest after these images, if ``PRIOR`` was believed before."""
+    least, most = BOUNDS
     # Over the logarithm: temperatures are ratios, and half is as far from 1 as double.
     result = minimize_scalar(
-        lambda log_t: rule.cross_entropy(scores / math.exp(log_t), targets),
+        lambda log_t: len(scores) * rule.cross_entropy(scores / math.exp(log_t), targets) + (log_t / PRIOR) ** 2 / 2,
         bounds=(math.log(least), math.log(most)),
         method="bounded",
     )
     return math.exp(float(result.x))
 
 
-def why_uncalibrated(logits: NDArray[np.floating], targets: NDArray[np.floating], rule: DecisionRule) -> str:
-    """Reason why ``fit_temperature`` finds none, as the end of a sentence about the model."""
-    right = int(rule.same(rule.decide(rule.probabilities(logits)), rule.decide(targets)).sum())
-    count = len(logits)
-    images = f"all {count:,}" if right == count > 1 else "the one" if right == count else f"{right:,} of {count:,}"
-    return f"is right on {images} calibration {'image' if count == 1 else 'images'}, and no temperature fits best there"
+def _is_at_edge(scores: Floats, targets: Floats, rule: DecisionRule) -> bool:
+    least, most = BOUNDS
+    return not _slope(scores, targets, rule, 1 / most) < 0 < _slope(scores, targets, rule, 1 / least)
+
+
+def _does_better(scores: Floats, targets: Floats, rule: DecisionRule) -> bool:
+    """True where images that a temperature was not fitted on have a lower cross-entropy with it than without."""
+    count = min(FOLDS, len(scores))
+    if count < 2:
+        return False
+    fold = np.random.default_rng(0).permutation(len(scores)) % count
+    kept, changed = 0.0, 0.0
+    for out in (fold == number for number in range(count)):
+        temperature = _likeliest(scores[~out], targets[~out], rule)
+        kept += out.sum() * rule.cross_entropy(scores[out], targets[out])
+        changed += out.sum() * rule.cross_entropy(scores[out] / temperature, targets[out])
+    return bool(changed < kept)
 
 
 def _slope(logits: Floats, targets: Floats, rule: DecisionRule, inverse: float) -> float:
@@ -85,11 +122,11 @@ def _slope(logits: Floats, targets: Floats, rule: DecisionRule, inverse: float) 
 def calibrate(classifier: Classifier, logits: NDArray[np.floating], targets: NDArray[np.floating]) -> Calibration:
     """Fit the temperature and divide the head by it in place, so that plain softmax or sigmoid is calibrated anywhere.
 
-    Where no temperature fits best, the head is left as it is.
+    Where no temperature is found, the head is left as it is.
 
     Args:
         classifier: its last layers are changed.
-        logits: what it gives on the labeled images of the calibration split [N, C].
+        logits: what it gives on the labeled images of the validation split [N, C].
         targets: their targets [N, C].
     """
     rule = DecisionRule.of(classifier.labels)

@@ -55,13 +55,13 @@ def test_run__eva02_base_at_448(tmp_path: Path) -> None:
     assert peak < LIMIT
 
     root = tmp_path / "outputs" / "real"
-    (cache,) = (root / "cache").iterdir()  # one backbone pass serves head, calibration and student
+    (cache,) = (root / "cache").iterdir()  # one backbone pass serves head, temperature and student
     key = json.loads((cache / "key.json").read_text(encoding="utf-8"))
     assert (key["output"], key["width"]) == ("features", 768)
     cached = [shard.images for plan in read_plans(cache).values() for shard in plan]
     images = [image for shard in cached for image in shard]
-    assert sorted(map(len, cached)) == [2, 2, 4]
-    assert len(set(images)) == len(images) == 8
+    assert sorted(map(len, cached)) == [2, 4]
+    assert len(set(images)) == len(images) == 6
 
     certificate = Certificate.read(root / "verify" / "certificate.json")
     assert (certificate.test.images, certificate.test.groups) == (3, 2)

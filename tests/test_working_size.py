@@ -56,7 +56,7 @@ def test_stages__learn_from_copies_and_calibrate_on_originals(
 ) -> None:
     run, manifest = run_in(tmp_path / "run", elpv_run[0], SIZE), elpv_run[1]
     learned, held_out = (set(manifest.usable(*names).column("image_id")) for names in (("train", "val"), ("val",)))
-    calibrated = set(manifest.usable("calibration").column("uri"))
+    calibrated = set(manifest.usable("val").column("uri"))
     teacher_config = replace(TEACHER, mode=mode)
     trained(run, manifest, teacher_config, VIEWS)
     by_teacher = taken(read)

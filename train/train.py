@@ -80,7 +80,7 @@ def train(
         if config.mode != "head":
             fitted, how = fit(fits.of_all(work / "full"), context), config.full
             metrics["full"] = dict(fitted)
-        # Neither learned from nor chosen by: a temperature fitted on those images would be too sure.
+        # Not learned from: a temperature fitted on those images would be too sure.
         unseen = calibrating.make_examples(context, manifest, views)
         logits, targets = _calibration_logits(context, config, backbone, unseen), unseen.rows.targets()
         calibration = calibrate(teacher, logits, targets)
@@ -110,7 +110,7 @@ def _inputs(
     """Everything the teacher depends on; the number of views matters only to a head trained on them."""
     relevant = views.drawing() if config.mode == "full" else {**views.drawing(), "count": views.count}
     return {
-        "images": Rows.of_images(manifest, "train", "val", "calibration"),
+        "images": Rows.of_images(manifest, "train", "val"),
         "teacher": asdict(config),
         "costs": costs,
         "views": relevant,
@@ -123,7 +123,7 @@ def _inputs(
 def _calibration_logits(
     context: RunContext, config: TeacherConfig, backbone: FrozenModel, unseen: Examples
 ) -> NDArray[np.float32]:
-    """Logits [rows, C] of the calibration split's labeled images, whole and as they are on disk."""
+    """Logits [rows, C] of the validation split's labeled images, whole and as they are on disk."""
     teacher = backbone.classifier
     if config.mode == "head":
         return head_logits(teacher, backbone.compute_outputs(unseen, 1))[:, 0]

@@ -81,9 +81,10 @@ def test_distill__a_head_mode_run_is_one_pass_over_the_views(run: RunContext, ma
     manifest = with_unlabeled(manifest, 5)
     manifest.write(run.folder.manifest)
     learned, unlabeled = (len(manifest.usable(split)) for split in ("train", "unlabeled"))
-    held_out = len(manifest.usable("val", "calibration"))
+    held_out = len(manifest.usable("val"))
     teacher = trained(run, manifest, HEAD, VIEWS)
-    assert passes(run.folder.teacher) == {"images_x_views": learned * VIEWS.count + held_out, "cached": 0, "live": 0}
+    whole = learned * VIEWS.count + held_out
+    assert passes(run.folder.teacher) == {"images_x_views": whole, "cached": held_out, "live": 0}
     for name in ("phone", "browser"):
         distilled(run, manifest, replace(STUDENT, name=name), VIEWS)
     asked = (learned + unlabeled) * VIEWS.count + len(manifest.usable("val"))
@@ -96,14 +97,14 @@ def test_distill__a_head_mode_run_is_one_pass_over_the_views(run: RunContext, ma
     corrected.write(run.folder.manifest)
     again = trained(run, corrected, HEAD, VIEWS)
     assert again.weights_digest() != teacher.weights_digest()
-    assert passes(run.folder.teacher) == {"images_x_views": 0, "cached": learned * VIEWS.count + held_out, "live": 0}
+    assert passes(run.folder.teacher) == {"images_x_views": 0, "cached": whole + held_out, "live": 0}
     distilled(run, corrected, STUDENT, VIEWS)
     assert passes(run.folder.student("phone")) == {"images_x_views": 0, "cached": asked, "live": 0}
 
 
 def test_distill__a_fully_tuned_teacher_makes_one_pass_for_all_students(run: RunContext, manifest: Manifest) -> None:
     trained(run, manifest, FULL, VIEWS)
-    assert passes(run.folder.teacher) == {"images_x_views": len(manifest.usable("calibration")), "cached": 0, "live": 0}
+    assert passes(run.folder.teacher) == {"images_x_views": len(manifest.usable("val")), "cached": 0, "live": 0}
     for name in ("phone", "browser"):
         distilled(run, manifest, replace(STUDENT, name=name), VIEWS)
     asked = len(manifest.usable("train")) * VIEWS.count + len(manifest.usable("val"))
@@ -120,7 +121,7 @@ def test_build_cache__makes_all_that_a_run_asks_for(run: RunContext, manifest: M
     else:
         assert build_cache(run, manifest, config, VIEWS, [STUDENT]).images_x_views > 0
     trained(run, manifest, config, VIEWS)
-    whole_images = len(manifest.usable("calibration")) if mode != "head" else 0
+    whole_images = len(manifest.usable("val")) if mode != "head" else 0
     assert passes(run.folder.teacher)["images_x_views"] == whole_images
     assert (build_cache(run, manifest, config, VIEWS, [STUDENT]).images_x_views == 0) == (mode == "head")
     before = files_below(run.folder.cache)
@@ -141,7 +142,7 @@ def test_check_cache__finds_what_the_teacher_does_not_give(
     assert check_cache(run, manifest, HEAD, VIEWS, 8)
     assert check_cache(run, manifest, HEAD, VIEWS, 10_000)
     said = capsys.readouterr().out
-    total = len(manifest.usable("train")) * 2 + len(manifest.usable("val", "calibration"))
+    total = len(manifest.usable("train")) * 2 + len(manifest.usable("val"))
     assert f"{total} images × views of the manifest, 8 computed again" in said
     assert f"{total} images × views of the manifest, {total} computed again" in said
 

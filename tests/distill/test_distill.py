@@ -79,7 +79,7 @@ def test_distill__writes_a_calibrated_student(taught: tuple[RunContext, Manifest
     assert checkpoint.load(folder / "model", FOUR).weights_digest() == student.weights_digest()
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["fit"].keys() >= {"val_loss", "val_distilled", "val_labels", "val_agreement", "epoch", "epochs"}
-    assert metrics["calibration"]["n"] == len(manifest.usable("calibration"))
+    assert metrics["calibration"]["n"] == len(manifest.usable("val"))
     assert CheckpointFacts.read(folder / "model").teacher == teacher.weights_digest()
     assert not list(folder.rglob("*.ckpt"))
     assert files_below(run.folder.teacher) == taught_files
@@ -102,7 +102,7 @@ def test_distill__a_student_with_two_last_layers(taught: tuple[RunContext, Manif
     config = replace(STUDENT, model="repvit_m0_9", image_size=64, fit=FitConfig(epochs=1, batch_size=16, lr=1e-3))
     student = distilled(run, manifest, config, VIEWS)
     metrics = json.loads((run.folder.student("phone") / "metrics.json").read_text())["calibration"]
-    part = manifest.labeled_rows("calibration")
+    part = manifest.labeled_rows("val")
     logits = whole_image_logits(student, Examples.of_originals(part, VIEWS), TRAINER, "32-true", "test")
     assert DecisionRule.of(FOUR).cross_entropy(logits, part.targets()) == pytest.approx(metrics["nll_after"], rel=1e-4)
 

@@ -103,6 +103,7 @@ def test_hub_id__names_and_private_paths(tmp_path: Path) -> None:
 
 
 def test_write_cards__says_what_was_measured(release_run: RunFolder, certificate: Certificate) -> None:
+    set_facts(release_run, STUDENT, temperature=1.25, uncalibrated=None)
     model = certificate.models[STUDENT]
     accuracy = Proportion(20, 28).with_interval(0.95)
     undefined = LabelFacts(label="broken", positives=0, precision=None, recall=None, f1=None, confusion=(28, 0, 0, 0))
@@ -131,7 +132,7 @@ def test_write_cards__says_what_was_measured(release_run: RunFolder, certificate
     assert "| `broken` | 0 | – | – | – |" in text
     assert "| `sound` | 7 | 1 | 0 | 0 |" in text
     assert "29 images" in text
-    assert f"temperature of {model.temperature:.3f}" in text
+    assert "temperature of 1.250" in text
     assert not text.lstrip().splitlines()[2].startswith(">")
 
 
@@ -169,7 +170,7 @@ def test_write_cards__what_was_not_shown_stands_beside_the_verdict(
 
 
 def test_write_cards__a_model_without_a_fitted_temperature_is_not_called_calibrated(release_run: RunFolder) -> None:
-    reason = "is right on all 40 calibration images, and no temperature fits best there"
+    reason = "is right on all 40 validation images, and no temperature fits best there"
     set_facts(release_run, STUDENT, temperature=1.0, uncalibrated=reason)
     text = cards(release_run)[STUDENT].text
     assert f"not calibrated: the model {reason}, so the temperature was left at 1" in text

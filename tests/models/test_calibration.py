@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from data.labels import LabelSet
 from models.building import build
-from models.calibration import calibrate, fit_temperature
+from models.calibration import calibrate, fit_temperature, why_uncalibrated
 from models.classifier import Classifier
 from models.decision import DecisionRule
 from tests.support import FOUR, TWO, tiny, uint8_batch
@@ -34,13 +34,14 @@ def drawn(
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
 def test_fit_temperature__finds_the_one_that_made_the_labels(temperature: float, rule: DecisionRule) -> None:
-    assert fit_temperature(*drawn(temperature, rule), rule) == pytest.approx(temperature, rel=0.04)
+    """Where 1 made them, another does no better."""
+    assert (fit_temperature(*drawn(temperature, rule), rule) or 1) == pytest.approx(temperature, rel=0.04)
 
 
 def test_fit_temperature__soft_targets() -> None:
     logits, _ = drawn(1.0, NOMINAL, 500)
-    assert fit_temperature(logits, softmax(logits / 3.0, axis=1), NOMINAL) == pytest.approx(3.0, rel=1e-3)
-    assert fit_temperature(logits, expit(logits / 3.0), MULTILABEL) == pytest.approx(3.0, rel=1e-3)
+    assert fit_temperature(logits, softmax(logits / 3.0, axis=1), NOMINAL) == pytest.approx(3.0, rel=2e-2)
+    assert fit_temperature(logits, expit(logits / 3.0), MULTILABEL) == pytest.approx(3.0, rel=2e-2)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -65,21 +66,50 @@ def test_fit_temperature__one_image_says_nothing() -> None:
         assert fit_temperature(np.array([[2.0, 0.0]]), np.eye(2)[[label]], DecisionRule.of(TWO)) is None
 
 
-def test_fit_temperature__a_single_wrong_image_makes_an_optimum() -> None:
-    """39 of 40 right by the same margin: the confidence has to be 39/40."""
-    logits = np.tile([3.0, 0.0], (40, 1))
-    targets = np.eye(2)[[0] * 39 + [1]]
-    fitted = fit_temperature(logits, targets, DecisionRule.of(TWO))
-    assert fitted == pytest.approx(3 / np.log(39), rel=1e-4)
+def two_logits(margins: NDArray[np.float64], wrong: int) -> NDArray[np.float64]:
+    """Logits of images of the first label, of which the first so many are wrong, each by its margin."""
+    signed = margins * np.where(np.arange(len(margins)) < wrong, -1, 1)
+    return np.stack([signed, 0 * signed], 1)
+
+
+@pytest.mark.parametrize("margin", [0.6, 1, 2, 3, 5])
+@pytest.mark.parametrize("wrong", [0, 1, 2, 4])
+def test_fit_temperature__does_no_worse_where_one_in_ten_is_wrong(margin: float, wrong: int) -> None:
+    """Of 40 images, one in ten should be wrong; by luck it may be fewer, and none is wrong in a perfect split."""
+    rule = DecisionRule.of(TWO)
+    targets = np.eye(2)[[0] * 40]
+    margins = np.abs(np.random.default_rng(1).normal(margin, margin / 2, 40))
+    fitted = fit_temperature(two_logits(margins, wrong), targets, rule)
+    unseen = two_logits(margins, 4)
+    assert rule.cross_entropy(unseen / (fitted or 1), targets) <= rule.cross_entropy(unseen, targets)
+    if not wrong:
+        assert fitted is None
+
+
+def test_why_uncalibrated__a_fit_that_does_no_better_elsewhere() -> None:
+    margins = np.abs(np.random.default_rng(1).normal(2, 1, 40))
+    said = why_uncalibrated(two_logits(margins, 1), np.eye(2)[[0] * 40], DecisionRule.of(TWO))
+    assert said == (
+        "is right on 39 of 40 validation images; a temperature of 0.61 fits best there, and does no better on images "
+        "left out of its fit"
+    )
+
+
+def test_fit_temperature__a_prior_holds_it_near_one() -> None:
+    """Few images move it little, many move it all the way."""
+    few, many = (fit_temperature(*drawn(6.0, NOMINAL, count), NOMINAL) for count in (30, 20_000))
+    assert few is not None
+    assert 1.5 < few < 5.5
+    assert many == pytest.approx(6, rel=0.04)
 
 
 @pytest.mark.parametrize(
     ("targets", "words"),
     [
-        ([0, 0, 0], "is right on all 3 calibration images"),
-        ([0, 1, 1], "is right on 1 of 3 calibration images"),
-        ([1], "is right on 0 of 1 calibration image"),
-        ([0], "is right on the one calibration image"),
+        ([0, 0, 0], "is right on all 3 validation images"),
+        ([0, 1, 1], "is right on 1 of 3 validation images"),
+        ([1], "is right on 0 of 1 validation image"),
+        ([0], "is right on the one validation image"),
     ],
 )
 def test_calibrate__without_an_optimum_the_head_stays_and_says_why(targets: list[int], words: str) -> None:
@@ -103,7 +133,7 @@ def test_calibrate__divides_the_models_logits() -> None:
         targets = (before / 3).softmax(1)
         fitted = calibrate(classifier, before.numpy(), targets.numpy())
         after = classifier.model(images)
-    assert fitted.temperature == pytest.approx(3.0, rel=1e-2)
+    assert fitted.temperature == pytest.approx(3.0, rel=0.2)
     assert fitted.n == 64
     assert fitted.uncalibrated is None
     torch.testing.assert_close(after, before / fitted.temperature)
@@ -120,7 +150,7 @@ def test_calibrate__a_multilabel_set_has_one_temperature_for_its_sigmoids() -> N
         targets = (before / 2).sigmoid()
         fitted = calibrate(classifier, before.numpy(), targets.numpy())
         after = classifier.model(images)
-    assert fitted.temperature == pytest.approx(2.0, rel=1e-2)
+    assert fitted.temperature == pytest.approx(2.0, rel=0.2)
     expected = 3 * functional.binary_cross_entropy_with_logits(after, targets).item()
     assert fitted.nll_after == pytest.approx(expected, rel=1e-5)
 
@@ -146,6 +176,6 @@ def test_calibrate__every_layer_that_gives_logits_is_divided(name: str, size: in
         before = classifier.model(images)
         fitted = calibrate(classifier, before.numpy(), (before / 4).softmax(1).numpy())
         after = classifier.model(images)
-    assert fitted.temperature == pytest.approx(4.0, rel=1e-2)
+    assert 1.05 < fitted.temperature < 4.0
     torch.testing.assert_close(after, before / fitted.temperature, rtol=1e-4, atol=1e-5)
     assert np.isfinite(after.numpy()).all()

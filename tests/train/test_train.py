@@ -79,7 +79,7 @@ def test_train__every_mode(run: RunContext, manifest: Manifest, mode: Any) -> No
     assert CheckpointFacts.read(folder / "model") == expected
     assert not list(folder.rglob("*.ckpt")), "checkpoints of a finished fit are removed"
 
-    part = manifest.usable("calibration")
+    part = manifest.usable("val")
     logits = whole_image_logits(teacher, Examples.of_originals(part, VIEWS), TRAINER, "32-true", "test")
     calibration = metrics["calibration"]
     assert calibration["n"] == len(part)
