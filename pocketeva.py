@@ -32,6 +32,7 @@ from data.config import DataConfig, LabelsConfig, ViewsConfig
 from data.labels import LabelSet
 from distill.config import LOSSES_FOR, StudentConfig
 from export.config import ExportConfig
+from export.points.config import DecisionConfig, require_decision
 from fitting.launch import launch, processes_to_start
 from hub.config import HubConfig
 from hub.names import refusal
@@ -114,6 +115,10 @@ class Config:
                     # Not where the teacher's are refused as well: that is hub.repo's own mistake.
                     if not self.hub.repo or not refusal(self.hub.repository("teacher", onnx=True)):
                         self.hub.require_repositories(require, f"students[{index}].name", student.name)
+            verify = self.verify
+            require_decision(require, "verify", verify.decision, verify.operating_points, self.labels)
+            known = f"shares of {', '.join(self.labels.names)}"
+            require("verify.prevalence", lambda: set(verify.prevalence) <= set(self.labels.names), known)
 
 
 def _require_other_names(require: Require, key: str, student: StudentConfig, other: StudentConfig) -> None:
@@ -161,6 +166,11 @@ class Run:
     def labels(self) -> LabelSet:
         """The run's label set."""
         return LabelSet.of(self.config.labels)
+
+    @property
+    def decision(self) -> DecisionConfig:
+        """The decision that every file ships with."""
+        return DecisionConfig.of(self.config.verify.decision, self.config.verify.operating_points, self.config.labels)
 
     @property
     def students(self) -> list[str]:
@@ -253,11 +263,14 @@ def _views(run: Run, options: argparse.Namespace) -> None:
 def _prepare(run: Run, _: argparse.Namespace) -> None:
     from data.audit import Promise
     from data.prepare import prepare
+    from export.points.enough import require_enough_images
     from verify.ledger import confidence_of_look
 
     asked = run.config.verify
     promise = Promise(asked.agreement, confidence_of_look(1, asked.confidence))
     prepare(run.folder, run.labels, run.config.data, promise=promise, slices=asked.slices)
+    # Before hours of training: a promise that the calibration split is too small for cannot be kept by any model.
+    require_enough_images(run.manifest(), run.decision)
 
 
 def _list_suspects(run: Run, options: argparse.Namespace) -> None:
@@ -311,9 +324,9 @@ def _export(run: Run, _: argparse.Namespace) -> None:
     context = run.context()
     manifest = run.manifest()
     models = {name: run.model(name) for name in ("teacher", *run.students)}
-    export(context, manifest, run.config.export, models)
+    export(context, manifest, run.config.export, models, run.decision)
     for name in run.baselines.values():
-        export_baseline(context, manifest, run.config.export, name, run.model(name))
+        export_baseline(context, manifest, run.config.export, name, run.model(name), run.decision)
 
 
 def _verify(run: Run, _: argparse.Namespace) -> int:

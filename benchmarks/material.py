@@ -28,7 +28,7 @@ from data.labels import LabelSet
 from data.manifest import Manifest
 from data.views import ViewSpec
 from export.int8.config import Int8Config
-from export.int8.judge import CalibrationImages
+from export.int8.judge import SweepImages
 from export.int8.quantize import quantize
 from export.int8.result import Int8Result
 from export.onnx_file import write_onnx
@@ -84,9 +84,10 @@ def export_both(classifier: Classifier, folder: Path, images: list[Image.Image])
     full = folder / "model.onnx"
     quantized = folder / "model_quantized.onnx"
     write_onnx(fuse(classifier), full, opset=18, facts={})
-    unlabeled = CalibrationImages(
-        pixels_of(classifier, images), np.zeros((len(images), len(LABELS)), np.float32), np.zeros(len(images), np.bool_)
-    )
+    pixels = pixels_of(classifier, images)
+    judged = pixels[::2]
+    no_targets = np.zeros((len(judged), len(LABELS)), np.float32)
+    unlabeled = SweepImages(pixels[1::2], judged, no_targets, np.zeros(len(judged), np.bool_))
     result = quantize(full, quantized, unlabeled, ANY)
     return full, quantized, result
 

@@ -112,6 +112,17 @@ class Manifest:
                 raise UserError(f"the {split} split has no images with labels: add some, or raise data.splits.{split}")
         return found
 
+    def with_truth(self) -> "Manifest":
+        """The rows with one true label, or one true set of labels: without those whose votes tie."""
+        return Manifest(self.labels, self.table.filter(pa.array(self.labels.has_truth(self.targets()))))
+
+    def one_per_group(self) -> "Manifest":
+        """One image of every group, drawn by hash, in an order by hash: the first so many are a draw as well."""
+        ids, groups = self.column("image_id"), self.column("group")
+        # Backwards, because of equal keys the last one stays: the least id, which is a digest of the image.
+        least = {groups[row]: row for row in sorted(range(len(self)), key=ids.__getitem__, reverse=True)}
+        return Manifest(self.labels, self.table.take(sorted(least.values(), key=ids.__getitem__)))
+
     def digest(self, *splits: str) -> str:
         """Names what these splits teach: the label set, images, targets, splits and groups, wherever the files lie."""
         table = self.usable(*splits).table.select(["image_id", "target", "split", "group"])
@@ -130,6 +141,10 @@ class Manifest:
     def labeled(self) -> NDArray[np.bool_]:
         """True for rows [rows] with a label; in a multilabel set a labeled row may still be all zero."""
         return np.asarray(self.table.column("target").is_valid(), np.bool_)
+
+    def __getitem__(self, rows: slice) -> "Manifest":
+        """Some of the rows."""
+        return Manifest(self.labels, self.table[rows])
 
     def __len__(self) -> int:
         return int(self.table.num_rows)

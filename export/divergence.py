@@ -47,11 +47,13 @@ class Divergence:
     """Mean divergence in nats."""
 
     @staticmethod
-    def of(ours: NDArray[np.float32], theirs: NDArray[np.float32], rule: DecisionRule) -> "Divergence":
-        """Compare logits [n, C] with those of fp32."""
-        left = rule.probabilities(ours)
+    def of(
+        ours: NDArray[np.float32], theirs: NDArray[np.float32], rule: DecisionRule, own: DecisionRule
+    ) -> "Divergence":
+        """Compare logits [n, C] with those of fp32, each at its own thresholds: ``rule`` is that of fp32."""
+        left = own.probabilities(ours)
         right = rule.probabilities(theirs)
-        flips = int((~rule.same(rule.decide(left), rule.decide(right))).sum())
+        flips = int((~rule.same(own.decide(left), rule.decide(right))).sum())
         return Divergence(
             n=len(ours),
             flips=flips,

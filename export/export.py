@@ -1,11 +1,11 @@
 """Stage 3: write the release, every byte that will be judged."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from data.changes import Rows
@@ -16,37 +16,52 @@ from export.formats.write import write_formats
 from export.fp16 import write_fp16
 from export.golden.kit import GOLDEN
 from export.golden.write import write_golden
-from export.int8.judge import CalibrationImages
+from export.images import RenderedImages
+from export.int8.judge import SweepImages
 from export.int8.quantize import quantize
 from export.javascript import model_config, preprocessor_config
 from export.onnx_file import write_onnx
 from export.onnx_graph import warn_of_places
 from export.parity import IMAGES, check_parity, check_rgb
-from export.parity_record import Fp16Facts, NotWritten, ParityRecord
-from export.release import FP16, FP32, INT8, RGB, Release, baseline_file
+from export.parity_record import Fp16Facts, NotWritten, ParityRecord, RgbParity
+from export.points.config import DecisionConfig
+from export.points.fitter import RuleFitter, set_rule
+from export.points.record import FileRule, ThresholdsRecord
+from export.release import FP16, FP32, INT8, RGB, FileKind, Release, baseline_file
 from export.reparameterize import fuse
 from export.rgb import write_rgb
 from models.classifier import Classifier
 from models.facts import CheckpointFacts
-from models.spec import InputSpec
 from run.console import log
 from run.context import RunContext
 from run.errors import UserError
 from run.files import Json, atomic_path, file_digest, write_json
 from run.stage import Inputs, stage
 
+ARGMAX = DecisionConfig(method="argmax")
+"""The decision where a config asks for no other."""
 
-def export(context: RunContext, manifest: Manifest, config: ExportConfig, models: Mapping[str, Classifier]) -> None:
+
+def export(
+    context: RunContext,
+    manifest: Manifest,
+    config: ExportConfig,
+    models: Mapping[str, Classifier],
+    decision: DecisionConfig = ARGMAX,
+) -> None:
     """Write ``release/NAME`` and ``release/NAME-onnx`` for each model, and remove the folders of models long gone.
 
     Args:
         context: the run.
-        manifest: its calibration images serve to check parity.
+        manifest: its calibration images serve to check parity; INT8 takes ranges from training images and is judged on
+            validation and calibration images.
         config: how to export.
         models: the teacher and the students, by the name of their release folder.
+        decision: that every file ships with; operating points are fitted to each file's scores of calibration images.
 
     Raises:
-        UserError: a model cannot be exported, or its file does not give what PyTorch gives.
+        UserError: a model cannot be exported, its file does not give what PyTorch gives, or an operating point cannot
+            be kept.
     """
     release = Release(context.folder.release)
     # First, because whatever lies in the release is taken to belong to it by every later stage.
@@ -58,8 +73,9 @@ def export(context: RunContext, manifest: Manifest, config: ExportConfig, models
         inputs: Inputs = {
             "weights": file_digest(source / "model.safetensors"),
             "config": file_digest(source / "config.json"),
-            "images": Rows.of_images(manifest, "calibration"),
+            "images": Rows.of_images(manifest, "train", "val", "calibration"),
             "export": asdict(config),
+            "decision": asdict(decision),
         }
         with stage(context.folder, released.stage, inputs) as current:
             if current.done:
@@ -71,7 +87,8 @@ def export(context: RunContext, manifest: Manifest, config: ExportConfig, models
             log.print(f"exporting {name}")
             facts: dict[str, Json] = {"temperature": CheckpointFacts.read(source).temperature}
             with atomic_path(released.onnx) as partial:
-                _OnnxFolder(partial, fuse(classifier), config, str(inputs["weights"])).write(part, facts)
+                weights = str(inputs["weights"])
+                _OnnxFolder(partial, fuse(classifier), config, weights, manifest, decision).write(facts)
             # The checkpoint is released as it is; branches are fused in the ONNX files only.
             with atomic_path(released.checkpoint) as partial:
                 shutil.copytree(source, partial)
@@ -80,7 +97,12 @@ def export(context: RunContext, manifest: Manifest, config: ExportConfig, models
 
 
 def export_baseline(
-    context: RunContext, manifest: Manifest, config: ExportConfig, name: str, classifier: Classifier
+    context: RunContext,
+    manifest: Manifest,
+    config: ExportConfig,
+    name: str,
+    classifier: Classifier,
+    decision: DecisionConfig = ARGMAX,
 ) -> None:
     """Write ``students/NAME/model.onnx``, checked like any other, to be compared with and not to be released.
 
@@ -93,6 +115,7 @@ def export_baseline(
         "weights": file_digest(source / "model.safetensors"),
         "images": Rows.of_images(manifest, "calibration"),
         "export": {"opset": config.opset, "parity": config.parity},
+        "decision": decision.method,
     }
     with stage(context.folder, f"export-{name}", inputs) as current:
         if current.done:
@@ -103,6 +126,8 @@ def export_baseline(
         facts: dict[str, Json] = {"temperature": CheckpointFacts.read(source).temperature}
         with atomic_path(path) as partial:
             write_onnx(fused, partial, opset=config.opset, facts=facts)
+            # Without operating points: it is never shipped, and what it cannot keep must not stop the run.
+            set_rule(partial, decision.rule(manifest.labels))
             check_parity(fused, partial, images, config.parity)
         current.wrote([path])
 
@@ -117,28 +142,30 @@ class _OnnxFolder:
     config: ExportConfig
     weights: str
     """Digest of the checkpoint's ``model.safetensors``."""
+    manifest: Manifest
+    decision: DecisionConfig
 
-    def write(self, part: Manifest, facts: dict[str, Json]) -> None:
+    def write(self, facts: dict[str, Json]) -> None:
         """Write every file.
 
         Args:
-            part: usable images of the calibration split.
             facts: more metadata for every ONNX file.
         """
         tolerance = self.config.parity
         model = self.folder / FP32.path
-        rgb = self.folder / RGB.path
-        decoded, images = _load_calibration(part, self.classifier.spec, 2 * self.config.int8.images)
+        decoded = [load(uri) for uri in self.manifest.usable("calibration").column("uri")[:IMAGES]]
         write_onnx(self.classifier, model, opset=self.config.opset, facts=facts)
+        found = self._fitter.fit(model)
+        # Before its parity is checked, because the record of that is bound to the file's digest.
+        set_rule(model, found.rule)
         reference = check_parity(self.classifier, model, decoded, tolerance, self.weights)
-        fp16 = self._try_fp16(images) if self.config.fp16 else None
-        self._try_int8(images)
-        # The float32 body shows that the preprocessing is right; the smaller body, which is shipped, comes after.
-        write_rgb(model, rgb)
-        rgb_parity = check_rgb(model, rgb, decoded, tolerance)
-        if (self.folder / INT8.path).is_file():
-            write_rgb(self.folder / INT8.path, rgb)
-        write_golden(self.folder / GOLDEN, rgb, model)
+        fp16 = self._try_fp16()
+        self._try_int8()
+        rgb_parity, rgb_rule = self._write_rgb(decoded)
+        smaller = [kind for kind in (FP16, INT8) if (self.folder / kind.path).is_file()]
+        rules = {kind: self._fitter.fit(self.folder / kind.path) for kind in smaller}
+        self._record({FP32: found, **rules, RGB: rgb_rule})
+        write_golden(self.folder / GOLDEN, self.folder / RGB.path, model)
         for file in self.folder.rglob("*.onnx"):
             warn_of_places(file, file.read_bytes())
         # Formats are judged on the golden kit, so they come after it.
@@ -150,30 +177,67 @@ class _OnnxFolder:
         write_json(self.folder / "preprocessor_config.json", preprocessor_config(self.classifier.spec))
         write_json(self.folder / "labels.json", self.classifier.labels.to_json())
 
-    def _try_fp16(self, images: CalibrationImages) -> Fp16Facts | NotWritten:
-        try:
-            return write_fp16(self.folder / FP32.path, self.folder / FP16.path, images.pixels)
-        except UserError as error:
-            log.print(f"  no fp16 file: {error}", markup=False)
-            return NotWritten(str(error))
+    def _write_rgb(self, decoded: Sequence[Image.Image]) -> tuple[RgbParity, FileRule]:
+        full, small, rgb = (self.folder / kind.path for kind in (FP32, INT8, RGB))
+        # The float32 body shows that the preprocessing is right; the smaller body, which is shipped, comes after.
+        write_rgb(full, rgb)
+        parity = check_rgb(full, rgb, decoded, self.config.parity)
+        body = small if small.is_file() else full
+        if body != full:
+            write_rgb(body, rgb)
+        found = self._fitter.fit_rgb(rgb)
+        if found.points:
+            write_rgb(body, rgb, found.rule)
+        return parity, found
 
-    def _try_int8(self, images: CalibrationImages) -> None:
-        if self.config.int8.mode == "none" or len(images.pixels) < 2:
-            return
-        result = quantize(self.folder / FP32.path, self.folder / INT8.path, images, self.config.int8)
-        log.print(f"  {result.reason}")
+    def _record(self, rules: Mapping[FileKind, FileRule]) -> None:
+        """Write ``thresholds.json``, and say what the points of each file do."""
+        files = {kind.path.as_posix(): found for kind, found in rules.items()}
+        ThresholdsRecord(labels=self.classifier.labels, files=files).write(self.folder)
+        for kind, found in rules.items():
+            for line in found.lines():
+                log.print(f"  {kind.name}: {line}", markup=False, soft_wrap=True)
+
+    @cached_property
+    def _fitter(self) -> RuleFitter:
+        return RuleFitter.of(self.manifest, self.decision, self.classifier.spec)
+
+    def _try_fp16(self) -> Fp16Facts | NotWritten:
+        if not self.config.fp16:
+            return _not_written("export.fp16 is false")
+        try:
+            full, half = (self.folder / kind.path for kind in (FP32, FP16))
+            return write_fp16(full, half, self._sweep_images.judged, self._fitter)
+        except UserError as error:
+            return _not_written(str(error))
+
+    def _try_int8(self) -> None:
+        full, small = (self.folder / kind.path for kind in (FP32, INT8))
+        result = quantize(full, small, self._sweep_images, self.config.int8, self._fitter)
+        log.print(f"  {result.reason}", markup=False, soft_wrap=True)
         result.write(self.folder)
 
+    @cached_property
+    def _sweep_images(self) -> SweepImages:
+        """Training images for ranges, and others to judge smaller files on; none where no such file is asked for.
 
-def _load_calibration(part: Manifest, spec: InputSpec, most: int) -> tuple[list[Image.Image], CalibrationImages]:
-    """The first images decoded, for parity, and up to ``most`` as the model takes them; each is read once."""
-    count = min(len(part), most)
-    decoded: list[Image.Image] = []
-    pixels = []
-    for number, uri in enumerate(part.column("uri")[: max(IMAGES, count)]):
-        image = load(uri)
-        if number < IMAGES:
-            decoded.append(image)
-        if number < count:
-            pixels.append(spec.normalize(spec.render(image)))
-    return decoded, CalibrationImages(np.stack(pixels), part.targets()[:count], part.labeled()[:count])
+        What an INT8 file is chosen on must not fit its ranges, and its bound needs independent draws.
+        """
+        int8 = self.config.int8
+        wanted = int8.mode != "none"
+        ranges = self.manifest.usable("train").one_per_group()[: int8.images if wanted else 0]
+        # Calibration images are for points, where there are any: nothing that a score depends on may be chosen on them.
+        splits = ("val",) if self.decision.points else ("val", "calibration")
+        most = int8.judged if wanted or self.config.fp16 else 0
+        judged = self.manifest.usable(*splits).one_per_group()[:most]
+        return SweepImages(
+            RenderedImages.of(ranges.column("uri"), self.classifier.spec),
+            RenderedImages.of(judged.column("uri"), self.classifier.spec),
+            judged.targets(),
+            judged.labeled(),
+        )
+
+
+def _not_written(why: str) -> NotWritten:
+    log.print(f"  no fp16 file: {why}", markup=False, soft_wrap=True)
+    return NotWritten(why)

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from export.divergence import Divergence
+from export.images import Pixels
 from export.libraries import quietly
 from export.metadata import read_contract
 from export.onnx_graph import metadata_of, seal
 from export.parity_record import Fp16Facts
+from export.points.fitter import RuleFitter, set_rule
 from export.session import open_session, run_one_by_one
 from run.errors import UserError
 from run.files import atomic_path, file_digest
@@ -25,7 +27,7 @@ INSIDE = 32
 """Images for which every inner tensor is looked at."""
 
 
-def write_fp16(source: Path, path: Path, pixels: NDArray[np.float32]) -> Fp16Facts:
+def write_fp16(source: Path, path: Path, pixels: Pixels, fitter: RuleFitter | None = None) -> Fp16Facts:
     """Write an fp16 copy of an fp32 file, which takes and gives float32.
 
     A CPU may compute in float32 and so hide an overflow that a phone would have: that is why all weights and, for some
@@ -34,7 +36,8 @@ def write_fp16(source: Path, path: Path, pixels: NDArray[np.float32]) -> Fp16Fac
     Args:
         source: the fp32 ``model.onnx``.
         path: the fp16 file.
-        pixels: calibration images as the model takes them [N, 3, S, S].
+        pixels: images as the model takes them [N, 3, S, S].
+        fitter: fits the file's own decision rule; null takes that of the fp32 file.
 
     Raises:
         UserError: a number does not fit into fp16, or a logit is not finite; no file is left behind.
@@ -55,8 +58,11 @@ def write_fp16(source: Path, path: Path, pixels: NDArray[np.float32]) -> Fp16Fac
         ours = run_one_by_one(open_session(partial), pixels)
         if not np.isfinite(ours).all():
             raise UserError(f"{path.name} was not written: some of its logits are not finite in fp16")
+        rule = read_contract(metadata_of(model), source).rule
+        own = rule if fitter is None else fitter.fit(partial).rule
+        set_rule(partial, own)
     theirs = run_one_by_one(open_session(source), pixels)
-    divergence = Divergence.of(ours, theirs, read_contract(metadata_of(model), source).rule)
+    divergence = Divergence.of(ours, theirs, rule, own)
     return Fp16Facts(
         **asdict(divergence),
         largest_inside=largest,
@@ -70,7 +76,7 @@ def _largest_weight(model: onnx.ModelProto) -> float:
     return max(_magnitude(onnx.numpy_helper.to_array(tensor)) for tensor in floats)
 
 
-def _largest_inside(model: onnx.ModelProto, pixels: NDArray[np.float32]) -> float:
+def _largest_inside(model: onnx.ModelProto, pixels: Pixels) -> float:
     """The largest magnitude of any float tensor between two nodes, NaN if there is one; images [n, 3, S, S]."""
     shown = onnx.shape_inference.infer_shapes(model)
     known = {value.name for value in shown.graph.output}

@@ -70,7 +70,7 @@ class ParityRecord(Record):
     reference: Annotated[Parity, Field(alias=FP32.path.as_posix())]
     rgb: Annotated[RgbParity, Field(alias=RGB.path.as_posix())]
     fp16: Annotated[Fp16Facts | NotWritten | None, Field(alias=FP16.path.as_posix())] = None
-    """Null where fp16 was not asked for."""
+    """Null in a record of before version 0.2 where fp16 was not asked for."""
 
     def to_json(self) -> dict[str, Json]:
         """Checks by path, without those that were not asked for."""

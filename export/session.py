@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # importing torch takes seconds, and a runtime does without it
+    from export.images import Pixels
 
 
 def open_session(path: Path, threads: int | None = None, *, optimize: bool = True) -> ort.InferenceSession:
@@ -24,7 +28,7 @@ def open_session(path: Path, threads: int | None = None, *, optimize: bool = Tru
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def run_one_by_one(session: ort.InferenceSession, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+def run_one_by_one(session: ort.InferenceSession, pixels: "Pixels") -> NDArray[np.float32]:
     """Logits [N, C] of images [N, 3, S, S], each in a batch of its own."""
     # Dynamic INT8 takes its scales from a whole batch, so that the other images in it would change an image's logits.
     return np.concatenate([session.run(["logits"], {"pixel_values": image[None]})[0] for image in pixels])

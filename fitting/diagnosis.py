@@ -55,7 +55,7 @@ def diagnose_decisions(probabilities: Floats, targets: Floats, rule: DecisionRul
         targets: of labeled images [N, C]; where two labels are equally likely, there is no true one, and the image is
             left out.
         rule: of the label set.
-        images: what the N images are, such as ``calibration images``.
+        images: what the N images are, such as ``validation images``.
     """
     clear = rule.labels.has_truth(targets)
     if not clear.any():
@@ -153,7 +153,7 @@ def diagnose_temperature(uncalibrated: str | None) -> list[Note]:
     if uncalibrated is None:
         return []
     says = f"{uncalibrated}: left at 1; its probabilities are not calibrated"
-    return [Note(says=says, advice="more calibration images, hard ones among them")]
+    return [Note(says=says, advice="more validation images, hard ones among them")]
 
 
 def diagnose(
@@ -164,9 +164,9 @@ def diagnose(
     rule: DecisionRule,
     uncalibrated: str | None,
 ) -> list[Note]:
-    """All notes on a model that was just trained; logits and targets [N, C] are of labeled calibration images."""
+    """All notes on a model that was just trained; logits and targets [N, C] are of labeled validation images."""
     return [
-        *diagnose_decisions(rule.probabilities(logits), targets, rule, "calibration images"),
+        *diagnose_decisions(rule.probabilities(logits), targets, rule, "validation images"),
         *diagnose_temperature(uncalibrated),
         *diagnose_fit(metrics, config),
     ]

@@ -9,9 +9,11 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from export.formats.record import FormatsRecord, NotWritten
 from export.int8.result import Int8Result
+from export.points.record import ThresholdsRecord
 from export.release import Release, ReleasedModel
 from hub import sections
 from hub.config import HubConfig
+from hub.decisions import decisions
 from hub.files import files
 from hub.formats import formats
 from hub.names import refusal
@@ -87,6 +89,7 @@ def _body(subject: Subject, differences: Sequence[str]) -> str:
         sections.introduction(subject),
         sections.labels(subject),
         sections.use(subject),
+        decisions(ThresholdsRecord.read_if_there(subject.folder)) if subject.is_onnx else "",
         sections.results(subject),
         files(subject, Int8Result.read_if_there(subject.folder)) if subject.is_onnx else "",
         formats(subject, FormatsRecord.read_if_there(subject.folder)) if subject.is_onnx else "",

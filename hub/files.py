@@ -48,13 +48,16 @@ images of a batch, so that in a batch the others change an image's scores."""
 def _int8(int8: Int8Result | None, decision: str) -> str:
     if int8 is None:
         return ""
+    if int8.fp32 is None:
+        return f"\n\nINT8: {int8.reason}."
     fp32 = ("float32", "", "", "", _accuracy(int8.fp32), "", "", f"{int8.fp32.bytes / 1e6:.1f}", "")
     head = ("method", "per channel", "activations", "in fp32", "accuracy", "flips", "ms", "MB", "why not")
     dynamic = int8.winner is not None and int8.winner.method == "dynamic"
     return f"""
 
-INT8: {int8.reason}. Ranges came from {int8.images.ranges} calibration images, candidates were judged on \
-{int8.images.judged} others; a flip is a {decision} that is not that of float32. Times are of one thread of the CPU \
+INT8: {int8.reason}. Ranges came from {int8.images.ranges:,} training images, candidates were judged on \
+{int8.images.judged:,} others; a flip is a {decision} that is not that of float32, and each candidate's bound has \
+{int8.gate.confidence:.2%} confidence. Times are of one thread of the CPU \
 that exported it ({int8.processor}), and vouch for no other: INT8 can be slower than float32 elsewhere, in WASM for \
 one.{_ONE_AT_A_TIME if dynamic else ""}
 
@@ -68,7 +71,7 @@ def _candidate(row: Row | FailedRow) -> tuple[str, ...]:
     return (
         *settings,
         _accuracy(row),
-        f"{row.flips} of {row.n}",
+        f"{row.flips} of {row.n} (up to {row.most_flips:.2%})",
         "" if row.ms is None else f"{row.ms:.2f}",
         f"{row.bytes / 1e6:.1f}",
         row.why_not or "",

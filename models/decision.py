@@ -5,7 +5,7 @@ may instead decide the most severe level whose score reaches its threshold. Each
 not by itself: a sigmoid each, and every label at or above its threshold is decided. Targets are read in the same way as
 probabilities.
 
-Operating points are thresholds with a promise, fitted to one file's own scores.
+Operating points are thresholds with a promise, fitted to one file's own scores (``export.points``).
 
 Whatever says what a model decides asks this rule: training's accuracy, the INT8 gate, the golden kit, verification and
 ``predict``. It travels in the metadata of every ONNX file.

@@ -140,6 +140,8 @@ def _allowed(hint: Any) -> str:
         return ", ".join(map(_allowed, inner))
     if get_origin(hint) is list or inner[1:] == (Ellipsis,):
         return f"a list of ({_allowed(inner[0])})"
+    if get_origin(hint) is dict:
+        return f"keys with {_allowed(inner[1])} each"
     if get_origin(hint) is tuple:
         return f"{len(inner)} × {_allowed(inner[0])}"
     return _WORDS[hint]

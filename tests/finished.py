@@ -73,7 +73,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 def settings(name: str = "quick") -> dict[str, Any]:
     """A config over ``images.csv`` of the current folder, with the smallest models that timm has."""
-    fit = {"epochs": 8, "batch_size": 15, "lr": 1e-2, "ema_decay": 0.8}
+    fit = {"epochs": 12, "batch_size": 15, "lr": 3e-3, "ema_decay": 0.8}
     return {
         "name": name,
         "labels": {"names": list(support.FOUR.names), "kind": "ordinal"},

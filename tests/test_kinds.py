@@ -147,7 +147,7 @@ def test_multilabel__cards(run: RunFolder, model: str) -> None:
         assert "| Accuracy: every label of the image right |" in card
         assert "| Always answering no label | 7 of 28 (25.0%) |" in card
         assert "| label | images | precision | recall | F1 | false alarms | missed |" in card
-        assert "The sigmoid of the logits is the calibrated probability" in card
+        assert "The sigmoid of the logits" in card
         assert "Confusion matrix" not in card
         assert "softmax" not in card
     assert "[0].sigmoid()" in plain

@@ -26,13 +26,13 @@ from train.config import TeacherConfig
 from train.train import train
 from verify.measure import measure
 
-LEARNED = ("train", "val", "calibration")
+LEARNED = ("train", "val")
 DEPENDS_ON = {
     "prepare": SPLITS,
     "train": LEARNED,
     "distill-mini": (*LEARNED, "unlabeled"),
     "distill-plain": (*LEARNED, "unlabeled"),
-    "export-teacher": ("calibration",),
+    "export-teacher": ("train", "val", "calibration"),
     "export-plain": ("calibration",),
     "measure": ("calibration", "test"),
 }

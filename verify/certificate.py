@@ -123,6 +123,33 @@ class SliceFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PointFacts:
+    """An operating point of one file on the test split."""
+
+    name: str
+    """The label; in an ordinal set the level."""
+    threshold: float
+    promised_recall: float | None
+    promised_fpr: float | None
+    confidence: float
+    """Of the promise."""
+    recall: Rate | None
+    """Share of the images of the label, or level, that is flagged; null where the split has none."""
+    fpr: Rate | None
+    """Share of all other images that is flagged; null where the split has none."""
+    prevalence: float
+    """Of the label or level: as asked for, else that of the test split."""
+    flags_per_10000: float
+    """Images flagged of 10,000 at this prevalence."""
+    precision: float | None
+    """Share of the flagged images, at this prevalence, that are of the label or level; null where none is flagged."""
+    useless: bool
+    """It flags other images nearly as often, whatever it promises."""
+    verdict: Verdict
+    """FAIL where the test split contradicts a promise, INCONCLUSIVE where it has no image to test one on, else PASS."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FileFacts:
     """Measurements of one exported file."""
 
@@ -145,6 +172,8 @@ class FileFacts:
     """By truth, where labels exclude each other."""
     slices: tuple[SliceFacts, ...]
     """Parts of the test images, those too that are too small to be judged."""
+    points: tuple[PointFacts, ...]
+    """Operating points, each at the file's own threshold."""
     latency_ms: Latency
 
 

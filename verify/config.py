@@ -1,8 +1,9 @@
 """Config section of the verification."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from export.points.config import Method, PointConfig
 from run.config import checking
 
 
@@ -24,6 +25,15 @@ class VerifyConfig:
     profile: Literal["default", "safety"] = "default"
     """``safety`` has to pass what may otherwise stay open too: recall, dangerous flips, slices, likelihood and
     calibration. docs/certificate.md lists them."""
+    decision: Method | None = None
+    """Decision of an exclusive label set: ``argmax``, the likeliest label, or for ordinal labels ``levels``, the most
+    severe level whose score reaches its threshold (0.5 without an operating point). Null is ``levels`` where an ordinal
+    set has operating points, else ``argmax``."""
+    operating_points: list[PointConfig] = field(default_factory=list)
+    """Promises that every file keeps by thresholds of its own, fitted at export on the calibration split."""
+    prevalence: dict[str, float] = field(default_factory=dict)
+    """By name, the share of a label, or level, where the model will be used: precision and flags per 10,000 images are
+    given for it, else for the share in the test split."""
 
     slices: tuple[str, ...] = ()
     """Columns of the label file whose values divide the test images, such as the source or the device (keys beside the
@@ -35,3 +45,5 @@ class VerifyConfig:
             require("agreement", lambda: 0 < self.agreement < 1, "between 0 and 1")
             require("conversion", lambda: 0 < self.conversion < 1, "between 0 and 1")
             require("confidence", lambda: 0.5 < self.confidence < 1, "above 0.5 and below 1")
+            shares = "shares between 0 and 1"
+            require("prevalence", lambda: all(0 < share < 1 for share in self.prevalence.values()), shares)

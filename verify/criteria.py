@@ -1,7 +1,7 @@
 """The criteria: what is claimed of each released file, and the evidence that the test images give. Pure functions."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.labels import LabelSet
+from export.points.fit import truth_of
 from models.decision import DecisionRule, Decisions
 from verify.certificate import Certificate
 from verify.config import VerifyConfig
@@ -55,6 +56,7 @@ class Answers:
         decided: by file [N] or [N, C].
         logits: by file [N, C].
         slices: parts of the images.
+        rules: by file, its own; a file without one has no operating points.
     """
 
     rule: DecisionRule
@@ -64,6 +66,7 @@ class Answers:
     decided: Mapping[str, Decisions]
     logits: Mapping[str, NDArray[np.float32]]
     slices: Sequence[Slice] = ()
+    rules: Mapping[str, DecisionRule] = field(default_factory=dict)
 
     @classmethod
     def of(cls, test: Predictions) -> "Answers":
@@ -77,6 +80,7 @@ class Answers:
             decided={file: test.decisions(file) for file in test.files},
             logits={file: test.logits(file) for file in test.files},
             slices=slices_of(test),
+            rules={file: found.rule for file, found in test.files.items()},
         )
 
     @cached_property
@@ -87,6 +91,10 @@ class Answers:
     def said(self, file: str) -> Decisions:
         """What a file says of the told images."""
         return self.decided[file][self.told]
+
+    def own_rule(self, file: str) -> DecisionRule:
+        """The rule that a file ships with."""
+        return self.rules.get(file, self.rule)
 
     def questions(self, decisions: Decisions) -> dict[str, NDArray[np.bool_]]:
         """Answers [N] by what is asked: each label, or of ordered labels whether it is this one or a more severe."""
@@ -132,6 +140,7 @@ class FileClaims:
             yield self._agreement()
         yield self._majority()
         yield from self._informed()
+        yield from self._points()
         if self.model.role == "student":
             yield from self._recall()
             yield from self._dangerous_flips()
@@ -226,6 +235,24 @@ class FileClaims:
                 yield self._claim(
                     "dead label", "said at least once", Said(positives=true, said=times), "at least", 1, about=name
                 )
+
+    def _points(self) -> Iterator[Claim]:
+        """Promises of operating points: what the test images contradict fails, what they leave open does not."""
+        rule = self.test.own_rule(self.file)
+        flags = rule.flags(rule.probabilities(self.test.logits[self.file][self.test.told]))
+        for index, point in enumerate(rule.points):
+            true, flagged = truth_of(rule.labels, self.test.targets[self.test.told], point.name), flags[:, index]
+            if point.recall is not None:
+                found = Share(n=_count(true), count=_count(true & flagged))
+                yield self._promise(f"recall of {point.name}", "flagged", found, "at least", point.recall)
+            if point.fpr is not None:
+                found = Share(n=_count(~true), count=_count(~true & flagged))
+                yield self._promise(f"false alarms of {point.name}", "flagged falsely", found, "at most", point.fpr)
+
+    def _promise(
+        self, about: str, statement: str, found: Share, side: Literal["at least", "at most"], limit: float
+    ) -> Claim:
+        return self._claim("operating point", statement, found, side, limit, tier="may not fail", about=about)
 
     def _recall(self) -> Iterator[Claim]:
         rule = self.test.rule

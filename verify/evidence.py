@@ -120,6 +120,7 @@ CriterionName = Literal[
     "majority",
     "informed",
     "dead label",
+    "operating point",
     "recall",
     "dangerous flips",
     "slice",

@@ -13,6 +13,7 @@ from verify.certificate import (
     Latency,
     Look,
     ModelFacts,
+    PointFacts,
     SliceFacts,
     SplitFacts,
 )
@@ -34,6 +35,7 @@ from verify.metrics import (
     sides,
 )
 from verify.ordinal import ordinal_facts
+from verify.points import point_facts
 from verify.predictions import Predictions
 from verify.slices import Slice
 from verify.verdicts import all_of, confidence_together, judge_claims, overall
@@ -61,7 +63,7 @@ def judge(
     split = measured.predictions.split("test")
     independent = split.one_per_group()
     test = Answers.of(independent)
-    facts = _Facts(test, models[0].reference, config.confidence)
+    facts = _Facts(test, models[0].reference, config.confidence, config.prevalence)
     # Digests of what was run, not of what lies there now: a file that was changed meanwhile must not pass as judged.
     judged = {file: independent.files[file] for model in models for file in model.files}
     digests = {**files, **{file: found.sha256 for file, found in judged.items()}}
@@ -118,6 +120,7 @@ class _Facts:
     teacher: str
     """The teacher's float32 file."""
     confidence: float
+    prevalence: Mapping[str, float]
 
     def of_file(self, file: str, size: int, latency: Latency) -> FileFacts:
         rule, truth, confidence = self.test.rule, self.test.truth, self.confidence
@@ -135,6 +138,7 @@ class _Facts:
             sides=sides(rule, truth, teacher_said, said),
             flips=flips(rule, truth, teacher_said, said),
             slices=tuple(self._of_slice(part, file) for part in self.test.slices),
+            points=self._points(file),
             latency_ms=latency,
         )
 
@@ -150,6 +154,11 @@ class _Facts:
             agreement=same.with_interval(self.confidence),
             accuracy=right.with_interval(self.confidence) if right.n else None,
         )
+
+    def _points(self, file: str) -> tuple[PointFacts, ...]:
+        own, told = self.test.own_rule(file), self.test.told
+        probabilities = own.probabilities(self.test.logits[file][told])
+        return point_facts(own, probabilities, self.test.targets[told], self.confidence, self.prevalence)
 
     def of_model(
         self, model: ExportedModel, facts: Mapping[str, FileFacts], criteria: Sequence[Criterion]

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -11,12 +12,14 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import quant_pre_process
 
+from export.images import Pixels
 from export.int8 import matmul, static
 from export.int8.config import Int8Config
-from export.int8.judge import CalibrationImages, Judge
+from export.int8.judge import Judge, SweepImages
 from export.int8.result import Candidate, FailedRow, Gate, ImageCounts, Int8Result, LayerCost, Row, Winner
 from export.libraries import LIBRARY_ERRORS, first_line
 from export.onnx_graph import seal
+from export.points.fitter import RuleFitter, set_rule
 from export.runtime import processor
 from export.session import open_session, run_one_by_one
 from run.console import progress
@@ -27,11 +30,13 @@ SLOWER = 1.25
 """A candidate that takes this much longer than the fastest that passes is not taken, however close to fp32."""
 
 
-def quantize(source: Path, path: Path, images: CalibrationImages, config: Int8Config) -> Int8Result:
+def quantize(
+    source: Path, path: Path, images: SweepImages, config: Int8Config, fitter: RuleFitter | None = None
+) -> Int8Result:
     """Write the best INT8 file of a model, or nothing if none passes the gate.
 
     Convolutional networks are tried with static ranges, transformers with quantized matrix products only, and what is
-    both with either. Ranges are taken from one part of the images and candidates judged on the other. Of those that
+    both with either. Ranges are taken from other images than those that candidates are judged on. Of those that
     pass and take at most ``SLOWER`` times as long as the fastest, the one with the least mean divergence from fp32 is
     taken, which depends less on luck than its count of flips. Where none passes, the closest static setting is tried
     again with the layers left in fp32 that cost most, one more each time.
@@ -39,31 +44,69 @@ def quantize(source: Path, path: Path, images: CalibrationImages, config: Int8Co
     Args:
         source: the fp32 ``model.onnx``.
         path: the INT8 file; logits are divided by a temperature of its own inside.
-        images: two or more.
+        images: for ranges and for judging.
         config: settings to try and the gate.
+        fitter: fits each candidate's own decision rule; null takes that of the fp32 file.
     """
-    assert config.mode != "none"
-    judge = Judge(source, images, config)
+    counts = ImageCounts(len(images.ranges), len(images.judged))
+    # Before the model is prepared: on so few images not even a single candidate could pass.
+    gate = Gate.of(config, tries=1)
+    if config.mode == "none" or not counts.ranges or counts.judged < gate.images_needed:
+        return _not_tried(config, gate, counts)
     with tempfile.TemporaryDirectory() as folder:
-        quantizer = _Quantizer(_prepare(source, Path(folder)), judge)
+        quantizer = _Quantizer(_prepare(source, Path(folder)), images.ranges)
+        candidates = quantizer.candidates(config.mode)
+        tries = len(candidates) + (config.exclude_layers if quantizer.may_leave_out(config.mode) else 0)
+        gate = Gate.of(config, tries)
+        if counts.judged < gate.images_needed:
+            return _not_tried(config, gate, counts)
+        judge = Judge(source, images, config, tries, fitter)
         sweep = _Sweep(judge, quantizer, Path(folder))
-        sweep.try_all(quantizer.candidates(config.mode))
-        if config.mode == "full" and sweep.best() is None:
+        sweep.try_all(candidates)
+        if quantizer.may_leave_out(config.mode) and sweep.best() is None:
             sweep.leave_out_layers(config.exclude_layers)
-        return sweep.finish(source, path, config)
+        return sweep.finish(source, path, counts)
+
+
+def _not_tried(config: Int8Config, gate: Gate, counts: ImageCounts) -> Int8Result:
+    """The record of a sweep that did not begin."""
+    if config.mode == "none":
+        why = "export.int8.mode is none"
+    elif not counts.ranges:
+        why = "there are no training images to take ranges from"
+    else:
+        tried = f"{gate.tries} candidates" if gate.tries > 1 else "a single candidate"
+        why = (
+            f"to show for {tried}, with {gate.overall:.0%} confidence, that at most {gate.max_flip_rate:.2%} of "
+            f"decisions change takes {gate.images_needed:,} images without a change, and there {_are(counts.judged)}: "
+            "raise data.splits.val, or export.int8.max_flip_rate"
+        )
+    return Int8Result(processor=processor(), gate=gate, images=counts, not_tried=why)
+
+
+def _are(count: int) -> str:
+    return "is 1" if count == 1 else f"are {count:,}"
 
 
 class _Quantizer:
     """Both ways of making INT8 files of one prepared model."""
 
-    def __init__(self, prepared: Path, judge: Judge) -> None:
-        self.static = static.StaticQuantizer(prepared, judge.pixels[judge.for_ranges])
+    def __init__(self, prepared: Path, ranges: Pixels) -> None:
+        self.static = static.StaticQuantizer(prepared, ranges)
         self._matmul = matmul.MatMulQuantizer(prepared)
 
     def candidates(self, mode: Literal["quick", "full"]) -> list[Candidate]:
         """Settings to try; the one convolution of a transformer, which cuts the image into patches, is not counted."""
-        ranged = static.candidates(mode) if self.static.convolutions() > 1 else []
+        ranged = static.candidates(mode) if self._is_convolutional else []
         return ranged + (matmul.candidates(mode) if self._matmul.products() else [])
+
+    def may_leave_out(self, mode: Literal["quick", "full"]) -> bool:
+        """True where layers may be left in fp32 after all settings were tried."""
+        return mode == "full" and self._is_convolutional
+
+    @cached_property
+    def _is_convolutional(self) -> bool:
+        return self.static.convolutions() > 1
 
     def write(self, path: Path, candidate: Candidate) -> None:
         writer = self._matmul if candidate.method in matmul.METHODS else self.static
@@ -115,13 +158,13 @@ class _Sweep:
         slowest = SLOWER * min(map(_ms, passed), default=0.0)
         return _closest([row for row in passed if _ms(row) <= slowest])
 
-    def finish(self, source: Path, path: Path, config: Int8Config) -> Int8Result:
+    def finish(self, source: Path, path: Path, counts: ImageCounts) -> Int8Result:
         """Write the winner, if there is one."""
         best = self.best()
         return Int8Result(
             processor=processor(),
-            gate=Gate(config.max_flip_rate, config.min_speedup),
-            images=ImageCounts(len(self._judge.for_ranges), len(self._judge.for_judging)),
+            gate=self._judge.gate,
+            images=counts,
             fp32=self._judge.fp32(),
             winner=None if best is None else self._write(source, path, best),
             candidates=tuple(self._rows),
@@ -155,12 +198,13 @@ class _Sweep:
         with atomic_path(path) as partial:
             partial.write_bytes(seal(model, onnx.load(source), facts))
             expected = self._first_logits(self._file) / np.float32(row.temperature)
+            set_rule(partial, self._judge.own_rule(partial))
             assert np.allclose(self._first_logits(partial), expected, rtol=1e-4, atol=1e-4)
         return Winner(**{**asdict(row), "bytes": path.stat().st_size}, sha256=file_digest(path))
 
     def _first_logits(self, path: Path) -> NDArray[np.float32]:
         """Logits [1, C] of the first image."""
-        return run_one_by_one(open_session(path), self._judge.pixels[:1])
+        return run_one_by_one(open_session(path), self._judge.images.judged[:1])
 
 
 def _closest(rows: Sequence[Row]) -> Row | None:

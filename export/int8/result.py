@@ -1,9 +1,14 @@
-"""The record of an INT8 sweep, ``int8.json``: settings that were tried, measurements of each, the file that shipped."""
+"""The record of an INT8 sweep, ``int8.json``: settings that were tried, measurements of each, the file that shipped.
+
+Where nothing was tried, the record says why.
+"""
 
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
+from export.bounds import images_needed
 from export.divergence import Divergence
+from export.int8.config import Int8Config
 from export.records import Record
 from run.files import Json
 
@@ -51,6 +56,8 @@ class FailedRow(Candidate):
 class Row(Quality, Divergence, Candidate):
     """A candidate that was measured on the judged images."""
 
+    most_flips: float
+    """Upper bound of the rate of flips, at the gate's confidence."""
     temperature: float
     """Its own, fitted over every labeled image."""
     bytes: int
@@ -65,6 +72,10 @@ class Row(Quality, Divergence, Candidate):
         """The settings alone."""
         return Candidate(self.method, self.per_channel, self.activation, self.excluded)
 
+    def shown(self, answer: str = "decision") -> str:
+        """Its flips in words, and what they leave possible."""
+        return f"{self.flips} of {self.n} images change their {answer}: up to {self.most_flips:.2%} of all"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Winner(Row):
@@ -78,12 +89,30 @@ class Gate:
     """Limits that a candidate has to keep."""
 
     max_flip_rate: float
+    """Largest upper bound of the rate of flips."""
     min_speedup: float
+    overall: float
+    """Confidence that no candidate passes that flips more, whichever is taken."""
+    confidence: float
+    """Of each candidate's own bound."""
+    tries: int
+    """Candidates that ``overall`` is shared by, also those that were not needed."""
+
+    @classmethod
+    def of(cls, config: Int8Config, tries: int) -> "Gate":
+        """The gate of a sweep over so many candidates (Bonferroni)."""
+        each = 1 - (1 - config.confidence) / max(1, tries)
+        return cls(config.max_flip_rate, config.min_speedup, config.confidence, each, tries)
+
+    @property
+    def images_needed(self) -> int:
+        """Judged images that let a candidate without any flip pass."""
+        return images_needed(self.max_flip_rate, self.confidence)
 
 
 @dataclass(frozen=True)
 class ImageCounts:
-    """Calibration images that gave the ranges of activations, and those that judged."""
+    """Training images that gave the ranges of activations, and others that judged."""
 
     ranges: int
     judged: int
@@ -106,21 +135,39 @@ class Int8Result(Record):
     processor: str
     gate: Gate
     images: ImageCounts
-    fp32: Fp32Row
-    winner: Winner | None
-    candidates: tuple[Row | FailedRow, ...]
-    layer_costs: tuple[LayerCost, ...]
+    not_tried: str | None = None
+    """Reason why nothing was tried; null where it was."""
+    fp32: Fp32Row | None = None
+    """Null where nothing was tried."""
+    winner: Winner | None = None
+    candidates: tuple[Row | FailedRow, ...] = ()
+    layer_costs: tuple[LayerCost, ...] = ()
     """The costliest first; empty where no layer had to be left out."""
 
     @property
     def reason(self) -> str:
         """One sentence on what is shipped."""
-        gate = f"at most {self.gate.max_flip_rate:.2%} of decisions changed and faster than fp32 on this CPU"
+        if self.not_tried is not None:
+            return f"no INT8 file: {self.not_tried}"
+        gate = (
+            f"at most {self.gate.max_flip_rate:.2%} of decisions changed, shown with {self.gate.overall:.0%} "
+            f"confidence for {self.gate.tries} candidates on {self.images.judged:,} images, and faster than fp32 on "
+            "this CPU"
+        )
         count = len(self.candidates)
-        if self.winner is None:
-            return f"no INT8 file: none of {count} candidates passed the gate ({gate})"
         passed = sum(row.why_not is None for row in self.candidates)
-        return f"{passed} of {count} candidates passed the gate ({gate}): the closest to fp32 of the fast ones"
+        if self.winner is not None:
+            best = f"the closest to fp32 of the fast ones: {self.winner.shown()}"
+            return f"{passed} of {count} candidates passed the gate ({gate}): {best}"
+        measured = [row for row in self.candidates if isinstance(row, Row)]
+        closest = min(measured, key=lambda row: row.most_flips, default=None)
+        least = "" if closest is None else f"; of the one that flips least, {closest.shown()}"
+        return f"no INT8 file: none of {count} candidates passed the gate ({gate}){least}{self._edge()}"
+
+    def _edge(self) -> str:
+        """A word where leaving out one more layer might have helped: the search ended at its own limit."""
+        most = max((len(row.excluded) for row in self.candidates), default=0)
+        return "; with more layers in fp32 (export.int8.exclude_layers) one might pass" if most else ""
 
     def to_json(self) -> dict[str, Json]:
         """All fields, and what they come to in words."""

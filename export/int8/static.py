@@ -10,18 +10,16 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
+from export.images import Pixels
 from export.int8.judge import Judge
 from export.int8.result import Candidate
 from export.libraries import quietly
-from export.session import open_session, run_one_by_one
 
 LAYERS = ("Conv", "Gemm", "MatMul")
 """Operators that the sensitivity pass may leave in fp32."""
 
 ACTIVATIONS = ("Relu", "Clip")
 """Operators that ONNX Runtime fuses into the layer before them."""
-
-SENSITIVITY_IMAGES = 64
 
 
 def candidates(mode: Literal["quick", "full"]) -> list[Candidate]:
@@ -42,7 +40,7 @@ class StaticQuantizer:
         pixels: images for the ranges [N, 3, S, S].
     """
 
-    def __init__(self, prepared: Path, pixels: NDArray[np.float32]) -> None:
+    def __init__(self, prepared: Path, pixels: Pixels) -> None:
         self._prepared = prepared
         self._pixels = pixels
 
@@ -87,24 +85,25 @@ class StaticQuantizer:
 
     def cost(self, layer: tuple[str, ...], candidate: Candidate, judge: Judge) -> float:
         """The divergence from fp32 in nats, on images of the ranges, when this layer alone is quantized."""
-        chosen = judge.for_ranges[:SENSITIVITY_IMAGES]
         path = self._prepared.with_name("one-layer.onnx")
         self.write(path, candidate, only=layer)
-        return judge.rule.divergence(run_one_by_one(open_session(path), judge.pixels[chosen]), judge.logits[chosen])
+        return judge.cost(path)
 
 
 class _Images(CalibrationDataReader):  # type: ignore[misc]
     """Batches of images; the quantizer asks for one range of them after the other."""
 
-    def __init__(self, pixels: NDArray[np.float32], batch: int = 32) -> None:
-        self._batches = [pixels[i : i + batch] for i in range(0, len(pixels), batch)]
-        self._turn: Iterator[NDArray[np.float32]] = iter(self._batches)
+    def __init__(self, pixels: Pixels, batch: int = 32) -> None:
+        self._pixels = pixels
+        self._batch = batch
+        self.set_range(0, len(self))
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return -(-len(self._pixels) // self._batch)
 
     def set_range(self, start_index: int, end_index: int) -> None:
-        self._turn = iter(self._batches[start_index:end_index])
+        starts = range(start_index * self._batch, min(end_index * self._batch, len(self._pixels)), self._batch)
+        self._turn: Iterator[NDArray[np.float32]] = (self._pixels[i : i + self._batch] for i in starts)
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         batch = next(self._turn, None)

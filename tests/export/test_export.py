@@ -13,11 +13,17 @@ import transformers
 from PIL import Image
 
 import pocketeva
+from data.loaders import load
 from data.manifest import Manifest
 from export.config import ExportConfig
-from export.export import export
+from export.export import ARGMAX, export
+from export.golden.check import check_golden
 from export.int8.config import Int8Config
-from export.runtime import OnnxClassifier
+from export.points.config import DecisionConfig, PointConfig
+from export.points.enough import fitting_rows
+from export.points.record import ThresholdsRecord
+from export.release import open_onnx
+from export.runtime import OnnxClassifier, RgbClassifier
 from models import checkpoint
 from models.classifier import Classifier
 from models.facts import CheckpointFacts
@@ -34,6 +40,7 @@ LAYOUT = {
         for model in MODELS
         for file in (
             *("config.json", "labels.json", "parity.json", "preprocessor_config.json", "int8.json", "rgb.onnx"),
+            "thresholds.json",
             *("onnx/model.onnx", "onnx/model_fp16.onnx", "onnx/model_quantized.onnx"),
         )
     ),
@@ -56,9 +63,49 @@ def models_of(run: RunFolder, *names: str) -> dict[str, Classifier]:
     return {name: checkpoint.load(folder / "model", support.FOUR) for name, folder in folders.items()}
 
 
-def export_again(run: RunFolder, models: dict[str, Classifier], **config: Any) -> None:
+def export_again(
+    run: RunFolder, models: dict[str, Classifier], decision: DecisionConfig = ARGMAX, **config: Any
+) -> None:
     lenient = ExportConfig(int8=Int8Config(**finished.INT8), **config)
-    export(support.context(run), Manifest.read(run.manifest, support.FOUR), lenient, models)
+    manifest = Manifest.read(run.manifest, support.FOUR)
+    export(support.context(run), manifest, lenient, models, decision=decision)
+
+
+def test_export__every_file_ships_its_own_thresholds(run: RunFolder) -> None:
+    worst = support.FOUR.names[3]
+    point = PointConfig(level=worst, recall=0.5, confidence=0.8)
+    export_again(run, models_of(run, "mini"), DecisionConfig(method="levels", points=(point,)))
+    folder = run.release / "mini-onnx"
+    rows = fitting_rows(Manifest.read(run.manifest, support.FOUR))
+    images = [load(uri) for uri in rows.column("uri")]
+    worst_ones = rows.targets().argmax(1) == 3
+    record = ThresholdsRecord.read(folder)
+    assert list(record.files) == ["onnx/model.onnx", "onnx/model_fp16.onnx", "onnx/model_quantized.onnx", "rgb.onnx"]
+    for name, found in record.files.items():
+        model = open_onnx(folder / name)
+        assert model.rule == found.rule
+        (fitted,) = found.points
+        scores = model.rule.scores(model.probabilities(images))[:, 3]
+        flagged = scores >= np.float32(fitted.threshold)
+        # Of 4 positives, none may be missed: one or none of 4 at rate 0.5 has a chance of 31 %.
+        assert (fitted.positives, fitted.missed, fitted.threshold) == (4, 0, scores[worst_ones].min())
+        assert (fitted.negatives, fitted.flagged) == (12, (flagged & ~worst_ones).sum())
+    whole = open_onnx(folder / "rgb.onnx")
+    assert isinstance(whole, RgbClassifier)
+    for image in images:
+        outputs = whole.outputs(image)
+        assert outputs["decision"][0] == whole.rule.decide(outputs["probabilities"][None])[0]
+    assert all(row.passed for row in check_golden(folder))
+    kept = json_of(folder / "int8.json")
+    assert kept["images"]["judged"] == len(Manifest.read(run.manifest, support.FOUR).usable("val")), "and no others"
+
+
+def test_export__a_promise_that_cannot_be_kept_leaves_no_release(run: RunFolder) -> None:
+    before = support.files_below(run.release / "mini-onnx")
+    point = PointConfig(level=support.FOUR.names[3], recall=0.9)
+    with pytest.raises(UserError, match=r"operating_points\[0\]\.recall: .* needs 29 positives .* there are 4"):
+        export_again(run, models_of(run, "mini"), DecisionConfig(method="levels", points=(point,)))
+    assert support.files_below(run.release / "mini-onnx") == before
 
 
 def json_of(path: Path) -> Any:

@@ -64,8 +64,8 @@ def test_oldest_runtime__the_docs_say_the_same() -> None:
 @pytest.mark.skipif(not OLD_PYTHON, reason="POCKETEVA_OLD_PYTHON names no Python with an older ONNX Runtime")
 def test_oldest_runtime__files_run_there_and_give_the_same(exported: Exported, tmp_path: Path) -> None:
     classifier = settled("test_vit", 32, support.TWO)
-    pixels = np.stack([np.asarray(support.picture(32, 32, seed), np.float32) for seed in range(2)]) / 255
-    pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).astype(np.float32)
+    images = np.stack([np.asarray(support.picture(32, 32, seed), np.float32) for seed in range(2)]) / 255
+    pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32)
     write_onnx(classifier, tmp_path / "model.onnx", opset=18, facts={})
     write_fp16(tmp_path / "model.onnx", tmp_path / "model_fp16.onnx", pixels)
     version = subprocess.check_output([OLD_PYTHON, "-c", "import onnxruntime as o; print(o.__version__)"], text=True)

@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks.students import STUDENTS
 from export.fp16 import write_fp16
 from export.int8.config import Int8Config
-from export.int8.judge import CalibrationImages
+from export.int8.judge import SweepImages
 from export.int8.quantize import quantize
 from export.int8.result import Int8Result
 from export.onnx_file import write_onnx
@@ -52,7 +52,7 @@ def after_a_step(classifier: Classifier, pixels: NDArray[np.float32]) -> Classif
 
 def sweep(model: Path, path: Path, pixels: NDArray[np.float32]) -> Int8Result:
     targets = np.eye(len(support.FOUR), dtype=np.float32)[np.arange(len(pixels)) % len(support.FOUR)]
-    return quantize(model, path, CalibrationImages(pixels, targets, np.ones(len(pixels), np.bool_)), LENIENT)
+    return quantize(model, path, SweepImages(pixels, pixels, targets, np.ones(len(pixels), np.bool_)), LENIENT)
 
 
 def require_valid(path: Path) -> None:

@@ -107,9 +107,9 @@ def test_diagnose_fit__advice_on_few_steps_has_numbers() -> None:
 
 def test_diagnose_temperature__where_none_fits_best() -> None:
     assert diagnose_temperature(None) == []
-    (note,) = diagnose_temperature("is right on all 9 calibration images, and no temperature fits best there")
+    (note,) = diagnose_temperature("is right on all 9 validation images, and no temperature fits best there")
     assert note.line("the teacher").startswith(
-        "the teacher is right on all 9 calibration images, and no temperature fits best there: left at 1; its "
+        "the teacher is right on all 9 validation images, and no temperature fits best there: left at 1; its "
         "probabilities are not calibrated. Try: "
     )
 

@@ -139,6 +139,7 @@ def test_write_cards__says_what_was_measured(release_run: RunFolder, certificate
 def test_write_cards__the_word_calibrated_is_only_for_scores_that_are(
     release_run: RunFolder, certificate: Certificate
 ) -> None:
+    set_facts(release_run, STUDENT, temperature=1.25, uncalibrated=None)
     outcomes: dict[Verdict, str] = {
         "PASS": "is the calibrated probability",
         "FAIL": "further from the truth than chance",

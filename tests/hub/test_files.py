@@ -14,6 +14,7 @@ MEASURED = Row(
     labeled=40,
     accuracy=0.9,
     nll=0.3,
+    most_flips=0.04,
     temperature=1.1,
     bytes=2_700_000,
     fp32_ms=2.0,
@@ -21,7 +22,7 @@ MEASURED = Row(
 )
 TRIED = Int8Result(
     processor="Fancy CPU 9000",
-    gate=Gate(0.01, 1.0),
+    gate=Gate(0.05, 1.0, 0.95, 0.975, 2),
     images=ImageCounts(256, 200),
     fp32=Fp32Row(labeled=40, accuracy=0.925, nll=0.2, bytes=10_100_000),
     winner=Winner(**asdict(MEASURED), sha256="abc"),
@@ -39,7 +40,7 @@ def test_int8__the_card_has_the_sweep_and_names_the_cpu_it_speaks_of() -> None:
     assert "one thread of the CPU that exported it (Fancy CPU 9000), and vouch for no other" in text
     assert "| method | per channel | activations | in fp32 | accuracy | flips | ms | MB | why not |" in text
     assert "| float32 |  |  |  | 92.5% |  |  | 10.1 |  |" in text
-    assert "| Entropy | yes | QUInt8 | 2 | 90.0% | 2 of 200 | 1.25 | 2.7 |  |" in text
+    assert "| Entropy | yes | QUInt8 | 2 | 90.0% | 2 of 200 (up to 4.00%) | 1.25 | 2.7 |  |" in text
     assert "| Entropy | yes | QUInt8 |  |  |  |  |  | ONNX Runtime cannot make or run it: no such kernel |" in text
     assert "one image at a time" not in text
 
@@ -53,3 +54,5 @@ def test_int8__a_dynamic_winner_is_for_single_images() -> None:
 
 def test_int8__where_none_was_tried() -> None:
     assert _int8(None, "first choice") == ""
+    untried = replace(TRIED, not_tried="export.int8.mode is none", fp32=None, winner=None, candidates=())
+    assert _int8(untried, "first choice") == "\n\nINT8: no INT8 file: export.int8.mode is none."

@@ -4,28 +4,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from data.decode import decode
+from export.bounds import upper_bound
 from export.int8 import judge as judge_module
 from export.int8.config import Int8Config
-from export.int8.judge import CalibrationImages, Judge
-from export.int8.result import Candidate, Row
+from export.int8.judge import Judge, SweepImages
+from export.int8.result import Candidate, Gate, Row
 from tests import support
 from tests.export.conftest import Exported
 
 N = 16
-"""Photographs; half of them are judged."""
+"""Photographs that are judged."""
 
 CANDIDATE = Candidate("MinMax", per_channel=True, activation="QUInt8")
 
 
-def judge_of(exported: Exported, config: Int8Config) -> Judge:
+def judge_of(exported: Exported, config: Int8Config, tries: int = 1) -> Judge:
     """A judge over photographs without labels: no temperature is fitted."""
     classifier, path = exported
     images = [decode(path.read_bytes()) for path, _ in support.elpv_rows()[:N]]
     pixels = classifier.spec.normalize(np.stack([classifier.spec.render(image) for image in images]))
-    unlabeled = CalibrationImages(pixels, np.zeros((N, 4), np.float32), np.zeros(N, np.bool_))
-    return Judge(path, unlabeled, config)
+    unlabeled = SweepImages(pixels[:2], pixels, np.zeros((N, 4), np.float32), np.zeros(N, np.bool_))
+    return Judge(path, unlabeled, config, tries)
 
 
 class Timed:
@@ -57,35 +59,64 @@ def test_measure__faster_than_fp32_by_min_speedup(
     exported: Exported, copy: Path, monkeypatch: pytest.MonkeyPatch, fp32_ms: float, ms: float, passes: bool
 ) -> None:
     Timed(monkeypatch, {exported[1]: fp32_ms, copy: ms})
-    row = judge_of(exported, Int8Config(min_speedup=1.5)).measure(copy, CANDIDATE)
+    row = judge_of(exported, Int8Config(min_speedup=1.5, max_flip_rate=0.5)).measure(copy, CANDIDATE)
     assert isinstance(row, Row)
     assert (row.fp32_ms, row.ms) == (fp32_ms, ms)
     slow = f"{ms:.2f} ms an image against {fp32_ms:.2f} ms in fp32: not fast enough"
     assert row.why_not == (None if passes else slow)
 
 
-@pytest.mark.parametrize("flips", [0, 2, 3, 8])
-def test_measure__as_many_flips_as_max_flip_rate_and_no_more(
-    exported: Exported, copy: Path, monkeypatch: pytest.MonkeyPatch, flips: int
+@pytest.mark.parametrize(("tries", "allowed"), [(1, 4), (5, 2), (50, 1)])
+def test_measure__as_many_flips_as_the_bound_allows_and_no_more(
+    exported: Exported, copy: Path, monkeypatch: pytest.MonkeyPatch, tries: int, allowed: int
 ) -> None:
-    """A quarter of eight judged images may flip; what happens to the images that gave the ranges does not matter."""
+    """Half of all decisions may change. The more candidates there are, the fewer flips show that of one of them."""
     Timed(monkeypatch, {exported[1]: 2.0, copy: 1.0})
-    judge = judge_of(exported, Int8Config(max_flip_rate=0.25))
-    assert len(judge.for_judging) == N / 2
-    flipped = flip(judge.logits, [*judge.for_judging[:flips], *judge.for_ranges])
-    monkeypatch.setattr(judge_module, "run_one_by_one", lambda *_: flipped)
-    row = judge.measure(copy, CANDIDATE)
-    assert isinstance(row, Row)
-    assert (row.flips, row.n, row.flip_rate) == (flips, N / 2, flips / (N / 2))
-    if flips <= 2:
-        assert row.why_not is None
-    else:
-        assert row.why_not == f"{flips} of 8 images change their first choice, more than max_flip_rate 0.25"
-        assert row.ms is None, "what is not exact enough is not timed"
+    judge = judge_of(exported, Int8Config(max_flip_rate=0.5), tries)
+    for flips in (0, allowed, allowed + 1, N):
+        flipped = flip(judge.logits, range(flips))
+        monkeypatch.setattr(judge_module, "run_one_by_one", lambda *_, given=flipped: given)
+        row = judge.measure(copy, CANDIDATE)
+        assert isinstance(row, Row)
+        assert (row.flips, row.n, row.flip_rate) == (flips, N, flips / N)
+        # The bound is the rate at which so few flips, or fewer, come up with the risk that is left to one candidate.
+        assert binom.cdf(flips, N, row.most_flips) == pytest.approx(0.05 / tries if flips < N else 1)
+        if flips <= allowed:
+            assert row.why_not is None
+        else:
+            said = f"{flips} of 16 images change their first choice: up to {row.most_flips:.2%} of all, above 50.00%"
+            assert row.why_not == said
+            assert row.ms is None, "what is not exact enough is not timed"
+
+
+def test_gate__true_rates_above_the_limit_pass_five_percent_of_the_time_at_most() -> None:
+    """Eight candidates, any of which may be taken: by the rate observed, one at 4 % passed half the time."""
+    gate = Gate.of(Int8Config(), tries=8)
+    generator = np.random.default_rng(0)
+    for n, rate in ((149, 0.04), (512, 0.021)):
+        flips = generator.binomial(n, rate, (4000, 8))
+        bounds = {count: upper_bound(count, n, gate.confidence) for count in np.unique(flips).tolist()}
+        passed = np.vectorize(bounds.get)(flips) <= gate.max_flip_rate
+        assert passed.any(1).mean() <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("limit", "tries", "needed"), [(0.02, 1, 149), (0.01, 1, 299), (0.02, 2, 183), (0.02, 17, 289)]
+)
+def test_images_needed__are_just_enough(limit: float, tries: int, needed: int) -> None:
+    gate = Gate.of(Int8Config(max_flip_rate=limit), tries)
+    assert gate.images_needed == needed
+    assert upper_bound(0, needed, gate.confidence) <= limit < upper_bound(0, needed - 1, gate.confidence)
+
+
+def test_upper_bound__worked() -> None:
+    """2 % with 95 % confidence takes 236 images with one flip, and 313 with two."""
+    assert upper_bound(1, 236, 0.95) <= 0.02 < upper_bound(1, 235, 0.95)
+    assert upper_bound(2, 313, 0.95) <= 0.02 < upper_bound(2, 312, 0.95)
 
 
 def flip(logits: NDArray[np.float32], rows: Sequence[int]) -> NDArray[np.float32]:
     """Logits [N, C] that say the opposite on these rows."""
     changed = logits.copy()
-    changed[rows] *= -1
+    changed[list(rows)] *= -1
     return changed

@@ -1,0 +1,17 @@
+"""Exact upper bounds of a rate that has to be small, and the number of images that they take."""
+
+import math
+
+from scipy.stats import beta
+
+
+def upper_bound(count: int, n: int, confidence: float) -> float:
+    """One-sided upper bound (Clopper and Pearson 1934) of the rate that ``count`` of ``n`` independent draws show."""
+    # A beta distribution has no parameter 0: where every draw counts, the bound is the end.
+    return float(beta.ppf(confidence, count + 1, n - count)) if count < n else 1.0
+
+
+def images_needed(limit: float, confidence: float) -> int:
+    """Fewest images that put the bound at ``limit`` or below, if none of them counts against it."""
+    # The bound of none in n is 1 - risk^(1/n).
+    return math.ceil(math.log(1 - confidence) / math.log1p(-limit))

@@ -1,0 +1,150 @@
+"""Thresholds that keep a promise, by the exact order-statistic rule, and whether enough images are there for one.
+
+Of n scores that are independent draws, the (m + 1)-th smallest has at least the share ρ of all scores above it with
+confidence 1 - δ, if m or fewer successes of n draws at rate 1 - ρ have a chance of at most δ (Wilks 1941; a one-sided
+tolerance bound without any assumption on the distribution). Nothing that a score depends on may be fitted to the same
+images. Choosing the empirical quantile instead breaks its promise about half of the time.
+"""
+
+import math
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from data.labels import LabelSet
+from export.points.config import DecisionConfig, PointConfig
+from models.decision import DecisionRule, Floats, Point
+from run.errors import UserError
+
+USELESS = 0.2
+"""Where the flagged shares of positives and of negatives are closer to each other than this, a point tells them hardly
+apart, whatever it promises."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedPoint(Point):
+    """An operating point, and the calibration images that its threshold comes from."""
+
+    positives: int
+    """Images of the label, or level."""
+    missed: int
+    """Of these, not flagged."""
+    negatives: int
+    flagged: int
+    """Of these."""
+
+    @property
+    def point(self) -> Point:
+        """The point alone."""
+        return Point(**{field.name: getattr(self, field.name) for field in fields(Point)})
+
+    @property
+    def useless(self) -> bool:
+        """Provable, and of no use: it flags others nearly as often."""
+        return tells_nothing(1 - self.missed / self.positives, self.flagged / self.negatives)
+
+    def __str__(self) -> str:
+        recall, fpr = 1 - self.missed / self.positives, self.flagged / self.negatives
+        found = (
+            f"{self.name!r} from {self.threshold:.4g} on: flags {recall:.1%} of {self.positives:,} calibration images"
+        )
+        return f"{found} of it, and {fpr:.1%} of {self.negatives:,} others" + (
+            ": provable and useless" if self.useless else ""
+        )
+
+
+def tells_nothing(recall: float, fpr: float) -> bool:
+    """True where a point flags others nearly as often as what it is for."""
+    return recall - fpr < USELESS
+
+
+def most_exceptions(n: int, rate: float, risk: float) -> int:
+    """Largest m for which m or fewer of n draws at a rate have a chance of at most ``risk``; -1 where there is none."""
+    chances = binom.cdf(np.arange(n + 1), n, rate)
+    return int(np.searchsorted(chances, risk, side="right")) - 1
+
+
+def recall_threshold(positives: NDArray[np.float32], recall: float, risk: float) -> float | None:
+    """The highest threshold that flags at least the share ``recall`` of all positives; null where none can be shown.
+
+    Args:
+        positives: scores of independent draws [n].
+        recall: share of all positives to be flagged.
+        risk: chance that the threshold does not keep it.
+    """
+    allowed = most_exceptions(len(positives), 1 - recall, risk)
+    return None if allowed < 0 else float(np.sort(positives)[allowed])
+
+
+def fpr_threshold(negatives: NDArray[np.float32], fpr: float, risk: float) -> float | None:
+    """The lowest threshold that flags at most the share ``fpr`` of all negatives; null where none can be shown."""
+    allowed = most_exceptions(len(negatives), fpr, risk)
+    if allowed < 0:
+        return None
+    # Just above the first one that may not be flagged.
+    return float(np.nextafter(np.sort(negatives)[::-1][allowed], np.float32(np.inf), dtype=np.float32))
+
+
+def truth_of(labels: LabelSet, targets: Floats, name: str) -> NDArray[np.bool_]:
+    """Images [N] that an operating point of this name is to flag; their targets [N, C] all have a truth."""
+    truth = labels.truth(targets)
+    index = labels.names.index(name)
+    if labels.kind == "multilabel":
+        return np.asarray(truth[:, index], np.bool_)
+    return np.asarray(truth >= index if labels.kind == "ordinal" else truth == index)
+
+
+def fit_points(
+    rule: DecisionRule, asked: DecisionConfig, probabilities: NDArray[np.float32], targets: Floats, file: str
+) -> tuple[FittedPoint, ...]:
+    """Fit every point to one file's own scores.
+
+    Args:
+        rule: of the label set.
+        asked: the points.
+        probabilities: that the file gives on independent calibration images with a truth [N, C].
+        targets: of these images [N, C].
+        file: its name, for messages.
+
+    Raises:
+        UserError: no threshold keeps a point's promises.
+    """
+    scores = rule.scores(probabilities)
+    return tuple(
+        _fit_point(point, asked.risk(point), scores[:, rule.column(point.name)], found, file)
+        for point in asked.points
+        for found in [truth_of(rule.labels, targets, point.name)]
+    )
+
+
+def _fit_point(
+    point: PointConfig, risk: float, scores: NDArray[np.float32], truth: NDArray[np.bool_], file: str
+) -> FittedPoint:
+    positives, negatives = scores[truth], scores[~truth]
+    most = 1.0 if point.recall is None else recall_threshold(positives, point.recall, risk)
+    least = 0.0 if point.fpr is None else fpr_threshold(negatives, point.fpr, risk)
+    assert most is not None and least is not None, "require_enough comes first"  # noqa: PT018
+    if least > most:
+        raise UserError(f"{file}: no threshold keeps {point.promises}: {_why(point, most, scores, truth)}")
+    # Any threshold from one to the other keeps both: the middle leaves room on both sides.
+    threshold = most if point.fpr is None else least if point.recall is None else float(np.float32((most + least) / 2))
+    return FittedPoint(
+        name=point.name,
+        threshold=threshold,
+        recall=point.recall,
+        fpr=point.fpr,
+        confidence=point.confidence,
+        positives=len(positives),
+        missed=int((positives < np.float32(threshold)).sum()),
+        negatives=len(negatives),
+        flagged=int((negatives >= np.float32(threshold)).sum()),
+    )
+
+
+def _why(point: PointConfig, most: float, scores: NDArray[np.float32], truth: NDArray[np.bool_]) -> str:
+    if point.recall is None:
+        return "its scores reach 1 for too many other images"
+    fpr = float((scores[~truth] >= np.float32(most)).mean())
+    return f"from {most:.4g} on, where recall is kept, it flags {math.ceil(1000 * fpr) / 10:g}% of other images"
