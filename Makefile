@@ -11,6 +11,10 @@ READY := .venv/ready
 # for itself, which takes ten seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
+# Packages without a wheel. This one is the parser's runtime of omegaconf, which hydra-core needs, which executorch needs.
+# Their makers publish sources alone, so installing them runs their setup.py; the lock's hashes say which.
+BUILT := antlr4-python3-runtime
+
 .PHONY: help demo test check lock reference
 
 help:
@@ -39,6 +43,10 @@ reference: $(READY)
 lock:
 	uv pip compile pyproject.toml --universal --all-extras --generate-hashes --python-version 3.11 --upgrade \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --output-file requirements.lock
+
+	@echo "built from source, with code of its own that runs on installing: $(BUILT)"
+	@uv pip install --quiet --dry-run --reinstall --python .venv --only-binary :all: $(BUILT:%=--no-binary %) \
+		-r requirements.lock || (echo "something else has no wheel: choose a version that has one, or add it to BUILT" && exit 1)
 
 $(READY): requirements.lock pyproject.toml
 ifeq ($(PYTHON),)

@@ -182,6 +182,22 @@ class Run:
         """By student, the name of its baseline, where it has one."""
         return {student.name: student.baseline_name for student in self.config.students if student.baseline}
 
+    @property
+    def hub(self) -> HubConfig:
+        """Publishing; a data set that the author names is named with the revision that was read."""
+        data = self.config.data
+        paths = [data.path, data.unlabeled.path if data.unlabeled else ""]
+        pinned = {path.partition("@")[0]: path for path in paths if "@" in path}
+        hub = self.config.hub
+        return replace(hub, datasets=tuple(pinned.get(name, name) for name in hub.datasets))
+
+    @property
+    def places(self) -> list[str]:
+        """Where images and models lie, as the config has it; nobody else is told."""
+        sources = [source for source in (self.config.data, self.config.data.unlabeled) if source]
+        named = [place for source in sources for place in (source.path, source.image_root or "")]
+        return [*named, self.config.teacher.model, *(student.model for student in self.config.students)]
+
     def context(self) -> "RunContext":
         """The run as stage functions take it, beside their own sections."""
         from hub.checkpoints import publisher
@@ -360,13 +376,19 @@ def _write_cards(run: Run, _: argparse.Namespace) -> None:
     from hub.card import write_cards
     from hub.push import read_certificate
 
-    write_cards(Release(run.folder.release), read_certificate(run.folder), run.config.hub)
+    write_cards(Release(run.folder.release), read_certificate(run.folder), run.hub)
 
 
 def _push(run: Run, options: argparse.Namespace) -> None:
     from hub.push import push
 
-    push(run.verification(), run.config.hub, dry_run=options.dry_run, allow_unverified=options.allow_unverified)
+    push(
+        run.verification(),
+        run.hub,
+        dry_run=options.dry_run,
+        allow_unverified=options.allow_unverified,
+        private=run.places,
+    )
 
 
 def _recheck(_: None, options: argparse.Namespace) -> int:

@@ -91,7 +91,8 @@ class SourceConfig:
     ``cvat``: CVAT for images 1.1. ``coco``: its JSON. ``classes_csv``: Roboflow's ``_classes.csv``.
     ``elpv``: the installed elpv-dataset package."""
     path: str = ""
-    """A folder, a file, a URI (``s3://``, ``gs://``, ``https://``) or a Hub id; not used by ``elpv``."""
+    """A folder, a file, a URI (``s3://``, ``gs://``, ``https://``) or a Hub id (``org/name``, pinned
+    as ``org/name@REVISION``); not used by ``elpv``."""
     image_root: str | None = None
     """Folder or URI that relative image paths start from, and below which all images have to lie; null is the folder
     of the file that names them."""

@@ -3,7 +3,7 @@
 * JPEG, PNG, WebP, GIF, BMP and TIFF, told by content and not by file name; the first frame of several.
 * The EXIF orientation is applied; transparency, and what a GIF's first frame leaves bare, is white.
 * Palette, gray, 16-bit and CMYK become 8-bit RGB. ICC profiles are not applied.
-* What is above ``MAX_PIXELS``, or lacks bytes that its pixels need, is an error.
+* What is above ``MAX_PIXELS`` or ``MAX_SIDE``, or lacks bytes that its pixels need, is an error.
 
 ``docs/decoding.md`` has the rules step by step, for those who decode elsewhere.
 """
@@ -26,6 +26,9 @@ SUFFIXES = frozenset(
 MAX_PIXELS = 50 * 2**20
 """Width × height above which an image is refused. Pillow holds up to 16 bytes a pixel while it reads a WebP, and less
 for other formats: 800 MiB here, so that no image takes 1 GiB. A 50-megapixel photograph (8160 × 6144) fits."""
+MAX_SIDE = 65_535
+"""Pixels a side above which an image is refused; JPEG has no larger ones either. The first pass of the resize keeps one
+side: a line of 50 million pixels would take 100 GB there."""
 _MAX_MEMORY = 960 * 2**20
 """Bytes that a WebP or TIFF may need with its file (Pillow copies a WebP's once), which no bound on pixels can hold."""
 _MAX_REPEATS = 200
@@ -102,6 +105,8 @@ def _read(data: bytes) -> tuple[Image.Image, int]:
         pixels = image.width * image.height
         if pixels > MAX_PIXELS:
             raise DecodeError(f"{image.width} × {image.height}: above the limit of {MAX_PIXELS:,} pixels")
+        if max(image.size) > MAX_SIDE:
+            raise DecodeError(f"{image.width} × {image.height}: a side above the limit of {MAX_SIDE:,} pixels")
         copies = {"WEBP": 2, "TIFF": 1}.get(str(image.format))
         if copies and 16 * pixels + copies * len(data) > _MAX_MEMORY:
             raise DecodeError(f"{image.width} × {image.height} in {len(data):,} bytes would take 1 GiB to decode")

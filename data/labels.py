@@ -4,7 +4,7 @@ import difflib
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +33,19 @@ class LabelSet:
 
     @classmethod
     def of_json(cls, stored: Mapping[str, Any]) -> "LabelSet":
-        """The set that ``to_json`` described."""
-        return cls(tuple(stored["names"]), stored["kind"])
+        """The set that ``to_json`` described.
+
+        Raises:
+            ValueError: it is none: too few names, an empty or repeated one, another kind.
+        """
+        names, kind = stored["names"], stored["kind"]
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name for name in names):
+            raise ValueError("label names are no list of texts")
+        if len(names) < 2 or len(set(names)) < len(names):
+            raise ValueError(f"{len(names)} label names, {len(set(names))} of them different")
+        if kind not in get_args(Kind):
+            raise ValueError(f"{kind!r} is no kind of label set: {', '.join(get_args(Kind))}")
+        return cls(tuple(names), kind)
 
     @property
     def exclusive(self) -> bool:

@@ -1,6 +1,7 @@
 """Bytes by URI: a path on this machine, or whatever fsspec has a file system for."""
 
 import errno
+import functools
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from run.errors import UserError
+from run.errors import UserError, above
 from run.text import escaped
 
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp"}
@@ -39,6 +40,8 @@ _UNENCODABLE = re.compile(r"[\ud800-\udfff]")
 
 
 _FILE = "file://"
+MOST_BYTES = 2**29
+"""Of one image file: the largest that the decode contract takes is an uncompressed TIFF of 400 MiB."""
 
 
 def is_remote(uri: str) -> bool:
@@ -66,7 +69,7 @@ def read_bytes(uri: str) -> bytes:
     if not is_remote(uri):
         return _read_regular(uri)
     with _errors_of(uri):
-        system, path = file_system(uri)
+        system, path = file_system(uri, stays=True)
         data: bytes = system.cat_file(path)
     return data
 
@@ -99,8 +102,15 @@ def _read_regular(uri: str, count: int = -1) -> bytes:
     require_regular(path, os.stat(path).st_mode)  # noqa: PTH116 - once per image
     # The file may have become a pipe since: opened like this, none waits for its writer.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        require_regular(path, os.fstat(file.fileno()).st_mode)
+        found = os.fstat(file.fileno())
+        require_regular(path, found.st_mode)
+        _require_size(path, found.st_size if count < 0 else count)
         return file.read(count)
+
+
+def _require_size(place: str, size: int) -> None:
+    if size > MOST_BYTES:
+        raise OSError(errno.EFBIG, above("this file", f"its size of {size:,} bytes", MOST_BYTES), place)
 
 
 def fingerprint(uri: str) -> str:
@@ -113,10 +123,12 @@ def fingerprint(uri: str) -> str:
     if not is_remote(uri):
         found = os.stat(path_of(uri))  # noqa: PTH116 - once per row
         require_regular(uri, found.st_mode)
+        _require_size(uri, found.st_size)
         return f"{found.st_size}:{found.st_mtime_ns}"
     with _errors_of(uri):
-        system, path = file_system(uri)
+        system, path = file_system(uri, stays=True)
         info = system.info(path)
+    _require_size(uri, int(info.get("size") or 0))
     return _mark(info) or f"{info.get('size')}:None"
 
 
@@ -221,7 +233,7 @@ def first_bytes(uri: str, count: int) -> bytes:
     if not is_remote(uri):
         return _read_regular(uri, count)
     with _errors_of(uri):
-        system, path = file_system(uri)
+        system, path = file_system(uri, stays=True)
         data: bytes = system.cat_file(path, start=0, end=count)
     return data[:count]
 
@@ -240,10 +252,15 @@ def is_folder(uri: str) -> bool:
         return bool(system.isdir(path))
 
 
-def file_system(uri: str) -> tuple[Any, str]:
+def file_system(uri: str, *, stays: bool = False) -> tuple[Any, str]:
     """The fsspec file system of a URI, and the URI's path in it.
 
     Listings are not kept: a store that has changed is seen as it is, and a large one does not fill the memory.
+
+    Args:
+        uri: what is asked for.
+        stays: refuse redirects to another web server. The user named the label file, and others wrote what is in it:
+            their addresses must not make this machine ask any server that it can reach.
 
     Raises:
         UserError: nothing here can speak the URI's protocol.
@@ -255,7 +272,9 @@ def file_system(uri: str) -> tuple[Any, str]:
         # S3's client opens ten connections and no more, unless it is asked to; and to fetch parts of an object side by
         # side, it would first ask for each object's size.
         parts = {"max_concurrency": 1, "config_kwargs": {"max_pool_connections": CONNECTIONS}}
-        more = parts if scheme in ("s3", "s3a") else {}
+        more: dict[str, Any] = parts if scheme in ("s3", "s3a") else {}
+        if stays and scheme in ("http", "https"):
+            more = {"client_kwargs": {"trace_configs": _staying()}}
         system, path = fsspec.url_to_fs(uri, use_listings_cache=False, **more)
     except ImportError as error:
         if scheme in _PACKAGES:
@@ -266,6 +285,23 @@ def file_system(uri: str) -> tuple[Any, str]:
     return system, path
 
 
+@functools.cache  # fsspec makes a client for each that it is given
+def _staying() -> list[Any]:
+    """Trace settings of aiohttp that end a request at a redirect to another server; to HTTPS of the same is fine."""
+    import aiohttp
+    from yarl import URL
+
+    async def refuse(_session: Any, _context: Any, redirect: Any) -> None:
+        target = redirect.url.join(URL(redirect.response.headers.get("Location", "")))
+        secured = target.host == redirect.url.host and (target.scheme, target.port) == ("https", 443)
+        if target.origin() != redirect.url.origin() and not secured:
+            raise PermissionError(f"it leads on to {target.origin()}: give the address there if that is meant")
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(refuse)
+    return [trace]
+
+
 @contextmanager
 def _errors_of(uri: str) -> Iterator[None]:
     """Give every failure of a remote store as one kind, its message starting with the URI."""
@@ -274,6 +310,8 @@ def _errors_of(uri: str) -> Iterator[None]:
     except UserError:
         raise
     except FileNotFoundError as error:
+        if isinstance(error.__cause__, PermissionError):  # what was refused is not there, to fsspec
+            raise PermissionError(errno.EACCES, f"the store refuses: {error.__cause__}", uri) from error
         raise FileNotFoundError(errno.ENOENT, "there is no such file or folder", uri) from error
     except PermissionError as error:
         raise PermissionError(errno.EACCES, f"the store refuses: {error}", uri) from error

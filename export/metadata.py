@@ -33,14 +33,16 @@ def read_contract(metadata: Mapping[str, str], path: Path) -> Contract:
     """The contract in a file's metadata.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or no model can have it.
     """
     try:
         labels = LabelSet.of_json(json.loads(metadata["labels"]))
         spec = InputSpec.from_pretrained_cfg(json.loads(metadata["input"]))
         rule = read_rule(labels, json.loads(metadata.get("decision", "null")))
-    except (KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
         raise UserError(f"{path} does not carry labels and input contract: it was not exported by PocketEVA") from error
+    except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        raise UserError(f"{path} does not carry labels and input contract that make sense: {error}") from error
     return Contract(rule, spec)
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from data.decode import DecodeError, decode
 from data.storage import read_bytes, shown
 from data.walk import Walk
+from export.limits import MOST_SECONDS, bounded_memory
 from export.release import find_onnx, open_onnx
 from export.runtime import OnnxClassifier
 from run.console import console, log
@@ -30,10 +31,12 @@ def predict(release: Path, paths: Sequence[Path], *, as_json: bool) -> None:
     Raises:
         UserError: the model or a path is not there, or images cannot be read (the others are printed first).
     """
-    model = open_onnx(find_onnx(release))
+    onnx = find_onnx(release)
     files = _images(paths)
-    rows = (_predict_one(model, path) for path in files)
-    failed = list(_print_json(rows) if as_json else _print_table(rows))
+    with bounded_memory(onnx):
+        model = open_onnx(onnx, seconds=MOST_SECONDS)
+        rows = (_predict_one(model, path) for path in files)
+        failed = list(_print_json(rows) if as_json else _print_table(rows))
     if failed:
         raise UserError(f"{len(failed)} of {plural(len(files), 'image')} cannot be read:\n{listed(failed)}")
 

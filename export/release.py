@@ -156,10 +156,10 @@ def find_onnx(path: Path) -> Path:
     return path if path.suffix == ".onnx" else path / FP32.path
 
 
-def open_onnx(path: Path, threads: int | None = None) -> OnnxClassifier:
+def open_onnx(path: Path, threads: int | None = None, *, seconds: float | None = None) -> OnnxClassifier:
     """Open a file as what its name says: an ``rgb.onnx`` takes decoded pixels, any other prepared ones.
 
     Raises:
         UserError: it is missing, damaged, or was not written by this project.
     """
-    return (RgbClassifier if path.name == RGB.path.name else OnnxClassifier)(path, threads)
+    return (RgbClassifier if path.name == RGB.path.name else OnnxClassifier)(path, threads, seconds=seconds)

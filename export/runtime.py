@@ -1,14 +1,17 @@
 """Exported files in ONNX Runtime: from a decoded image to probabilities."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from export.metadata import read_contract
+from export.limits import within_time
+from export.metadata import Contract, read_contract
 from export.session import open_session
 from run.errors import UserError
 
@@ -19,20 +22,23 @@ class OnnxClassifier:
     Args:
         path: the file.
         threads: of ONNX Runtime; null takes every core.
+        seconds: most that one inference may take; null leaves it be, and costs it no watch.
 
     Raises:
         UserError: it is missing, damaged, or does not carry the metadata.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path, threads: int | None = None, *, seconds: float | None = None) -> None:
         self.threads = threads
+        self._seconds = seconds
         if not path.is_file():
             raise UserError(f"{path} is not there: run `pocketeva export` first, or check the name")
-        try:
+        self._path = path
+        with self._errors():
             self._session = open_session(path, threads)
-        except Exception as error:  # ONNX Runtime's own errors share no other base
-            raise UserError(f"{path} cannot be run: {error}") from error
         contract = read_contract(self._session.get_modelmeta().custom_metadata_map, path)
+        # Before any image is prepared: metadata may say anything, and memory is taken by what it says.
+        self._require_graph(contract)
         self.rule = contract.rule
         self.labels = contract.rule.labels
         self.spec = contract.spec
@@ -43,7 +49,7 @@ class OnnxClassifier:
 
     def logits(self, pixel_values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits [B, C] of prepared images [B, 3, S, S], run as one batch."""
-        (values,) = self._session.run(["logits"], {"pixel_values": pixel_values})
+        (values,) = self._run(["logits"], {"pixel_values": pixel_values})
         return np.asarray(values, np.float32)
 
     def logits_of(self, image: Image.Image) -> NDArray[np.float32]:
@@ -57,14 +63,55 @@ class OnnxClassifier:
         """Probabilities [B, C] of decoded images, each run by itself."""
         return self.rule.probabilities(np.stack([self.logits_of(image) for image in images]))
 
+    def _run(self, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[Any]:
+        with self._errors():
+            if self._seconds is None:
+                return list(self._session.run(outputs, inputs))
+            return within_time(lambda options: self._session.run(outputs, inputs, options), self._seconds)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:  # ONNX Runtime's own errors share no other base
+            raise UserError(f"{self._path} cannot be run: {error}") from error
+
+    def _require_graph(self, contract: Contract) -> None:
+        """Refuse metadata that is not about this graph."""
+        size, count = contract.spec.size, len(contract.rule.labels)
+        self._require("input", self._session.get_inputs(), {"pixel_values": (None, 3, size, size)})
+        self._require("output", self._session.get_outputs(), {"logits": (None, count)})
+
+    def _require(self, what: str, found: Sequence[Any], expected: Mapping[str, tuple[int | None, ...]]) -> None:
+        """Compare names and shapes; null stands for a size that differs from run to run. Further outputs do no harm."""
+        shapes = {each.name: tuple(side if isinstance(side, int) else None for side in each.shape) for each in found}
+        if {name: shapes.get(name) for name in (expected if what == "output" else shapes)} != expected:
+            raise UserError(
+                f"{self._path}: its metadata is not about its graph, which has the {what} {_shapes(shapes)} where "
+                f"{_shapes(expected)} is expected: it was not exported by PocketEVA, or was changed since"
+            )
+
+
+def _shapes(shapes: Mapping[str, tuple[int | None, ...]]) -> str:
+    sides = {name: ", ".join("any" if side is None else str(side) for side in shape) for name, shape in shapes.items()}
+    return ", ".join(f"{name} [{shape}]" for name, shape in sides.items()) or "none"
+
 
 class RgbClassifier(OnnxClassifier):
     """An ``rgb.onnx``: takes decoded images of any size, one at a time."""
 
+    def _require_graph(self, contract: Contract) -> None:
+        count = len(contract.rule.labels)
+        scores = {"scores": (count,)} if contract.rule.labels.kind == "ordinal" else {}
+        self._require("input", self._session.get_inputs(), {"image": (None, None, 3)})
+        self._require("output", self._session.get_outputs(), {"probabilities": (count,), **scores})
+
     def outputs(self, image: Image.Image) -> dict[str, NDArray[np.float32]]:
         """``probabilities`` [C] of a decoded image, and ``scores`` [C] where the labels are ordinal."""
         names = [output.name for output in self._session.get_outputs()]
-        return dict(zip(names, self._session.run(names, {"image": np.asarray(image)}), strict=True))
+        return dict(zip(names, self._run(names, {"image": np.asarray(image)}), strict=True))
 
     def logits_of(self, image: Image.Image) -> NDArray[np.float32]:
         """Logits [C] that give the file's probabilities of a decoded image: it has no output for its own."""

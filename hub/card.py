@@ -113,7 +113,7 @@ def _metadata(subject: Subject, *, published: bool) -> ModelCardData:
         pipeline_tag=TASK,
         base_model=base,
         base_model_relation=relation,
-        datasets=list(config.datasets) or None,
+        datasets=[name.partition("@")[0] for name in config.datasets] or None,
         metrics=["accuracy", "f1"] if results else None,
         tags=tags,
         model_name=subject.repo.split("/")[1] if results else None,
@@ -140,7 +140,7 @@ def _eval_results(subject: Subject) -> list[EvalResult]:
     if subject.agreement is not None:
         values.append(("agreement", "Agreement with the teacher", measured.agreement.rate))
     run = subject.certificate.name
-    datasets = subject.hub.datasets
+    datasets = [name.partition("@")[0] for name in subject.hub.datasets]
     return [
         EvalResult(
             task_type=TASK,

@@ -6,6 +6,7 @@ from pathlib import Path
 from huggingface_hub import HfApi
 
 from hub.config import HubConfig
+from hub.contents import require_allowed, require_impersonal
 from hub.remote import hub_errors, mirror, open_repository
 from run.console import log
 from run.errors import UserError
@@ -25,6 +26,8 @@ def publisher(config: HubConfig) -> Callable[[str, Path, str], None] | None:
         repo = config.repository(name)
         branch = config.checkpoint_branch
         try:
+            require_allowed([folder])
+            require_impersonal([folder], (), str(config))
             with hub_errors(repo):
                 open_repository(api, repo, private=config.private)
                 api.create_branch(repo, branch=branch, exist_ok=True)

@@ -43,7 +43,7 @@ class HubConfig:
             require("license", lambda: is_license(self.license), known)
             for index, name in enumerate(self.datasets):
                 held = "the id of a data set on the Hub, such as org/panels, and no path of this machine"
-                require(f"datasets[{index}]", partial(is_data_set, name), held)
+                require(f"datasets[{index}]", partial(is_data_set, name.partition("@")[0]), held)
             for index, tag in enumerate(self.tags):
                 require(f"tags[{index}]", partial(_is_tag, tag), "a word or a few, and no path of this machine")
             branch = f"{PLAIN_NAME}, without .. or a dot or .lock at its end, and not main"

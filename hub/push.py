@@ -8,6 +8,7 @@ from huggingface_hub import HfApi
 from export.release import Release
 from hub.card import released_models, write_cards
 from hub.config import HubConfig
+from hub.contents import require_allowed, require_impersonal
 from hub.remote import Pushed, files_of, hub_errors, mirror, open_repository
 from run.console import console
 from run.errors import UserError, listed
@@ -17,7 +18,14 @@ from verify.seal import file_differences, files_of_release
 from verify.verify import Verification, doubts
 
 
-def push(verification: Verification, config: HubConfig, *, dry_run: bool, allow_unverified: bool) -> list[Pushed]:
+def push(
+    verification: Verification,
+    config: HubConfig,
+    *,
+    dry_run: bool,
+    allow_unverified: bool,
+    private: Sequence[str] = (),
+) -> list[Pushed]:
     """Write the cards and push every release folder to its repository, each as one commit.
 
     Args:
@@ -25,12 +33,14 @@ def push(verification: Verification, config: HubConfig, *, dry_run: bool, allow_
         config: where to, and what the cards say.
         dry_run: write the cards, print what would be pushed, and do not touch the network.
         allow_unverified: push what the certificate does not vouch for; the cards then say so at their top.
+        private: where images and models of the run lie, which no file may name.
 
     Returns:
         One entry per release folder.
 
     Raises:
-        UserError: nothing to push, nowhere to push it, the certificate does not hold for it, or the Hub refuses.
+        UserError: nothing to push, nowhere to push it, files that no release has or that tell of this machine, the
+            certificate does not hold for it, or the Hub refuses.
     """
     run = verification.run
     release = Release(run.release)
@@ -49,7 +59,10 @@ def push(verification: Verification, config: HubConfig, *, dry_run: bool, allow_
             + "\nRun `pocketeva verify` (after `pocketeva export` if "
             "files were changed), or push with --allow-unverified; the cards will then say so at their top."
         )
+    require_allowed(repos)
     cards = write_cards(release, certificate, config, differences)
+    # Before the first request, and over the cards too.
+    require_impersonal(repos, private, f"{config} {run.root.name}")
     if dry_run:
         for card in cards:
             _describe(card.parent, repos[card.parent], card)

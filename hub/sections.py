@@ -43,12 +43,18 @@ def introduction(subject: Subject) -> str:
     made = trained if subject.is_teacher else f"distilled from the teacher `{subject.teacher_repo}`"
     form = f"The ONNX export of `{subject.checkpoint_repo}`: an" if subject.is_onnx else "An"
     start = "pretrained weights" if facts.pretrained else "random weights"
+    base, pinned, revision = facts.base_model.removeprefix("hf-hub:").partition("@")
+    if facts.pretrained and pinned:
+        start += f" of {code_span(base)} at revision {code_span(revision)}"
     text = (
         f"{form} image classifier with {len(facts.labels)} labels, `{subject.architecture}` at "
         f"{size} × {size} pixels, {made} with PocketEVA, starting from {start}."
     )
     if not subject.is_onnx:
         text += f" Its export for ONNX Runtime and the browser is `{subject.onnx_repo}`."
+    pins = [name.split("@", 1) for name in subject.hub.datasets if "@" in name]
+    if pins:
+        text += f" Data: {', '.join(f'{code_span(name)} at revision {code_span(pin)}' for name, pin in pins)}."
     return "\n\n".join(part for part in (text, subject.hub.description.strip()) if part)
 
 

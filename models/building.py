@@ -35,7 +35,8 @@ def build(
     A new head is made, unless the checkpoint was trained on the very same label names in the same order.
 
     Args:
-        name: a timm name, a Hub id (``org/name``), or a folder that timm or transformers (``timm_wrapper``) wrote.
+        name: a timm name, a Hub id (``org/name``, pinned as ``org/name@REVISION``), or a folder that timm or
+            transformers (``timm_wrapper``) wrote.
         labels: the run's label set.
         key: the config section, for messages.
         pretrained: load weights; without, they are random and ``name`` is a timm name.
@@ -140,17 +141,21 @@ def find_checkpoint(name: str, key: str) -> Path:
     Raises:
         UserError: the Hub has no such repository, or cannot be reached.
     """
+    # Timm's own names may hold no "@", and the Hub's ids neither: what follows is a branch, a tag or a commit.
     local = Path(name.removeprefix("local-dir:"))
     if local.is_dir() or name.startswith("local-dir:"):
         return local
     repo = name.removeprefix("hf-hub:")
+    repo, _, revision = repo.partition("@")
     if "/" not in repo:
         repo = _hub_id(repo, key)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
 
     try:
-        return Path(snapshot_download(repo, allow_patterns=["config.json", "model.safetensors"]))
+        return Path(
+            snapshot_download(repo, revision=revision or None, allow_patterns=["config.json", "model.safetensors"])
+        )
     except (HfHubHTTPError, HTTPError, OSError, ValueError) as error:
         raise UserError(
             f"{key}.model: {repo} is no folder here, and its weights cannot be had from the Hub: {error}\n"
@@ -162,7 +167,7 @@ def find_checkpoint(name: str, key: str) -> Path:
 
 def architecture_of(name: str) -> str:
     """A timm name without its weight tag."""
-    return name.split("/")[-1].split(".")[0]
+    return name.partition("@")[0].split("/")[-1].split(".")[0]
 
 
 def size_args(architecture: str, size: int) -> dict[str, int]:

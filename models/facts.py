@@ -4,6 +4,7 @@ They stand under ``pocketeva`` in the checkpoint's ``config.json``, which cards 
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -83,15 +84,36 @@ class CheckpointFacts:
 
 def public_name(model: str) -> str:
     """A model's name as it may be published: a checkpoint's path is private, so it becomes an empty text."""
-    is_path = model.startswith(("local-dir:", "/", "~", ".")) or model.count("/") > 1 or Path(model).is_dir()
+    deep = model.partition("@")[0].count("/") > 1
+    is_path = model.startswith(("local-dir:", "/", "~", ".")) or deep or Path(model).is_dir()
     return "" if is_path else model
+
+
+_TAKEN_CFG = """
+input_size test_input_size min_input_size fixed_input_size interpolation crop_pct test_crop_pct crop_mode mean std
+num_classes pool_size first_conv classifier
+"""
+"""Keys of ``pretrained_cfg`` that are taken from a checkpoint; others are left where they are. With some of them timm
+would pass over the weights beside it and load another file, address or repository."""
+_TAKEN_ARGS = """
+num_classes img_size patch_size in_chans global_pool class_token reg_tokens no_embed_class pre_norm fc_norm embed_dim
+embed_dims depth depths dims num_heads mlp_ratio qkv_bias qkv_fused qk_norm init_values ls_init_value window_size
+dynamic_img_size dynamic_img_pad drop_rate pos_drop_rate patch_drop_rate proj_drop_rate attn_drop_rate drop_path_rate
+act_layer norm_layer swiglu_mlp scale_mlp use_rot_pos_emb use_abs_pos_emb rope_type ref_feat_shape use_post_norm
+head_hidden_size head_bias head_norm_first conv_mlp kernel_sizes layers channels widths stem_width stem_size
+strict_img_size distillation channel_multiplier width depth_multiplier fix_stem num_features round_chs_fn se_from_exp
+"""
+"""Keys of ``model_args`` that are taken: the shape of a model, and rates."""
+_CFG_KEYS, _ARG_KEYS = frozenset(_TAKEN_CFG.split()), frozenset(_TAKEN_ARGS.split())
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """``config.json`` of a folder that timm, or transformers for a timm model, wrote.
 
+    Whoever made it may be a stranger: how a model looks is taken from it, and nothing that says where to load it from.
+
     Raises:
-        UserError: it is missing, is no JSON, or is not about a timm model.
+        UserError: it is missing, is no JSON, is not about a timm model, or has arguments that are not taken.
     """
     path = folder / "config.json"
     try:
@@ -102,7 +124,36 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not JSON: {error}") from None
     if "architecture" not in config or "pretrained_cfg" not in config:
         raise UserError(f"{path} is not about a timm model: it has no architecture and pretrained_cfg")
-    return config
+    return {**config, **_harmless(config, path)}
+
+
+def _harmless(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The parts of a config that ``timm.create_model`` is given, without what leads it elsewhere."""
+    architecture, cfg, args = config["architecture"], config["pretrained_cfg"], config.get("model_args") or {}
+    # A name with a scheme or a slash is an address to timm.
+    if not isinstance(architecture, str) or not re.fullmatch(r"[\w.-]+", architecture, re.ASCII):
+        raise UserError(f"{path}: architecture {architecture!r} is no name of a timm model")
+    if not isinstance(cfg, dict) or not isinstance(args, dict):
+        raise UserError(f"{path}: pretrained_cfg and model_args must be objects")
+    strange = sorted(args.keys() - _ARG_KEYS)
+    if strange:
+        raise UserError(
+            f"{path}: model_args has {', '.join(map(repr, strange))}, which is not taken from a "
+            "checkpoint: remove it if the model is the same without"
+        )
+    plain = {key: value for key, value in args.items() if _is_plain(value)}
+    if len(plain) < len(args):
+        raise UserError(f"{path}: model_args has values that are no numbers, names or short lists of them")
+    return {"pretrained_cfg": {key: cfg[key] for key in cfg if key in _CFG_KEYS}, "model_args": plain}
+
+
+def _is_plain(value: object) -> bool:
+    """True for a number, a name, null, or a list of some; no shape of a model is millions."""
+    if isinstance(value, list):
+        return len(value) <= 64 and all(map(_is_plain, value))
+    if isinstance(value, str):
+        return len(value) <= 64
+    return value is None or (isinstance(value, int | float) and abs(value) <= 1_000_000)
 
 
 def problem_type(labels: LabelSet) -> dict[str, Json]:

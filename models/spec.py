@@ -1,5 +1,6 @@
 """The input contract of a model: how RGB pixels become the numbers it takes. No torch here."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -8,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data.resize import resize
+from data.resize import resize, resize_height, resize_width
 from data.views import View
 from run.errors import UserError
 from run.files import Json, json_digest
 
 ResizeMode = Literal["squash", "center"]
+
+LARGEST = 4096
+"""Pixels a side that a model takes at most: what a file says is believed no further."""
 
 
 @dataclass(frozen=True)
@@ -30,21 +34,29 @@ class InputSpec:
     mode: ResizeMode = "squash"
     crop_pct: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= LARGEST:
+            raise UserError(f"an image size of {self.size} pixels; 1 to {LARGEST:,} are taken")
+        if not len(self.mean) == len(self.std) == 3:
+            raise UserError(
+                f"a model's mean and std must have 3 numbers each, one per channel, not {self.mean} and {self.std}"
+            )
+        if not all(map(math.isfinite, (*self.mean, *self.std))) or min(self.std) <= 0:
+            raise UserError(f"mean {self.mean} and std {self.std} are no statistics of pixels")
+        if not 0.01 <= self.crop_pct <= 1:
+            raise UserError(f"a model's crop_pct must be above 0 and 1 at most, not {self.crop_pct:g}")
+
     @classmethod
     def from_pretrained_cfg(cls, cfg: Mapping[str, Any]) -> "InputSpec":
         """The contract in a timm ``pretrained_cfg``; its interpolation is always taken as bicubic.
 
         Raises:
-            UserError: it is about images of other than three channels, or of a crop larger than the image.
+            UserError: a number in it is none that a model can have.
         """
         mode: ResizeMode = "squash" if cfg.get("crop_mode") == "squash" else "center"
         mean, std = (tuple(float(x) for x in cfg[key]) for key in ("mean", "std"))
-        if not len(mean) == len(std) == 3:
-            raise UserError(f"a model's mean and std must have 3 numbers each, one per channel, not {mean} and {std}")
-        crop = 1.0 if mode == "squash" else float(cfg["crop_pct"])
-        if not 0 < crop <= 1:
-            raise UserError(f"a model's crop_pct must be above 0 and 1 at most, not {crop:g}")
-        return cls(int(cfg["input_size"][-1]), mean, std, mode, crop)
+        crop_pct = 1.0 if mode == "squash" else float(cfg["crop_pct"])
+        return cls(int(cfg["input_size"][-1]), mean, std, mode, crop_pct)  # type: ignore[arg-type]
 
     def to_pretrained_cfg(self) -> dict[str, Json]:
         """The same in timm's words."""
@@ -92,6 +104,5 @@ class InputSpec:
         width, height = (short * side // min(image.size) for side in image.size)
         left = round((width - self.size) / 2)
         top = round((height - self.size) / 2)
-        bicubic = Image.Resampling.BICUBIC
-        columns = image.resize((width, image.height), bicubic).crop((left, 0, left + self.size, image.height))
-        return columns.resize((self.size, height), bicubic).crop((0, top, self.size, top + self.size))
+        columns = resize_width(image, width, left, self.size)
+        return resize_height(columns, height, top, self.size)

@@ -19,6 +19,16 @@ def listed(items: Iterable[object], limit: int = 10) -> str:
     return "\n".join(shown)
 
 
+def above(where: str, what: str, most: int, unit: str = "bytes") -> str:
+    """The one message about something that is larger than is read: a file of others could fill the memory.
+
+    Example:
+        >>> above("labels.jsonl, line 3", "the line", 1024)
+        'labels.jsonl, line 3: the line is above the limit of 1,024 bytes'
+    """
+    return f"{where}: {what} is above the limit of {most:,} {unit}"
+
+
 def plural(count: int, one: str, many: str = "") -> str:
     """A count with its noun, and with a verb where one follows.
 

@@ -548,3 +548,12 @@ def test_verbs__each_is_one_row() -> None:
         "distill",
         "run",
     ]
+
+
+def test_run__the_cards_name_the_revision_that_was_read(tmp_path: Path) -> None:
+    config = finished.settings()
+    config["data"] = {"path": "acme/cells@0123abc", "format": "huggingface"}
+    config["hub"] = {"datasets": ["acme/cells", "acme/more"]}
+    run = pocketeva.Run(pocketeva.read_config(finished.write_config(tmp_path, config)))
+    assert run.hub.datasets == ("acme/cells@0123abc", "acme/more")
+    assert "acme/cells@0123abc" in run.places

@@ -13,7 +13,8 @@ class TeacherConfig:
     """The model to fine-tune."""
 
     model: str = "timm/eva02_base_patch14_448.mim_in22k_ft_in22k_in1k"
-    """A timm name, a Hub id (``org/name``), or a folder that timm or transformers (``timm_wrapper``) wrote."""
+    """A timm name, a Hub id (``org/name``, pinned as ``org/name@REVISION``), or a folder that timm or transformers
+    (``timm_wrapper``) wrote."""
     pretrained: bool = True
     """Start from the model's weights; false starts from random ones."""
     image_size: int | None = None

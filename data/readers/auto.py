@@ -19,7 +19,7 @@ _BY_FILE_NAME: dict[str, Format] = {file: name for name, reader in READERS.items
 _SUFFIXES = (*_BY_SUFFIX, ".json")
 """Endings of label files; several formats end in .json, and their first characters tell them apart."""
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 _Found = tuple[Source, str]
 """The source with its format, and the file that is meant, in place of ``auto``; and the reason."""

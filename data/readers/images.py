@@ -16,8 +16,8 @@ from data.decode import SUFFIXES
 from data.readers.addresses import readings, tails
 from data.readers.paths import file_name, join, normal, parent
 from data.readers.source import Source
-from data.storage import is_junk, is_remote, listing, path_of, shown, writable
-from run.errors import UserError
+from data.storage import MOST_BYTES, is_junk, is_remote, listing, path_of, shown, writable
+from run.errors import UserError, above
 from run.files import atomic_path
 
 _COMPARED = 20_000
@@ -49,12 +49,14 @@ class ImageRoot:
         source: its config gives ``image_root`` and ``allow_outside``.
         start: where relative paths start unless ``image_root`` says so; normal.
         limited: images have to lie below ``start`` where there is no ``image_root``.
+        also: folders beside ``start`` that images may lie below.
     """
 
-    def __init__(self, source: Source, start: str, *, limited: bool = True) -> None:
+    def __init__(self, source: Source, start: str, *, limited: bool = True, also: Sequence[str] = ()) -> None:
         config = source.config
         self._source = source
         self._start = normal(os.path.expanduser(config.image_root)) if config.image_root else start  # noqa: PTH111
+        self._roots = [self._start] if config.image_root else [self._start, *also]
         self._limited = not config.allow_outside and (limited or config.image_root is not None)
         # Most images share their folder with others, and resolving one takes a call per part of its path.
         self._resolved = functools.lru_cache(maxsize=4096)(os.path.realpath)
@@ -77,6 +79,8 @@ class ImageRoot:
         if isinstance(image, Mapping):
             image = image.get("path") if image.get("bytes") is None else image["bytes"]
         if isinstance(image, bytes):
+            if len(image) > MOST_BYTES:
+                raise UserError(above(where, "an image", MOST_BYTES))
             return Found(write_image(image, self._source.store))
         if isinstance(image, int | float) and not isinstance(image, bool) and image == image // 1:
             image = str(int(image))  # an id, which pandas may have made a float; the file's ending is looked for
@@ -199,7 +203,7 @@ class ImageRoot:
         folder, name = os.path.split(uri)
         linked = os.path.islink(uri)  # noqa: PTH114
         real = os.path.realpath(uri) if linked else f"{self._resolved(folder)}/{name}"
-        return _is_below(self._resolved(self._start), real)
+        return any(_is_below(self._resolved(root), real) for root in self._roots)
 
 
 def nearest(uri: str) -> str:

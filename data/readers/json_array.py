@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data.readers.text import lines
-from run.errors import UserError
+from data.readers.text import MOST_LINE, lines
+from run.errors import UserError, above
 
 _CHUNK = 1 << 20
 _LONGEST_TOKEN = 16
@@ -87,6 +87,8 @@ class _Buffer:
     def _double(self) -> bool:
         """Read as much again, so that an object much larger than a chunk is tried a few times only."""
         size = len(self._text) - self._at
+        if size > MOST_LINE:
+            raise UserError(above(f"{self._name}, line {self._line}", "an object", MOST_LINE))
         while len(self._text) - self._at < 2 * size and self._more():
             pass
         return len(self._text) - self._at > size
@@ -104,5 +106,5 @@ class _Buffer:
                     yield chunk
         except UnicodeDecodeError:
             # A chunk's decoder cannot say which byte of the file it was; going through the lines again can.
-            for _ in lines(path, self._name):
+            for _ in lines(path, self._name, most=-1):
                 pass

@@ -6,22 +6,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from run.errors import UserError
+from run.errors import UserError, above
+
+MOST_LINE = 16 * 2**20
+"""Bytes of a line, or of one task or image in a file that has them all on one: a row takes no more memory than that."""
 
 
-def lines(path: Path, name: str) -> Iterator[str]:
+def lines(path: Path, name: str, most: int = MOST_LINE) -> Iterator[str]:
     """Every line with its ending; a byte order mark is dropped.
 
     Args:
         path: a file on this machine.
         name: its name in messages.
+        most: bytes of a line; -1 for any number.
 
     Raises:
-        UserError: a byte is not UTF-8; the message says which.
+        UserError: a byte is not UTF-8, or a line is too long; the message says which.
     """
     offset = 0
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(iter(lambda: file.readline(most if most < 0 else most + 1), b""), start=1):
+            if 0 <= most < len(line):
+                raise UserError(above(f"{name}, line {number}", "the line", most))
             if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
                 raise UserError(f"{name} is UTF-16, not UTF-8: save it as UTF-8")
             try:
@@ -40,7 +46,7 @@ def json_value(path: Path, name: str) -> Any:
     Raises:
         UserError: not UTF-8, empty, or no JSON; the message says where.
     """
-    text = "".join(lines(path, name))
+    text = "".join(lines(path, name, most=-1))
     if not text.strip():
         raise UserError(f"{name} is empty")
     try:

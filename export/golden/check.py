@@ -13,11 +13,23 @@ from rich.table import Table
 
 from data.decode import DecodeError, decode
 from export.formats.check import golden_rows, not_run
-from export.golden.kit import GOLDEN, GoldenEntry, GoldenIndex, GoldenRow, damaged, read_pixels
+from export.golden.kit import (
+    GOLDEN,
+    GoldenEntry,
+    GoldenIndex,
+    GoldenRow,
+    damaged,
+    is_quantized,
+    read_file,
+    read_pixels,
+    tolerance_of,
+)
+from export.limits import MOST_SECONDS, bounded_memory
 from export.release import FP32, RGB
 from export.runtime import OnnxClassifier, RgbClassifier
 from models.decision import DecisionRule
 from run.console import console
+from run.errors import UserError
 
 STEPS = ("decode", "resize", "logits", "probabilities", "decision")
 
@@ -39,28 +51,41 @@ def check_golden(release: Path) -> list[GoldenRow]:
         UserError: there is no kit, it is damaged, or a model file is missing.
     """
     index = GoldenIndex.read(release)
-    classifier = OnnxClassifier(release / FP32.path)
-    whole = RgbClassifier(release / RGB.path)
-    with damaged(release):
-        rows = [row for entry in index.images for row in _check_image(release / GOLDEN, entry, classifier, whole)]
-    return rows + golden_rows(release)
+    model, rgb = release / FP32.path, release / RGB.path
+    with bounded_memory(max(model, rgb, key=_size)):
+        classifier = OnnxClassifier(model, seconds=MOST_SECONDS)
+        whole = RgbClassifier(rgb, seconds=MOST_SECONDS)
+        classifier.labels.require_equal(index.rule.labels, str(release / GOLDEN))
+        if classifier.spec != index.spec:
+            raise UserError(f"{release / GOLDEN} was made for another input contract than {model} has")
+        quantized = is_quantized(rgb)
+        rows = [row for entry in index.images for row in _check_image(release, entry, classifier, whole, quantized)]
+        return rows + golden_rows(release)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _check_image(
-    folder: Path, entry: GoldenEntry, classifier: OnnxClassifier, whole: RgbClassifier
+    release: Path, entry: GoldenEntry, classifier: OnnxClassifier, whole: RgbClassifier, quantized: bool
 ) -> Iterator[GoldenRow]:
-    decoded = Image.fromarray(read_pixels(folder / entry.rgb))
-    pixels = read_pixels(folder / entry.pixels)
+    with damaged(release):
+        data = read_file(release, entry.file)
+        decoded = Image.fromarray(read_pixels(release, entry.rgb))
+        pixels = read_pixels(release, entry.pixels)
+        if pixels.shape != (classifier.spec.size, classifier.spec.size, 3):
+            raise ValueError(f"{entry.pixels} has the shape {pixels.shape}")
     outputs = whole.outputs(decoded)
     differences = {
-        "decode": _decode_difference((folder / entry.file).read_bytes(), decoded),
+        "decode": _decode_difference(data, decoded),
         "resize": _largest(classifier.spec.render(decoded), pixels),
         "logits": _largest(classifier.logits(classifier.spec.normalize(pixels[None]))[0], entry.logits),
         "probabilities": _largest(outputs["probabilities"], entry.probabilities),
         "decision": _decisions_wrong(entry, whole.rule, outputs),
     }
-    # A decision follows from the kit's own probabilities: there is nothing to round.
-    tolerances = {**asdict(entry.tolerance), "decision": 0}
+    # The kit's own tolerances may say anything. A decision follows from its probabilities: there is nothing to round.
+    tolerances = {**asdict(tolerance_of(entry.name, entry.logits, quantized=quantized)), "decision": 0}
     for step in STEPS:
         yield GoldenRow(entry.name, step, differences[step], tolerances[step])
 
@@ -69,6 +94,8 @@ def _decisions_wrong(entry: GoldenEntry, rule: DecisionRule, outputs: Mapping[st
     """Count what is not the rule's decision: the kit's for the kit's probabilities, the graph's for its own."""
     if entry.decision is None:
         return 0  # a release of before version 0.2, whose graph decides nothing
+    if "decision" not in outputs:
+        return 1
     kept = rule.decide(np.array([entry.probabilities], np.float32))[0]
     given = rule.decide(outputs["probabilities"][None])[0]
     return (rule.names(kept) != entry.decision) + (rule.names(outputs["decision"]) != rule.names(given))

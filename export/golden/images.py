@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-LOSSLESS = 0
 ROUNDING = 1
 """Levels between decoders that shorten 16 bits, or lay transparency over white, with another rounding."""
 JPEG = 3
@@ -26,13 +25,15 @@ class GoldenImage:
     purpose: str
     """The fault that it shows."""
     data: bytes
-    levels: int
-    """Levels of 255 that another decoder may be off."""
 
     @property
     def name(self) -> str:
         """The file's stem, as ``index.json`` has it."""
         return self.file.partition(".")[0]
+
+
+LEVELS = {"exif": JPEG, "progressive": JPEG_SUBSAMPLED, "cmyk": JPEG, "alpha": ROUNDING, "gray16": ROUNDING}
+"""By image, the levels of 255 that another decoder may be off; 0 for the others, which are stored without loss."""
 
 
 def golden_images() -> Iterator[GoldenImage]:
@@ -46,20 +47,20 @@ def golden_images() -> Iterator[GoldenImage]:
     yield _jpeg("exif", "EXIF orientation 6 has to be applied", _gradient(150, 90), exif=_orientation(6))
     yield _jpeg("progressive", "progressive, halved color planes", _gradient(161, 121), progressive=True, subsampling=2)
     yield _jpeg("cmyk", "CMYK, converted without a color profile", _gradient(96, 72).convert("CMYK"))
-    yield _png("alpha", "transparency is laid over white", _alpha(120, 90), ROUNDING)
+    yield _png("alpha", "transparency is laid over white", _alpha(120, 90))
     yield _png("palette", "palette", _palette(128, 96))
     yield _png("gray", "one channel becomes three", _gradient(100, 140).convert("L"))
-    yield _png("gray16", "16 bits become 8: v × 255 / 65535, rounded", _gray16(110, 80), ROUNDING)
+    yield _png("gray16", "16 bits become 8: v × 255 / 65535, rounded", _gray16(110, 80))
 
 
-def _png(name: str, purpose: str, image: Image.Image, levels: int = LOSSLESS) -> GoldenImage:
-    return GoldenImage(f"{name}.png", purpose, encode_png(image), levels)
+def _png(name: str, purpose: str, image: Image.Image) -> GoldenImage:
+    return GoldenImage(f"{name}.png", purpose, encode_png(image))
 
 
 def _jpeg(name: str, purpose: str, image: Image.Image, *, subsampling: int = 0, **options: Any) -> GoldenImage:
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=92, subsampling=subsampling, **options)
-    return GoldenImage(f"{name}.jpg", purpose, stream.getvalue(), JPEG_SUBSAMPLED if subsampling else JPEG)
+    return GoldenImage(f"{name}.jpg", purpose, stream.getvalue())
 
 
 def encode_png(image: Image.Image) -> bytes:

@@ -1,7 +1,9 @@
 """A golden kit in a release: its index, and the part of it that a model is run on."""
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,9 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from data.decode import decode
 from data.labels import LabelSet
+from data.storage import read_bytes
+from export.golden.images import LEVELS
 from export.metadata import read_rule
 from export.records import record_of
 from models.decision import DecisionRule
@@ -21,6 +25,13 @@ from run.files import Json, write_json
 
 GOLDEN = Path("golden")
 """The kit inside a ``NAME-onnx`` folder."""
+RESIZE_LEVELS = 2
+"""Levels of 255 that another implementation of the resize may be off; ours is equal."""
+MOST_IMAGES = 64
+MOST_BYTES = 64 * 2**20
+"""Of one file of a kit. What a stranger's kit says is believed within these."""
+PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.(?:png|jpg|json)")
+"""Names of the kit's files."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +52,31 @@ class GoldenRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """Largest difference allowed in each step: levels of 255 for pixels, else absolute."""
+    """Largest difference allowed in each step: levels of 255 for pixels, else absolute.
+
+    A kit has them for apps. Ours are taken from ``tolerance_of``: a kit that allows anything would pass.
+    """
 
     decode: int
     resize: int
     logits: float
     probabilities: float
+
+
+def tolerance_of(name: str, logits: Sequence[float], *, quantized: bool) -> Tolerance:
+    """The tolerances for an image of the kit.
+
+    Args:
+        name: of the image; one that is none of ours has to decode without loss.
+        logits: as the kit has them.
+        quantized: ``rgb.onnx`` has an INT8 body. Integer arithmetic saturates differently between processors.
+    """
+    return Tolerance(
+        decode=LEVELS.get(name, 0),
+        resize=RESIZE_LEVELS,
+        logits=1e-3 * max(1.0, *map(abs, logits)),
+        probabilities=0.05 if quantized else 1e-4,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,14 +140,16 @@ class GoldenIndex:
         if not path.is_file():
             raise UserError(f"{path} is not there: give a release folder NAME-onnx that `pocketeva export` wrote")
         with damaged(release):
-            stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            stored: dict[str, Any] = json.loads(read_file(release, path.name))
             labels = LabelSet.of_json(stored["labels"])
+            if len(stored["images"]) > MOST_IMAGES:
+                raise ValueError(f"{len(stored['images']):,} images; {MOST_IMAGES} are allowed")
             return cls(
                 files=stored["files"],
                 rule=read_rule(labels, stored.get("decision")),
                 spec=InputSpec.from_pretrained_cfg(stored["input"]),
                 decode=stored["decode"],
-                images=tuple(record_of(GoldenEntry, entry) for entry in stored["images"]),
+                images=tuple(_entry(entry, len(labels)) for entry in stored["images"]),
             )
 
 
@@ -143,20 +175,62 @@ def read_kit(release: Path) -> Kit:
     """
     index = GoldenIndex.read(release)
     with damaged(release):
-        pixels = [read_pixels(release / GOLDEN / entry.pixels) for entry in index.images]
+        pixels = [read_pixels(release, entry.pixels) for entry in index.images]
         return Kit(
             names=[entry.name for entry in index.images],
             pixel_values=np.stack([index.spec.normalize(image) for image in pixels]),
             logits=np.array([entry.logits for entry in index.images], np.float32),
-            tolerances=[entry.tolerance.logits for entry in index.images],
+            tolerances=[tolerance_of(e.name, e.logits, quantized=False).logits for e in index.images],
             rule=index.rule,
         )
 
 
-def read_pixels(path: Path) -> NDArray[np.uint8]:
-    """An image of the kit, [height, width, 3]."""
-    with Image.open(path) as opened:
-        return np.asarray(opened.convert("RGB"))
+def read_file(release: Path, name: str) -> bytes:
+    """The bytes of a file of the kit, by its plain name.
+
+    Raises:
+        ValueError: the name leads out of the kit.
+        OSError: it is not there, is a link or no regular file, or is larger than any file of a kit.
+    """
+    if not PLAIN.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a file inside {GOLDEN}")
+    path = release / GOLDEN / name
+    if path.is_symlink() or path.stat().st_size > MOST_BYTES:
+        raise OSError(f"{name} is a link, or larger than {MOST_BYTES:,} bytes")
+    return read_bytes(str(path))
+
+
+def read_pixels(release: Path, name: str) -> NDArray[np.uint8]:
+    """An image of the kit, [height, width, 3]: a PNG, whatever else its content would make of it.
+
+    Raises:
+        ValueError: the name leads out of the kit, or is no PNG's; or the content is none.
+    """
+    data = read_file(release, name)
+    if not name.endswith(".png") or not data.startswith(b"\x89PNG\r\n\x1a\n"):
+        raise ValueError(f"{name} is no PNG")
+    return np.asarray(decode(data))
+
+
+def is_quantized(path: Path) -> bool:
+    """True for a file with an INT8 model in it."""
+    import onnx  # takes a while, and reading a kit does without it
+
+    model = onnx.load(path, load_external_data=False)
+    return any("Quantize" in node.op_type for node in model.graph.node)
+
+
+def _entry(stored: Mapping[str, Any], labels: int) -> GoldenEntry:
+    """An entry with a number for each label, all of them finite.
+
+    Raises:
+        ValueError: it is none.
+    """
+    entry = record_of(GoldenEntry, stored)
+    for numbers in (entry.logits, entry.probabilities, entry.scores or entry.probabilities):
+        if len(numbers) != labels or not all(map(math.isfinite, numbers)):
+            raise ValueError(f"{entry.name} has no finite number for each of {labels} labels")
+    return entry
 
 
 @contextmanager
@@ -164,5 +238,5 @@ def damaged(release: Path) -> Iterator[None]:
     """Say of what goes wrong inside that the kit is damaged."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError, OSError) as error:
         raise UserError(f"{release / GOLDEN} is damaged: {error}; run `pocketeva export` again") from error

@@ -3,21 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import onnx
 from PIL import Image
 
 from data.decode import decode
 from export.golden.images import GoldenImage, encode_png, golden_images
-from export.golden.kit import GoldenEntry, GoldenIndex, Tolerance
+from export.golden.kit import GoldenEntry, GoldenIndex, is_quantized, tolerance_of
 from export.golden.readme import readme
 from export.release import FP32, RGB
 from export.rgb import DECODE
 from export.runtime import OnnxClassifier, RgbClassifier
 from run.files import atomic_path, file_digest, write_text
-
-RESIZE_LEVELS = 2
-"""Levels of 255 that another implementation of the resize may be off; ours is equal."""
 
 
 def write_golden(folder: Path, rgb: Path, model: Path) -> None:
@@ -31,8 +26,7 @@ def write_golden(folder: Path, rgb: Path, model: Path) -> None:
     classifier = OnnxClassifier(model, threads=1)
     with atomic_path(folder) as partial:
         partial.mkdir(parents=True)
-        # Integer arithmetic saturates differently between processors: such files get a wider tolerance.
-        writer = _Writer(partial, classifier, RgbClassifier(rgb, threads=1), 0.05 if _is_quantized(rgb) else 1e-4)
+        writer = _Writer(partial, classifier, RgbClassifier(rgb, threads=1), is_quantized(rgb))
         index = GoldenIndex(
             files={FP32.path.name: file_digest(model), RGB.path.name: file_digest(rgb)},
             rule=classifier.rule,
@@ -44,17 +38,12 @@ def write_golden(folder: Path, rgb: Path, model: Path) -> None:
         write_text(partial / "README.md", readme(index))
 
 
-def _is_quantized(path: Path) -> bool:
-    return any("Quantize" in node.op_type for node in onnx.load(path).graph.node)
-
-
 @dataclass(frozen=True)
 class _Writer:
     folder: Path
     classifier: OnnxClassifier
     whole: RgbClassifier
-    probability: float
-    """Largest difference of a probability."""
+    quantized: bool
 
     def write(self, image: GoldenImage) -> GoldenEntry:
         """Write the files of one image."""
@@ -76,12 +65,7 @@ class _Writer:
             scores=tuple(map(float, outputs["scores"])) if "scores" in outputs else None,
             decision=self.whole.rule.names(outputs["decision"]),
             logits=tuple(map(float, logits)),
-            tolerance=Tolerance(
-                decode=image.levels,
-                resize=RESIZE_LEVELS,
-                logits=1e-3 * max(1.0, float(np.abs(logits).max())),
-                probabilities=self.probability,
-            ),
+            tolerance=tolerance_of(image.name, logits.tolist(), quantized=self.quantized),
         )
         (self.folder / entry.file).write_bytes(image.data)
         (self.folder / entry.rgb).write_bytes(encode_png(decoded))

@@ -574,6 +574,12 @@ def test_decode__too_many_pixels_are_refused_before_they_take_memory(size: tuple
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("size", [(1, 65_536), (65_536, 1), (1, 52_428_800)])
+def test_decode__a_side_that_a_pass_of_the_resize_would_make_gigabytes_of(size: tuple[int, int]) -> None:
+    with pytest.raises(DecodeError, match=r"a side above the limit of 65,535 pixels"):
+        decode(png_header(*size))
+
+
 def test_decode__just_within_the_limit_is_not_refused_for_its_size() -> None:
     with pytest.raises(DecodeError) as error:
         decode(png_header(100, 100))

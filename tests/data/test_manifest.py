@@ -1,3 +1,5 @@
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +103,18 @@ def test_digest__of_images_that_change_places_between_two_splits() -> None:
     here = [{**row, "split": split} for row, split in zip(rows, ("train", "val"), strict=True)]
     there = [{**row, "split": split} for row, split in zip(rows, ("val", "train"), strict=True)]
     assert Manifest.of(TWO, here).digest("train", "val") != Manifest.of(TWO, there).digest("train", "val")
+
+
+@pytest.mark.parametrize(
+    ("uri", "mode"),
+    [("https://host/a.png?X-Amz-Signature=f00", 0o600), ("s3://bucket/a.png", 0o644), ("/a.png", 0o644)],
+)
+def test_write__addresses_that_let_people_in_are_for_this_user_alone(tmp_path: Path, uri: str, mode: int) -> None:
+    rows = [{**row, "uri": uri} for row in rows_of(PATHS[:1], TWO)]
+    before = os.umask(0o022)
+    try:
+        Manifest.of(TWO, rows).write(tmp_path / "manifest.parquet")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "manifest.parquet").stat().st_mode) == mode
+    assert Manifest.read(tmp_path / "manifest.parquet", TWO).column("uri") == [uri]

@@ -1,4 +1,7 @@
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +9,7 @@ import pytest
 import s3fs
 
 from data import storage
-from data.storage import file_system, fingerprint, is_folder, is_remote, listing, local_copy, read_bytes
+from data.storage import file_system, fingerprint, first_bytes, is_folder, is_remote, listing, local_copy, read_bytes
 from run.errors import UserError
 from tests.data.stores import BUCKET, s3_environment, s3_store, upload, web_server
 
@@ -153,3 +156,47 @@ def test_is_remote__paths_are_not() -> None:
     assert is_remote("s3://a/b")
     assert not is_remote("/a/b:c")
     assert set(storage._PACKAGES) >= {"s3", "gs", "http", "https"}
+
+
+@contextmanager
+def leading(to: str) -> Iterator[str]:
+    """A web server that sends everybody on to another address; yields its own."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", to + self.path)
+            self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("read", [read_bytes, fingerprint, lambda uri: first_bytes(uri, 4)])
+def test_read__an_image_does_not_lead_to_another_server(places: dict[str, str], read: Callable[[str], Any]) -> None:
+    assert read(f"{places['web']}/labels.csv")
+    with leading(places["web"]) as address, pytest.raises(OSError, match=r"leads on to http://127\.0\.0\.1"):
+        read(f"{address}/labels.csv")
+
+
+def test_local_copy__a_label_file_that_the_user_named_may_lead_elsewhere(places: dict[str, str]) -> None:
+    with leading(places["web"]) as address:
+        assert copied(f"{address}/labels.csv") == FILES["labels.csv"]
+
+
+def test_read_bytes__no_file_fills_the_memory(tmp_path: Path) -> None:
+    with (tmp_path / "large.png").open("wb") as file:
+        file.truncate(storage.MOST_BYTES + 1)
+    for read in (read_bytes, fingerprint):
+        with pytest.raises(OSError, match="above the limit of 536,870,912 bytes"):
+            read(str(tmp_path / "large.png"))

@@ -331,3 +331,28 @@ def test_write_rgb__foreign_model(tmp_path: Path) -> None:
 def test_module__needs_no_torch() -> None:
     script = "import sys, export.rgb, export.golden.check; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
+STRIPS = """
+import sys, numpy as np, onnx
+from PIL import Image
+from tests.data.decode_cases import peak_mib
+from tests.export.test_rgb import center, in_graph, squash
+spec = center(224) if sys.argv[1] == "center" else squash(224)
+before, difference = peak_mib(), 0
+for width, height in ((1, 20_000), (20_000, 1), (2, 65_535), (65_535, 1)):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+    difference = max(difference, int(abs(in_graph(spec, noise) - spec.render(noise)).max()))
+print(difference, peak_mib() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("mode", ["center", "squash"])
+def test_resizing__strips_are_equal_and_take_little_memory(mode: str) -> None:
+    command = [sys.executable, "-c", STRIPS, mode]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, check=True, cwd=root, capture_output=True, text=True, timeout=120)
+    difference, taken = done.stdout.split()
+    assert int(difference) == 0
+    assert float(taken) < 700

@@ -82,6 +82,15 @@ def test_write_cards__base_model_of_random_weights(release_run: RunFolder) -> No
     assert "trained from nothing" in found[STUDENT].text
 
 
+def test_write_cards__revisions_are_recorded(release_run: RunFolder) -> None:
+    set_facts(release_run, "teacher", base_model="acme/start@v1.0", pretrained=True)
+    found = cards(release_run, replace(CONFIG, datasets=("acme/cells@0123abc", "acme/more")))
+    data = found["teacher"].data.to_dict()
+    assert (data["base_model"], data["datasets"]) == ("acme/start", ["acme/cells", "acme/more"])
+    assert "of `acme/start` at revision `v1.0`" in found["teacher"].text
+    assert "Data: `acme/cells` at revision `0123abc`." in found["teacher"].text
+
+
 def test_write_cards__base_model_of_pretrained_weights(release_run: RunFolder) -> None:
     set_facts(release_run, "teacher", base_model="hf-hub:acme/start", pretrained=True)
     found = cards(release_run)

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import torch
 from torch import Tensor
 
 from data.labels import LabelSet
-from models.building import architecture_of, build, require_size
+from models.building import architecture_of, build, find_checkpoint, require_size
 from models.classifier import Classifier
+from models.facts import public_name
 from run.errors import UserError
 from tests.support import TWO, tiny, uint8_batch
 
@@ -236,3 +238,63 @@ def test_require_size__leaves_the_model_as_it_was(name: str) -> None:
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert {weight.device.type for weight in model.parameters()} == {"cpu"}
     copy.deepcopy(model)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"checkpoint_path": "/tmp/other.pth"},
+        {"pretrained_cfg_overlay": {"file": "/tmp/other.pth"}},
+        {"pretrained_cfg": {"url": "http://127.0.0.1/other.pth"}},
+        {"cache_dir": "/tmp"},
+        {"scriptable": True},
+        {"img_size": {"file": 1}},
+        {"depth": 10**9},
+    ],
+)
+def test_build__arguments_that_lead_elsewhere_are_refused(tmp_path: Path, args: dict[str, Any]) -> None:
+    by_timm(tmp_path / "model")
+    change_config(tmp_path / "model", lambda config: config.update(model_args=args))
+    with pytest.raises(UserError, match="model_args has"):
+        built(tmp_path / "model")
+
+
+@pytest.mark.parametrize("architecture", ["hf-hub:acme/other", "local-dir:/tmp", "acme/other", 7])
+def test_build__an_architecture_is_a_name(tmp_path: Path, architecture: Any) -> None:
+    by_timm(tmp_path / "model")
+    change_config(tmp_path / "model", lambda config: config.update(architecture=architecture))
+    with pytest.raises(UserError, match="is no name of a timm model"):
+        built(tmp_path / "model")
+
+
+@pytest.mark.parametrize("key", ["file", "url", "hf_hub_id"])
+def test_build__the_weights_beside_the_config_are_the_ones_that_are_loaded(tmp_path: Path, key: str) -> None:
+    model = by_timm(tmp_path / "model")
+    elsewhere = {"file": str(tmp_path / "none.pth"), "url": "http://127.0.0.1:9/none.pth", "hf_hub_id": "acme/none"}
+
+    def lead(config: dict[str, Any]) -> None:
+        config["pretrained_cfg"] |= {key: elsewhere[key], "hf_hub_filename": "none.bin", "source": "hf-hub"}
+
+    change_config(tmp_path / "model", lead)
+    torch.testing.assert_close(features(built(tmp_path / "model").model), features(model))
+
+
+def change_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    change(config)
+    path.write_text(json.dumps(config), encoding="utf-8")
+
+
+def test_find_checkpoint__a_pinned_revision_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def snapshot_download(repo: str, **options: Any) -> str:
+        asked.append((repo, options["revision"]))
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    for name in ("acme/start@v1.0", "hf-hub:acme/start@0123abc", "acme/start"):
+        find_checkpoint(name, "teacher")
+    assert asked == [("acme/start", "v1.0"), ("acme/start", "0123abc"), ("acme/start", None)]
+    assert public_name("acme/start@refs/pr/1") == "acme/start@refs/pr/1"

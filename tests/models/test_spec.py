@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 
 from data.decode import decode
-from data.resize import resize
+from data.resize import resize, resize_height, resize_width
 from data.views import View
 from models.classifier import normalize
 from models.spec import InputSpec
+from run.errors import UserError
 from tests.support import elpv_rows, picture, pixels, uint8_batch
 
 IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -144,3 +145,52 @@ def test_to_pretrained_cfg__in_timms_words() -> None:
 def test_digest__never_moves() -> None:
     """Caches made by earlier versions are found by it."""
     assert spec().digest == "e8520bb71465b41451f6cdb196afdaec8da0472385a3bfeb4d70f73cd16b68b8"
+
+
+@pytest.mark.parametrize("size", [(30, 47), (9, 300), (3, 2000), (50, 31), (1, 40)])
+def test_resize_height__a_part_of_a_pass_is_pillows(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8))
+    for height in (24, 37, 7 * size[1] + 3):
+        top = (height - 24) // 2
+        expected = image.resize((size[0], height), Image.Resampling.BICUBIC).crop((0, top, size[0], top + 24))
+        turn = Image.Transpose.TRANSPOSE
+        with monkeypatch.context() as patch:
+            patch.setattr("data.resize.LINES", 0)
+            found = resize_height(image, height, top, 24)
+            turned = resize_width(image.transpose(turn), height, top, 24)
+        assert np.array_equal(np.asarray(found), np.asarray(expected))
+        assert np.array_equal(np.asarray(turned.transpose(turn)), np.asarray(expected))
+
+
+PEAK = """
+import sys, numpy as np
+from PIL import Image
+from tests.data.decode_cases import peak_mib
+from models.spec import InputSpec
+from run.errors import UserError
+import data.decode
+before = peak_mib()
+for mode, crop_pct in (("squash", 1.0), ("center", 0.8)):
+    spec = InputSpec(448, (0.5,) * 3, (0.2,) * 3, mode, crop_pct)
+    for width, height in ((1, 65_535), (65_535, 1), (1, 20_000), (400, 65_535)):
+        image = Image.frombytes("RGB", (width, height), b"0" * (3 * width * height))
+        assert spec.render(image).shape == (448, 448, 3)
+print(peak_mib() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_render__extreme_aspects_take_little_memory() -> None:
+    command = [sys.executable, "-c", PEAK]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, check=True, cwd=root, capture_output=True, text=True, timeout=60)
+    assert float(done.stdout) < 700
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"size": 5000}, {"size": 0}, {"std": (0.0, 1.0, 1.0)}, {"mean": (float("inf"), 0, 0)}, {"crop_pct": 1.5}],
+)
+def test_spec__numbers_that_no_model_has(changes: dict[str, Any]) -> None:
+    with pytest.raises(UserError):
+        spec(**changes)

@@ -11,9 +11,12 @@ from data.readers.images import ImageRoot
 from data.readers.problems import Problems
 from data.readers.record import Converter, Entry, Record
 from data.readers.source import Source, is_split
-from run.errors import UserError
+from data.readers.text import MOST_LINE
+from run.errors import UserError, above
 
 _CHUNK = 1 << 16
+_MOST_TAGS = 10_000
+"""Of one image."""
 
 
 def read(source: Source) -> Iterator[Record]:
@@ -70,6 +73,9 @@ def _entries(path: Path, name: str, layout: _Layout) -> Iterator[Entry]:
         try:
             while chunk := file.read(_CHUNK):
                 document.parser.Parse(chunk, False)
+                # The parser holds a tag that has no end yet.
+                if file.tell() - document.parser.CurrentByteIndex > MOST_LINE:
+                    raise UserError(above(f"{name}, line {document.parser.CurrentLineNumber}", "a tag", MOST_LINE))
                 yield from document.taken()
             document.parser.Parse(b"", True)
         except expat.ExpatError as error:
@@ -111,6 +117,9 @@ class _Document:
             self._tags = []
         elif element == "tag" and self._image is not None:
             self._tags.append(attributes.get("label", ""))
+            if len(self._tags) > _MOST_TAGS:
+                where = f"{self._name}, image {self._image.get('id', '?')}"
+                raise UserError(above(where, "the number of its tags", _MOST_TAGS, "tags"))
 
     def _end(self, element: str) -> None:
         self._depth -= 1

@@ -1,5 +1,7 @@
 """A Hugging Face dataset: a Hub id, a ``save_to_disk`` folder, an ``imagefolder`` with metadata, or one in memory."""
 
+import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -32,9 +34,12 @@ def read(source: Source) -> Iterator[Record]:
         found = _loaded(source, lambda: datasets.load_dataset(local))
         yield from _records(found, path, source, ImageRoot(source, local))
     elif not (Path(local).is_dir() or is_remote(local)):
-        found = _loaded(source, lambda: datasets.load_dataset(path))
-        # What was downloaded may name no file of this machine, unless it was downloaded too.
-        yield from _records(found, path, source, ImageRoot(source, str(datasets.config.HF_CACHE_HOME)))
+        name, _, revision = path.partition("@")
+        found = _loaded(source, lambda: datasets.load_dataset(name, revision=revision or None))
+        # What was downloaded may name no file of this machine but what was downloaded with it.
+        own = downloaded(name, Path(datasets.config.HF_HUB_CACHE))
+        unpacked = unpacked_from(own, Path(datasets.config.EXTRACTED_DATASETS_PATH))
+        yield from _records(found, path, source, ImageRoot(source, str(own), also=unpacked))
     elif not set(SAVED).isdisjoint(listing(local)[1]):
         found = _loaded(source, lambda: datasets.load_from_disk(local))
         yield from _records(found, path, source, ImageRoot(source, local))
@@ -58,8 +63,13 @@ def first_rows(source: Source, count: int, image: object) -> dict[str, list[Any]
 
     local = source.uri
     saved = Path(local).is_dir() and not is_downloaded(local)
-    path = local if is_downloaded(local) else source.config.path
-    found = _loaded(source, lambda: datasets.load_from_disk(local) if saved else datasets.load_dataset(path))
+    # Only an id has a revision: a folder's name may hold an "@".
+    name, _, revision = (local, "", "") if is_downloaded(local) else source.config.path.partition("@")
+
+    def load() -> Any:
+        return datasets.load_from_disk(local) if saved else datasets.load_dataset(name, revision=revision or None)
+
+    found = _loaded(source, load)
     part = next(iter(found.values())) if isinstance(found, datasets.DatasetDict) else found
     held = [name for name, feature in part.features.items() if isinstance(feature, datasets.Image)]
     plain = part.with_format(None).remove_columns(held)
@@ -91,6 +101,18 @@ def records_of(dataset: Any, config: SourceConfig, labels: LabelSet | None, stor
     source = Source(config, labels, store)
     with source.names_met():
         yield from _records(dataset, "dataset", source, ImageRoot(source, str(Path.cwd()), limited=False))
+
+
+def downloaded(name: str, cache: Path) -> Path:
+    """The folder in the Hub's cache that one data set, and nothing else, is downloaded to."""
+    return cache / f"datasets--{name.replace('/', '--')}"
+
+
+def unpacked_from(own: Path, unpacked: Path) -> list[str]:
+    """The folders that ``datasets`` unpacks the archives in a folder to: it names each by its archive's path."""
+    archives = (path for path in own.glob("snapshots/*/**/*") if not path.is_dir())
+    folders = (unpacked / hashlib.sha256(os.path.abspath(path).encode()).hexdigest() for path in archives)  # noqa: PTH100
+    return [str(folder) for folder in folders if folder.is_dir()]
 
 
 def _records(dataset: Any, name: str, source: Source, root: ImageRoot) -> Iterator[Record]:

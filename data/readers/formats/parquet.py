@@ -11,7 +11,8 @@ from data.readers.problems import Problems
 from data.readers.record import Record
 from data.readers.rows import Row, RowReader
 from data.readers.source import LabelFile, Source
-from run.errors import UserError
+from data.storage import MOST_BYTES
+from run.errors import UserError, above
 
 _ROWS_AT_ONCE = 1024
 _IMAGES_AT_ONCE = 16
@@ -44,8 +45,15 @@ def columns(path: Path, name: str) -> list[str]:
 def _rows(file: pq.ParquetFile, columns: list[str], name: str) -> Iterator[Row]:
     # Rows may hold whole images, in the first column: so few at a time that they fit into memory.
     holds_bytes = not pa.types.is_string(file.schema_arrow.field(columns[0]).type)
+    rows = _ROWS_AT_ONCE
+    if holds_bytes:
+        groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+        if any(group.total_byte_size > MOST_BYTES * group.num_rows for group in groups):
+            raise UserError(above(name, "a row", MOST_BYTES))
+        # One image may be nearly all of its group.
+        rows = max(1, min([_IMAGES_AT_ONCE, *(MOST_BYTES // max(1, group.total_byte_size) for group in groups)]))
     number = 0
-    for batch in file.iter_batches(batch_size=_IMAGES_AT_ONCE if holds_bytes else _ROWS_AT_ONCE, columns=columns):
+    for batch in file.iter_batches(batch_size=rows, columns=columns):
         for row in batch.to_pylist():
             yield f"{name}, row {number}", row
             number += 1

@@ -1,0 +1,66 @@
+"""Bounds on what a model file of a stranger may take while it is opened and run."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Timer
+from typing import Any
+
+import onnxruntime as ort
+
+from run.errors import UserError, plural
+
+MOST_SECONDS = 300
+"""Of one inference: the largest EVA-02 takes a tenth of it on one slow core."""
+_SPARE = 3 * 2**30
+_TIMES = 6
+"""Bytes of memory beyond ``_SPARE`` for each byte of a file: weights are read, laid out anew and packed for the CPU."""
+
+
+@contextmanager
+def bounded_memory(path: Path) -> Iterator[None]:
+    """Refuse this process more memory, while the block runs, than a sound model in a file of this size takes.
+
+    On Linux only: other systems do not heed the limit. Whoever asks for more gets an error, which is then said.
+
+    Raises:
+        UserError: something asked for more.
+    """
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
+    taken = next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:")), None)
+    allowed = _SPARE + _TIMES * (path.stat().st_size if path.is_file() else 0)
+    if taken is None:
+        yield
+        return
+    import resource  # not there on Windows
+
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    if before[0] == resource.RLIM_INFINITY or before[0] > taken + allowed:
+        resource.setrlimit(resource.RLIMIT_DATA, (taken + allowed, before[1]))
+    try:
+        yield
+    except MemoryError as error:
+        raise UserError(f"{path} asks for more than {allowed / 2**30:.0f} GiB of memory: it is not run") from error
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def within_time(run: Callable[[ort.RunOptions], list[Any]], seconds: float) -> list[Any]:
+    """What a run gives; ONNX Runtime is told to end it between two nodes once its time is over.
+
+    Raises:
+        UserError: its time was over.
+    """
+    options = ort.RunOptions()
+    watch = Timer(seconds, lambda: setattr(options, "terminate", True))
+    watch.daemon = True
+    watch.start()
+    try:
+        return run(options)
+    except Exception as error:  # ONNX Runtime's own errors share no other base
+        if options.terminate:
+            raise UserError(f"one image took more than {plural(round(seconds), 'second')}: it is not run") from error
+        raise
+    finally:
+        watch.cancel()
