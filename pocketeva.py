@@ -1,4 +1,4 @@
-"""The command line, a table of verbs, and the names that a Python user imports: Config, Run, read_config, main."""
+"""The command line, a table of verbs, and what a Python user imports: load; read_config and Run (docs/python.md)."""
 
 import os
 import shlex
@@ -19,11 +19,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
@@ -46,21 +48,25 @@ from run.config import (
     is_plain_name,
     plain_name,
 )
-from run.console import console, log
+from run.console import console, log, print_anywhere, say_with_time
 from run.disk import as_disk_full
-from run.errors import UserError
+from run.errors import UserError, quoted
 from run.files import write_text
 from run.folder import RunFolder
 from run.hardware import require_hardware
 from run.ranks import EndedElsewhereError, connect, disconnect, first_to_fail, once, this_rank
 from run.schema import ELSEWHERE, paths
+from run.usage import duration, peak_memory
 from train.config import TeacherConfig
 from verify.config import VerifyConfig
 
 if TYPE_CHECKING:  # stages are imported in their verbs: torch takes seconds, and predict does without it
     from data.manifest import Manifest
+    from export.predictor import Predictor
+    from export.release import Release
     from models.classifier import Classifier
     from run.context import RunContext
+    from verify.certificate import Certificate
     from verify.verify import Verification
 
 DONE = 0
@@ -138,7 +144,7 @@ def _require_fitting_loss(require: Require, key: str, student: StudentConfig, la
     require(key, lambda: student.loss != "dkd" or len(labels.names) > 2, enough)
 
 
-def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML config and ``--key.subkey value`` overrides.
 
     Raises:
@@ -146,16 +152,87 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """
     from run.parse import parse
 
+    path = Path(path)
     return parse(Config, path, overrides, {"name": plain_name(path.stem) or "run"})
+
+
+def load(release: str | Path, threads: int | None = None) -> "Predictor":
+    """Open a released model, without torch.
+
+    Args:
+        release: a run, a release, a model's folder in it, or a model file.
+        threads: of one prediction; null takes every core.
+
+    Raises:
+        UserError: no model file is there, there are several models, or the file cannot be run.
+    """
+    from export.predictor import Predictor
+
+    return Predictor(Path(release), threads)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One config, and the arguments of its stages."""
+    """One config, its stages, and what they left.
+
+    A stage does what the verb of its name does: nothing where it is done, and what is left where it was interrupted.
+    Each raises UserError where the verb would end with a message.
+    """
 
     config: Config
     output: Path = Path("outputs")
     """The folder of all runs."""
+
+    def prepare(self) -> "Manifest":
+        """Read labels and images, and draw the splits."""
+        self._do("prepare")
+        return self.manifest()
+
+    def train(self) -> "Classifier":
+        """Fine-tune the teacher."""
+        self._do("train")
+        return self.model("teacher")
+
+    def distill(self) -> "dict[str, Classifier]":
+        """Train the students from the teacher; gives them by name."""
+        self._do("distill")
+        return {name: self.model(name) for name in self.students}
+
+    def export(self) -> "Release":
+        """Write the release: ONNX files, checked against PyTorch."""
+        from export.release import Release
+
+        self._do("export")
+        return Release(self.folder.release)
+
+    def verify(self) -> "Certificate":
+        """Judge the exported files on the test split, and print how."""
+        from verify.certificate import Certificate
+
+        self._do("verify")
+        return Certificate.read(self.folder.verify / "certificate.json")
+
+    def _do(self, name: str) -> None:
+        (verb,) = (verb for verb in VERBS if verb.name == name)
+        _require_ready(self, verb)
+        _go_through(verb, self, argparse.Namespace(config="the config", suspects=False))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the run's folder, and meet the other processes that were started for it.
+
+        Raises:
+            UserError: another process holds it, or the machines do not share it.
+        """
+        connect(self.config.trainer)
+        with ExitStack() as held:
+            once(lambda: held.enter_context(self.folder.locked()))
+            resolved = self.folder.root / "run.yaml"
+            once(lambda: write_text(resolved, _as_yaml(self.config)))
+            if not resolved.is_file():
+                raise UserError(f"{resolved} does not exist here: all machines have to share the folder {self.output}")
+            yield
+        disconnect()  # not where something went wrong: the others may never come to it
 
     @property
     def folder(self) -> RunFolder:
@@ -236,11 +313,46 @@ class Run:
         """
         from models import checkpoint
 
+        return checkpoint.load(self.require_model(name), self.labels)
+
+    def require_model(self, name: str) -> Path:
+        """The checkpoint folder of the teacher, a student or a baseline.
+
+        Raises:
+            UserError: it is not trained yet.
+        """
         folder = self.folder.teacher if name == "teacher" else self.folder.student(name)
-        if not (folder / "model").is_dir():
-            verb = "train" if name == "teacher" else "distill"
-            raise UserError(f"{folder / 'model'} is not there: run `pocketeva {verb}` first")
-        return checkpoint.load(folder / "model", self.labels)
+        return _existing(folder / "model", "train" if name == "teacher" else "distill")
+
+
+def _existing(path: Path, verb: str) -> Path:
+    """A path that this verb makes.
+
+    Raises:
+        UserError: it has not.
+    """
+    if not path.exists():
+        raise UserError(f"{quoted(path)} does not exist: run `pocketeva {verb}` first")
+    return path
+
+
+def _needs_manifest(run: Run) -> None:
+    _existing(run.folder.manifest, "prepare")
+
+
+def _needs_teacher(run: Run) -> None:
+    _needs_manifest(run)
+    run.require_model("teacher")
+
+
+def _needs_students(run: Run) -> None:
+    _needs_teacher(run)
+    for name in (*run.students, *run.baselines.values()):
+        run.require_model(name)
+
+
+def _needs_release(run: Run) -> None:
+    _existing(run.folder.release, "export")
 
 
 def _init(_: None, options: argparse.Namespace) -> None:
@@ -423,7 +535,7 @@ def _completion(_: None, __: argparse.Namespace) -> None:
 def _predict(_: None, options: argparse.Namespace) -> None:
     from export.predict import predict
 
-    predict(options.release, options.images, as_json=options.json)
+    predict(options.release, options.images, form=options.format, top=options.top, processes=options.processes)
 
 
 def _check_golden(_: None, options: argparse.Namespace) -> int:
@@ -440,6 +552,13 @@ class Step:
     """Takes the run, null in a verb without a config, and the options."""
     processes: Literal["first", "all", "each"] = "first"
     """Of several: the first, while the others wait; all of them as one; or each by itself, with no network between."""
+    needs: Callable[[Run], None] | None = None
+    """Refuses a run whose earlier stages are not done: at once, before what the step imports is imported."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return self.function.__name__.strip("_").replace("_", " ")
 
 
 Flag = tuple[str, dict[str, Any]]
@@ -449,6 +568,17 @@ Flag = tuple[str, dict[str, Any]]
 def flag(name: str, **settings: Any) -> Flag:
     """An argument, with argparse's settings by their own names."""
     return name, settings
+
+
+def _printing(form: str) -> dict[str, Any]:
+    """Settings of a flag that asks for a format of the output."""
+    return {"dest": "format", "action": "store_const", "const": form, "default": "table"}
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
+    return int(text)
 
 
 CONFIG = flag("config", type=Path, help="a YAML file, such as configs/demo.yaml")
@@ -489,10 +619,10 @@ class Verb:
 CHECK = Step(_require_trainable)
 CURRENT = Step(_require_current)
 PREPARE = Step(_prepare)
-TRAIN = Step(_train, "all")
-DISTILL = Step(_distill, "all")
-EXPORT = Step(_export)
-VERIFY = Step(_verify)
+TRAIN = Step(_train, "all", _needs_manifest)
+DISTILL = Step(_distill, "all", _needs_teacher)
+EXPORT = Step(_export, needs=_needs_students)
+VERIFY = Step(_verify, needs=_needs_release)
 
 VERBS = (
     Verb(
@@ -558,7 +688,7 @@ VERBS = (
     Verb(
         "push",
         "publish the release on the Hugging Face Hub",
-        [Step(_push)],
+        [Step(_push, needs=_needs_release)],
         [
             CONFIG,
             flag("--dry-run", action="store_true", help="show files, sizes and cards; send nothing"),
@@ -568,7 +698,7 @@ VERBS = (
     Verb(
         "cache",
         "make the view cache ahead, by many processes at once, or check it",
-        [Step(_cache, "each")],
+        [Step(_cache, "each", _needs_manifest)],
         [
             flag("action", choices=["build", "check"], help="check compares it with the live teacher"),
             CONFIG,
@@ -580,9 +710,12 @@ VERBS = (
         "label images with a released model, without torch",
         [Step(_predict)],
         [
-            flag("release", type=Path, help="a release folder NAME-onnx, or an ONNX file"),
-            flag("images", type=Path, nargs="+", help="image files and folders"),
-            flag("--json", action="store_true", help="one JSON object per line"),
+            flag("release", type=Path, help="a release, a model's folder in it, or a model file"),
+            flag("images", nargs="+", help="image files, folders, patterns, or - for paths on standard input"),
+            flag("--json", **_printing("json"), help="one JSON object per line"),
+            flag("--csv", **_printing("csv"), help="one row per image, for spreadsheets"),
+            flag("--top", type=_count, metavar="N", help="the N likeliest labels of each image"),
+            flag("--processes", type=_count, default=1, metavar="N", help="share the images out over N processes"),
         ],
     ),
     Verb(
@@ -605,7 +738,7 @@ VERBS = (
 """Every verb; a new one is a new row."""
 
 BEFORE_EXPORT = ("prepare", "train", "distill", "export", "run")
-"""Verbs that say at once which package ``export.formats`` lacks: hours later is too late."""
+"""Verbs that look at once for what a later one would miss: hours later is too late."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -614,6 +747,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 2 wrong input or config, 3 not verified, 130 interrupted.
     """
+    print_anywhere()
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     if not arguments:
@@ -626,27 +760,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
         count = _processes_to_start(run, verb)
         if count > 1:
             return launch(arguments, count)
-        code = DONE
-        with _held(run, verb):
-            for step in verb.steps:
-                work = partial(step.function, run, options)
-                code = max(code, (once(work) if step.processes == "first" else work()) or DONE)
-        return code
-    except UserError as error:
-        _say_once(f"pocketeva {verb.name}: {error}", style="red")
-        return WRONG_INPUT
+        return _go_through(verb, run, options)
     except KeyboardInterrupt:
         _say_once("interrupted; the same command goes on from here")
         return INTERRUPTED
     except EndedElsewhereError:
         return WRONG_INPUT
     except Exception as error:
-        if full := as_disk_full(error):
-            _say_once(f"pocketeva {verb.name}: {full}", style="red")
+        if message := _to_put_right(error):
+            _say_once(f"pocketeva {verb.name}: {message}", style="red")
             return WRONG_INPUT
         if first_to_fail():
             raise
         return BUG
+
+
+def _to_put_right(error: Exception) -> str | None:
+    """The message about an error that the user can put right; null for a bug."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").partition(".")[0]
+        return _how_to_install(package) if package and not (HERE / package).exists() else None
+    return as_disk_full(error)
+
+
+def _go_through(verb: Verb, run: Run | None, options: argparse.Namespace) -> int:
+    """Take every step of a verb, and say how long each took."""
+    code = DONE
+    times: dict[str, float] = {}
+    with _held(run, verb):
+        for step in verb.steps:
+            started = time.monotonic()
+            work = partial(step.function, run, options)
+            code = max(code, (once(work) if step.processes == "first" else work()) or DONE)
+            if step in (CHECK, CURRENT):
+                continue
+            times[step.name] = time.monotonic() - started
+            if run is not None and not log.is_terminal:
+                say_with_time(f"{step.name}: {duration(times[step.name])}")
+    if len(times) > 1:
+        log.print(_said_of(times), soft_wrap=True)
+    return code
 
 
 def _run_of(verb: Verb, options: argparse.Namespace, overrides: Sequence[str]) -> Run | None:
@@ -657,11 +812,32 @@ def _run_of(verb: Verb, options: argparse.Namespace, overrides: Sequence[str]) -
         options.overrides = overrides
         return None
     run = Run(read_config(options.config, overrides), options.output)
-    if verb.name in BEFORE_EXPORT and run.config.export.formats:
-        from export.formats import require_installed
-
-        require_installed(run.config.export.formats)
+    _require_ready(run, verb)
     return run
+
+
+def _require_ready(run: Run, verb: Verb) -> None:
+    """Refuse at once what a step would refuse after seconds of imports, or hours of work."""
+    if verb.name in BEFORE_EXPORT:
+        _require_usable(run.config)
+    if PREPARE not in verb.steps:  # with it, each step makes what the next one needs
+        for step in verb.steps:
+            if step.needs is not None:
+                step.needs(run)
+
+
+def _require_usable(config: Config) -> None:
+    """Refuse models that do not exist, and packages that are not installed."""
+    from export.formats import require_installed
+    from models.names import require_name
+
+    require_name(config.teacher.model, "teacher", pretrained=config.teacher.pretrained)
+    for index, student in enumerate(config.students):
+        require_name(student.model, f"students[{index}]", pretrained=student.pretrained)
+    if config.export.formats:
+        require_installed(config.export.formats)
+    if config.tracking.tensorboard and find_spec("tensorboard") is None:
+        raise UserError(f"tracking.tensorboard is true, and {_how_to_install('tensorboard', extra='tensorboard')}")
 
 
 def _processes_to_start(run: Run | None, verb: Verb) -> int:
@@ -671,7 +847,7 @@ def _processes_to_start(run: Run | None, verb: Verb) -> int:
 
 @contextmanager
 def _held(run: Run | None, verb: Verb) -> Iterator[None]:
-    """Hold the run's folder for this command, and meet the other processes that were started for it."""
+    """Hold the run's folder for this command."""
     if run is None:
         yield
         return
@@ -680,20 +856,25 @@ def _held(run: Run | None, verb: Verb) -> Iterator[None]:
         with run.folder.locked() if this_rank().number == 0 else nullcontext():
             yield
         return
-    connect(run.config.trainer)
-    with ExitStack() as held:
-        once(lambda: held.enter_context(run.folder.locked()))
-        resolved = run.folder.root / "run.yaml"
-        once(lambda: write_text(resolved, _as_yaml(run.config)))
-        if not resolved.is_file():
-            raise UserError(f"{resolved} is not there: all machines have to share the folder {run.output}")
+    with run.held():
         yield
-    disconnect()  # not where something went wrong: the others may never come to it
 
 
 def _as_yaml(config: Config) -> str:
     plain = json.loads(json.dumps(asdict(config)))  # lists for tuples
     return yaml.safe_dump(plain, sort_keys=False)
+
+
+def _how_to_install(package: str, extra: str = "train") -> str:
+    command = f"pip install '.[{extra}]'"
+    return f"the package {package} is not installed: in PocketEVA's folder run `{command}` (with uv: `uv {command}`)"
+
+
+def _said_of(times: Mapping[str, float]) -> str:
+    """How long each step took, and the memory of all."""
+    steps = ", ".join(f"{name} {duration(seconds)}" for name, seconds in times.items())
+    memory = peak_memory()
+    return f"time: {steps}" + (f"; memory: at most {memory}" if memory else "")
 
 
 def _say_once(message: str, style: str | None = None) -> None:

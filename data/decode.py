@@ -1,6 +1,7 @@
 """The decode contract: image bytes to RGB pixels, the same in training, verification and prediction.
 
-* JPEG, PNG, WebP, GIF, BMP and TIFF, told by content and not by file name; the first frame of several.
+* JPEG, PNG, WebP, GIF, BMP and TIFF, told by content and not by file name; the first frame of several. HEIC too, where
+  the package pillow-heif is installed.
 * The EXIF orientation is applied; transparency, and what a GIF's first frame leaves bare, is white.
 * Palette, gray, 16-bit and CMYK become 8-bit RGB. ICC profiles are not applied.
 * What is above ``MAX_PIXELS`` or ``MAX_SIDE``, or lacks bytes that its pixels need, is an error.
@@ -12,6 +13,7 @@ import io
 import re
 import struct
 import warnings
+from importlib.util import find_spec
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -59,6 +61,8 @@ _TURNS: dict[int, Image.Transpose] = {
 }
 """By EXIF orientation, the turn that puts the image upright."""
 
+_HEIC_BRANDS = frozenset((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"))
+"""In the ``ftyp`` box of an HEIC file."""
 _STRIP = 2**20
 """Pixels converted at a time, where the conversion needs more memory than the image."""
 _JPEG_MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")
@@ -69,6 +73,16 @@ _EOI = 0xD9
 
 class DecodeError(ValueError):
     """Bytes that the decode contract refuses, and why."""
+
+
+def is_heic(start: bytes) -> bool:
+    """True for a file that begins like HEIC."""
+    return start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS
+
+
+def reads_heic() -> bool:
+    """True where HEIC can be decoded on this machine."""
+    return find_spec("pillow_heif") is not None
 
 
 def decode(data: bytes) -> Image.Image:
@@ -96,11 +110,22 @@ def decode(data: bytes) -> Image.Image:
     return rgb if turn is None else rgb.transpose(turn)
 
 
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """An image that Pillow has opened or made, by the same rules as ``decode``.
+
+    Raises:
+        DecodeError: its pixels have no defined white.
+    """
+    turn = _TURNS.get(_orientation(image.info.get("exif", b"")))
+    rgb = _to_rgb(image)
+    return rgb if turn is None else rgb.transpose(turn)
+
+
 def _read(data: bytes) -> tuple[Image.Image, int]:
     """The pixels as stored, and the orientation still to be applied (Pillow applies a TIFF's while it loads)."""
     if data.startswith(b"\xff\xd8\xff"):
         _check_jpeg(data)
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with Image.open(io.BytesIO(data), formats=_with_heic() if is_heic(data) else FORMATS) as image:
         # All that the header gives away is checked before `load`, which takes the memory.
         pixels = image.width * image.height
         if pixels > MAX_PIXELS:
@@ -124,6 +149,15 @@ def _read(data: bytes) -> tuple[Image.Image, int]:
             rgb.paste("white", (0, 0, *rgb.size))
             rgb.paste(frame, tile.extents)
         return rgb, _orientation(image.info.get("exif", b""))
+
+
+def _with_heic() -> tuple[str, ...]:
+    if not reads_heic():
+        raise DecodeError("HEIC needs the package pillow-heif: pip install pillow-heif, or save the image as JPEG")
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return (*FORMATS, "HEIF")
 
 
 def _check_jpeg(data: bytes) -> None:
@@ -151,7 +185,7 @@ def _widen_color_key(image: ImageFile, raw_mode: object) -> None:
         image.info["transparency"] *= 85 if raw_mode == "L;2" else 17
 
 
-def _to_rgb(image: ImageFile) -> Image.Image:
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F", "LAB"):
         raise DecodeError("32-bit, signed, floating-point or Lab pixels have no defined white; save as 8-bit RGB")
     deep = image.mode.startswith("I;16")

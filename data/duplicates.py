@@ -5,8 +5,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 HASH_BITS = 64
 BLOCK = 4096
@@ -49,6 +47,9 @@ def _close(hashes: NDArray[np.uint64], bucket: NDArray[np.intp], bits: int) -> I
 
 def components(size: int, links: NDArray[np.int64]) -> NDArray[np.int32]:
     """The connected component of each of ``size`` rows, where ``links`` [L, 2] joins rows."""
+    from scipy.sparse import coo_array  # a second, which a wrong path in the config need not wait for
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(links), bool), (links[:, 0], links[:, 1])), shape=(size, size))
     labels: NDArray[np.int32] = connected_components(graph, directed=False)[1]
     return labels

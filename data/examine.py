@@ -4,8 +4,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.stats import chi2_contingency
-from scipy.stats.contingency import association
 
 from data.audit import (
     FORMAT,
@@ -196,6 +194,9 @@ def _sizes(part: Manifest) -> Sizes | None:
 
 def _telling(part: Manifest, size: NDArray[np.integer]) -> list[TellingSize]:
     """Labels whose images come in sizes of their own (Cramér's V, chi-squared test), by each row's size [N]."""
+    from scipy.stats import chi2_contingency  # seconds, which a wrong path in the config need not wait for
+    from scipy.stats.contingency import association
+
     labeled = part.labeled()
     true = _true(part.targets()[labeled], part.labels)
     size = size[labeled]

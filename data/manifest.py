@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data.labels import LabelSet
-from run.errors import UserError
+from run.errors import UserError, quoted
 from run.files import Json, atomic_path, make_private
 from run.text import redacted
 
@@ -76,14 +76,16 @@ class Manifest:
             UserError: there is none, or it was made for other labels.
         """
         if not path.is_file():
-            raise UserError(f"{path} is not there: run `pocketeva prepare` first")
+            raise UserError(f"{quoted(path)} does not exist: run `pocketeva prepare` first")
         # Not by `read_table`, which imports pandas: half a second for each verb.
         with pq.ParquetFile(path) as file:
             table = file.read()
         stored = json.loads(table.schema.metadata[b"labels"])
         labels.require_equal(LabelSet.of_json(stored), str(path))
         if table.column_names != SCHEMA.names:
-            raise UserError(f"{path} was written by another version of PocketEVA: run `pocketeva prepare` again")
+            raise UserError(
+                f"{quoted(path)} was written by another version of PocketEVA: run `pocketeva prepare` again"
+            )
         return cls(labels, table)
 
     def write(self, path: Path, **notes: Json) -> None:

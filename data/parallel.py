@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import parent_process
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -34,6 +34,26 @@ def in_parallel(images: int, doing: str, chunk: int = 32) -> Iterator[Callable[.
     pool: Executor = (
         ProcessPoolExecutor(workers, initializer=_follow_parent) if processes else ThreadPoolExecutor(workers)
     )
+    with _mapping(pool, doing, chunk) as run:
+        yield run
+
+
+@contextmanager
+def in_processes(count: int, doing: str, begin: Callable[[], object]) -> Iterator[Callable[..., Iterator[Any]]]:
+    """As ``in_parallel``, over processes that know nothing of this one's memory, and begin with ``begin()``."""
+    # Forked ones would inherit the locks of threads that a runtime has started here, and no one to open them.
+    pool = ProcessPoolExecutor(count, get_context("spawn"), _begin, (begin,))
+    with _mapping(pool, doing, chunk=8) as run:
+        yield run
+
+
+def _begin(begin: Callable[[], object]) -> None:
+    _follow_parent()
+    begin()
+
+
+@contextmanager
+def _mapping(pool: Executor, doing: str, chunk: int) -> Iterator[Callable[..., Iterator[Any]]]:
     try:
         yield lambda function, items: pool.map(function, items, chunksize=chunk)
     except BrokenProcessPool as error:

@@ -7,7 +7,7 @@ from rich.table import Table
 from data.audit import Audit, Sizes
 from data.examine import EXTREME_ASPECT, TINY_SIDE
 from data.manifest import SPLITS
-from run.console import console, log
+from run.console import log, show_table
 from run.errors import listed, plural
 
 
@@ -22,7 +22,7 @@ def show(audit: Audit) -> None:
         table.add_row(name, *("" if split == "unlabeled" else f"{audit.images[split][name]:,}" for split in splits))
     table.add_section()
     table.add_row("images", *(f"{audit.totals[split]:,}" for split in splits))
-    console.print(table)
+    show_table(table)
     lines = list(_remarks(audit))
     if lines:
         log.print("worth a look (audit.json has the rest):\n" + listed(lines, limit=20), soft_wrap=True)

@@ -36,6 +36,8 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_OPEN_FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+"""A file may become a pipe just before it is opened: like this, none waits for its writer. Windows has other flags."""
 _UNENCODABLE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -100,8 +102,7 @@ def shown(text: str) -> str:
 def _read_regular(uri: str, count: int = -1) -> bytes:
     path = path_of(uri)
     require_regular(path, os.stat(path).st_mode)  # noqa: PTH116 - once per image
-    # The file may have become a pipe since: opened like this, none waits for its writer.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+    with os.fdopen(os.open(path, os.O_RDONLY | _OPEN_FLAGS), "rb") as file:
         found = os.fstat(file.fileno())
         require_regular(path, found.st_mode)
         _require_size(path, found.st_size if count < 0 else count)

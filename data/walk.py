@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
-from data.decode import SUFFIXES
+from data.decode import SUFFIXES, is_heic, reads_heic
 from data.storage import CONNECTIONS, Entry, entries, first_bytes, is_junk, is_remote, shown
 from run.errors import plural
 
@@ -17,8 +17,7 @@ Kind = Literal["picture", "unread", "other"]
 
 _RAW = frozenset((".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".pef", ".srw", ".raf"))
 """Raw files of cameras: most begin as TIFF files do, and hold a thumbnail as their first page."""
-_BRANDS = frozenset((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis"))
-"""In the ``ftyp`` box of HEIC and AVIF; films have others."""
+_AVIF = (b"ftypavif", b"ftypavis")
 _UNREAD = (b"\xff\x0a", b"\0\0\0\x0cJXL ", b"\0\0\0\x0cjP  ", b"8BPS")
 _BMP_HEADERS = frozenset((12, 16, 40, 52, 56, 64, 108, 124))
 _NO_PICTURES = frozenset((".txt", ".json", ".jsonl", ".xml", ".csv", ".tsv", ".yaml", ".yml", ".md", ".npy", ".html"))
@@ -160,7 +159,9 @@ def _kind(start: bytes) -> Kind:
     signs = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
     if bmp or webp or start.startswith(signs):
         return "picture"
-    if start.startswith(_UNREAD) or (start[4:8] == b"ftyp" and start[8:12] in _BRANDS):
+    if is_heic(start):
+        return "picture" if reads_heic() else "unread"
+    if start.startswith(_UNREAD) or start[4:12] in _AVIF:
         return "unread"
     return "other"
 

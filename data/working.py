@@ -10,7 +10,6 @@ from the copy differs from one rendered from the original by 0.4 to 1.0 levels o
 does, makes 0.2 to 0.6 and 12, and 0.1 to 0.2 and 3. Lossless WebP takes twice the time to decode, PNG four times.
 """
 
-import fcntl
 import hashlib
 import os
 import re
@@ -118,10 +117,10 @@ def _missing(wanted: pa.Table, folder: Path) -> pa.Table:
 def _alone(folder: Path) -> Iterator[None]:
     """Hold a lock, so that one process makes copies while others wait.
 
-    The operating system lets go of it however this process ends. Processes that it started do not inherit it.
+    The operating system lets go of it however this process ends.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / ".lock", lambda number: fcntl.lockf(number, fcntl.LOCK_EX)):
+    with locked(folder / ".lock", wait=True):
         yield
 
 

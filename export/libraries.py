@@ -10,27 +10,24 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 
-import onnx
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-LIBRARY_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    NotImplementedError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    onnx.checker.ValidationError,
-    onnx.shape_inference.InferenceError,
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-)
-"""Errors of a converter, a quantizer or ONNX Runtime about a model that it cannot express, make or run."""
+def library_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """Errors of a converter, a quantizer or ONNX Runtime about a model that it cannot express, make or run."""
+    import onnx  # what runs a release does without it
+    from onnxruntime.capi import onnxruntime_pybind11_state as ort
+
+    ours = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+    of_onnx = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
+    return (
+        *more,
+        *ours,
+        *of_onnx,
+        ort.Fail,
+        ort.InvalidArgument,
+        ort.InvalidGraph,
+        ort.NotImplemented,
+        ort.RuntimeException,
+    )
 
 
 def first_line(error: BaseException) -> str:

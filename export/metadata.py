@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from data.labels import LabelSet
 from models.decision import DecisionRule
 from models.spec import InputSpec
-from run.errors import UserError
+from run.errors import UserError, quoted
 from run.files import Json
 
 if TYPE_CHECKING:  # importing torch takes seconds, and a runtime does without it
@@ -40,9 +40,11 @@ def read_contract(metadata: Mapping[str, str], path: Path) -> Contract:
         spec = InputSpec.from_pretrained_cfg(json.loads(metadata["input"]))
         rule = read_rule(labels, json.loads(metadata.get("decision", "null")))
     except KeyError as error:
-        raise UserError(f"{path} does not carry labels and input contract: it was not exported by PocketEVA") from error
+        raise UserError(
+            f"{quoted(path)} does not carry labels and input contract: it was not exported by PocketEVA"
+        ) from error
     except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
-        raise UserError(f"{path} does not carry labels and input contract that make sense: {error}") from error
+        raise UserError(f"{quoted(path)} does not carry labels and input contract that make sense: {error}") from error
     return Contract(rule, spec)
 
 

@@ -67,6 +67,13 @@ def forget_origin(model: onnx.ModelProto) -> None:
                 element.ClearField(field)
 
 
+def drop_unused_weights(model: onnx.ModelProto) -> None:
+    """Remove what no node reads: ONNX Runtime would warn of each at every start."""
+    used = {name for node in _messages(model, onnx.NodeProto) for name in node.input}
+    used |= {value.name for value in model.graph.output}
+    replace(model.graph.initializer, [tensor for tensor in model.graph.initializer if tensor.name in used])
+
+
 def least_ir_version(opset: int) -> int:
     """The oldest IR version that may hold this version of the standard operator set.
 

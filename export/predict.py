@@ -1,105 +1,117 @@
-"""Predictions of a released model for files and folders."""
+"""The verb ``predict``: a released model over files, folders, patterns, or paths on standard input."""
 
-import itertools
-import json
+import os
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from rich import box
-from rich.table import Table
-
-from data.decode import DecodeError, decode
-from data.storage import read_bytes, shown
-from data.walk import Walk
-from export.limits import MOST_SECONDS, bounded_memory
-from export.release import find_onnx, open_onnx
-from export.runtime import OnnxClassifier
-from run.console import console, log
+from data.decode import DecodeError
+from data.parallel import in_processes
+from data.storage import shown
+from export.answers import Answer, Format, writer_for
+from export.choose import find_model
+from export.limits import bounded_memory
+from export.named_images import named_images
+from export.predictor import Predictor
+from run.console import log, progress
 from run.errors import UserError, listed, plural
 
+_worker: list[Predictor] = []
+"""In a process of several: its model."""
 
-def predict(release: Path, paths: Sequence[Path], *, as_json: bool) -> None:
-    """Print label or labels, scores and time of every image: a table, or one JSON object per line.
+
+def predict(
+    release: Path, names: Sequence[str], *, form: Format = "table", top: int | None = None, processes: int = 1
+) -> None:
+    """Print label or labels, scores and time of every image, as they come.
 
     Args:
-        release: a ``NAME-onnx`` folder, or an ONNX file.
-        paths: image files, and folders to be walked.
-        as_json: print lines for programs; an image that cannot be read has ``error`` instead of a label.
+        release: a run, a release, a model's folder in it, or a model file.
+        names: image files, folders to be walked, patterns and URIs, or ``-`` for paths on standard input.
+        form: of the output.
+        top: labels to print of each image, the likeliest first; null prints what is decided, and to programs all.
+        processes: that share the images out, each with a model of its own on its share of the cores.
 
     Raises:
-        UserError: the model or a path is not there, or images cannot be read (the others are printed first).
+        UserError: the model or an image is not there, or images cannot be read (the others are printed all the same).
     """
-    onnx = find_onnx(release)
-    files = _images(paths)
-    with bounded_memory(onnx):
-        model = open_onnx(onnx, seconds=MOST_SECONDS)
-        rows = (_predict_one(model, path) for path in files)
-        failed = list(_print_json(rows) if as_json else _print_table(rows))
-    if failed:
-        raise UserError(f"{len(failed)} of {plural(len(files), 'image')} cannot be read:\n{listed(failed)}")
+    file = find_model(release)
+    with bounded_memory(file):
+        _predict(Predictor(file), named_images(names), form, top, processes)
 
 
-def _images(paths: Sequence[Path]) -> list[Path]:
-    """The files that are named, and the pictures in folders, by path; what is passed over there is said."""
-    files: list[Path] = []
-    walk = Walk()
-    for path in paths:
-        if path.is_dir():
-            files += sorted(Path(picture.uri) for picture in walk.pictures(str(path)))
-        elif path.exists():
-            files.append(path)  # whether it can be read is said with the others
+def _predict(model: Predictor, files: Iterable[str], form: Format, top: int | None, processes: int) -> None:
+    log.print(f"predicting with {model.file}", soft_wrap=True)
+    writer = writer_for(form, model.labels, top)
+    tally = _Tally()
+    for answer in _shown_progress(_answers(model, files, processes), files):
+        writer.write(answer)
+        tally.add(answer)
+    log.print(tally.summary(), soft_wrap=True)
+    if tally.failed:
+        raise UserError(
+            f"{len(tally.failed)} of {plural(tally.total, 'image')} cannot be read:\n{listed(tally.failed)}"
+        )
+
+
+class _Tally:
+    """What was said of all images."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.failed: list[str] = []
+        self._counts: Counter[str] = Counter()
+        self._started = time.perf_counter()
+
+    def add(self, answer: Answer) -> None:
+        self.total += 1
+        if answer.prediction is None:
+            self.failed.append(f"{shown(answer.path)}: {answer.error}")
         else:
-            raise UserError(f"{shown(str(path))} is neither a file nor a folder")
-    for line in walk.lines():
-        log.print(line, soft_wrap=True)
-    if not files:
-        raise UserError(f"no image files in {', '.join(shown(str(path)) for path in paths)}")
-    return files
+            self._counts.update(answer.prediction.labels or ("no label",))
+
+    def summary(self) -> str:
+        seconds = time.perf_counter() - self._started
+        counts = ", ".join(f"{count:,} {name}" for name, count in self._counts.most_common())
+        return (
+            f"{plural(self.total, 'image')} in {seconds:.1f} s ({self.total / seconds:.1f}/s): {counts or 'no answer'}"
+        )
 
 
-def _predict_one(model: OnnxClassifier, path: Path) -> dict[str, Any]:
-    """``path``, then what is decided, ``scores`` by label and ``ms`` from bytes to scores, or ``error``.
+def _answers(model: Predictor, files: Iterable[str], processes: int) -> Iterator[Answer]:
+    if processes == 1:
+        yield from (_answer(model, file) for file in files)
+        return
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    with in_processes(processes, "predicting", partial(_open_in_worker, model.file, threads)) as run:
+        yield from run(_answer_in_worker, files)
 
-    What is decided is ``label``, a name, or for a multilabel set ``labels``, a list of names that may be empty.
-    """
-    started = time.perf_counter()
+
+def _open_in_worker(file: Path, threads: int) -> None:
+    _worker.append(Predictor(file, threads))
+
+
+def _answer_in_worker(file: str) -> Answer:
+    return _answer(_worker[0], file)
+
+
+def _answer(model: Predictor, file: str) -> Answer:
     try:
-        image = decode(read_bytes(str(path)))
+        return Answer(file, model.predict(file))
     except (DecodeError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        return {"path": shown(str(path)), "error": str(reason)}
-    scores = model.probabilities([image])[0]
-    elapsed = 1000 * (time.perf_counter() - started)
-    names = model.labels.names
-    decided = model.rule.decide(scores[None])[0]
-    return {
-        "path": shown(str(path)),
-        **({"label": names[decided]} if model.rule.exclusive else {"labels": list(itertools.compress(names, decided))}),
-        "scores": {name: round(float(score), 6) for name, score in zip(names, scores, strict=True)},
-        "ms": round(elapsed, 2),
-    }
+        return Answer(file, None, str(reason))
 
 
-def _print_json(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
-    """Print each row; yield what could not be read."""
-    for row in rows:
-        console.out(json.dumps(row, ensure_ascii=False), highlight=False)
-        if "error" in row:
-            yield f"{row['path']}: {row['error']}"
-
-
-def _print_table(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
-    """Print one table of all rows; yield what could not be read."""
-    table = Table("image", "label", "scores", "ms", box=box.SIMPLE_HEAD)
-    table.columns[0].overflow = "fold"
-    with log.status("predicting"):
-        for row in rows:
-            if "error" in row:
-                yield f"{row['path']}: {row['error']}"
-            else:
-                scores = ", ".join(f"{name} {score:.3f}" for name, score in row["scores"].items())
-                decided = row["label"] if "label" in row else ", ".join(row["labels"]) or "none"
-                table.add_row(row["path"], decided, scores, f"{row['ms']:.1f}")
-    console.print(table)
+def _shown_progress(answers: Iterable[Answer], files: Iterable[str]) -> Iterator[Answer]:
+    """The answers, with a bar beside them where they go into a file: on a terminal they are the progress."""
+    if sys.stdout.isatty() or not isinstance(files, Sequence):
+        yield from answers
+        return
+    with progress("predicting", len(files)) as advance:
+        for answer in answers:
+            yield answer
+            advance(1)

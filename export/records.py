@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from run.errors import UserError
+from run.errors import UserError, quoted
 from run.files import Json, write_json
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class Record:
         try:
             return cls.of_json(json.loads(path.read_text(encoding="utf-8")))
         except (KeyError, TypeError, ValueError, OSError) as error:
-            raise UserError(f"{path} cannot be read ({error}): run `pocketeva export` again") from error
+            raise UserError(f"{quoted(path)} cannot be read ({error}): run `pocketeva export` again") from error
 
     @classmethod
     def read_if_there(cls, folder: Path) -> Self | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from export.formats import converted_files
-from export.runtime import OnnxClassifier, RgbClassifier
+from export.runtime import OnnxClassifier, RgbClassifier, open_file
 from run.files import file_digest, remove
 from run.folder import RunFolder
 
@@ -151,15 +151,12 @@ def baseline_file(run: RunFolder, name: str) -> ReleasedFile:
     return ReleasedFile(run.student(name), BASELINE)
 
 
-def find_onnx(path: Path) -> Path:
-    """The model file that a user means by an ONNX folder, or by the file itself."""
-    return path if path.suffix == ".onnx" else path / FP32.path
-
-
 def open_onnx(path: Path, threads: int | None = None, *, seconds: float | None = None) -> OnnxClassifier:
-    """Open a file as what its name says: an ``rgb.onnx`` takes decoded pixels, any other prepared ones.
+    """Open a file as what its input says: an ``rgb.onnx`` takes decoded pixels, any other prepared ones.
 
     Raises:
         UserError: it is missing, damaged, or was not written by this project.
     """
-    return (RgbClassifier if path.name == RGB.path.name else OnnxClassifier)(path, threads, seconds=seconds)
+    session = open_file(path, threads)
+    takes_pixels = [given.name for given in session.get_inputs()] == ["image"]
+    return (RgbClassifier if takes_pixels else OnnxClassifier)(path, threads, session, seconds=seconds)

@@ -16,7 +16,7 @@ import onnx.parser
 from onnx import ModelProto
 
 from export.metadata import read_contract
-from export.onnx_graph import metadata_of
+from export.onnx_graph import drop_unused_weights, metadata_of
 from export.resize_graph import constants, nodes
 from models.decision import DecisionRule
 from models.spec import InputSpec
@@ -69,6 +69,7 @@ def write_rgb(body: Path, path: Path, rule: DecisionRule | None = None) -> None:
     }
     metadata |= {key: json.dumps(value) for key, value in facts.items()}
     onnx.helper.set_model_props(whole, dict(sorted(metadata.items())))
+    drop_unused_weights(whole)
     whole.graph.name = "rgb"
     whole.producer_name = "pocketeva"
     whole.producer_version = ""

@@ -7,13 +7,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 from PIL import Image
 
+from export.libraries import first_line
 from export.limits import within_time
 from export.metadata import Contract, read_contract
 from export.session import open_session
-from run.errors import UserError
+from run.errors import UserError, quoted
+
+
+def open_file(path: Path, threads: int | None = None) -> ort.InferenceSession:
+    """Open an ONNX file.
+
+    Raises:
+        UserError: it is missing, or ONNX Runtime refuses it.
+    """
+    if not path.is_file():
+        raise UserError(f"{quoted(path)} does not exist: run `pocketeva export` first, or check the name")
+    try:
+        return open_session(path, threads)
+    except MemoryError:
+        raise
+    except Exception as error:  # ONNX Runtime's own errors share no other base
+        raise UserError(f"{quoted(path)} cannot be run: {first_line(error)}") from error
 
 
 class OnnxClassifier:
@@ -22,20 +40,25 @@ class OnnxClassifier:
     Args:
         path: the file.
         threads: of ONNX Runtime; null takes every core.
+        session: an open one of this file.
         seconds: most that one inference may take; null leaves it be, and costs it no watch.
 
     Raises:
         UserError: it is missing, damaged, or does not carry the metadata.
     """
 
-    def __init__(self, path: Path, threads: int | None = None, *, seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        threads: int | None = None,
+        session: ort.InferenceSession | None = None,
+        *,
+        seconds: float | None = None,
+    ) -> None:
         self.threads = threads
-        self._seconds = seconds
-        if not path.is_file():
-            raise UserError(f"{path} is not there: run `pocketeva export` first, or check the name")
         self._path = path
-        with self._errors():
-            self._session = open_session(path, threads)
+        self._seconds = seconds
+        self._session = open_file(path, threads) if session is None else session
         contract = read_contract(self._session.get_modelmeta().custom_metadata_map, path)
         # Before any image is prepared: metadata may say anything, and memory is taken by what it says.
         self._require_graph(contract)
@@ -76,7 +99,7 @@ class OnnxClassifier:
         except (UserError, MemoryError):
             raise
         except Exception as error:  # ONNX Runtime's own errors share no other base
-            raise UserError(f"{self._path} cannot be run: {error}") from error
+            raise UserError(f"{quoted(self._path)} cannot be run: {first_line(error)}") from error
 
     def _require_graph(self, contract: Contract) -> None:
         """Refuse metadata that is not about this graph."""
@@ -89,8 +112,8 @@ class OnnxClassifier:
         shapes = {each.name: tuple(side if isinstance(side, int) else None for side in each.shape) for each in found}
         if {name: shapes.get(name) for name in (expected if what == "output" else shapes)} != expected:
             raise UserError(
-                f"{self._path}: its metadata is not about its graph, which has the {what} {_shapes(shapes)} where "
-                f"{_shapes(expected)} is expected: it was not exported by PocketEVA, or was changed since"
+                f"{quoted(self._path)}: its metadata is not about its graph, which has the {what} {_shapes(shapes)} "
+                f"where {_shapes(expected)} is expected: it was not exported by PocketEVA, or was changed since"
             )
 
 

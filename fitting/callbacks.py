@@ -1,4 +1,4 @@
-"""Lightning callbacks of a fit: random draws, averaging, early stopping, progress, publishing the best weights."""
+"""Lightning callbacks of a fit: random draws, averaging, early stopping, publishing the best weights so far."""
 
 import math
 from collections.abc import Callable
@@ -9,13 +9,11 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, WeightAveraging
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from models import checkpoint
 from models.classifier import Classifier
 from models.facts import CheckpointFacts
-from run.console import log
 from run.context import RunContext
 from run.ranks import this_rank
 
@@ -72,41 +70,6 @@ class Patience(EarlyStopping):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         trainer.should_stop = self.wait_count >= self.patience
-
-
-class FitProgress(Callback):
-    """One line for the whole fit: epoch, validation loss, time left."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.percentage:3.0f}%"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=log,
-        )
-        self._task = TaskID(0)
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.is_global_zero:
-            total = int(trainer.num_training_batches) * (trainer.max_epochs or 1)
-            self._task = self._bar.add_task(self._name, total=total, completed=trainer.global_step)
-            self._bar.start()
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if trainer.is_global_zero:
-            self._bar.update(self._task, completed=trainer.global_step)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        loss = float(trainer.callback_metrics["val_loss"])  # in all processes, which add it up together
-        if trainer.is_global_zero:
-            epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-            self._bar.update(self._task, description=f"{self._name} · {epoch} · validation loss {loss:.3f}")
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        self._bar.stop()  # leaves the line on the screen, however the fit ended
 
 
 class PublishBest(Callback):

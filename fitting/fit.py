@@ -14,10 +14,11 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch.utils.data import DataLoader
 
-from fitting.callbacks import Averaging, Draws, FitProgress, Patience
+from fitting.callbacks import Averaging, Draws, Patience
 from fitting.checkpoints import BEST, AtomicCheckpoints, BestEpoch, KeepState, find_state, is_whole, remove_states
 from fitting.module import FitModule
 from fitting.processes import Processes, data_parallel, synchronize_batch_norm
+from fitting.progress import FitProgress
 from fitting.tracking import finishing, loggers
 from run.context import RunContext
 from run.errors import UserError
@@ -111,7 +112,13 @@ def _trainer(request: FitRequest, context: RunContext, best: BestEpoch) -> pl.Tr
     settings = context.trainer
     alone = this_rank().world == 1
     keep = KeepState(request.folder, request.learned, settings.checkpoint_minutes)
-    callbacks: list[Callback] = [Draws(context.seed), best, FitProgress(request.name), *request.callbacks, keep]
+    callbacks: list[Callback] = [
+        Draws(context.seed),
+        best,
+        FitProgress(request.name, lambda: best.metrics),
+        *request.callbacks,
+        keep,
+    ]
     if config.patience is not None:
         callbacks.append(Patience(config.patience))
     if config.ema_decay is not None:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import timm
-from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
-from models.building import architecture_of
+from models.names import architecture_of
 from run.config import TrackingConfig
+from run.console import log
 from run.context import RunContext
-from run.errors import UserError
+from run.errors import UserError, quoted
 from run.files import Json
 
 PRIVATE = "a private place"
@@ -19,9 +20,11 @@ PRIVATE = "a private place"
 
 
 def loggers(name: str, folder: Path, context: RunContext) -> list[Logger]:
-    """A CSV file in ``folder/log``, and Weights & Biases if the config asks for it."""
+    """A CSV file in ``folder/log``, and TensorBoard and Weights & Biases if the config asks for them."""
     tracking = context.tracking
     found: list[Logger] = [CSVLogger(folder, name="log")]
+    if tracking.tensorboard:
+        found.append(TensorBoardLogger(folder, name="tensorboard"))
     if tracking.wandb != "disabled":
         import wandb
 
@@ -51,7 +54,7 @@ def loggers(name: str, folder: Path, context: RunContext) -> list[Logger]:
 
 @contextmanager
 def finishing(tracking: TrackingConfig) -> Iterator[None]:
-    """End the tracker's run with the block: Lightning would log the next fit into the same one."""
+    """End the tracker's run with the block, and say where it is: Lightning would log the next fit into the same one."""
     if tracking.wandb == "disabled":
         yield
         return
@@ -62,7 +65,21 @@ def finishing(tracking: TrackingConfig) -> Iterator[None]:
     except wandb.Error as error:
         raise UserError(f"tracking.wandb is {tracking.wandb}: {error} Or set it to offline or disabled.") from error
     finally:
+        place = _place_of(wandb.run)
         wandb.finish()
+        if place:
+            log.print(place, soft_wrap=True)
+
+
+def _place_of(run: Any) -> str:
+    """Where a Weights & Biases run can be looked at, or the command that sends it there; empty where none began."""
+    if run is None:
+        return ""
+    return (
+        f"Weights & Biases: wandb sync {quoted(Path(run.dir).parent)}"
+        if run.offline
+        else f"Weights & Biases: {run.url}"
+    )
 
 
 def _without_places(config: Json, key: str = "") -> Any:

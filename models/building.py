@@ -3,7 +3,6 @@
 Only safetensors are loaded, never pickles, and random weights are never taken unless the config asks for them.
 """
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from data.labels import LabelSet
 from models.classifier import Classifier
 from models.facts import read_config
 from models.foreign import label_names, read_weights, require_rgb, trained_size
+from models.names import architecture_of, require_architecture
 from models.spec import InputSpec
 from run.console import log
 from run.errors import UserError
@@ -129,7 +129,7 @@ def look_up_spec(name: str, *, key: str, pretrained: bool, image_size: int | Non
         return InputSpec.from_pretrained_cfg(config["pretrained_cfg"]).with_size(
             image_size or trained_size(config, name, key)
         )
-    _require_architecture(name, key)
+    require_architecture(name, key)
     cfg = timm.get_pretrained_cfg(name.split("/")[-1], allow_unregistered=True)
     assert cfg is not None, "timm has the architecture"
     return InputSpec.from_pretrained_cfg(cfg.to_dict()).with_size(image_size)
@@ -165,28 +165,15 @@ def find_checkpoint(name: str, key: str) -> Path:
         ) from error
 
 
-def architecture_of(name: str) -> str:
-    """A timm name without its weight tag."""
-    return name.partition("@")[0].split("/")[-1].split(".")[0]
-
-
 def size_args(architecture: str, size: int) -> dict[str, int]:
     """The arguments of ``timm.create_model`` for an image size: only models that are built for one size take any."""
     cfg = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
     return {"img_size": size} if cfg is not None and cfg.fixed_input_size else {}
 
 
-def _require_architecture(name: str, key: str) -> str:
-    architecture = architecture_of(name)
-    if not timm.is_model(architecture):
-        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
-        raise UserError(f"{key}.model: timm has no {architecture!r}" + (f"; near: {', '.join(near)}" if near else ""))
-    return architecture
-
-
 def _hub_id(name: str, key: str) -> str:
     """The repository with timm's weights for a plain name; timm's own loader would fall back to pickles."""
-    _require_architecture(name, key)
+    require_architecture(name, key)
     cfg = timm.get_pretrained_cfg(name, allow_unregistered=True)
     if cfg is None or not cfg.hf_hub_id:
         raise UserError(f"{key}.model: timm has no weights on the Hub for {name}; set {key}.pretrained to false")
@@ -194,7 +181,7 @@ def _hub_id(name: str, key: str) -> str:
 
 
 def _random(name: str, key: str, image_size: int | None, drop_path: float, num_classes: int) -> nn.Module:
-    architecture = _require_architecture(name, key)
+    architecture = require_architecture(name, key)
     sized = size_args(architecture, image_size) if image_size else {}
     args: dict[str, Any] = {"num_classes": num_classes, **_drop_path(drop_path), **sized}
     try:
@@ -207,7 +194,7 @@ def _random(name: str, key: str, image_size: int | None, drop_path: float, num_c
 def _from_checkpoint(
     name: str, folder: Path, config: Mapping[str, Any], key: str, size: int, drop_path: float
 ) -> nn.Module:
-    _require_architecture(config["architecture"], key)
+    require_architecture(config["architecture"], key)
     state = read_weights(folder, key)
     require_rgb(name, key, config, state)
     architecture = config["architecture"]

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, log_expit, log_softmax, logit, softmax
 
 from data.labels import LabelSet
 from run.files import Json
@@ -138,7 +137,7 @@ class DecisionRule:
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Softmax over the labels, or a sigmoid each [..., C]; the temperature is already in the head's weights."""
-        result: NDArray[np.float32] = softmax(logits, axis=-1) if self.exclusive else expit(logits)
+        result: NDArray[np.float32] = _softmax(logits) if self.exclusive else _expit(logits)
         return result
 
     def logits(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -146,7 +145,8 @@ class DecisionRule:
         info = np.finfo(np.float32)
         if self.exclusive:
             return np.log(np.clip(probabilities, info.tiny, None)).astype(np.float32)
-        return np.asarray(logit(np.clip(probabilities, info.tiny, 1 - info.epsneg)), np.float32)
+        inside = np.clip(probabilities, info.tiny, 1 - info.epsneg)
+        return np.asarray(np.log(inside) - np.log1p(-inside), np.float32)
 
     def scores(self, probabilities: Floats) -> Floats:
         """The numbers [N, C] that thresholds are for: in an ordinal set of each label or a more severe one."""
@@ -221,13 +221,13 @@ class DecisionRule:
     def cross_entropy(self, logits: Floats, targets: Floats) -> float:
         """Mean cross-entropy in nats of logits [N, C] against targets [N, C]; summed over a multilabel set's labels."""
         if self.exclusive:
-            return float(-(targets * log_softmax(logits, axis=1)).sum(1).mean())
-        return float(-(targets * log_expit(logits) + (1 - targets) * log_expit(-logits)).sum(1).mean())
+            return float(-(targets * _log_softmax(logits)).sum(1).mean())
+        return float(-(targets * _log_expit(logits) + (1 - targets) * _log_expit(-logits)).sum(1).mean())
 
     def divergence(self, ours: Floats, theirs: Floats) -> float:
         """Mean Kullback-Leibler divergence in nats, KL(theirs ‖ ours), of logits [N, C]; summed for multilabel sets."""
         if self.exclusive:
-            log_q, log_p = (log_softmax(logits, axis=1) for logits in (ours, theirs))
+            log_q, log_p = (_log_softmax(logits) for logits in (ours, theirs))
             return float((np.exp(log_p) * (log_p - log_q)).sum(1).mean())
         return float(sum(_bernoulli_divergence(sign * ours, sign * theirs) for sign in (1, -1)))
 
@@ -250,8 +250,32 @@ class DecisionRule:
         return cls(labels, tuple(map(float, stored["thresholds"])), points)
 
 
+# Not SciPy's: an app's machine that runs `predict` would need it for these lines alone.
+
+
+def _softmax(logits: Any) -> Any:
+    exponents = np.exp(logits - logits.max(-1, keepdims=True))
+    return exponents / exponents.sum(-1, keepdims=True)
+
+
+def _expit(logits: Any) -> Any:
+    with np.errstate(over="ignore"):  # exp of a large number is infinite, and one over it 0, as it should be
+        return 1 / (1 + np.exp(-logits))
+
+
+def _log_softmax(logits: Any) -> Any:
+    """Over the last axis; shifted, so that nothing overflows."""
+    shifted = logits - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+def _log_expit(logits: Any) -> Any:
+    """log(1 / (1 + exp(-x))), exact in both tails."""
+    return -np.logaddexp(0, -logits)
+
+
 def _bernoulli_divergence(ours: Any, theirs: Any) -> Any:
     """One outcome's part, p · log(p / q), summed over labels [N, C], the mean over images."""
-    log_q = log_expit(ours)
-    log_p = log_expit(theirs)
+    log_q = _log_expit(ours)
+    log_p = _log_expit(theirs)
     return (np.exp(log_p) * (log_p - log_q)).sum(1).mean()

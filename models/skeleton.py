@@ -6,8 +6,9 @@ import timm
 import torch
 from torch import nn
 
-from models.building import architecture_of, failure_in, size_args, spec_of
+from models.building import failure_in, size_args, spec_of
 from models.facts import read_config
+from models.names import architecture_of
 
 
 def skeleton(name: str, num_labels: int, image_size: int | None) -> nn.Module | None:

@@ -71,6 +71,8 @@ class TrackingConfig:
     """Weights & Biases mode."""
     project: str = "pocketeva"
     """Weights & Biases project."""
+    tensorboard: bool = False
+    """Write TensorBoard's files too, beside each fit's CSV file. Needs the extra ``tensorboard``."""
 
 
 @dataclass(frozen=True)

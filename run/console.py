@@ -1,10 +1,16 @@
 """The two consoles, and one way to show progress."""
 
+import codecs
+import io
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,9 +20,11 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 from run.text import escaped, redacted
+from run.usage import duration
 
 
 class SafeConsole(Console):
@@ -33,11 +41,71 @@ class SafeConsole(Console):
         super().out(*(redacted(escaped(str(item))) for item in objects), **options)
 
 
+LINE_EVERY_S = 60.0
+"""Between two lines about the same work, where there is no terminal for a bar."""
+
 console = SafeConsole(highlight=False, markup=False, emoji=False)
 """Standard output: tables and results."""
 
 log = SafeConsole(stderr=True, highlight=False, markup=False, emoji=False)
 """Standard error: progress and notices, so that output can be piped."""
+
+
+_IN_ASCII = str.maketrans(
+    {"·": "-", "–": "-", "—": "-", "−": "-", "→": "->", "×": "x", "…": "...", "≤": "<=", "≥": ">=", "′": "'", "━": "-"}
+)
+
+
+def print_anywhere() -> None:
+    """Let standard output and error take any text: what their encoding lacks is spelled in ASCII."""
+    codecs.register_error("pocketeva", _spelled)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not is_unicode(stream):
+            stream.reconfigure(errors="pocketeva")
+
+
+def is_unicode(stream: Any) -> bool:
+    """True where a stream can take any character."""
+    return (stream.encoding or "ascii").lower().startswith("utf")
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end].translate(_IN_ASCII)
+    return text.encode("ascii", "backslashreplace").decode(), error.end
+
+
+def show_table(table: Table) -> None:
+    """Print a table with all of its columns and words whole, also where the terminal is narrower than that."""
+    least = Measurement.get(console, console.options.update(max_width=10_000), table).minimum
+    if least > console.width:
+        table.width = least
+    console.print(table, crop=False)
+
+
+def say_with_time(text: str) -> None:
+    """Print a line on standard error that begins with the time: for logs that are read later."""
+    log.print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}", soft_wrap=True)
+
+
+@contextmanager
+def _progress_lines(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    started = said = time.monotonic()
+    done = 0
+
+    def say() -> None:
+        seconds = time.monotonic() - started
+        say_with_time(f"{description}: {done:,} of {total:,} in {duration(seconds)}")
+
+    def advance(count: int) -> None:
+        nonlocal done, said
+        done += count
+        if time.monotonic() - said > LINE_EVERY_S:
+            said = time.monotonic()
+            say()
+
+    yield advance
+    say()
 
 
 class RateColumn(ProgressColumn):
@@ -50,11 +118,15 @@ class RateColumn(ProgressColumn):
 
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error with a rate and the time left.
+    """Show a bar on standard error with a rate and the time left; without a terminal, lines with the time.
 
     Yields:
         A function that advances it by so many items.
     """
+    if not log.is_terminal:
+        with _progress_lines(description, total) as advance:
+            yield advance
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),

@@ -1,5 +1,6 @@
 """The exception for mistakes that the user can put right, and lists and counts in messages."""
 
+import re
 from collections.abc import Iterable
 
 
@@ -27,6 +28,17 @@ def above(where: str, what: str, most: int, unit: str = "bytes") -> str:
         'labels.jsonl, line 3: the line is above the limit of 1,024 bytes'
     """
     return f"{where}: {what} is above the limit of {most:,} {unit}"
+
+
+def quoted(path: object) -> str:
+    """A path for messages: in quotes, unless it is made of characters that leave no doubt where it ends.
+
+    Example:
+        >>> quoted("images/a.jpg"), quoted("my images")
+        ('images/a.jpg', "'my images'")
+    """
+    text = str(path)
+    return text if re.fullmatch(r"[\w./\\:~+@%=-]+", text, re.ASCII) else f"'{text}'"
 
 
 def plural(count: int, one: str, many: str = "") -> str:

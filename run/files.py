@@ -1,11 +1,10 @@
 """Atomic writes, locks, and the digests that name contents."""
 
-import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -65,32 +64,24 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-
-
 @contextmanager
-def locked(path: Path, lock: Callable[[int], object]) -> Iterator[None]:
+def locked(path: Path, *, wait: bool) -> Iterator[None]:
     """Hold a lock of the operating system, which lets go of it however this process ends; the file means nothing.
 
     Args:
         path: the file; made where it is not there. Its folder is there.
-        lock: ``fcntl.flock`` or ``fcntl.lockf`` with the wanted kind; is given the open file's number.
+        wait: until another process lets go of it.
 
     Raises:
-        BlockingIOError: another process holds it, and ``lock`` does not wait.
+        TimeoutError: another process holds it, and this one does not wait.
         UserError: it is a symbolic link, which somebody may have put there.
     """
-    try:
-        number = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o644)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise UserError(f"{path} is a symbolic link, and links are not followed there: remove it") from None
-        raise
-    try:
-        lock(number)
+    from filelock import FileLock
+
+    if path.is_symlink():  # one that is put there later is not followed either: the lock fails
+        raise UserError(f"{path} is a symbolic link, and links are not followed there: remove it")
+    with FileLock(path, timeout=-1 if wait else 0):
         yield
-    finally:
-        os.close(number)
 
 
 def require_no_links(root: Path) -> None:

@@ -1,12 +1,14 @@
 """The run directory: its paths, and the lock that keeps one writer."""
 
-import fcntl
+import getpass
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from run.errors import UserError
+from run.errors import UserError, quoted
 from run.files import locked, require_no_links
 
 
@@ -55,17 +57,35 @@ class RunFolder:
         """Hold the run for this process.
 
         Raises:
-            UserError: another process holds it, or it holds a symbolic link.
+            UserError: another process holds it, it holds a symbolic link, or it cannot be written to.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        require_no_links(self.root)
+        holder = self.root / ".holder"
         with ExitStack() as held:
             try:
-                held.enter_context(locked(self.root / ".lock", _lock))
-            except BlockingIOError:
-                raise UserError(f"{self.root} is in use by another pocketeva process; wait for it or end it") from None
+                self.root.mkdir(parents=True, exist_ok=True)
+                require_no_links(self.root)
+                held.enter_context(locked(self.root / ".lock", wait=False))
+                holder.write_text(f"process {os.getpid()} of {_user()} on {socket.gethostname()}", encoding="utf-8")
+            except TimeoutError:
+                raise UserError(f"{quoted(self.root)} is in use by {_text_of(holder)}: wait for it or end it") from None
+            except OSError as error:
+                raise UserError(
+                    f"{quoted(error.filename or self.root)} cannot be written: {error.strerror}; results go there: "
+                    "make it writable, or give another folder"
+                ) from error
+            held.callback(holder.unlink, missing_ok=True)
             yield
 
 
-def _lock(number: int) -> None:
-    fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):  # as in a container, for a number that has no name
+        return "a user without a name"
+
+
+def _text_of(holder: Path) -> str:
+    try:
+        return holder.read_text(encoding="utf-8")
+    except OSError:  # just taken, or just let go of
+        return "another pocketeva process"

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from run.config import ConfigError, UnknownValueError, shown
-from run.errors import UserError, listed
+from run.errors import UserError, listed, quoted
 from run.overrides import override
 from run.schema import hints_of, is_list, joined, keys_of, section_in, unknown_key
 from run.yaml_text import read_yaml
@@ -50,14 +50,16 @@ def parse(kind: type[T], path: Path, overrides: Sequence[str] = (), defaults: Ma
     try:
         values, texts = read_yaml(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):
-        raise UserError(f"{path} is not there: give the path of a config file, such as configs/demo.yaml") from None
+        raise UserError(
+            f"{quoted(path)} does not exist: give the path of a config file, such as configs/demo.yaml"
+        ) from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+        raise UserError(f"{quoted(path)} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
     except ValueError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(f"{quoted(path)}: {error}") from error
     if not isinstance(values, dict):
-        raise UserError(f"{path}: it must hold keys and values; the keys are {keys_of(kind)}")
-    return build(kind, {**(defaults or {}), **values}, overrides, str(path), texts)
+        raise UserError(f"{quoted(path)}: it must hold keys and values; the keys are {keys_of(kind)}")
+    return build(kind, {**(defaults or {}), **values}, overrides, quoted(path), texts)
 
 
 def build(

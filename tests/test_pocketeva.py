@@ -198,7 +198,7 @@ def test_read_config__missing_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(tmp_path, monkeypatch, "run", "config.yaml") == 2
-    assert "config.yaml is not there: give the path of a config file" in one_message(capsys)
+    assert "config.yaml does not exist: give the path of a config file" in one_message(capsys)
 
 
 def test_read_config__overrides_and_numbers_as_people_write_them(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from models.building import build
 from models.classifier import Classifier
 from models.facts import CheckpointFacts
 from run.context import RunContext
-from run.errors import UserError
+from run.errors import UserError, quoted
 from train.config import TeacherConfig
 
 
@@ -35,6 +35,6 @@ def load_teacher(context: RunContext, labels: LabelSet) -> FrozenModel:
     """
     folder = context.folder.teacher / "model"
     if not folder.is_dir():
-        raise UserError(f"{folder} is not there: run `pocketeva train` first")
+        raise UserError(f"{quoted(folder)} does not exist: run `pocketeva train` first")
     mode = CheckpointFacts.read(folder).mode
     return FrozenModel(checkpoint.load(folder, labels), output_for_students(mode), context)

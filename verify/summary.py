@@ -7,10 +7,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from export.release import KINDS
+from export.release import KINDS, RGB, TEACHER, Release
 from fitting.diagnosis import diagnose_gain, say
 from models.decision import DecisionRule
-from run.console import console
+from run.console import console, show_table
 from run.errors import plural
 from verify.certificate import BaselineFacts, Certificate, FileFacts, ModelFacts, Rate, SplitFacts
 from verify.evidence import Criterion, Verdict
@@ -25,7 +25,7 @@ def show(certificate: Certificate, release: Path) -> None:
     for about in _about_images(certificate.test):
         console.print(about, soft_wrap=True)
     for name, facts in certificate.models.items():
-        console.print(_table(name, facts, certificate))
+        show_table(_table(name, facts, certificate))
         if facts.baseline:
             console.print(_gain(facts.baseline))
             gain = facts.baseline.gain
@@ -121,6 +121,10 @@ def _explain(certificate: Certificate, release: Path) -> None:
             console.print(f"  {_outcome(criteria[0])}: {line(criteria[0])}{others}", soft_wrap=True)
     console.print("verdict:", _colored(certificate.verdict, certificate.verdict), style="bold")
     console.print(f"files: {release}")
+    for name, facts in certificate.models.items():
+        if name != TEACHER and facts.verdict == "PASS":
+            path = Release(release).model(name).file(RGB).path
+            console.print(f"to ship: {path}, which takes decoded pixels of any size", soft_wrap=True)
 
 
 def _open(criteria: Sequence[Criterion]) -> list[list[Criterion]]:

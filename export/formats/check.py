@@ -81,7 +81,7 @@ def golden_rows(release: Path) -> list[GoldenRow]:
     Raises:
         UserError: a file cannot be run, or the kit is damaged.
     """
-    runnable = [name for name, form in FORMATS.items() if (release / form.path).exists() and _why_not(name) is None]
+    runnable = [name for name, form in FORMATS.items() if (release / form.path).exists() and why_not(name) is None]
     if not runnable:
         return []
     kit = read_kit(release)
@@ -96,11 +96,11 @@ def golden_rows(release: Path) -> list[GoldenRow]:
 def not_run(release: Path) -> list[str]:
     """One sentence for each file of a release that ``golden_rows`` leaves out."""
     present = {name: form.path for name, form in FORMATS.items() if (release / form.path).exists()}
-    reasons = {path: _why_not(name) for name, path in present.items()}
+    reasons = {path: why_not(name) for name, path in present.items()}
     return [f"{path.as_posix()} was not run: {reason}" for path, reason in reasons.items() if reason is not None]
 
 
-def _why_not(name: FormatName) -> str | None:
+def why_not(name: FormatName) -> str | None:
     """The reason why a format cannot be run here; null if it can."""
     if FORMATS[name].load is None:
         return f"{FORMATS[name].title} is not to be had on Linux"

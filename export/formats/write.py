@@ -13,7 +13,7 @@ from export.formats.check import Comparison, compare, open_format
 from export.formats.format import Format, Infer, Source
 from export.formats.record import Converted, Distance, FormatsRecord, NotWritten, Ran
 from export.golden.kit import Kit, read_kit
-from export.libraries import LIBRARY_ERRORS, first_line, silently
+from export.libraries import first_line, library_errors, silently
 from export.onnx_graph import metadata_of, warn_of_places
 from export.release import FP32
 from export.runtime import processor
@@ -86,7 +86,7 @@ def _convert(form: Format, source: Source, path: Path) -> None:
     try:
         with silently():
             form.convert(source, path)
-    except (*LIBRARY_ERRORS, OSError) as error:
+    except library_errors(OSError) as error:
         if as_disk_full(error):
             raise
         model = source.classifier.architecture

@@ -28,7 +28,7 @@ from export.limits import MOST_SECONDS, bounded_memory
 from export.release import FP32, RGB
 from export.runtime import OnnxClassifier, RgbClassifier
 from models.decision import DecisionRule
-from run.console import console
+from run.console import console, show_table
 from run.errors import UserError
 
 STEPS = ("decode", "resize", "logits", "probabilities", "decision")
@@ -129,7 +129,7 @@ def show_golden(release: Path) -> bool:
     table = Table("image", *steps, box=box.SIMPLE_HEAD)
     for image in dict.fromkeys(row.image for row in rows):
         table.add_row(image, *(_cell(row) for row in rows if row.image == image))
-    console.print(table)
+    show_table(table)
     failed = [row for row in rows if not row.passed]
     console.print(_verdict(rows, failed, steps))
     for reason in not_run(release):
@@ -138,6 +138,8 @@ def show_golden(release: Path) -> bool:
 
 
 def _cell(row: GoldenRow) -> str:
+    if math.isinf(row.difference):
+        return "other size, or none"
     return f"{row.difference:.2g}" if row.passed else f"{row.difference:.2g} > {row.tolerance:.2g}"
 
 

@@ -20,7 +20,7 @@ from export.metadata import read_rule
 from export.records import record_of
 from models.decision import DecisionRule
 from models.spec import InputSpec
-from run.errors import UserError
+from run.errors import UserError, quoted
 from run.files import Json, write_json
 
 GOLDEN = Path("golden")
@@ -138,7 +138,9 @@ class GoldenIndex:
         """
         path = release / GOLDEN / "index.json"
         if not path.is_file():
-            raise UserError(f"{path} is not there: give a release folder NAME-onnx that `pocketeva export` wrote")
+            raise UserError(
+                f"{quoted(path)} does not exist: give a release folder NAME-onnx that `pocketeva export` wrote"
+            )
         with damaged(release):
             stored: dict[str, Any] = json.loads(read_file(release, path.name))
             labels = LabelSet.of_json(stored["labels"])

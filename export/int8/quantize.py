@@ -17,7 +17,7 @@ from export.int8 import matmul, static
 from export.int8.config import Int8Config
 from export.int8.judge import Judge, SweepImages
 from export.int8.result import Candidate, FailedRow, Gate, ImageCounts, Int8Result, LayerCost, Row, Winner
-from export.libraries import LIBRARY_ERRORS, first_line
+from export.libraries import first_line, library_errors
 from export.onnx_graph import seal
 from export.points.fitter import RuleFitter, set_rule
 from export.runtime import processor
@@ -183,7 +183,7 @@ class _Sweep:
         try:
             self._quantizer.write(self._file, candidate)
             return self._judge.measure(self._file, candidate)
-        except LIBRARY_ERRORS as error:
+        except library_errors() as error:
             if as_disk_full(error):
                 raise
             reason = f"ONNX Runtime cannot make or run it: {first_line(error)}"

@@ -10,11 +10,12 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from data.decode import FORMATS, MAX_PIXELS, DecodeError, decode
 from tests.data import decode_cases as cases
@@ -668,3 +669,40 @@ def test_decode__real_photograph() -> None:
     assert (image.mode, image.size) == ("RGB", (300, 300))
     with Image.open(path) as original:
         assert np.array_equal(pixels(image)[..., 1], pixels(original))
+
+
+def heic(orientation: int = 1, side: tuple[int, int] = (64, 48)) -> bytes:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    picture = Image.new("RGB", side, "red")
+    picture.paste("blue", (0, 0, side[0] // 2, side[1] // 2))
+    pillow_heif.register_heif_opener()
+    return encoded(picture, "HEIF", exif=exif.tobytes())
+
+
+def test_decode__heic_upright() -> None:
+    image = decode(heic(orientation=6))
+    assert (image.mode, image.size) == ("RGB", (48, 64))
+    close = np.abs(pixels(image)[[5, 5, -5], [5, -5, 5]] - [[255, 0, 0], [0, 0, 255], [255, 0, 0]])
+    assert close.max() < 8
+    assert not image.info
+
+
+def test_decode__heic_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = heic()
+    monkeypatch.setattr("data.decode.reads_heic", lambda: False)
+    with pytest.raises(DecodeError, match="HEIC needs the package pillow-heif: pip install pillow-heif"):
+        decode(data)
+
+
+@pytest.mark.parametrize("end", [40, 200, -1])
+def test_decode__heic_cut_short(end: int) -> None:
+    with pytest.raises(DecodeError):
+        decode(heic()[:end])
+
+
+def test_decode__heic_above_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = heic()
+    monkeypatch.setattr("data.decode.MAX_PIXELS", 64 * 48 - 1)
+    with pytest.raises(DecodeError, match="64 × 48: above the limit"):
+        decode(data)

@@ -5,7 +5,9 @@ from pathlib import Path
 import onnx
 import pytest
 
+from export.golden.write import write_golden
 from export.onnx_file import write_onnx
+from export.rgb import write_rgb
 from models.classifier import Classifier
 from tests import support
 
@@ -21,6 +23,17 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     with support.named_machine():
         write_onnx(classifier, path, opset=18, facts={"temperature": 1.0})
     return classifier, path
+
+
+@pytest.fixture(scope="session")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release folder with its golden kit; tests copy it or leave it as it is."""
+    release = tmp_path_factory.mktemp("release") / "small-onnx"
+    model, rgb = release / "onnx" / "model.onnx", release / "rgb.onnx"
+    write_onnx(support.tiny("test_vit", support.FOUR, 112), model, opset=18, facts={"temperature": 1.0})
+    write_rgb(model, rgb)
+    write_golden(release / "golden", rgb, model)
+    return release
 
 
 def without_weights(path: Path) -> bytes:

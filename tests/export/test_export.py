@@ -239,7 +239,7 @@ def test_export__of_an_empty_run_asks_for_prepare(
     finished.write_config(tmp_path, finished.settings())
     monkeypatch.chdir(tmp_path)
     assert pocketeva.main(["export", "config.yaml"]) == 2
-    assert "manifest.parquet is not there: run `pocketeva prepare` first" in capsys.readouterr().err
+    assert "manifest.parquet does not exist: run `pocketeva prepare` first" in capsys.readouterr().err
 
 
 def test_export__no_calibration_images(run: RunFolder) -> None:

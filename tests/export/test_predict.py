@@ -1,9 +1,13 @@
+import csv
+import io
 import json
 import os
 import shutil
-import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -58,11 +62,62 @@ def test_predict__table(release: Path, photographs: Path, capsys: pytest.Capture
     assert predict(release / "onnx" / "model.onnx", photographs / "b.png") == 0
     printed = capsys.readouterr().out
     score = OnnxClassifier(release / "onnx" / "model.onnx").probabilities([load(str(photographs / "b.png"))])[0].max()
-    assert f"{score:.3f}" in printed
-    assert "sound" in printed
+    (line,) = (line for line in printed.splitlines() if "b.png" in line)
+    assert line.split()[2] == f"{score:.3f}"
 
 
-@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_predict__rows_are_printed_as_they_come(
+    release: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed: list[str] = []
+
+    def names() -> Iterator[bytes]:
+        for name in ("a.PNG", "b.png", "nothing.png"):
+            printed.append(capsys.readouterr().out)
+            yield f"{photographs / name}\n".encode()
+
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=names()))
+    assert predict(release, "-", "--csv") == 2
+    last = capsys.readouterr()
+    assert [text.count("\n") for text in (*printed, last.out)] == [1, 1, 1, 1]
+    assert "nothing.png: No such file or directory" in last.err
+
+
+def test_predict__top(release: Path, photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict(release, photographs / "b.png", "--json", "--top", "2") == 0
+    best = json.loads(capsys.readouterr().out)
+    assert next(iter(best["scores"])) == best["label"]
+    assert len(best["scores"]) == 2
+    assert predict(release, photographs / "b.png", "--csv", "--top", "2") == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    found = {row[f"label_{rank}"]: float(row[f"score_{rank}"]) for rank in (1, 2)}
+    assert found == best["scores"]
+    assert predict(release, photographs / "b.png", "--top", "2") == 0
+    assert f"({list(best['scores'])[1]})" in capsys.readouterr().out
+
+
+def test_predict__several_processes_give_the_same_in_the_same_order(
+    release: Path, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = []
+    for count in ("1", "2"):
+        assert predict(release, photographs, photographs / "b.png", "--json", "--processes", count) == 0
+        rows = map(json.loads, capsys.readouterr().out.splitlines())
+        printed.append([{key: value for key, value in row.items() if key != "ms"} for row in rows])
+    assert printed[0] == printed[1]
+    assert len(printed[0]) == 4
+
+
+def test_predict__counts_at_the_end(release: Path, photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict(release, photographs, "--json") == 0
+    printed = capsys.readouterr()
+    said = printed.err.splitlines()[-1]
+    assert said.startswith("3 images in ")
+    counts = Counter(json.loads(line)["label"] for line in printed.out.splitlines())
+    assert all(f"{count} {label}" in said for label, count in counts.items())
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"], ["--csv"]])
 def test_predict__an_unreadable_image(
     release: Path, photographs: Path, capsys: pytest.CaptureFixture[str], flags: list[str]
 ) -> None:
@@ -73,13 +128,18 @@ def test_predict__an_unreadable_image(
     assert "1 of 4 images cannot be read" in printed.err
     assert "aa.jpg: " in printed.err
     assert "Traceback" not in printed.err
-    if flags:
+    if flags == ["--json"]:
         rows = {Path(row["path"]).name: row for row in map(json.loads, printed.out.splitlines())}
         assert set(rows) == {"a.PNG", "aa.jpg", "b.png", "c.png"}
         assert "error" in rows["aa.jpg"]
         assert all("label" in row for name, row in rows.items() if name != "aa.jpg")
+    elif flags == ["--csv"]:
+        rows = {Path(row["path"]).name: row for row in csv.DictReader(printed.out.splitlines())}
+        assert [name for name, row in rows.items() if row["error"]] == ["aa.jpg"]
+        assert all(float(row["score_sound"]) <= 1 for name, row in rows.items() if name != "aa.jpg")
     else:
         assert printed.out.count(".png") + printed.out.count(".PNG") == 3
+    assert "4 images in " in printed.err
 
 
 def test_predict__walks_as_every_reader_does(
@@ -111,8 +171,8 @@ def test_predict__a_pipe_is_refused_and_the_others_are_answered(
 @pytest.mark.parametrize(
     ("release_name", "image", "message"),
     [
-        ("nothing-onnx", "b.png", "model.onnx is not there: run `pocketeva export` first"),
-        ("nothing.onnx", "b.png", "nothing.onnx is not there"),
+        ("nothing-onnx", "b.png", "nothing-onnx does not exist: give a release folder, or a model file"),
+        ("nothing.onnx", "b.png", "nothing.onnx does not exist"),
         ("mini-onnx", "nothing.png", "nothing.png is neither a file nor a folder"),
         ("mini-onnx", "empty", "no image files in"),
     ],
@@ -131,18 +191,6 @@ def test_predict__not_there(
 def test_predict__unknown_option(release: Path, photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert predict(release, photographs, "--treshold", "3") == 2
     assert "pocketeva predict: there is no --treshold" in capsys.readouterr().err
-
-
-def test_predict__does_without_torch(release: Path, photographs: Path, tmp_path: Path) -> None:
-    code = f"""
-import sys, pocketeva
-assert pocketeva.main(["predict", {str(release)!r}, {str(photographs)!r}, "--json"]) == 0
-heavy = {{"torch", "timm", "pytorch_lightning", "transformers", "datasets"}} & set(sys.modules)
-assert not heavy, heavy
-"""
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert result.returncode == 0, result.stderr
-    assert len(result.stdout.splitlines()) == 3
 
 
 def test_predict__rgb_file_gives_the_same_scores(

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from export.release import BASELINE, FP32, INT8, KINDS, RGB, Release, baseline_file, find_onnx, open_onnx
+from export.release import BASELINE, FP32, INT8, KINDS, RGB, Release, baseline_file, open_onnx
 from export.runtime import OnnxClassifier, RgbClassifier
 from run.folder import RunFolder
 
@@ -39,11 +39,6 @@ def test_keep_only__others_are_removed(release: Release) -> None:
     release.keep_only(["mini"])
     assert {path.name for path in release.root.iterdir()} == {"mini", "mini-onnx"}
     Release(release.root / "nowhere").keep_only(["mini"])
-
-
-def test_find_onnx__folder_or_file(release: Release) -> None:
-    assert find_onnx(release.model("mini").onnx) == release.model("mini").reference.path
-    assert find_onnx(Path("other.onnx")) == Path("other.onnx")
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=str)

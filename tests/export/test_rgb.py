@@ -220,9 +220,14 @@ def test_write_rgb__outputs(tmp_path: Path) -> None:
     np.testing.assert_allclose(scores, [probabilities[k:].sum() for k in range(4)], atol=1e-6)
 
 
-def test_write_rgb__nominal_labels_have_no_scores(tmp_path: Path) -> None:
+def test_write_rgb__nominal_labels_have_no_scores_and_nothing_that_is_not_used(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     write_rgb(exported(tmp_path, TWO, center(32)), tmp_path / "rgb.onnx")
     assert set(RgbClassifier(tmp_path / "rgb.onnx").outputs(picture())) == {"probabilities", "decision"}
+    capfd.readouterr()
+    ort.InferenceSession(tmp_path / "rgb.onnx", providers=["CPUExecutionProvider"])
+    assert capfd.readouterr().err == "", "ONNX Runtime warns of weights that no node reads"
 
 
 def test_write_rgb__nominal_labels_share_one_softmax(tmp_path: Path) -> None:

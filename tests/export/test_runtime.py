@@ -38,7 +38,7 @@ def test_onnx_classifier__labels_and_input_contract_come_from_the_file(exported:
 
 
 def test_onnx_classifier__missing(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nothing\.onnx is not there: run `pocketeva export` first"):
+    with pytest.raises(UserError, match=r"nothing\.onnx does not exist: run `pocketeva export` first"):
         OnnxClassifier(tmp_path / "nothing.onnx")
 
 

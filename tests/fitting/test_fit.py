@@ -395,7 +395,7 @@ def wandb_records(path: Path) -> list[Any]:
 
 @pytest.mark.slow
 def test_fit__wandb_gets_metrics_and_config_and_nothing_private(
-    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "online")  # the config decides, not the environment
     model = tmp_path / "private-model"
@@ -412,6 +412,9 @@ def test_fit__wandb_gets_metrics_and_config_and_nothing_private(
         with named_machine():
             run_toy(tmp_path / name, tracking=tracking, run_config=settings, name=name)
         (path,) = (tmp_path / name / "fit").rglob("*.wandb")
+        said = capfd.readouterr().err.splitlines()
+        assert said[-1] == f"Weights & Biases: wandb sync {path.parent}"
+        assert len(said) == 5, "a line for each epoch, and nothing that wandb has to say"
         records = wandb_records(path)
         (run,) = [record.run for record in records if record.WhichOneof("record_type") == "run"]
         assert (run.display_name, run.project, run.host) == (name, "quality", "")

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from data.labels import LabelSet
-from models.building import architecture_of, build, find_checkpoint, require_size
+from models.building import build, find_checkpoint, require_size
 from models.classifier import Classifier
 from models.facts import public_name
+from models.names import architecture_of
 from run.errors import UserError
 from tests.support import TWO, tiny, uint8_batch
 

@@ -1,3 +1,5 @@
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +28,8 @@ def test_locked__second_process_is_refused_until_the_first_ends(tmp_path: Path) 
         second = locks_in_another_process(root)
         assert "held" not in second.stdout
         assert "UserError" in second.stderr
-        assert f"{root} is in use by another pocketeva process" in second.stderr
+        assert f"{root} is in use by process {os.getpid()} of " in second.stderr
+        assert f" on {socket.gethostname()}: wait for it or end it" in second.stderr
     assert locks_in_another_process(root).stdout == "held\n"
 
 
@@ -63,3 +66,16 @@ def test_locked__outputs_itself_may_lie_on_another_disk(tmp_path: Path) -> None:
     (tmp_path / "outputs").symlink_to(tmp_path / "disk")
     with RunFolder(tmp_path / "outputs" / "one").locked():
         assert (tmp_path / "disk" / "one" / ".lock").is_file()
+
+
+def test_locked__says_who_held_it_last_only_while_it_is_held(tmp_path: Path) -> None:
+    locks_in_another_process(tmp_path, then="os.kill(os.getpid(), 9)")
+    with RunFolder(tmp_path).locked():
+        assert str(os.getpid()) in locks_in_another_process(tmp_path).stderr
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_locked__a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "my outputs").touch()
+    with pytest.raises(UserError, match=r"'.*/my outputs.*' cannot be written: .*; results go there"):
+        RunFolder(tmp_path / "my outputs" / "one").locked().__enter__()

@@ -33,6 +33,7 @@ def test_show__every_figure_and_word_fits_into_60_characters(
             assert f" {facts.agreement.rate:.1%} " in printed
     heads = ("accuracy", "interval", "too mild", "agrees", "at least", "parity", "MB", "ms, median", "95 %")
     assert all(f" {head} " in printed for head in (*heads, "fp32", "fp16", "rgb"))
+    assert "to ship: outputs/quick/release/mini-onnx/rgb.onnx, which" in printed
 
 
 def test_show__what_distillation_added(certificate: Certificate, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,27 +15,15 @@ from export.golden.check import STEPS, check_golden, show_golden
 from export.golden.images import golden_images
 from export.golden.kit import GoldenIndex, GoldenRow
 from export.golden.write import write_golden
-from export.onnx_file import write_onnx
 from export.rgb import write_rgb
 from run.errors import UserError
-from tests.support import FOUR, files_below, tiny
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A release folder with its kit; tests copy it."""
-    release = tmp_path_factory.mktemp("release") / "small-onnx"
-    model, rgb = release / "onnx" / "model.onnx", release / "rgb.onnx"
-    write_onnx(tiny("test_vit", FOUR, 112), model, opset=18, facts={"temperature": 1.0})
-    write_rgb(model, rgb)
-    write_golden(release / "golden", rgb, model)
-    return release
+from tests.support import FOUR, files_below
 
 
 @pytest.fixture
-def release(made: Path, tmp_path: Path) -> Path:
+def release(released: Path, tmp_path: Path) -> Path:
     """A release folder of one's own."""
-    return Path(shutil.copytree(made, tmp_path / made.name))
+    return Path(shutil.copytree(released, tmp_path / released.name))
 
 
 def failed(release: Path) -> list[tuple[str, str]]:
@@ -127,7 +115,7 @@ def test_check_golden__damaged(release: Path, damage: str) -> None:
         change_index(release, lambda index: entry_of(index, "gray").pop("logits"))
     else:
         (folder / "gray.rgb.png").unlink()
-    with pytest.raises(UserError, match="is not there" if damage == "kit" else "is damaged"):
+    with pytest.raises(UserError, match="does not exist" if damage == "kit" else "is damaged"):
         check_golden(release)
 
 
@@ -142,6 +130,15 @@ def test_show_golden__says_where_to_look(release: Path, capsys: pytest.CaptureFi
 def test_golden_index__reads_what_was_written(release: Path, tmp_path: Path) -> None:
     GoldenIndex.read(release).write(tmp_path)
     assert (tmp_path / "index.json").read_bytes() == (release / "golden" / "index.json").read_bytes()
+
+
+def test_show_golden__an_image_of_another_size(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Image.open(release / "golden" / "exif.rgb.png") as image:
+        image.rotate(90, expand=True).save(release / "golden" / "exif.rgb.png")
+    assert not show_golden(release)
+    said = capsys.readouterr().out
+    assert "other size, or none" in said
+    assert "inf" not in said
 
 
 def test_write_golden__same_bytes_twice(release: Path) -> None:

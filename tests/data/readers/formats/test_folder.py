@@ -123,14 +123,15 @@ def test_read__split_folders_whatever_their_case(tmp_path: Path, splits: tuple[s
 
 
 def test_read__pictures_go_by_content_and_the_rest_is_counted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = put(tmp_path, "sound/1.png", "broken/2.png", "@eaDir/1.png", "__MACOSX/sound/1.png")
     data = (tmp_path / "sound/1.png").read_bytes()
     for name in ("a.jfif", "b", "c.JPE", "d.photo"):
         (tmp_path / "sound" / name).write_bytes(data)
-    for name in ("q.avif", "IMG.HEIC"):
-        (tmp_path / "sound" / name).write_bytes(b"\0\0\0\x18ftypheic" + bytes(9))
+    monkeypatch.setattr("data.walk.reads_heic", lambda: False)
+    for name, brand in (("q.avif", b"avif"), ("IMG.HEIC", b"heic")):
+        (tmp_path / "sound" / name).write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(9))
     (tmp_path / "sound" / "notes.txt").write_text("BM, no picture")
     for name in ("Thumbs.db", "._1.png"):
         (tmp_path / "sound" / name).write_bytes(b"x")

@@ -1,0 +1,155 @@
+"""What ``predict`` says of each file, and the three ways to print it: a table, JSON lines, CSV."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from rich import box
+from rich.table import Table
+
+from data.labels import LabelSet
+from data.storage import shown
+from export.predictor import Prediction
+from run.console import console, is_unicode, show_table
+from run.text import defused
+
+Format = Literal["table", "json", "csv"]
+
+SCORE_WIDTH = 5
+MS_WIDTH = 8
+LEAST_PATH_WIDTH = 16
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One file: a prediction, or why there is none."""
+
+    path: str
+    prediction: Prediction | None
+    error: str = ""
+
+
+class Writer(Protocol):
+    """Prints answers as they come."""
+
+    def write(self, answer: Answer) -> None:
+        """Print one."""
+
+
+class JsonLines:
+    """An object a line.
+
+    ``path``, then what is decided (``label``, or ``labels`` of a multilabel set), ``scores`` and ``ms``, or ``error``.
+
+    Args:
+        top: scores to print, the likeliest first; null prints all in the label set's order.
+    """
+
+    def __init__(self, top: int | None) -> None:
+        self._top = top
+
+    def write(self, answer: Answer) -> None:
+        console.out(json.dumps(self._row(answer), ensure_ascii=not is_unicode(sys.stdout)), highlight=False)
+
+    def _row(self, answer: Answer) -> dict[str, Any]:
+        found = answer.prediction
+        if found is None:
+            return {"path": shown(answer.path), "error": answer.error}
+        return {
+            "path": shown(answer.path),
+            **({"labels": list(found.labels)} if found.label is None else {"label": found.label}),
+            "scores": {name: round(score, 6) for name, score in _scores(found, self._top).items()},
+            "ms": round(found.ms, 2),
+        }
+
+
+class Csv:
+    """A row each: ``path``, ``label`` (several joined by ``|``), scores, ``ms``, ``error``.
+
+    Args:
+        labels: a column ``score_LABEL`` for each.
+        top: columns ``label_1``, ``score_1`` and so on instead, the likeliest first; null has the others.
+    """
+
+    def __init__(self, labels: LabelSet, top: int | None) -> None:
+        self._names = labels.names
+        self._top = top
+        ranks = range(1, min(top or 0, len(labels)) + 1)
+        ranked = [column for rank in ranks for column in (f"label_{rank}", f"score_{rank}")]
+        self._scores = ranked if top else [f"score_{name}" for name in labels.names]
+        self._print(["path", "label", *self._scores, "ms", "error"])
+
+    def write(self, answer: Answer) -> None:
+        found = answer.prediction
+        if found is None:
+            self._print([_path(answer), "", *[""] * len(self._scores), "", answer.error])
+            return
+        scores = {name: f"{score:.6f}" for name, score in _scores(found, self._top).items()}
+        cells = [defused(cell) for pair in scores.items() for cell in pair] if self._top else list(scores.values())
+        self._print([_path(answer), defused("|".join(found.labels)), *cells, f"{found.ms:.2f}", ""])
+
+    def _print(self, cells: Iterable[str]) -> None:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow(cells)
+        console.out(line.getvalue(), highlight=False)
+
+
+class TableRows:
+    """A table of fixed widths, which grows as answers come; what cannot be read is left out.
+
+    Labels that are not decided stand in parentheses.
+
+    Args:
+        labels: the longest sets a width.
+        top: labels to show of each image, the likeliest first; null shows those that are decided.
+    """
+
+    def __init__(self, labels: LabelSet, top: int | None) -> None:
+        self._top = top
+        longest = max(len(name) for name in labels.names) + 2 * (top is not None)
+        room = console.width - SCORE_WIDTH - MS_WIDTH - 4 * 2 - 3  # spaces beside each column, and between them
+        self._label_width = max(len("label"), min(longest, room - LEAST_PATH_WIDTH))
+        self._path_width = max(LEAST_PATH_WIDTH, room - self._label_width)
+        self._header = True
+
+    def write(self, answer: Answer) -> None:
+        if answer.prediction is not None:
+            show_table(self._table(answer.path, answer.prediction))
+            self._header = False
+
+    def _table(self, path: str, found: Prediction) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, show_header=self._header, show_edge=False)
+        table.add_column("image", width=self._path_width, overflow="fold")
+        table.add_column("label", width=self._label_width, overflow="fold")
+        table.add_column("score", width=SCORE_WIDTH, justify="right")
+        table.add_column("ms", width=MS_WIDTH, justify="right")
+        lines = self._lines(found)
+        names = (name if name in found.labels else f"({name})" for name in lines)
+        scores = (f"{score:.3f}" for score in lines.values())
+        table.add_row(shown(path), "\n".join(names) or "none", "\n".join(scores), f"{found.ms:.1f}")
+        return table
+
+    def _lines(self, found: Prediction) -> Mapping[str, float]:
+        """What is decided, and with ``top`` what else is likely."""
+        ranked = found.top()
+        decided = {name: score for name, score in ranked.items() if name in found.labels}
+        return dict([*decided.items(), *_scores(found, self._top).items()]) if self._top else decided
+
+
+def writer_for(form: Format, labels: LabelSet, top: int | None) -> Writer:
+    """The writer of a format."""
+    if form == "json":
+        return JsonLines(top)
+    return Csv(labels, top) if form == "csv" else TableRows(labels, top)
+
+
+def _path(answer: Answer) -> str:
+    return defused(shown(answer.path))
+
+
+def _scores(found: Prediction, top: int | None) -> Mapping[str, float]:
+    return found.scores if top is None else found.top(top)

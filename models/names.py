@@ -1,0 +1,59 @@
+"""Names of models, checked without the seconds that importing timm takes: a wrong one is refused before any work."""
+
+import difflib
+import re
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from run.errors import UserError
+
+_REGISTERED = re.compile(r"@register_model\s+def (\w+)\(")
+_DEPRECATED = re.compile(r"register_model_deprecations\(__name__, \{(.*?)\}\)", re.DOTALL)
+
+
+def require_name(name: str, key: str, *, pretrained: bool) -> None:
+    """Refuse a model that can only be one of timm's and is none; a Hub id or a folder is looked for later.
+
+    Args:
+        name: as for ``models.building.build``.
+        key: the config section, for the message.
+        pretrained: without weights, every name is one of timm's.
+
+    Raises:
+        UserError: timm has no such architecture; the message has the nearest.
+    """
+    elsewhere = "/" in name.removeprefix("hf-hub:") or name.startswith("local-dir:") or Path(name).is_dir()
+    if not (pretrained and elsewhere):
+        require_architecture(name, key)
+
+
+def require_architecture(name: str, key: str) -> str:
+    """The architecture of a timm name.
+
+    Raises:
+        UserError: timm has none of that name.
+    """
+    architecture = architecture_of(name)
+    if architecture not in architectures():
+        known = sorted(architectures())
+        near = difflib.get_close_matches(architecture, known, n=3) or [one for one in known if architecture in one][:3]
+        raise UserError(f"{key}.model: timm has no {architecture!r}" + (f"; near: {', '.join(near)}" if near else ""))
+    return architecture
+
+
+def architecture_of(name: str) -> str:
+    """A timm name without its weight tag."""
+    return name.partition("@")[0].split("/")[-1].split(".")[0]
+
+
+@cache
+def architectures() -> frozenset[str]:
+    """Every name that timm registers, older spellings included, as its source has them."""
+    timm = find_spec("timm")
+    if timm is None or timm.submodule_search_locations is None:
+        raise ModuleNotFoundError("No module named 'timm'", name="timm")
+    modules = Path(timm.submodule_search_locations[0], "models").glob("*.py")
+    source = "\n".join(path.read_text(encoding="utf-8") for path in modules)
+    older = [name for table in _DEPRECATED.findall(source) for name in re.findall(r"'(\w+)'\s*:", table)]
+    return frozenset(_REGISTERED.findall(source) + older)

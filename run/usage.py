@@ -1,0 +1,32 @@
+"""Time and memory in words, for lines that say how a run goes."""
+
+import sys
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it.
+
+    Example:
+        >>> duration(3.21), duration(75), duration(7384)
+        ('3.2 s', '1 min 15 s', '2 h 3 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def peak_memory() -> str:
+    """The most memory that this process has held, and the most of a GPU's, if it has one; empty on Windows."""
+    parts = []
+    try:
+        import resource
+    except ImportError:  # Windows
+        pass
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+        parts.append(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.1f} GB")
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        parts.append(f"{torch.cuda.max_memory_allocated() / 1e9:.1f} GB on the GPU")
+    return ", ".join(parts)
