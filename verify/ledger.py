@@ -6,7 +6,6 @@ is judged on the same images has α · 6 / (π² j²) of it, and all shares toge
 the verdict is learned from a try: whoever trains on what the report says of single images has a test split no more.
 """
 
-import fcntl
 import heapq
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -114,7 +113,7 @@ def record_use(path: Path, images: Sequence[str], judged: Judged, confidence: fl
 def _locked(path: Path) -> Iterator[None]:
     """Hold the ledger: runs beside each other share it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path.with_name(f".{path.stem}.lock"), lambda number: fcntl.flock(number, fcntl.LOCK_EX)):
+    with locked(path.with_name(f".{path.stem}.lock"), wait=True):
         yield
 
 
