@@ -402,7 +402,7 @@ def test_main__a_run_in_use(root: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.chdir(root)
     with pocketeva.Run(config).folder.locked():
         assert pocketeva.main(["run", "config.yaml"]) == 2
-    assert "outputs/quick is in use by another pocketeva process" in one_message(capsys)
+    assert f"outputs/quick is in use by process {os.getpid()} of " in one_message(capsys)
 
 
 def command(*arguments: str) -> list[str]:
