@@ -761,28 +761,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if count > 1:
             return launch(arguments, count)
         return _go_through(verb, run, options)
+    except UserError as error:
+        _say_once(f"pocketeva {verb.name}: {error}", style="red")
+        return WRONG_INPUT
     except KeyboardInterrupt:
         _say_once("interrupted; the same command goes on from here")
         return INTERRUPTED
     except EndedElsewhereError:
         return WRONG_INPUT
     except Exception as error:
-        if message := _to_put_right(error):
-            _say_once(f"pocketeva {verb.name}: {message}", style="red")
+        if reason := _lacking(error):
+            _say_once(f"pocketeva {verb.name}: {reason}", style="red")
             return WRONG_INPUT
         if first_to_fail():
             raise
         return BUG
-
-
-def _to_put_right(error: Exception) -> str | None:
-    """The message about an error that the user can put right; null for a bug."""
-    if isinstance(error, UserError):
-        return str(error)
-    if isinstance(error, ModuleNotFoundError):
-        package = (error.name or "").partition(".")[0]
-        return _how_to_install(package) if package and not (HERE / package).exists() else None
-    return as_disk_full(error)
 
 
 def _go_through(verb: Verb, run: Run | None, options: argparse.Namespace) -> int:
@@ -863,6 +856,14 @@ def _held(run: Run | None, verb: Verb) -> Iterator[None]:
 def _as_yaml(config: Config) -> str:
     plain = json.loads(json.dumps(asdict(config)))  # lists for tuples
     return yaml.safe_dump(plain, sort_keys=False)
+
+
+def _lacking(error: Exception) -> str:
+    """What this machine lacks, where that is behind an error: room on a disk, or a package; empty where it is not."""
+    if full := as_disk_full(error):
+        return str(full)
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    return _how_to_install(package) if package and not (HERE / package).exists() else ""
 
 
 def _how_to_install(package: str, extra: str = "train") -> str:
