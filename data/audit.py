@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
-from scipy.stats import binom
 
 from run.errors import UserError, plural
 from run.files import Json, write_json
@@ -36,6 +35,8 @@ class Promise:
 
     def may_differ(self, images: int) -> int | None:
         """The number of so many test images on which the two may differ; null where even none would be too many."""
+        from scipy.stats import binom  # seconds, which a wrong path in the config need not wait for
+
         # The count up to which chance alone, at the promised rate, would go with at most 1 - confidence.
         count = int(binom.ppf(1 - self.confidence, images, 1 - self.agreement))
         most = count if binom.cdf(count, images, 1 - self.agreement) <= 1 - self.confidence else count - 1
