@@ -215,7 +215,7 @@ class Run:
     def _do(self, name: str) -> None:
         (verb,) = (verb for verb in VERBS if verb.name == name)
         _require_ready(self, verb)
-        _go_through(verb, self, argparse.Namespace(config="the config", suspects=False))
+        _go_through(verb, self, _parser().parse_args([name, "the config"]))
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -48,6 +48,7 @@ def loggers(name: str, folder: Path, context: RunContext) -> list[Logger]:
             settings=quiet,
             config=_without_places(context.config),
         )
+        tracker._wandb_init.pop("anonymous", None)  # Lightning hands it on, and wandb warns of it in every run
         found.append(tracker)
     return found
 

@@ -41,7 +41,7 @@ REFUSED = {
     "check-golden": (["check-golden", "nothing"], "index.json does not exist: give a release folder"),
     "images": (
         ["prepare", DEMO, "--data.format", "auto", "--data.path", "nowhere", "--name", "begun"],
-        "data.path: there is no file or folder nowhere",
+        "data.path: there is no file or folder ",
     ),
 }
 

@@ -143,12 +143,13 @@ def test_predict__an_unreadable_image(
 
 
 def test_predict__walks_as_every_reader_does(
-    release: Path, photographs: Path, capsys: pytest.CaptureFixture[str]
+    release: Path, photographs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = (photographs / "b.png").read_bytes()
     for name in ("without", "x.jfif", "caf\udce9.png", "@eaDir/b.png", "._b.png"):
         (photographs / name).parent.mkdir(exist_ok=True)
         (photographs / name).write_bytes(data)
+    monkeypatch.setattr("data.walk.reads_heic", lambda: False)
     (photographs / "IMG.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(9))
     assert predict(release, photographs, "--json") == 0
     printed = capsys.readouterr()
