@@ -67,7 +67,7 @@ def test_show_golden__a_format_that_fails(
     shifted = replace(FORMATS["openvino"], load=lambda _: lambda pixels: np.ones((len(pixels), 4), np.float32))
     monkeypatch.setattr("export.formats.check.FORMATS", {"openvino": shifted})
     assert not show_golden(release)
-    assert "13 of 65 steps differ; the first to look at: openvino of gradient" in capsys.readouterr().out
+    assert "13 of 78 steps differ; the first to look at: openvino of gradient" in capsys.readouterr().out
 
 
 def test_check_golden__a_release_without_formats(plain: Made) -> None:
