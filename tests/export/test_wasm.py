@@ -34,7 +34,7 @@ def test_write_rgb__wasm_gives_what_python_gives(installed: Path, tmp_path: Path
     paths = [path for path, _ in support.elpv_rows()[: len(SIZES)]]
     pictures = [Image.open(path).convert("RGB").resize(size) for path, size in zip(paths, SIZES, strict=True)]
     found = run(installed, [Job(tmp_path / "rgb.onnx", np.asarray(picture), "image") for picture in pictures])
-    assert set(found[0]["outputs"]) == {"probabilities", "scores"}
+    assert set(found[0]["outputs"]) == {"probabilities", "scores", "decision"}
     assert largest_difference(RgbClassifier(tmp_path / "rgb.onnx"), pictures, found) <= 1e-4
     assert np.ptp([result["outputs"]["probabilities"] for result in found], axis=0).max() > 1e-3, "all the same"
 
