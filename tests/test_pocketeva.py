@@ -204,11 +204,12 @@ def test_read_config__missing_file(
 def test_read_config__overrides_and_numbers_as_people_write_them(tmp_path: Path) -> None:
     path = finished.write_config(tmp_path, finished.settings())
     text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("lr: 0.01", "lr: 1e-2").replace("lr: 0.1", "lr: 1e-1"), encoding="utf-8")
+    assert "lr: 0.003" in text
+    path.write_text(text.replace("lr: 0.003", "lr: 3e-3").replace("lr: 0.1", "lr: 1e-1"), encoding="utf-8")
     config = pocketeva.read_config(
         path, ["--teacher.full.lr=3e-5", "--seed", "7", "--students[0].fit.epochs", "4", "--teacher.image_size=null"]
     )
-    assert (config.teacher.head.lr, config.students[0].fit.lr) == (0.1, 0.01)
+    assert (config.teacher.head.lr, config.students[0].fit.lr) == (0.1, 0.003)
     assert (config.teacher.full.lr, config.seed, config.students[0].fit.epochs) == (3e-5, 7, 4)
     assert config.teacher.image_size is None
     assert config.teacher.full.epochs == 10  # the default beside a key that was given
