@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from run.disk import as_disk_full
 from run.errors import UserError, quoted
 from run.files import locked, require_no_links
 
@@ -65,15 +66,17 @@ class RunFolder:
                 self.root.mkdir(parents=True, exist_ok=True)
                 require_no_links(self.root)
                 held.enter_context(locked(self.root / ".lock", wait=False))
+                held.callback(holder.unlink, missing_ok=True)
                 holder.write_text(f"process {os.getpid()} of {_user()} on {socket.gethostname()}", encoding="utf-8")
             except TimeoutError:
                 raise UserError(f"{quoted(self.root)} is in use by {_text_of(holder)}: wait for it or end it") from None
             except OSError as error:
+                if full := as_disk_full(error, self.root):
+                    raise full from error
                 raise UserError(
                     f"{quoted(error.filename or self.root)} cannot be written: {error.strerror}; results go there: "
                     "make it writable, or give another folder"
                 ) from error
-            held.callback(holder.unlink, missing_ok=True)
             yield
 
 
