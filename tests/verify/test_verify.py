@@ -148,9 +148,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     begin = OnnxClassifier.__init__
 
-    def counted(self: OnnxClassifier, path: Path, threads: int | None = None) -> None:
+    def counted(self: OnnxClassifier, path: Path, *arguments: Any, **options: Any) -> None:
         names.append(f"{path.parents[path.parent.name == 'onnx'].name}: {path.name}")
-        begin(self, path, threads)
+        begin(self, path, *arguments, **options)
 
     monkeypatch.setattr(OnnxClassifier, "__init__", counted)
     return names
