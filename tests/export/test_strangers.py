@@ -13,7 +13,6 @@ import onnx
 import pytest
 
 import pocketeva
-from export.choose import find_model
 from export.limits import bounded_memory, within_time
 from export.release import open_onnx
 from export.rgb import write_rgb
@@ -83,7 +82,7 @@ def test_predict__the_size_in_the_metadata_takes_no_memory(
 ) -> None:
     folder = tmp_path / "mini-onnx"
     (folder / "onnx").mkdir(parents=True)
-    changed(exported[1], find_model(folder), input=spec(input_size=[3, 4096, 4096]))
+    changed(exported[1], folder / "onnx" / "model.onnx", input=spec(input_size=[3, 4096, 4096]))
     support.picture().save(tmp_path / "a.png")
     assert pocketeva.main(["predict", str(folder), str(tmp_path / "a.png")]) == pocketeva.WRONG_INPUT
     assert "its metadata is not about its graph" in capsys.readouterr().err
