@@ -2,11 +2,12 @@
 
 import math
 
-from scipy.stats import beta
-
 
 def upper_bound(count: int, n: int, confidence: float) -> float:
     """One-sided upper bound (Clopper and Pearson 1934) of the rate that ``count`` of ``n`` independent draws show."""
+    # Here, because it takes seconds, and every config that is read comes by.
+    from scipy.stats import beta
+
     # A beta distribution has no parameter 0: where every draw counts, the bound is the end.
     return float(beta.ppf(confidence, count + 1, n - count)) if count < n else 1.0
 
