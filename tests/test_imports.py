@@ -18,6 +18,7 @@ ROOMS = (
     "verify",
     "hub",
     "start",
+    "verbs",
     "pocketeva",
 )
 

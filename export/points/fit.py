@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 from data.labels import LabelSet
 from export.points.config import DecisionConfig, PointConfig
@@ -62,6 +61,9 @@ def tells_nothing(recall: float, fpr: float) -> bool:
 
 def most_exceptions(n: int, rate: float, risk: float) -> int:
     """Largest m for which m or fewer of n draws at a rate have a chance of at most ``risk``; -1 where there is none."""
+    # Here, because it takes seconds, and every command about a run comes by.
+    from scipy.stats import binom
+
     chances = binom.cdf(np.arange(n + 1), n, rate)
     return int(np.searchsorted(chances, risk, side="right")) - 1
 
