@@ -291,7 +291,7 @@ def _processes_to_start(run: Run | None, verb: Verb) -> int:
 
 
 def _lacking(error: Exception) -> str:
-    """What this machine lacks, where that is behind an error: room on a disk, or a package; empty where it is not."""
+    """The message where an error means that this machine lacks something: room on a disk, or a package; else empty."""
     if full := as_disk_full(error):
         return str(full)
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""

@@ -25,7 +25,7 @@ RUNNER = Path(__file__).with_name("wasm_runner.mjs")
 
 
 class CannotRunError(Exception):
-    """Why WASM cannot be tried on this machine."""
+    """WASM cannot be tried on this machine; the message says why."""
 
 
 @dataclass(frozen=True)

@@ -32,13 +32,13 @@ class Rows:
 
     @classmethod
     def of_images(cls, manifest: Manifest, *splits: str) -> "Rows":
-        """What these splits of a manifest teach."""
+        """Rows of these splits of a manifest, as far as they teach anything."""
         part = manifest.usable(*splits).table.select(["image_id", "target", "split", "group"])
         return cls(part, manifest.digest(*splits))
 
     @classmethod
     def of_listing(cls, listing: pa.Table) -> "Rows":
-        """What a source lists; the places in the source do not count."""
+        """Rows that a source lists; their places in the source do not count."""
         counted = listing.drop_columns(["where"])
         # Without what lets people in: these rows are kept in a file.
         uris = pa.array([redacted(uri) for uri in counted.column("uri").to_pylist()], pa.string())
@@ -51,7 +51,7 @@ class Rows:
             pq.write_table(self.table, partial, compression="zstd")
 
     def difference(self, path: Path) -> str:
-        """What changed since rows were saved; empty where it cannot be told."""
+        """Changes since rows were saved, in words; empty where they cannot be told."""
         try:
             with pq.ParquetFile(path) as file:
                 old = file.read()

@@ -128,7 +128,7 @@ class Scanned:
 
 
 def _scanned(run: Callable[..., Iterator[Any]], uris: Sequence[str]) -> Iterator[Scanned | OSError]:
-    """What each image gives, in order; those in stores are downloaded side by side."""
+    """Results of the images, in order; those in stores are downloaded side by side."""
     if not any(map(is_remote, uris)):
         return run(scan_image, uris)
     groups = [uris[start : start + GROUP] for start in range(0, len(uris), GROUP)]

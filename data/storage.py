@@ -184,7 +184,7 @@ def is_junk(name: str) -> bool:
 
 
 class Entry(NamedTuple):
-    """What is directly inside a folder."""
+    """A file or folder directly inside of a folder."""
 
     name: str
     is_folder: bool

@@ -1,4 +1,4 @@
-"""What can be known before any training: models that cannot be trained as the config has it."""
+"""Checks before any training: models that cannot be trained as the config has it."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,7 @@ def require_trainable(teacher: TeacherConfig, students: Sequence[StudentConfig],
 
 
 def larger(name: str, model_name: str, student: nn.Module, teacher_name: str, teacher: nn.Module) -> str:
-    """Why a student that is larger than its teacher is refused."""
+    """The message about a student that is larger than its teacher."""
     ours, theirs = (count_weights(model) / 1e6 for model in (student, teacher))
     return (
         f"student {name} ({model_name}) has {ours:.1f} M weights, its teacher ({teacher_name}) only {theirs:.1f} M: "

@@ -1,4 +1,4 @@
-"""What ``predict`` says of each file, and the three ways to print it: a table, JSON lines, CSV."""
+"""Answers of ``predict`` for each file, and three ways to print them: a table, JSON lines, CSV."""
 
 import csv
 import io
@@ -134,7 +134,7 @@ class TableRows:
         return table
 
     def _lines(self, found: Prediction) -> Mapping[str, float]:
-        """What is decided, and with ``top`` what else is likely."""
+        """Labels that are decided, and with ``top`` what else is likely."""
         ranked = found.top()
         decided = {name: score for name, score in ranked.items() if name in found.labels}
         return dict([*decided.items(), *_scores(found, self._top).items()]) if self._top else decided

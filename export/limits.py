@@ -47,7 +47,7 @@ def bounded_memory(path: Path) -> Iterator[None]:
 
 
 def within_time(run: Callable[[ort.RunOptions], list[Any]], seconds: float) -> list[Any]:
-    """What a run gives; ONNX Runtime is told to end it between two nodes once its time is over.
+    """Run a session; ONNX Runtime is told to end it between two nodes once its time is over.
 
     Raises:
         UserError: its time was over.

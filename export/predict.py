@@ -58,7 +58,7 @@ def _predict(model: Predictor, files: Iterable[str], form: Format, top: int | No
 
 
 class _Tally:
-    """What was said of all images."""
+    """Counts of what was said of all images."""
 
     def __init__(self) -> None:
         self.total = 0

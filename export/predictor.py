@@ -27,7 +27,7 @@ ImageLike: TypeAlias = "str | Path | bytes | Image.Image | NDArray[np.uint8]"
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a model says of one image."""
+    """A model's answer for one image."""
 
     label: str | None
     """What is decided; null for a multilabel set."""

@@ -1,4 +1,4 @@
-"""What is wrong with a result, in plain words, and what to try. No torch here: reports and cards show the same notes.
+"""Diagnoses of a bad result in plain words, and what to try. No torch here: reports and cards show the same notes.
 
 ``diagnose_decisions`` looks at what a model decides, ``diagnose_fit`` at how its fit went, ``diagnose_gain`` at what
 distillation added. Each gives notes and prints nothing; ``say`` prints them at the end of a stage.

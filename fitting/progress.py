@@ -1,4 +1,4 @@
-"""How a fit goes, on the screen or in a log: epoch, losses, the epoch that is kept, time spent and left, memory."""
+"""Progress of a fit, on the screen or in a log: epoch, losses, the epoch that is kept, time spent and left, memory."""
 
 import time
 from collections.abc import Callable, Mapping

@@ -73,7 +73,7 @@ def finishing(tracking: TrackingConfig) -> Iterator[None]:
 
 
 def _place_of(run: Any) -> str:
-    """Where a Weights & Biases run can be looked at, or the command that sends it there; empty where none began."""
+    """The address of a Weights & Biases run, or the command that sends it there; empty where none began."""
     if run is None:
         return ""
     return (

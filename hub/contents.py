@@ -1,4 +1,4 @@
-"""What may go into a repository: the files of a release as they are, and nothing of the machine that made them."""
+"""Files that may go into a repository: those of a release, and nothing of the machine that made them."""
 
 import getpass
 import mmap

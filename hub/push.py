@@ -82,7 +82,7 @@ def read_certificate(run: RunFolder) -> Certificate | None:
 
 
 def _differences(verification: Verification, certificate: Certificate) -> list[str]:
-    """What the certificate does not hold for, starting with the files themselves."""
+    """Differences between the release and its certificate, starting with the files themselves."""
     changed = file_differences(files_of_release(verification.run.release), certificate.files)
     if changed:
         return changed

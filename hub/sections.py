@@ -11,7 +11,7 @@ from verify.words import judged_for, line, missing, worth_a_line
 
 
 def banner(subject: Subject, differences: Sequence[str]) -> str:
-    """What has to be known first: that the certificate does not vouch for the files, or which labels are never said."""
+    """The warning at the top of a card: the certificate does not vouch for the files, or labels are never said."""
     if differences:
         names = "\n".join(f"> * {difference}" for difference in differences)
         return f"> **Not verified.** The certificate does not hold for these files, so no results are given:\n{names}"

@@ -32,7 +32,7 @@ class Described(Protocol):
         """Keep what changes are found by."""
 
     def difference(self, path: Path) -> str:
-        """What changed since ``save``, in words; empty where it cannot be told."""
+        """Changes since ``save``, in words; empty where they cannot be told."""
 
 
 Inputs = Mapping[str, "Json | Described"]
@@ -99,7 +99,7 @@ def stage(folder: RunFolder, name: str, inputs: Inputs) -> Iterator[Stage]:
 
 
 def kept_rows(folder: RunFolder, name: str, key: str) -> Path:
-    """What a stage keeps of a ``Described`` input."""
+    """Rows that a stage keeps of a ``Described`` input."""
     return folder.root / "stamps" / f"{name}.{key}.parquet"
 
 
@@ -136,7 +136,7 @@ class _Stamp:
         write_json(self.path, {"inputs": _with_version(inputs), "outputs": digests})
 
     def _words(self, inputs: Inputs) -> Callable[[str], str]:
-        """What to say of a changed input beside its values, by its key."""
+        """The words for a changed input beside its values, by its key."""
         described = _described(inputs)
         run = RunFolder(self.root)
         return lambda key: described[key].difference(kept_rows(run, self.name, key)) if key in described else ""

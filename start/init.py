@@ -85,7 +85,7 @@ def init(
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user says of a run before there is one."""
+    """The user's wishes for a run before there is one."""
 
     data: SourceConfig
     kind: Kind | None = None

@@ -40,7 +40,7 @@ _HOLDERS = ("images", "image", "imgs", "img", "photos", "pictures", "data")
 
 @dataclass(frozen=True)
 class Found:
-    """What a source holds."""
+    """The contents of a source."""
 
     config: SourceConfig
     images: Mapping[str, int]

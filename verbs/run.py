@@ -125,7 +125,7 @@ class Run:
 
     @property
     def places(self) -> list[str]:
-        """Where images and models lie, as the config has it; nobody else is told."""
+        """Places of images and models, as the config has them; nobody else is told."""
         sources = [source for source in (self.config.data, self.config.data.unlabeled) if source]
         named = [place for source in sources for place in (source.path, source.image_root or "")]
         return [*named, self.config.teacher.model, *(student.model for student in self.config.students)]

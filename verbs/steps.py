@@ -341,7 +341,7 @@ def how_to_install(package: str, extra: str = "train") -> str:
 
 
 def _said_of(times: Mapping[str, float]) -> str:
-    """How long each step took, and the memory of all."""
+    """The time of each step, and the memory of all."""
     steps = ", ".join(f"{name} {duration(seconds)}" for name, seconds in times.items())
     memory = peak_memory()
     return f"time: {steps}" + (f"; memory: at most {memory}" if memory else "")

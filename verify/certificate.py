@@ -241,7 +241,7 @@ class SplitFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """How often the test split has been used up to this release."""
+    """The number of times that the test split has been used up to this release."""
 
     number: int
     """This release is the first, second, … distinct one that was judged on images of the split."""

@@ -46,7 +46,7 @@ NAMED = 5
 
 @dataclass(frozen=True)
 class Answers:
-    """What the files say of independent test images.
+    """Answers of the files for independent test images.
 
     Args:
         rule: of the label set.
@@ -70,7 +70,7 @@ class Answers:
 
     @classmethod
     def of(cls, test: Predictions) -> "Answers":
-        """What all files of the predictions say, each by its own rule."""
+        """Answers of all files of the predictions, each by its own rule."""
         targets = test.targets
         return cls(
             rule=DecisionRule.of(test.labels),
@@ -89,7 +89,7 @@ class Answers:
         return self.rule.labels.truth(self.targets[self.told])
 
     def said(self, file: str) -> Decisions:
-        """What a file says of the told images."""
+        """A file's decisions for the told images."""
         return self.decided[file][self.told]
 
     def own_rule(self, file: str) -> DecisionRule:
@@ -367,7 +367,7 @@ def expected_claims(certificate: Certificate) -> Iterator[tuple[CriterionName, T
 
 
 def _questions(labels: LabelSet) -> list[str]:
-    """What is asked of each image: of ordered labels, whether it is at this level or above."""
+    """Questions about each image: of ordered labels, whether it is at this level or above."""
     if labels.kind != "ordinal":
         return list(labels.names)
     return [f"{name} or worse" for name in labels.names[1:]]

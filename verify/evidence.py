@@ -38,7 +38,7 @@ class Beats:
 
 @dataclass(frozen=True, kw_only=True)
 class Informed:
-    """How often a label is said where it is true and where it is not; judged by Fisher's exact one-sided test."""
+    """Counts of a label being said where it is true and where it is not; judged by Fisher's exact one-sided test."""
 
     kind: Literal["informed"] = "informed"
     positives: int
@@ -49,7 +49,7 @@ class Informed:
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """How often a label is true, and how often it is said at all."""
+    """Counts of a label being true, and of its being said at all."""
 
     kind: Literal["said"] = "said"
     positives: int

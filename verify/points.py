@@ -1,4 +1,4 @@
-"""What operating points keep on the test split. Pure functions."""
+"""Rates of operating points on the test split. Pure functions."""
 
 from collections.abc import Mapping
 

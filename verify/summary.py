@@ -137,7 +137,7 @@ def _open(criteria: Sequence[Criterion]) -> list[list[Criterion]]:
 
 
 def _outcome(criterion: Criterion) -> str:
-    """What a criterion that did not pass means."""
+    """The meaning of a criterion that did not pass."""
     if criterion.tier == "reported":
         return "not to be called calibrated"
     return criterion.verdict if criterion.tier == "must pass" or criterion.verdict == "FAIL" else "not shown"

@@ -133,7 +133,7 @@ def _of_test(evidence: Beats | Informed, confidence: float) -> Verdict:
 
 
 def value(evidence: Evidence) -> float | None:
-    """What was observed; null without an image."""
+    """The observed value; null without an image."""
     match evidence:
         case Share():
             return evidence.count / evidence.n if evidence.n else None

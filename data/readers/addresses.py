@@ -17,7 +17,7 @@ _DRIVE = re.compile(r"^[A-Za-z]:(?=[\\/])")
 
 
 def readings(address: str) -> list[str]:
-    """What an address may mean as a path or a URI, the likeliest first; of hosts and folders, only Label Studio's go.
+    """Paths or URIs that an address may mean, the likeliest first; of hosts and folders, only Label Studio's go.
 
     Example:
         >>> readings("https://labels.example/ls/data/local-files/?d=a%20b.jpg")

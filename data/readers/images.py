@@ -25,7 +25,7 @@ _COMPARED = 20_000
 
 
 class Found(NamedTuple):
-    """Where an image lies."""
+    """An image that was found, and its place."""
 
     uri: str
     """Of the first reading of its address where no file was found."""
@@ -207,7 +207,7 @@ class ImageRoot:
 
 
 def nearest(uri: str) -> str:
-    """What is there instead of a file that is not, for messages; empty where that cannot be known."""
+    """Names near one that is missing, for messages; empty where they cannot be known."""
     path = path_of(uri)
     folder, name = parent(path), file_name(path)
     names = _some(folder)

@@ -1,4 +1,4 @@
-"""Whether the calibration split has enough images for what operating points promise: known before any training."""
+"""The number of calibration images that operating points need, checked before any training."""
 
 from typing import Literal
 

@@ -35,7 +35,7 @@ def read(source: Source) -> Iterator[Record]:
 
 
 class _Layout:
-    """Where CVAT's archives have their images, and what tells two of one name apart.
+    """Folders in which CVAT's archives have their images, and what tells two of one name apart.
 
     A task's archive has ``images/NAME``, a project's ``images/SUBSET/NAME``.
     """
