@@ -38,7 +38,8 @@ class LabelSet:
         Raises:
             ValueError: it is none: too few names, an empty or repeated one, another kind.
         """
-        names, kind = stored["names"], stored["kind"]
+        names = stored["names"]
+        kind = stored["kind"]
         if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name for name in names):
             raise ValueError("label names are no list of texts")
         if len(names) < 2 or len(set(names)) < len(names):

@@ -133,7 +133,8 @@ class EpochSampler(Sampler[Item]):
         # The same order in every process: each takes its share of it without asking the others.
         order = np.random.default_rng((self._seed, self._epoch)).permutation(self._rows)
         share = order[self._rank.number :: self._rank.world][: len(self)].tolist()
-        begun, self._skipped = self._skipped, 0
+        begun = self._skipped
+        self._skipped = 0
         for row in share[begun:]:
             yield row, self._view_of(row)
 

@@ -120,7 +120,8 @@ class Manifest:
 
     def one_per_group(self) -> "Manifest":
         """One image of every group, drawn by hash, in an order by hash: the first so many are a draw as well."""
-        ids, groups = self.column("image_id"), self.column("group")
+        ids = self.column("image_id")
+        groups = self.column("group")
         # Backwards, because of equal keys the last one stays: the least id, which is a digest of the image.
         least = {groups[row]: row for row in sorted(range(len(self)), key=ids.__getitem__, reverse=True)}
         return Manifest(self.labels, self.table.take(sorted(least.values(), key=ids.__getitem__)))

@@ -103,7 +103,8 @@ class OnnxClassifier:
 
     def _require_graph(self, contract: Contract) -> None:
         """Refuse metadata that is not about this graph."""
-        size, count = contract.spec.size, len(contract.rule.labels)
+        size = contract.spec.size
+        count = len(contract.rule.labels)
         self._require("input", self._session.get_inputs(), {"pixel_values": (None, 3, size, size)})
         self._require("output", self._session.get_outputs(), {"logits": (None, count)})
 

@@ -60,7 +60,8 @@ def diagnose_decisions(probabilities: Floats, targets: Floats, rule: DecisionRul
     clear = rule.labels.has_truth(targets)
     if not clear.any():
         return []
-    said, true = rule.decide(probabilities[clear]), rule.labels.truth(targets[clear])
+    said = rule.decide(probabilities[clear])
+    true = rule.labels.truth(targets[clear])
     names = rule.labels.names
     notes = []
     kinds, counts = np.unique(true, axis=0, return_counts=True)
@@ -109,7 +110,8 @@ def diagnose_fit(metrics: dict[str, float], config: FitConfig) -> list[Note]:
         if config.batch_size > 8:
             advice = f"a smaller batch_size than {config.batch_size}, or {advice}"
         notes.append(Note(says=f"was trained for {plural(steps, 'step')} only", advice=advice))
-    last, lowest = metrics["last_val_loss"], metrics["val_loss"]
+    last = metrics["last_val_loss"]
+    lowest = metrics["val_loss"]
     if best < epochs - 1 and last > RISE * lowest > 0 and last - lowest > LEAST_RISE:
         where = "the first epoch" if best == 0 else f"epoch {best + 1}"
         notes.append(

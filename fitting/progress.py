@@ -63,7 +63,8 @@ class FitProgress(Callback):
                 say_with_time(f"{self._name}: {', '.join([*facts, *self._times(trainer)])}")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        ran, asked = trainer.current_epoch, trainer.max_epochs or 0
+        ran = trainer.current_epoch
+        asked = trainer.max_epochs or 0
         if trainer.is_global_zero and trainer.should_stop and not trainer.interrupted and ran < asked:
             text = (
                 f"{self._name}: stopped early after epoch {ran} of {asked}, because the validation loss got no better; "

@@ -104,7 +104,8 @@ head_hidden_size head_bias head_norm_first conv_mlp kernel_sizes layers channels
 strict_img_size distillation channel_multiplier width depth_multiplier fix_stem num_features round_chs_fn se_from_exp
 """
 """Keys of ``model_args`` that are taken: the shape of a model, and rates."""
-_CFG_KEYS, _ARG_KEYS = frozenset(_TAKEN_CFG.split()), frozenset(_TAKEN_ARGS.split())
+_CFG_KEYS = frozenset(_TAKEN_CFG.split())
+_ARG_KEYS = frozenset(_TAKEN_ARGS.split())
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -129,7 +130,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def _harmless(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The parts of a config that ``timm.create_model`` is given, without what leads it elsewhere."""
-    architecture, cfg, args = config["architecture"], config["pretrained_cfg"], config.get("model_args") or {}
+    architecture = config["architecture"]
+    cfg = config["pretrained_cfg"]
+    args = config.get("model_args") or {}
     # A name with a scheme or a slash is an address to timm.
     if not isinstance(architecture, str) or not re.fullmatch(r"[\w.-]+", architecture, re.ASCII):
         raise UserError(f"{path}: architecture {architecture!r} is no name of a timm model")

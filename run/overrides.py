@@ -57,7 +57,8 @@ def _put(root: Any, values: dict[str, Any], texts: dict[str, str], option: str, 
     key, hint, where = steps[-1]
     _require_element(place, key, where)
     if hint is str:  # the shell has taken its quotes off already
-        place[key], texts[where] = text, text
+        place[key] = text
+        texts[where] = text
         return
     try:
         place[key], written = read_yaml(text)

@@ -133,7 +133,8 @@ class _Reader:
         self.mistakes.extend(unknown_key(self.root, kind, where, str(key)) for key in given if key not in hints)
         values = {}
         for one in fields(kind):
-            path, fallback = joined(where, one.name), _default(one, default)
+            path = joined(where, one.name)
+            fallback = _default(one, default)
             if one.name in given:
                 values[one.name] = self._value(hints[one.name], given[one.name], path, fallback)
             else:

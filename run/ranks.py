@@ -178,7 +178,8 @@ def _meet(rank: Rank) -> Any:
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
     from torch.distributed.rendezvous import rendezvous
 
-    place, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    place = os.environ["MASTER_ADDR"]
+    port = int(os.environ["MASTER_PORT"])
     if place not in (LOOPBACK, "localhost") or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         return next(rendezvous("env://", rank.number, rank.world))[0]
     # Without these, Gloo and NCCL listen on the interface that the machine's name leads to.

@@ -75,14 +75,17 @@ def train(
         backbone = FrozenModel(teacher, "features", context)
         metrics: dict[str, Json] = {}
         if config.mode != "full":
-            fitted, how = fit(fits.of_head(backbone, learning.views, work / "head"), context), config.head
+            fitted = fit(fits.of_head(backbone, learning.views, work / "head"), context)
+            how = config.head
             metrics["head"] = dict(fitted)
         if config.mode != "head":
-            fitted, how = fit(fits.of_all(work / "full"), context), config.full
+            fitted = fit(fits.of_all(work / "full"), context)
+            how = config.full
             metrics["full"] = dict(fitted)
         # Not learned from: a temperature fitted on those images would be too sure.
         unseen = calibrating.make_examples(context, manifest, views)
-        logits, targets = _calibration_logits(context, config, backbone, unseen), unseen.rows.targets()
+        logits = _calibration_logits(context, config, backbone, unseen)
+        targets = unseen.rows.targets()
         calibration = calibrate(teacher, logits, targets)
         # Of the last fit: what the head's own lacked, the one of all layers may have made good.
         notes = diagnose(fitted, how, logits, targets, DecisionRule.of(teacher.labels), calibration.uncalibrated)

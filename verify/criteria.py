@@ -241,7 +241,8 @@ class FileClaims:
         rule = self.test.own_rule(self.file)
         flags = rule.flags(rule.probabilities(self.test.logits[self.file][self.test.told]))
         for index, point in enumerate(rule.points):
-            true, flagged = truth_of(rule.labels, self.test.targets[self.test.told], point.name), flags[:, index]
+            true = truth_of(rule.labels, self.test.targets[self.test.told], point.name)
+            flagged = flags[:, index]
             if point.recall is not None:
                 found = Share(n=_count(true), count=_count(true & flagged))
                 yield self._promise(f"recall of {point.name}", "flagged", found, "at least", point.recall)

@@ -95,9 +95,11 @@ def page(title: str, sections: Sequence[Section]) -> str:
 def _errors(name: str, file: str, test: Predictions, uris: Sequence[str]) -> Section:
     told = np.flatnonzero(test.labels.has_truth(test.targets))
     part = test.take(told)
-    said, truth = part.decisions(file), part.truth()
+    said = part.decisions(file)
+    truth = part.truth()
     rows = _worst(part, file, said, truth)
-    words, true = named(said, test.labels), truths(part)
+    words = named(said, test.labels)
+    true = truths(part)
     cards = [Card(uris[told[row]], [("label", true[row]), (name, words[row])]) for row in rows[:MOST]]
     about = f"Test images of which {name} is surest of another label than the given one: its errors, or the label's."
     return Section(f"{name}: errors", about, cards, len(rows))
@@ -106,7 +108,9 @@ def _errors(name: str, file: str, test: Predictions, uris: Sequence[str]) -> Sec
 def _disagreements(name: str, files: dict[str, str], test: Predictions, uris: Sequence[str]) -> Section:
     said, teacher = (test.decisions(files[one]) for one in (name, TEACHER))
     rows = _worst(test, files[name], said, teacher)
-    true, mine, theirs = truths(test), named(said, test.labels), named(teacher, test.labels)
+    true = truths(test)
+    mine = named(said, test.labels)
+    theirs = named(teacher, test.labels)
     cards = [Card(uris[row], [("label", true[row]), (TEACHER, theirs[row]), (name, mine[row])]) for row in rows[:MOST]]
     return Section(f"{name}: disagreements with the teacher", "The surest first.", cards, len(rows))
 

@@ -123,9 +123,13 @@ class _Facts:
     prevalence: Mapping[str, float]
 
     def of_file(self, file: str, size: int, latency: Latency) -> FileFacts:
-        rule, truth, confidence = self.test.rule, self.test.truth, self.confidence
-        said, teacher_said = self.test.said(file), self.test.said(self.teacher)
-        decided, teacher = self.test.decided[file], self.test.decided[self.teacher]
+        rule = self.test.rule
+        truth = self.test.truth
+        confidence = self.confidence
+        said = self.test.said(file)
+        teacher_said = self.test.said(self.teacher)
+        decided = self.test.decided[file]
+        teacher = self.test.decided[self.teacher]
         ordered = rule.labels.kind == "ordinal"
         return FileFacts(
             bytes=size,
@@ -143,7 +147,8 @@ class _Facts:
         )
 
     def _of_slice(self, part: Slice, file: str) -> SliceFacts:
-        test, rule = self.test, self.test.rule
+        test = self.test
+        rule = self.test.rule
         told = part.images[test.told]
         same = agreement(rule, test.decided[self.teacher][part.images], test.decided[file][part.images])
         right = agreement(rule, test.truth[told], test.said(file)[told])
@@ -156,7 +161,8 @@ class _Facts:
         )
 
     def _points(self, file: str) -> tuple[PointFacts, ...]:
-        own, told = self.test.own_rule(file), self.test.told
+        own = self.test.own_rule(file)
+        told = self.test.told
         probabilities = own.probabilities(self.test.logits[file][told])
         return point_facts(own, probabilities, self.test.targets[told], self.confidence, self.prevalence)
 

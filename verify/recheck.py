@@ -133,7 +133,8 @@ def _criteria(certificate: Certificate) -> Iterator[str]:
     for one in certificate.criteria:
         again = judge_claim(one, look.confidence, together)
         for field in fields(Criterion):
-            said, follows = getattr(one, field.name), getattr(again, field.name)
+            said = getattr(one, field.name)
+            follows = getattr(again, field.name)
             if not _close(said, follows):
                 yield f"{title(one)}: {field.name} is {said}, and {follows} follows from the counts"
 

@@ -128,7 +128,8 @@ def tango(gained: float, lost: float, n: float, confidence: float) -> tuple[floa
 
 def _crossing(gained: float, lost: float, n: float, score: float) -> float:
     """Difference at which Tango's score is this one."""
-    low, high = -1.0, 1.0
+    low = -1.0
+    high = 1.0
     while high - low > 1e-12:
         middle = (low + high) / 2
         if _tango_score(gained, lost, n, middle) > score:

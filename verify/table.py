@@ -39,7 +39,8 @@ def write_table(path: Path, predictions: Predictions, manifest: Manifest, key: b
 
 def paths_of(predictions: Predictions, manifest: Manifest, key: bytes) -> list[str]:
     """The path or URI of each image [N]; empty where the manifest no longer has it."""
-    ids, uris = manifest.column("image_id"), manifest.column("uri")
+    ids = manifest.column("image_id")
+    uris = manifest.column("uri")
     by_digest = {keyed(key, image): uri for image, uri in zip(reversed(ids), reversed(uris), strict=True) if image}
     return [by_digest.get(image, "") for image in predictions.column("image")]
 

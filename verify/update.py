@@ -74,8 +74,12 @@ def update_of(file: str, answers: Answers, old: str, new: str, confidence: float
         new: name of the new file's.
         confidence: of each one-sided bound.
     """
-    rule, truth, before, after = answers.rule, answers.truth, answers.said(old), answers.said(new)
-    was, now = rule.same(truth, before), rule.same(truth, after)
+    rule = answers.rule
+    truth = answers.truth
+    before = answers.said(old)
+    after = answers.said(new)
+    was = rule.same(truth, before)
+    now = rule.same(truth, after)
     lost = Proportion(int((was & ~now).sum()), len(truth))
     labels = zip(rule.labels.names, *(as_sets(rule, one).T for one in (truth, before, after)), strict=True)
     shared = 1 - (1 - confidence) / len(rule.labels)
@@ -127,7 +131,8 @@ def _pairs(old: Path, models: Sequence[ReleasedModel]) -> Iterator[tuple[Release
         )
     for name in common:
         for kind in KINDS.values():
-            new, before = students[name].file(kind), ReleasedFile(folders[name], kind)
+            new = students[name].file(kind)
+            before = ReleasedFile(folders[name], kind)
             if new.path.is_file() and before.path.is_file():
                 yield new, before
 
@@ -154,7 +159,8 @@ def _gain(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], confidence: float)
 def _dangerous(answers: Answers, before: Decisions, after: Decisions, confidence: float) -> Iterator[tuple[str, Rate]]:
     if answers.rule.labels.kind == "nominal":
         return
-    old, new = answers.questions(before), answers.questions(after)
+    old = answers.questions(before)
+    new = answers.questions(after)
     for about, true in answers.questions(answers.truth).items():
         known = true & old[about]
         yield about, Proportion(int((known & ~new[about]).sum()), int(known.sum())).with_bounds(confidence)
@@ -162,7 +168,8 @@ def _dangerous(answers: Answers, before: Decisions, after: Decisions, confidence
 
 def _flips(file: str, answers: Answers, uris: Sequence[str]) -> Iterator[Flip]:
     rule = answers.rule
-    old, new = answers.decided[f"old {file}"], answers.decided[file]
+    old = answers.decided[f"old {file}"]
+    new = answers.decided[file]
     true = np.full(len(uris), "", object)
     true[answers.told] = [", ".join(rule.names(one)) for one in answers.truth]
     for row in np.flatnonzero(~rule.same(old, new)).tolist():

@@ -100,7 +100,8 @@ def verify(asked: Verification) -> Certificate:
         UserError: the release is not there or not as export left it, the test split can show nothing, or an exported
             file carries other labels.
     """
-    run, models = asked.run, asked.models
+    run = asked.run
+    models = asked.models
     # Before the hours of measuring: a release that is not whole, or a split that is too small, is refused at once.
     exported = read_exported(models, asked.baselines)
     require_exported(run, models)
@@ -190,7 +191,8 @@ def doubts(asked: Verification, found: Certificate) -> list[str]:
     Raises:
         UserError: a file of the release or of the run is not there, or damaged.
     """
-    run, manifest = asked.run, asked.manifest
+    run = asked.run
+    manifest = asked.manifest
     require_exported(run, asked.models)
     predictions = Predictions.read(run.verify / PREDICTIONS)
     measured_digests = {name: found.sha256 for name, found in predictions.files.items()}

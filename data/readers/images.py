@@ -209,7 +209,8 @@ class ImageRoot:
 def nearest(uri: str) -> str:
     """Names near one that is missing, for messages; empty where they cannot be known."""
     path = path_of(uri)
-    folder, name = parent(path), file_name(path)
+    folder = parent(path)
+    name = file_name(path)
     names = _some(folder)
     while not names and parent(folder) != folder and not folder.endswith("://"):
         folder, name = parent(folder), file_name(folder)

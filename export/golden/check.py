@@ -51,7 +51,8 @@ def check_golden(release: Path) -> list[GoldenRow]:
         UserError: there is no kit, it is damaged, or a model file is missing.
     """
     index = GoldenIndex.read(release)
-    model, rgb = release / FP32.path, release / RGB.path
+    model = release / FP32.path
+    rgb = release / RGB.path
     with bounded_memory(max(model, rgb, key=_size)):
         classifier = OnnxClassifier(model, seconds=MOST_SECONDS)
         whole = RgbClassifier(rgb, seconds=MOST_SECONDS)

@@ -52,7 +52,8 @@ def _require_side(
 ) -> None:
     if promised is None:
         return
-    point, risk = asked.points[index], asked.risk(asked.points[index])
+    point = asked.points[index]
+    risk = asked.risk(asked.points[index])
     side, limit = ("positives", 1 - promised) if key == "recall" else ("negatives", promised)
     if most_exceptions(n, limit, risk) >= 0:
         return

@@ -45,7 +45,8 @@ class FittedPoint(Point):
         return tells_nothing(1 - self.missed / self.positives, self.flagged / self.negatives)
 
     def __str__(self) -> str:
-        recall, fpr = 1 - self.missed / self.positives, self.flagged / self.negatives
+        recall = 1 - self.missed / self.positives
+        fpr = self.flagged / self.negatives
         found = (
             f"{self.name!r} from {self.threshold:.4g} on: flags {recall:.1%} of {self.positives:,} calibration images"
         )
@@ -124,7 +125,8 @@ def fit_points(
 def _fit_point(
     point: PointConfig, risk: float, scores: NDArray[np.float32], truth: NDArray[np.bool_], file: str
 ) -> FittedPoint:
-    positives, negatives = scores[truth], scores[~truth]
+    positives = scores[truth]
+    negatives = scores[~truth]
     most = 1.0 if point.recall is None else recall_threshold(positives, point.recall, risk)
     least = 0.0 if point.fpr is None else fpr_threshold(negatives, point.fpr, risk)
     assert most is not None and least is not None, "require_enough comes first"  # noqa: PT018

@@ -126,7 +126,8 @@ class _Document:
         if element == "image" and self._image is not None:
             where = f"{self._name}, image {self._image.get('id', '?')}"
             answer = partial(targets.of_objects, self._tags, where)
-            image, subset = self._image.get("name", ""), self._image.get("subset", "")
+            image = self._image.get("name", "")
+            subset = self._image.get("subset", "")
             self._done.append(
                 Entry(
                     where=where,
