@@ -8,6 +8,11 @@ from typing import Any
 
 import onnxruntime as ort
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 from run.errors import UserError, plural
 
 MOST_SECONDS = 300
@@ -30,11 +35,9 @@ def bounded_memory(path: Path) -> Iterator[None]:
     lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
     taken = next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:")), None)
     allowed = _SPARE + _TIMES * (path.stat().st_size if path.is_file() else 0)
-    if taken is None:
+    if taken is None or resource is None:
         yield
         return
-    import resource  # not there on Windows
-
     before = resource.getrlimit(resource.RLIMIT_DATA)
     if before[0] == resource.RLIM_INFINITY or before[0] > taken + allowed:
         resource.setrlimit(resource.RLIMIT_DATA, (taken + allowed, before[1]))

@@ -122,7 +122,7 @@ def test_fit__two_processes_stop_early_together(tmp_path: Path) -> None:
 def test_fit__a_loss_that_breaks_in_one_process_ends_both_with_one_message(tmp_path: Path) -> None:
     codes, (first, second) = Two(tmp_path / "toy", toy.main, tmp_path / "toy", 0.0, "breaks").ended()
     assert codes == [2, 2], first + second
-    assert first == ""
+    assert "nan" not in first, "one message, from one process"
     assert second.startswith("the training loss is nan in epoch 1, batch 0")
     assert second.count("secret-image") == 8
 

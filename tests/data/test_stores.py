@@ -92,14 +92,14 @@ def test_collect__what_is_not_there_is_named_with_the_nearest(client: Any, tmp_p
 
 
 def test_read__junk_and_other_files_in_a_store(client: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    files = {"sound/1": IMAGE, "sound/2.jfif": IMAGE, "broken/3.png": IMAGE, "sound/4.HEIC": b"\0\0\0\x18ftypheic"}
+    files = {"sound/1": IMAGE, "sound/2.jfif": IMAGE, "broken/3.png": IMAGE, "sound/4.AVIF": b"\0\0\0\x1cftypavif"}
     junk = {"@eaDir/1.png": IMAGE, "@eaDir/deep/2.png": IMAGE, "sound/._1.png": IMAGE, "sound/notes.txt": b"BM"}
     place = put(client, "junk", **files, **junk)
     found = read(source(place, tmp_path, format="folder"))
     assert sorted(Path(record.uri).name for record in found) == ["1", "2.jfif", "3.png"]
     said = capsys.readouterr().err
     assert "3 files that other programs made left alone: 1 ._* and 2 in @eaDir" in said
-    assert "1 .HEIC" in said
+    assert "1 .AVIF" in said
     assert "1 .txt" in said
 
 
