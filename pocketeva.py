@@ -191,6 +191,8 @@ VERBS = (
             CONFIG,
             flag("--dry-run", action="store_true", help="show files, sizes and cards; send nothing"),
             flag("--allow-unverified", action="store_true", help="publish although not verified"),
+            flag("--pr", action="store_true", help="open pull requests, and leave the repositories as they are"),
+            flag("--overwrite", action="store_true", help="replace what others changed in the repositories"),
         ],
     ),
     Verb(

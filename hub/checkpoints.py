@@ -7,7 +7,7 @@ from huggingface_hub import HfApi
 
 from hub.config import HubConfig
 from hub.contents import require_allowed, require_impersonal
-from hub.remote import hub_errors, mirror, open_repository
+from hub.remote import hub_errors, look, make, mirror
 from run.console import log
 from run.errors import UserError
 
@@ -29,9 +29,9 @@ def publisher(config: HubConfig) -> Callable[[str, Path, str], None] | None:
             require_allowed([folder])
             require_impersonal([folder], (), str(config))
             with hub_errors(repo):
-                open_repository(api, repo, private=config.private)
+                make(api, repo, private=config.private)
                 api.create_branch(repo, branch=branch, exist_ok=True)
-                mirror(api, repo, folder, message, branch=branch)
+                mirror(api, look(api, repo, revision=branch), folder, message, branch=branch)
         except UserError as error:
             log.print(f"Warning: this checkpoint was not published; training goes on. {error}", markup=False)
 

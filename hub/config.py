@@ -27,6 +27,8 @@ class HubConfig:
     """Purpose of the models, in Markdown, for the cards."""
     limits: str = ""
     """Limits of the models, where they fail and what they are not for, in Markdown, for the cards."""
+    collection: bool = True
+    """Tie the repositories together in a collection of the name in ``repo``."""
     push_checkpoints: bool = False
     """While training, push the best checkpoint so far to a branch of the model's repository."""
     checkpoint_branch: str = "checkpoints"

@@ -1,17 +1,17 @@
 """Stage 5: publish the release, if its certificate allows it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-from huggingface_hub import HfApi
 
 from export.release import Release
 from hub.card import released_models, write_cards
 from hub.config import HubConfig
 from hub.contents import require_allowed, require_impersonal
-from hub.remote import Pushed, files_of, hub_errors, mirror, open_repository
+from hub.remote import Pushed, files_of
+from hub.send import RECORD, Sending, send
 from run.console import console
 from run.errors import UserError, listed
+from run.files import file_digest
 from run.folder import RunFolder
 from verify.certificate import CERTIFICATE, Certificate
 from verify.seal import file_differences, files_of_release
@@ -24,6 +24,8 @@ def push(
     *,
     dry_run: bool,
     allow_unverified: bool,
+    pull_request: bool = False,
+    overwrite: bool = False,
     private: Sequence[str] = (),
 ) -> list[Pushed]:
     """Write the cards and push every release folder to its repository, each as one commit.
@@ -33,6 +35,8 @@ def push(
         config: where to, and what the cards say.
         dry_run: write the cards, print what would be pushed, and do not touch the network.
         allow_unverified: push what the certificate does not vouch for; the cards then say so at their top.
+        pull_request: open pull requests, and leave the branches as they are.
+        overwrite: replace what others changed in the repositories since this run was last pushed.
         private: where images and models of the run lie, which no file may name.
 
     Returns:
@@ -40,7 +44,7 @@ def push(
 
     Raises:
         UserError: nothing to push, nowhere to push it, files that no release has or that tell of this machine, the
-            certificate does not hold for it, or the Hub refuses.
+            certificate does not hold for it, a repository was changed by somebody else, or the Hub refuses.
     """
     run = verification.run
     release = Release(run.release)
@@ -68,7 +72,16 @@ def push(
             _describe(card.parent, repos[card.parent], card)
         return [Pushed(folder.name, repo, None, changed=False) for folder, repo in repos.items()]
     verdict = "not verified" if certificate is None or differences else certificate.verdict
-    return _send(repos, config, f"PocketEVA release {run.root.name}: {verdict}")
+    how = Sending(
+        message=f"PocketEVA release {run.root.name}: {verdict}",
+        private=config.private,
+        # A release is known by its certificate: the same tag in all of its repositories.
+        tag=f"release-{file_digest(run.verify / CERTIFICATE)[:12]}" if verdict == "PASS" else None,
+        collection=config.repo if config.collection else None,
+        pull_request=pull_request,
+        overwrite=overwrite,
+    )
+    return send(repos, how, run.root / RECORD)
 
 
 def read_certificate(run: RunFolder) -> Certificate | None:
@@ -109,17 +122,3 @@ def _describe(folder: Path, repo: str, card: Path) -> None:
         size = path.stat().st_size
         console.print(f"  {size:>13,} bytes  {path.relative_to(folder).as_posix()}", markup=False, soft_wrap=True)
     console.print("\n" + card.read_text(encoding="utf-8"), markup=False, soft_wrap=True)
-
-
-def _send(repos: Mapping[Path, str], config: HubConfig, message: str) -> list[Pushed]:
-    api = HfApi()
-    # All of them first: a refusal at the third would leave two repositories with a release that the others lack.
-    for repo in repos.values():
-        with hub_errors(repo):
-            open_repository(api, repo, private=config.private)
-    pushed = []
-    for folder, repo in repos.items():
-        with hub_errors(repo):
-            pushed.append(mirror(api, repo, folder, message))
-        console.print(f"{repo}: " + ("pushed" if pushed[-1].changed else "unchanged"), markup=False, soft_wrap=True)
-    return pushed

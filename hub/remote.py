@@ -1,18 +1,36 @@
 """Repositories on the Hub: opening one, and mirroring a folder in one commit."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of httpx or httpx2, as the version has it
+from huggingface_hub.errors import (
+    HTTPError,  # type: ignore[attr-defined]  # of httpx or httpx2, as the version has it
+    RepositoryNotFoundError,
+)
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils.sha import git_hash
 
 from run.errors import UserError
+from run.files import file_digest
 
 KEPT = (".gitattributes",)
 """Files that the Hub itself puts into a repository."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A branch of a repository, as it is on the Hub."""
+
+    repo: str
+    head: str | None = None
+    """Its last commit; null where the repository does not exist."""
+    private: bool = True
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Digest of every file: SHA-256 of those that the Hub keeps as LFS, git's blob id of the others."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +40,11 @@ class Pushed:
     folder: str
     repo: str
     url: str | None
-    """Of the commit; null after a dry run."""
+    """Of the commit, or of the pull request; null after a dry run."""
     changed: bool
     """False where the repository already held these very files."""
+    commit: str | None = None
+    """The commit that holds them; null after a dry run."""
 
 
 @contextmanager
@@ -47,16 +67,38 @@ def hub_errors(repo: str) -> Iterator[None]:
         ) from error
 
 
-def open_repository(api: HfApi, repo: str, *, private: bool) -> None:
-    """Create the repository unless it is there.
+def look(api: HfApi, repo: str, *, revision: str = "main") -> Remote:
+    """The repository as it is now, which may be not at all."""
+    try:
+        info = api.model_info(repo, revision=revision)
+    except RepositoryNotFoundError:
+        return Remote(repo)
+    entries = api.list_repo_tree(repo, revision=info.sha, recursive=True)
+    files = {one.path: one.lfs.sha256 if one.lfs else one.blob_id for one in entries if isinstance(one, RepoFile)}
+    return Remote(repo, info.sha, bool(info.private), files)
+
+
+def make(api: HfApi, repo: str, *, private: bool) -> Remote:
+    """The repository, created unless it exists.
 
     Raises:
-        UserError: it is there and public, and ``private`` is asked for.
+        UserError: it exists and is public, and ``private`` is asked for.
     """
     api.create_repo(repo, exist_ok=True, private=private)
-    if private and not api.model_info(repo).private:
+    remote = look(api, repo)
+    require_private(remote, private=private)
+    return remote
+
+
+def require_private(remote: Remote, *, private: bool) -> None:
+    """Refuse a public repository where a private one is wanted.
+
+    Raises:
+        UserError: it is public.
+    """
+    if private and not remote.private:
         raise UserError(
-            f"{repo} is public on the Hub and hub.private is true: make it private in its settings there, "
+            f"{remote.repo} is public on the Hub and hub.private is true: make it private in its settings there, "
             "or set hub.private to false"
         )
 
@@ -67,23 +109,51 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(p for p in paths if not any(part.startswith(".partial-") for part in p.relative_to(folder).parts))
 
 
-def mirror(api: HfApi, repo: str, folder: Path, message: str, *, branch: str = "main") -> Pushed:
+def holds(remote: Remote, folder: Path) -> bool:
+    """True where the branch holds exactly the folder's files, but for what the Hub itself puts there."""
+    paths = {path.relative_to(folder).as_posix(): path for path in files_of(folder)}
+    if paths.keys() != remote.files.keys() - set(KEPT):
+        return False
+    # The length of a digest tells which it is: 64 digits of SHA-256, or 40 of git's.
+    return all(
+        remote.files[name] == (file_digest(path) if len(remote.files[name]) == 64 else git_hash(path.read_bytes()))
+        for name, path in paths.items()
+    )
+
+
+def mirror(
+    api: HfApi, remote: Remote, folder: Path, message: str, *, branch: str = "main", pull_request: bool = False
+) -> Pushed:
     """Make the branch hold exactly the folder's files, in one commit or, where it already does, in none.
 
-    Someone else's commit in the meantime is an error, not overwritten.
+    Someone else's commit since ``remote`` was looked at is an error, not overwritten.
+
+    Args:
+        api: the Hub's client.
+        remote: the branch as it was looked at.
+        folder: the files.
+        message: of the commit.
+        branch: the branch.
+        pull_request: open a pull request with that commit, and leave the branch as it is.
     """
-    info = api.model_info(repo, revision=branch)
+    if holds(remote, folder):
+        return Pushed(folder.name, remote.repo, _address(api, remote), changed=False, commit=remote.head)
     paths = {path.relative_to(folder).as_posix(): path for path in files_of(folder)}
-    gone = {sibling.rfilename for sibling in info.siblings or []} - paths.keys() - set(KEPT)
+    gone = remote.files.keys() - paths.keys() - set(KEPT)
     commit = api.create_commit(
-        repo,
+        remote.repo,
         [
             *(CommitOperationAdd(name, path) for name, path in paths.items()),
             *(CommitOperationDelete(name) for name in sorted(gone)),
         ],
         commit_message=message,
         revision=branch,
-        # The commit that was listed above: where someone else's came in between, the Hub refuses.
-        parent_commit=info.sha,
+        create_pr=pull_request,
+        # The commit that was looked at: where someone else's came in between, the Hub refuses.
+        parent_commit=remote.head,
     )
-    return Pushed(folder.name, repo, commit.commit_url, changed=commit.oid != info.sha)
+    return Pushed(folder.name, remote.repo, commit.pr_url or commit.commit_url, changed=True, commit=commit.oid)
+
+
+def _address(api: HfApi, remote: Remote) -> str:
+    return f"{api.endpoint}/{remote.repo}/commit/{remote.head}"

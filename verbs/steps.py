@@ -204,6 +204,8 @@ def _push(run: Run, options: Namespace) -> None:
         run.hub,
         dry_run=options.dry_run,
         allow_unverified=options.allow_unverified,
+        pull_request=options.pr,
+        overwrite=options.overwrite,
         private=run.places,
     )
 

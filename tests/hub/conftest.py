@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from run.folder import RunFolder
 from tests.finished import settings
-from tests.hub.fake_hub import FakeHub
+from tests.hub.fake_hub import TOKEN, FakeHub
 from tests.support import FOUR
 from verify.config import VerifyConfig
 from verify.ledger import LEDGER
@@ -37,3 +38,13 @@ def fake_hub() -> Iterator[FakeHub]:
     hub = FakeHub()
     yield hub
     hub.stop()
+
+
+@pytest.fixture
+def local_hub(fake_hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every client in this process speaks to the server, with its token."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "ENDPOINT", fake_hub.url)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 TOKEN = "hf_of_the_tests"
+OWNER = "acme"
 LFS_SUFFIXES = (".safetensors", ".onnx")
 
 
@@ -45,6 +46,7 @@ class Commit:
 class Repo:
     private: bool
     branches: dict[str, list[Commit]] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def new(cls, name: str, *, private: bool) -> "Repo":
@@ -66,7 +68,12 @@ class FakeHub:
         self.repos: dict[str, Repo] = {}
         self.blobs: dict[str, bytes] = {}
         self.requests: list[str] = []
+        self.collections: dict[str, list[str]] = {}
         self.writable = True
+        self.orgs: dict[str, str] = {}
+        """Role in each organization of the token's owner."""
+        self.role = "write"
+        """Of the token."""
         self.intruder = False
         """Someone else commits while a push is under way."""
         self._server = _Server(self)
@@ -135,10 +142,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(401, "RepoNotFound", "Repository Not Found")
         elif self.command not in ("GET", "HEAD") and not self.hub.writable:
             self._error(403, "Forbidden", "this token may not write here")
-        elif path == "api/repos/create":
-            self._create_repo()
-        elif path == "api/validate-yaml":
-            self._validate_yaml()
+        elif parts[:2] in (["api", "whoami-v2"], ["api", "collections"]):
+            self._account(parts)
+        elif path in ("api/repos/create", "api/validate-yaml"):
+            self._create_repo() if path == "api/repos/create" else self._validate_yaml()
         elif path.endswith(".git/info/lfs/objects/batch"):
             self._lfs_batch()
         elif parts[:2] == ["api", "models"]:
@@ -155,6 +162,31 @@ class _Handler(BaseHTTPRequestHandler):
         if not exists:
             self.hub.repos[name] = Repo.new(name, private=wanted.get("visibility") == "private")
         self._json({"url": f"{self.hub.url}/{name}", "name": name}, 409 if exists else 200)
+
+    def _account(self, parts: list[str]) -> None:
+        if parts[1] == "collections":
+            self._collection("/".join(parts[2:4]))
+            return
+        orgs = [{"name": name, "roleInOrg": role} for name, role in self.hub.orgs.items()]
+        token = {"displayName": "tests", "role": self.hub.role}
+        self._json({"type": "user", "name": OWNER, "orgs": orgs, "auth": {"accessToken": token}})
+
+    def _collection(self, slug: str) -> None:
+        """Make a collection, or put an item into one; both answer with a conflict where it is done already."""
+        status = 200
+        if self.command == "POST":
+            wanted = json.loads(self.body)
+            new = wanted["item"]["id"] if slug else None
+            slug = slug or f"{wanted['namespace']}/{wanted['title']}-1"
+            status = (
+                409
+                if new in self.hub.collections.get(slug, ()) or (new is None and slug in self.hub.collections)
+                else 200
+            )
+            self.hub.collections.setdefault(slug, []).extend([new] if new and status == 200 else [])
+        now = "2026-01-01T00:00:00.000Z"
+        about = {"slug": slug, "title": "", "owner": {"name": OWNER}, "items": [], "lastUpdated": now, "position": 0}
+        self._json({**about, "private": True, "theme": "blue", "upvotes": 0}, status)
 
     def _validate_yaml(self) -> None:
         parts = json.loads(self.body)["content"].split("---\n")
@@ -193,8 +225,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._preupload(commit)
             if self.hub.intruder:
                 repo.branches[revision].append(Commit(_oid(commit), "someone else's", commit.files))
-        elif verb == "commit":
-            self._commit(name, repo, revision)
+        elif verb in ("commit", "tag"):
+            self._commit(name, repo, revision) if verb == "commit" else self._tag(repo, commit)
         elif verb == "tree":
             files = [_entry(path, file) for path, file in commit.files.items()]
             self._json(files)
@@ -211,6 +243,11 @@ class _Handler(BaseHTTPRequestHandler):
         repo.branches[branch] = [repo.branches["main"][-1]]
         self._json({})
 
+    def _tag(self, repo: Repo, commit: Commit) -> None:
+        tag = json.loads(self.body)["tag"]
+        self._json({}, 409 if tag in repo.tags else 200)
+        repo.tags.setdefault(tag, commit.oid)
+
     def _preupload(self, commit: Commit) -> None:
         answers = []
         for wanted in json.loads(self.body)["files"]:
@@ -224,6 +261,9 @@ class _Handler(BaseHTTPRequestHandler):
         lines = [json.loads(line) for line in self.body.splitlines()]
         header = next(line["value"] for line in lines if line["key"] == "header")
         head = repo.branches[branch][-1]
+        if "create_pr=1" in self.path:
+            branch = f"refs/pr/{len(repo.branches)}"
+            repo.branches[branch] = [head]
         parent = header.get("parentCommit")
         if parent not in (None, head.oid):
             self._error(412, "", "the branch has moved on")
@@ -240,7 +280,10 @@ class _Handler(BaseHTTPRequestHandler):
         done = tuple(f"{line['key']} {line['value']['path']}" for line in lines if line["key"] != "header")
         oid = _oid(name, branch, len(repo.branches[branch]), done)
         repo.branches[branch].append(Commit(oid, header["summary"], files, done, parent))
-        self._json({"success": True, "commitOid": oid, "commitUrl": f"{self.hub.url}/{name}/commit/{oid}"})
+        answer = {"success": True, "commitOid": oid, "commitUrl": f"{self.hub.url}/{name}/commit/{oid}"}
+        if branch.startswith("refs/pr/"):
+            answer["pullRequestUrl"] = f"{self.hub.url}/{name}/discussions/{branch.rpartition('/')[2]}"
+        self._json(answer)
 
     def _resolve(self, name: str, revision: str, path: str) -> None:
         repo = self.hub.repos.get(name)

@@ -4,7 +4,7 @@ import pytest
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
-from hub.remote import Pushed, files_of, hub_errors, mirror, open_repository
+from hub.remote import Pushed, files_of, holds, hub_errors, look, make, mirror
 from run.errors import UserError
 from tests.hub.fake_hub import TOKEN, FakeHub, Repo
 
@@ -36,28 +36,26 @@ def contents(hub: FakeHub, branch: str = "main") -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("private", [True, False])
-def test_open_repository__makes_it_once(fake_hub: FakeHub, api: HfApi, private: bool) -> None:
-    open_repository(api, REPO, private=private)
+def test_make__makes_it_once(fake_hub: FakeHub, api: HfApi, private: bool) -> None:
+    make(api, REPO, private=private)
     made = fake_hub.repos[REPO]
     assert made.private == private
-    open_repository(api, REPO, private=private)
+    make(api, REPO, private=private)
     assert fake_hub.repos == {REPO: made}
     assert fake_hub.commits(REPO) == []
 
 
 @pytest.mark.parametrize(("is_private", "asked"), [(True, False), (False, False)])
-def test_open_repository__what_is_there_is_taken_as_it_is(
-    fake_hub: FakeHub, api: HfApi, is_private: bool, asked: bool
-) -> None:
+def test_make__what_is_there_is_taken_as_it_is(fake_hub: FakeHub, api: HfApi, is_private: bool, asked: bool) -> None:
     fake_hub.repos[REPO] = Repo.new(REPO, private=is_private)
-    open_repository(api, REPO, private=asked)
+    make(api, REPO, private=asked)
     assert fake_hub.repos[REPO].private == is_private
 
 
-def test_open_repository__a_public_one_is_refused_where_a_private_one_is_wanted(fake_hub: FakeHub, api: HfApi) -> None:
+def test_make__a_public_one_is_refused_where_a_private_one_is_wanted(fake_hub: FakeHub, api: HfApi) -> None:
     fake_hub.repos[REPO] = Repo.new(REPO, private=False)
     with pytest.raises(UserError, match=r"acme/panels is public on the Hub and hub\.private is true: make it private"):
-        open_repository(api, REPO, private=True)
+        make(api, REPO, private=True)
 
 
 def test_files_of__sorted_and_without_leftovers(folder: Path) -> None:
@@ -76,13 +74,13 @@ def test_files_of__only_names_inside_the_folder_count(tmp_path: Path, folder: Pa
 
 
 def test_mirror__one_commit_with_every_file(fake_hub: FakeHub, api: HfApi, folder: Path) -> None:
-    open_repository(api, REPO, private=True)
+    make(api, REPO, private=True)
     first = fake_hub.repos[REPO].branches["main"][-1]
-    pushed = mirror(api, REPO, folder, "a release")
+    pushed = mirror(api, look(api, REPO), folder, "a release")
     (commit,) = fake_hub.commits(REPO)
     assert commit.summary == "a release"
     assert commit.parent_asked == first.oid
-    assert pushed == Pushed("mini", REPO, f"{fake_hub.url}/{REPO}/commit/{commit.oid}", changed=True)
+    assert pushed == Pushed("mini", REPO, f"{fake_hub.url}/{REPO}/commit/{commit.oid}", changed=True, commit=commit.oid)
     sent = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files_of(folder)}
     kept = {".gitattributes": first.files[".gitattributes"].content}
     assert contents(fake_hub) == {**sent, **kept}
@@ -92,48 +90,48 @@ def test_mirror__one_commit_with_every_file(fake_hub: FakeHub, api: HfApi, folde
 def test_mirror__what_is_gone_is_deleted_and_what_is_equal_is_not_sent(
     fake_hub: FakeHub, api: HfApi, folder: Path
 ) -> None:
-    open_repository(api, REPO, private=True)
-    mirror(api, REPO, folder, "first")
+    make(api, REPO, private=True)
+    mirror(api, look(api, REPO), folder, "first")
     (folder / "config.json").write_bytes(b'{"new": 1}')
     (folder / "onnx" / "model.onnx").unlink()
-    assert mirror(api, REPO, folder, "second").changed
+    assert mirror(api, look(api, REPO), folder, "second").changed
     assert fake_hub.commits(REPO)[-1].operations == ("file config.json", "deletedFile onnx/model.onnx")
     assert set(contents(fake_hub)) == {".gitattributes", "README.md", "config.json"}
 
 
 def test_mirror__the_very_same_files_make_no_commit(fake_hub: FakeHub, api: HfApi, folder: Path) -> None:
-    open_repository(api, REPO, private=True)
-    first = mirror(api, REPO, folder, "first")
-    again = mirror(api, REPO, folder, "again")
+    make(api, REPO, private=True)
+    first = mirror(api, look(api, REPO), folder, "first")
+    again = mirror(api, look(api, REPO), folder, "again")
     assert (first.changed, again.changed) == (True, False)
     assert again.url == first.url
     assert [commit.summary for commit in fake_hub.commits(REPO)] == ["first"]
 
 
 def test_mirror__another_branch_leaves_main(fake_hub: FakeHub, api: HfApi, folder: Path) -> None:
-    open_repository(api, REPO, private=True)
-    mirror(api, REPO, folder, "release")
+    make(api, REPO, private=True)
+    mirror(api, look(api, REPO), folder, "release")
     released = contents(fake_hub)
     api.create_branch(REPO, branch="best")
     (folder / "config.json").write_bytes(b'{"epoch": 3}')
     (folder / "README.md").unlink()
-    assert mirror(api, REPO, folder, "epoch 3", branch="best").changed
+    assert mirror(api, look(api, REPO, revision="best"), folder, "epoch 3", branch="best").changed
     assert contents(fake_hub) == released
     assert contents(fake_hub, "best") == {
         **{path: released[path] for path in (".gitattributes", "onnx/model.onnx")},
         "config.json": b'{"epoch": 3}',
     }
     (folder / "onnx" / "model.onnx").unlink()
-    mirror(api, REPO, folder, "epoch 4", branch="best")
+    mirror(api, look(api, REPO, revision="best"), folder, "epoch 4", branch="best")
     assert set(contents(fake_hub, "best")) == {".gitattributes", "config.json"}
     assert contents(fake_hub) == released
 
 
 def test_mirror__someone_elses_commit_is_not_overwritten(fake_hub: FakeHub, api: HfApi, folder: Path) -> None:
-    open_repository(api, REPO, private=True)
+    make(api, REPO, private=True)
     fake_hub.intruder = True
     with pytest.raises(UserError, match="the branch has moved on"), hub_errors(REPO):
-        mirror(api, REPO, folder, "ours")
+        mirror(api, look(api, REPO), folder, "ours")
     assert [commit.summary for commit in fake_hub.commits(REPO)] == ["someone else's"]
 
 
@@ -171,5 +169,21 @@ def test_hub_errors__other_errors_pass() -> None:
 def test_hub_errors__a_read_only_token(fake_hub: FakeHub, api: HfApi) -> None:
     fake_hub.writable = False
     with pytest.raises(UserError, match=r"cannot be written on the Hub: .*403"), hub_errors(REPO):
-        open_repository(api, REPO, private=True)
+        make(api, REPO, private=True)
     assert fake_hub.repos == {}
+
+
+def test_look__a_repository_that_does_not_exist(api: HfApi) -> None:
+    assert look(api, REPO).head is None
+
+
+def test_holds__only_the_very_same_files(api: HfApi, folder: Path) -> None:
+    make(api, REPO, private=True)
+    assert not holds(look(api, REPO), folder)
+    mirror(api, look(api, REPO), folder, "a release")
+    remote = look(api, REPO)
+    assert holds(remote, folder)
+    (folder / "onnx" / "model.onnx").write_bytes(b"another")
+    assert not holds(remote, folder)
+    (folder / "onnx" / "model.onnx").unlink()
+    assert not holds(remote, folder)
