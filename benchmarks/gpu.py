@@ -4,9 +4,11 @@
 
 * ``pass``: the frozen teacher over ready tensors, eager and compiled, and its share of the card's measured bf16 peak.
 * ``files``: the same pass as ``train`` makes it: decode JPEG files, render their views, run the model, write the cache.
-* ``step``: a step of full fine-tuning, with and without timm's activation checkpointing; images/s and peak memory.
+* ``step``: a step of fine-tuning in full, with LoRA and of the last blocks, with and without timm's activation
+  checkpointing; images/s and peak memory.
 * ``epoch``: ``benchmarks.epoch``, a student's epoch from the cache beside plain labels and a live teacher.
 * ``halving``: a pass whose batch does not fit goes on with smaller ones, and gives the same numbers.
+* ``split``: a fit whose batch does not fit goes on with parts of it.
 
 Weights are random: speed and memory do not depend on them. A part's figures go to standard error as soon as they are
 there, so that a machine that is taken away takes only what was not measured yet.
@@ -22,19 +24,29 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset
 
 from benchmarks import common, material
+from benchmarks.steps import optimizer_of, teacher_in
 from benchmarks.teacher import Setting, forward_in, matrix_peak, operations_each, passed, rate_of
 from cache.frozen import FrozenModel
 from data.examples import Examples
+from data.loaders import EpochSampler, Item, train_loader, whole_image_loader
 from fitting.config import FitConfig
+from fitting.fit import FitRequest, fit
+from fitting.micro_batch import NAME
 from fitting.module import Batch
 from models.device import device_of, precision_for
+from models.facts import Mode
 from models.forward import forward_of
 from run.config import TrainerConfig
+from run.files import read_json
 from train.module import TeacherModule
 
 Figures = dict[str, Any]
+
+FIT_GIB = 8.0
+"""Memory left to the fit of ``split``: too little for 32 images of EVA-02 base at 448 px."""
 
 
 def options() -> argparse.Namespace:
@@ -119,12 +131,22 @@ def measure_files(given: argparse.Namespace, trainer: TrainerConfig) -> Figures:
     }
 
 
+STEPS: dict[str, tuple[Mode, bool]] = {
+    "plain": ("full", False),
+    "checkpointing": ("full", True),
+    "lora": ("lora", False),
+    "lora_checkpointing": ("lora", True),
+    "last_blocks": ("last_blocks", False),
+}
+"""By figure, the mode and whether activations are computed again."""
+
+
 def measure_step(given: argparse.Namespace, trainer: TrainerConfig) -> Figures:
-    """Images/s and peak memory of full fine-tuning, with and without activation checkpointing."""
+    """Images/s and peak memory of a step in each of ``STEPS``."""
     found: Figures = {"batch": given.batch_size}
-    for name, checkpointing in {"plain": False, "checkpointing": True}.items():
+    for name, (mode, checkpointing) in STEPS.items():
         try:
-            found[name] = fine_tuning(given, trainer, checkpointing=checkpointing)
+            found[name] = fine_tuning(given, trainer, mode, checkpointing=checkpointing)
         except torch.OutOfMemoryError:
             found[name] = "out of memory"
         if torch.cuda.is_available():
@@ -132,16 +154,13 @@ def measure_step(given: argparse.Namespace, trainer: TrainerConfig) -> Figures:
     return found
 
 
-def fine_tuning(given: argparse.Namespace, trainer: TrainerConfig, *, checkpointing: bool) -> Figures:
+def fine_tuning(given: argparse.Namespace, trainer: TrainerConfig, mode: Mode, *, checkpointing: bool) -> Figures:
     """One setting of ``measure_step``: the product's own loss and parameter groups, in a plain loop."""
     classifier = material.untrained(given.model, given.size)
-    model: Any = classifier.model
-    model.set_grad_checkpointing(checkpointing)
+    module = teacher_in(mode, classifier, checkpointing=checkpointing)
     device = device_of(trainer)
-    config = FitConfig(epochs=1, batch_size=given.batch_size, lr=1e-4)
-    module = TeacherModule.of_all(classifier, config, torch.ones(len(classifier.labels)), 0.75)
-    module.to(device).train().requires_grad_(True)
-    optimizer = torch.optim.AdamW([{key: group[key] for key in ("params", "weight_decay")} for group in module._groups])
+    module.to(device).train()
+    optimizer = optimizer_of(module)
     batch: Batch = {
         "image": torch.randint(0, 256, (given.batch_size, 3, given.size, given.size), dtype=torch.uint8, device=device),
         "target": torch.eye(len(classifier.labels), device=device)[torch.arange(given.batch_size) % 4],
@@ -209,11 +228,59 @@ def measure_halving(given: argparse.Namespace, trainer: TrainerConfig) -> Figure
     }
 
 
+def measure_split(given: argparse.Namespace, trainer: TrainerConfig) -> Figures:
+    """A fit of a few steps; on a GPU in a process that is left too little memory for its batch."""
+    classifier = material.untrained(given.model, given.size)
+    config = FitConfig(epochs=1, batch_size=given.batch_size, lr=1e-4)
+    module = TeacherModule.of_images(classifier, config, torch.ones(len(classifier.labels)), 0.75, checkpointing="auto")
+    limited = device_of(trainer).type == "cuda"
+    with common.scratch() as folder:
+        request = FitRequest(
+            module=module,
+            learned=train_loader(
+                Noise(given.size), EpochSampler(3 * given.batch_size, None, 0), batch_size=given.batch_size, workers=0
+            ),
+            held_out=whole_image_loader(Noise(given.size), 1, batch_size=1, workers=0),
+            name="teacher",
+            folder=folder,
+            precision=precision_for(classifier.model, trainer),
+        )
+        if limited:
+            torch.cuda.empty_cache()
+            torch.cuda.set_per_process_memory_fraction(FIT_GIB * 2**30 / torch.cuda.mem_get_info()[1])
+        try:
+            seconds = common.timed(lambda: fit(request, material.context_of(folder, trainer))).seconds
+        finally:
+            if limited:
+                torch.cuda.set_per_process_memory_fraction(1.0)
+        splits = read_json(folder / NAME) or []
+    return {
+        "limit_gib": FIT_GIB if limited else None,
+        "batch": given.batch_size,
+        "splits": splits,
+        "seconds_for_three_steps": round(seconds, 1),
+    }
+
+
+class Noise(Dataset[dict[str, Any]]):
+    """Images of random pixels, labeled in turn."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __getitem__(self, item: Item) -> dict[str, Any]:
+        row, _ = item
+        pixels = torch.randint(0, 256, (3, self._size, self._size), dtype=torch.uint8)
+        target = torch.eye(len(material.LABELS))[row % len(material.LABELS)]
+        return {"image": pixels, "target": target, "image_id": str(row)}
+
+
 PARTS: dict[str, Callable[[argparse.Namespace, TrainerConfig], Figures]] = {
     "pass": measure_pass,
     "files": measure_files,
     "step": measure_step,
     "halving": measure_halving,
+    "split": measure_split,
     "epoch": measure_epoch,
 }
 

@@ -9,8 +9,13 @@ from torch import Tensor, nn
 
 from fitting.config import FitConfig
 from fitting.module import Batch
+from models.classifier import Classifier
 from models.device import device_of, precision_for
+from models.facts import Mode
 from run.config import TrainerConfig
+from train.config import TeacherConfig
+from train.modes import choose_weights
+from train.module import TeacherModule
 
 Loss: TypeAlias = Callable[[Batch], Tensor]
 Step: TypeAlias = Callable[[Batch, float], None]
@@ -34,6 +39,21 @@ def steps_of(model: nn.Module, loss: Loss, config: FitConfig, trainer: TrainerCo
         optimizer.step()
 
     return step
+
+
+def teacher_in(mode: Mode, classifier: Classifier, *, checkpointing: bool) -> TeacherModule:
+    """The product's own module for training a teacher on images, with its defaults for the mode."""
+    config = TeacherConfig(mode=mode)
+    choose_weights(classifier, config)
+    weights = torch.ones(len(classifier.labels))
+    module = TeacherModule.of_images(classifier, config.on_images, weights, config.layer_decay)
+    module.checkpoint_activations(checkpointing)
+    return module
+
+
+def optimizer_of(module: TeacherModule) -> torch.optim.Optimizer:
+    """AdamW on the weights that the module trains."""
+    return torch.optim.AdamW([{key: group[key] for key in ("params", "weight_decay")} for group in module._groups])
 
 
 def on(device: torch.device, batch: Batch) -> Batch:

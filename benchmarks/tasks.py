@@ -17,13 +17,12 @@ from data.labels import LabelSet
 from data.manifest import Manifest
 from data.prepare import prepare
 from distill.config import StudentConfig
-from fitting.config import FitConfig
 from models.classifier import Classifier
 from models.forward import whole_image_logits
 from pocketeva import read_config
 from run.config import TrainerConfig
 from run.context import RunContext
-from train.config import TeacherConfig
+from train.config import ImageFitConfig, TeacherConfig
 from train.teacher import load_teacher
 from train.train import train
 
@@ -120,7 +119,7 @@ def digits(folder: Path) -> Recipe:
         image = Image.fromarray((pixels * (255 / 16)).astype(np.uint8)).convert("RGB")
         large = image.resize((DIGIT_PIXELS, DIGIT_PIXELS), Image.Resampling.BICUBIC)
         large.save(folder / names[label] / f"{number}.png")
-    fit = FitConfig(epochs=5, batch_size=32, lr=1e-3, ema_decay=0.95)
+    fit = ImageFitConfig(epochs=5, batch_size=32, lr=1e-3, ema_decay=0.95)
     return Recipe(
         labels=LabelsConfig(names=names),
         data=DataConfig(format="folder", path=str(folder), splits=SplitsConfig(val=0.1, calibration=0.1, test=0.3)),

@@ -18,6 +18,8 @@ LOSSES_FOR: Mapping[Kind, tuple[Loss, ...]] = {
     "multilabel": ("kl", "labels"),
 }
 """The losses that are defined for each kind of label set."""
+ACROSS_IMAGES: frozenset[Loss] = frozenset({"dist"})
+"""The losses that compare the images of a batch with each other, so that a batch cannot go through in parts."""
 
 
 @dataclass(frozen=True, kw_only=True)

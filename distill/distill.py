@@ -25,9 +25,10 @@ from models.building import build
 from models.calibration import calibrate
 from models.classifier import Classifier
 from models.decision import DecisionRule
-from models.device import precision_for
+from models.device import device_of, precision_for
 from models.facts import CheckpointFacts, public_name
 from models.forward import whole_image_logits
+from models.room import require_room
 from models.skeleton import count_weights
 from run.context import RunContext
 from run.errors import UserError
@@ -82,6 +83,9 @@ def distill(
         _require_smaller(student, teacher.classifier, config.name)
         warn_if_enlarged(context.working_size, student.spec.size, f"student {config.name}")
         work = current.work_folder(folder / "fit")
+        # Before the teacher's pass, which may take hours.
+        precision = precision_for(student.model, context.trainer)
+        require_room(student, device_of(context.trainer), f"student {config.name}", precision=precision)
         render = student.spec.render
         teacher.passes = PassCount()  # each student counts its own
         if config.loss == "labels":
@@ -160,7 +164,8 @@ def _request(
         name=f"student {config.name}",
         folder=folder,
         precision=precision_for(student.model, context.trainer),
-        callbacks=[*lessons.callbacks, *publishing(context, config.name, student, folder / "best")],
+        micro_batch=context.trainer.micro_batch,
+        callbacks=[*lessons.callbacks, *publishing(context, config.name, lambda: student, folder / "best")],
     )
 
 

@@ -4,7 +4,7 @@ import torch
 from timm.optim import param_groups_weight_decay
 from torch import Tensor
 
-from distill.config import StudentConfig
+from distill.config import ACROSS_IMAGES, StudentConfig
 from distill.losses import distillation_loss, labeled_loss
 from fitting.module import Batch, FitModule
 from models.classifier import Classifier, normalize
@@ -26,6 +26,8 @@ class StudentModule(FitModule):
         self._spec = classifier.spec
         self._rule = DecisionRule.of(classifier.labels)
         self._student = config
+        if config.loss in ACROSS_IMAGES:
+            self.whole = f"loss: {config.loss} compares the images of a batch with each other"
         self.register_buffer("costs", None if costs is None else torch.tensor(costs), persistent=False)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:

@@ -5,22 +5,26 @@ from collections.abc import Sequence
 from torch import nn
 
 from distill.config import StudentConfig
+from models.building import spec_of
 from models.skeleton import count_weights, skeleton, trains_on_one_image
 from run.errors import UserError
 from train.config import TeacherConfig
+from train.modes import refusal
 
 
 def require_trainable(teacher: TeacherConfig, students: Sequence[StudentConfig], num_labels: int) -> None:
     """Look at the shapes of all models, which takes seconds.
 
     Raises:
-        UserError: a ``batch_size`` is 1, and the model cannot be trained on one image; or a student is larger than its
-            teacher. All of these are listed.
+        UserError: the teacher's mode cannot train its model; a ``batch_size`` is 1, and the model cannot be trained on
+            one image; or a student is larger than its teacher. All of these are listed.
     """
-    mistakes = []
+    mistakes: list[str] = []
     taught = skeleton(teacher.model, num_labels, teacher.image_size)
     if taught and teacher.mode != "head":
-        mistakes += _one_at_a_time(taught, "teacher.full", teacher.full.batch_size, teacher.model, teacher.image_size)
+        mistakes += filter(None, [refusal(taught, teacher.image_size or spec_of(taught).size, teacher)])
+        key = f"teacher.{teacher.images_key}"
+        mistakes += _one_at_a_time(taught, key, teacher.on_images.batch_size, teacher.model, teacher.image_size)
     for index, student in enumerate(students):
         key = f"students[{index}]"
         model = skeleton(student.model, num_labels, student.image_size)

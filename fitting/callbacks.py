@@ -78,7 +78,9 @@ class PublishBest(Callback):
     It runs inside validation, where averaged weights, if there are any, are in place.
     """
 
-    def __init__(self, name: str, classifier: Classifier, folder: Path, publish: Callable[[str, Path, str], None]):
+    def __init__(
+        self, name: str, classifier: Callable[[], Classifier], folder: Path, publish: Callable[[str, Path, str], None]
+    ):
         self._name = name
         self._classifier = classifier
         self._folder = folder
@@ -89,13 +91,14 @@ class PublishBest(Callback):
         loss = float(trainer.callback_metrics["val_loss"])
         if loss < self._best and trainer.is_global_zero:
             self._best = loss
+            classifier = self._classifier()
             facts = CheckpointFacts(
-                labels=self._classifier.labels,
+                labels=classifier.labels,
                 uncalibrated="is still being trained",
                 epoch=trainer.current_epoch,
                 val_loss=loss,
             )
-            checkpoint.save(self._classifier, self._folder, facts)
+            checkpoint.save(classifier, self._folder, facts)
             message = f"{self._name}: epoch {trainer.current_epoch}, validation loss {loss:.4f}"
             self._publish(self._name, self._folder, message)
 
@@ -107,6 +110,6 @@ class PublishBest(Callback):
         self._best = state_dict["best"]
 
 
-def publishing(context: RunContext, name: str, classifier: Classifier, folder: Path) -> list[Callback]:
-    """The callback, where the run publishes checkpoints; else none."""
+def publishing(context: RunContext, name: str, classifier: Callable[[], Classifier], folder: Path) -> list[Callback]:
+    """The callback, where the run publishes checkpoints; else none. ``classifier`` gives the model as it is then."""
     return [] if context.publish is None else [PublishBest(name, classifier, folder, context.publish)]

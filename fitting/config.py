@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from run.config import checking
+from run.config import Require, checking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +29,15 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         with checking(self) as require:
-            require("epochs", lambda: self.epochs >= 1, "1 or more")
-            require("batch_size", lambda: self.batch_size >= 1, "1 or more")
-            require("lr", lambda: self.lr > 0, "above 0")
-            require("weight_decay", lambda: self.weight_decay >= 0, "0 or more")
-            require("warmup", lambda: 0 <= self.warmup < 1, "at least 0 and below 1")
-            require("ema_decay", lambda: self.ema_decay is None or 0 < self.ema_decay < 1, "between 0 and 1, or null")
-            require("patience", lambda: self.patience is None or self.patience >= 1, "1 or more, or null")
-            require("clip_norm", lambda: self.clip_norm is None or self.clip_norm > 0, "above 0, or null")
+            self.check(require)
+
+    def check(self, require: Require) -> None:
+        """Note what is wrong; a config with more keys asks this beside its own checks, so that all is said at once."""
+        require("epochs", lambda: self.epochs >= 1, "1 or more")
+        require("batch_size", lambda: self.batch_size >= 1, "1 or more")
+        require("lr", lambda: self.lr > 0, "above 0")
+        require("weight_decay", lambda: self.weight_decay >= 0, "0 or more")
+        require("warmup", lambda: 0 <= self.warmup < 1, "at least 0 and below 1")
+        require("ema_decay", lambda: self.ema_decay is None or 0 < self.ema_decay < 1, "between 0 and 1, or null")
+        require("patience", lambda: self.patience is None or self.patience >= 1, "1 or more, or null")
+        require("clip_norm", lambda: self.clip_norm is None or self.clip_norm > 0, "above 0, or null")

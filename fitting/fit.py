@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -16,9 +16,11 @@ from torch.utils.data import DataLoader
 
 from fitting.callbacks import Averaging, Draws, Patience
 from fitting.checkpoints import BEST, AtomicCheckpoints, BestEpoch, KeepState, find_state, is_whole, remove_states
+from fitting.micro_batch import MicroBatches, Split, why_whole
 from fitting.module import FitModule
 from fitting.processes import Processes, data_parallel, synchronize_batch_norm
 from fitting.progress import FitProgress
+from fitting.stochastic_depth import draw_for_batches
 from fitting.tracking import finishing, loggers
 from run.context import RunContext
 from run.errors import UserError
@@ -44,6 +46,8 @@ class FitRequest:
     """Lightning's name for it."""
     callbacks: Sequence[Callback] = ()
     """More of them."""
+    micro_batch: int | Literal["auto"] = "auto"
+    """Images that go through the module at a time."""
 
 
 def fit(request: FitRequest, context: RunContext) -> dict[str, float]:
@@ -69,6 +73,7 @@ def fit(request: FitRequest, context: RunContext) -> dict[str, float]:
     if metrics is None:
         folder.mkdir(parents=True, exist_ok=True)
         state = once(lambda: find_state(folder))
+        _split_batches(request)
         best = BestEpoch(folder)
         loop = _trainer(request, context, best)
         module.train()  # Lightning keeps the mode it is given
@@ -106,6 +111,19 @@ def _read_finished(folder: Path) -> dict[str, float] | None:
     return metrics if metrics and is_whole(folder / BEST) else None
 
 
+def _split_batches(request: FitRequest) -> None:
+    """Begin with what the config asks for, or else with whole batches, which memory may prove too large."""
+    module = request.module
+    asked = module.config.batch_size if request.micro_batch == "auto" else request.micro_batch
+    module.micro_batches = MicroBatches(
+        request.folder,
+        Split(0, asked, module.checkpointing is True),
+        whole=module.whole or why_whole(module),
+        may_checkpoint=module.checkpointing == "auto",
+    )
+    module.drop_paths = draw_for_batches(module)
+
+
 def _trainer(request: FitRequest, context: RunContext, best: BestEpoch) -> pl.Trainer:
     _quiet()
     config = request.module.config
@@ -130,7 +148,6 @@ def _trainer(request: FitRequest, context: RunContext, best: BestEpoch) -> pl.Tr
         strategy="auto" if alone else data_parallel(settings),
         precision=request.precision,  # type: ignore[arg-type]
         max_epochs=config.epochs,
-        gradient_clip_val=config.clip_norm,
         callbacks=callbacks,
         logger=loggers(request.name, request.folder, context),
         log_every_n_steps=1,

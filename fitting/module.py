@@ -2,21 +2,28 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from fitting.config import FitConfig
+from fitting.micro_batch import MicroBatches, parts_of, whole_of
 from fitting.processes import share_buffers
+from fitting.stochastic_depth import DropPathOfBatch
 from run.errors import UserError, listed
-from run.ranks import EndedElsewhereError, in_any_process
+from run.ranks import EndedElsewhereError, in_any_process, this_rank
 
 Batch = dict[str, Any]
 """A loader's batch: tensors by name, and ``image_id`` (a list of str)."""
+
+Then = Callable[[Tensor, float, bool], None]
+"""Takes the loss of a part, its share of the batch's images, and true for the last part."""
 
 
 class FitModule(pl.LightningModule):
@@ -28,19 +35,40 @@ class FitModule(pl.LightningModule):
             (layer-wise decay, as timm's ``param_groups_layer_decay`` gives it).
     """
 
+    whole: str = ""
+    """Reason why the loss of a batch is no mean over its images, as the end of a sentence; empty where it is one."""
+    checkpointing: bool | Literal["auto"] = False
+    """The model computes activations again in the backward pass; ``auto`` where not even one image fits without."""
+
     def __init__(self, config: FitConfig, parameter_groups: list[dict[str, Any]]) -> None:
         super().__init__()
+        # A step may take several passes: Lightning's own way is one loss and one backward pass.
+        self.automatic_optimization = False
         self.config = config
         self._groups = parameter_groups
+        self._agreed = False
+        self._checkpoints = False
+        self.micro_batches: MicroBatches | None = None
+        """Given by ``fit``; without, batches go through whole."""
+        self.drop_paths: list[DropPathOfBatch] = []
+        """Likewise."""
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Named means over the batch, ``loss`` (what is minimized) among them; or a value per image that counts [M]."""
 
+    def checkpoint_activations(self, on: bool) -> None:
+        """Turn timm's activation checkpointing on or off."""
+        model: Any = self.model
+        model.set_grad_checkpointing(on)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one batch; a loss that is not finite in any process ends the run and names the batch."""
-        values = self.losses(batch)
-        # All processes ask, whatever they found: one that raised alone would leave the others waiting for gradients.
+        """One optimizer step; a loss that is not finite in any process ends the run and names the batch."""
+        optimizer: Any = self.optimizers()
+        if this_rank().world > 1 and not self._agreed:
+            self._agree_on_what_fits(batch)
+        values = self._values(batch, self._backward)
+        # All processes ask, whatever they found: one that raised alone would leave the others waiting.
         finite = bool(torch.isfinite(values["loss"]))
         if in_any_process(not finite, self.device):
             if finite:
@@ -50,11 +78,100 @@ class FitModule(pl.LightningModule):
                 "lower lr, or set trainer.precision to 32-true. Its images:\n" + listed(batch["image_id"])
             )
         self._log("train", values, batch)
+        with self._without_autocast():
+            optimizer.step()
+        schedule: Any = self.lr_schedulers()
+        schedule.step()
         return values["loss"]
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """Clip here: in 16-mixed, gradients are scaled until now."""
+        self.clip_gradients(optimizer, self.config.clip_norm, "norm")
+
+    def _values(self, batch: Batch, then: Then) -> dict[str, Tensor]:
+        """``losses`` of a batch, which goes through in parts that fit; each part's loss is handed on.
+
+        Raises:
+            UserError: memory is too small for the smallest part, or it is in one of several processes.
+        """
+        while True:
+            size = self._part_size(batch)
+            try:
+                return self._in_parts(batch, size, then)
+            except torch.OutOfMemoryError:
+                if self.micro_batches is None:
+                    raise
+            # Out of the except block, where the error still holds the tensors of the failed pass.
+            self._shrink(size)
+            if this_rank().world > 1:  # the others are in the midst of a step that cannot be begun again without them
+                raise UserError("memory was too small in one of several processes: run the same command again")
+            # As the step began: it is gone through as if this split had been known before.
+            torch.manual_seed(torch.initial_seed())
+
+    def _agree_on_what_fits(self, batch: Batch) -> None:
+        """Try a part without learning from it, until it fits in every process."""
+        while self.micro_batches is not None and self.micro_batches.may_shrink:
+            size = self._part_size(batch)
+            _, part = next(parts_of(batch, size))
+            fits = True
+            try:
+                self._in_parts(part, size, self._backward_alone)
+            except torch.OutOfMemoryError:
+                fits = False
+            if not in_any_process(not fits, self.device):
+                break
+            self._shrink(size)
+        self._agreed = True
+        torch.manual_seed(torch.initial_seed())
+
+    def _part_size(self, batch: Batch) -> int:
+        if self.micro_batches is None:
+            return len(batch["image_id"])
+        split = self.micro_batches.at(self.global_step)
+        if self._checkpoints != split.checkpointing:
+            self.checkpoint_activations(split.checkpointing)
+            self._checkpoints = split.checkpointing
+        return min(split.images, len(batch["image_id"]))
+
+    def _shrink(self, size: int) -> None:
+        self.zero_grad()
+        torch.cuda.empty_cache()
+        assert self.micro_batches is not None, "without, memory is not looked after"
+        self.micro_batches.shrink(self.global_step, size)
+
+    def _in_parts(self, batch: Batch, size: int, then: Then) -> dict[str, Tensor]:
+        total = len(batch["image_id"])
+        self.zero_grad()
+        found, sizes = [], []
+        for start, part in parts_of(batch, size):
+            for layer in self.drop_paths:
+                layer.part = start, total
+            values = self.losses(part)
+            sizes.append(len(part["image_id"]))
+            then(values["loss"], sizes[-1] / total, sum(sizes) == total)
+            found.append({name: value.detach() for name, value in values.items()})
+        return whole_of(found, sizes)
+
+    def _backward(self, loss: Tensor, share: float, last: bool) -> None:
+        """Add the gradient of a part's share of the batch; processes exchange gradients after the last one."""
+        with self._without_autocast(), nullcontext() if last else self._alone():
+            self.manual_backward(loss * share if share < 1 else loss)
+
+    def _backward_alone(self, loss: Tensor, share: float, last: bool) -> None:
+        with self._without_autocast(), self._alone():
+            self.manual_backward(loss * share)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        strategy = self.trainer.strategy
+        return strategy.block_backward_sync() if isinstance(strategy, DDPStrategy) else nullcontext()
+
+    def _without_autocast(self) -> torch.autocast:
+        """Lightning runs the whole of a training step under autocast, which is for forward passes."""
+        return torch.autocast(self.device.type, enabled=False)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the same values on validation images."""
-        self._log("val", self.losses(batch), batch)
+        self._log("val", self._values(batch, lambda *_: None), batch)
 
     def on_validation_epoch_start(self) -> None:
         """Validate the running statistics that are kept: those of process 0."""

@@ -91,6 +91,15 @@ def require_size(model: nn.Module, size: int, *, key: str, name: str) -> None:
 
 def failure_in(model: nn.Module, size: int, *, training: bool = False) -> Exception | None:
     """The error that one image of this size meets in a model, in eval mode or training; null where there is none."""
+    try:
+        run_on_shapes(model, size, training=training)
+    except Exception as error:  # noqa: BLE001 - models raise whatever their parts do
+        return error
+    return None
+
+
+def run_on_shapes(model: nn.Module, size: int, *, training: bool = False) -> None:
+    """Run a model on the shape of one image, in eval mode or training; hooks of its modules are called."""
     # On the meta device a pass costs nothing and still meets every check of shapes inside the model.
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     shapes = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
@@ -98,11 +107,8 @@ def failure_in(model: nn.Module, size: int, *, training: bool = False) -> Except
     try:
         with torch.no_grad():
             torch.func.functional_call(model.train(training), shapes, torch.empty(1, 3, size, size, device="meta"))
-    except Exception as error:  # noqa: BLE001 - models raise whatever their parts do
-        return error
     finally:
         model.train(before)
-    return None
 
 
 def _in_short(error: Exception) -> str:

@@ -14,7 +14,7 @@ from data.labels import LabelSet
 from run.errors import UserError
 from run.files import Json
 
-Mode = Literal["head", "full", "probe_then_full"]
+Mode = Literal["head", "lora", "last_blocks", "full", "probe_then_full"]
 """``teacher.mode``."""
 
 KEY = "pocketeva"

@@ -30,6 +30,10 @@ class TrainerConfig:
     """Images that go through a frozen model (the teacher while it labels views) at a time; what it gives depends on it
     in last digits only. ``auto``: on a GPU what its memory holds, up to 128; on a CPU as many as let it use the same
     memory again and again. A view cache writes the number down and keeps to it."""
+    micro_batch: int | Literal["auto"] = "auto"
+    """Images that go through a model at a time while it is trained on images; an optimizer step still sees
+    ``batch_size`` of them, and learns the same from them. ``auto``: the whole batch, halved for good wherever a GPU's
+    memory is too small; batches of models with batch norm are not split unless a number is given here."""
     checkpoint_minutes: float | None = 15.0
     """A fit is kept after each of its epochs, and in long ones every so many minutes; null keeps it after epochs
     alone."""
@@ -41,6 +45,7 @@ class TrainerConfig:
             require("num_workers", lambda: self.num_workers == "auto" or self.num_workers >= 0, "0 or more, or auto")
             batch = "1 or more, or auto"
             require("frozen_batch_size", lambda: self.frozen_batch_size == "auto" or self.frozen_batch_size >= 1, batch)
+            require("micro_batch", lambda: self.micro_batch == "auto" or self.micro_batch >= 1, batch)
             require("devices", lambda: _are_devices(self.devices), "auto, a number from 1, or different indices from 0")
             require("num_nodes", lambda: self.num_nodes >= 1, "1 or more")
             minutes = self.checkpoint_minutes

@@ -194,7 +194,7 @@ def _notes(found: Found, guess: Guess, choice: Choice, hardware: Hardware, wish:
         )
         yield (
             "teacher.mode",
-            "head trains the last layer on features computed once; probe_then_full, for a GPU, trains all",
+            "head trains the last layer on features computed once; lora and probe_then_full, for a GPU, train more",
         )
     yield "views", "how many views of each image the teacher labels, the whole one among them"
     time = "" if wish.from_scratch else f"; training takes very roughly {math.ceil(choice.minutes):,} min here"

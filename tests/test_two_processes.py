@@ -119,6 +119,17 @@ def test_fit__two_processes_stop_early_together(tmp_path: Path) -> None:
     assert (done["epoch"], done["epochs"]) == (0, 3), "the first epoch, and two that are worse"
 
 
+def test_fit__two_processes_agree_on_what_fits_in_both(tmp_path: Path) -> None:
+    done = {}
+    for name in ("roomy", "small"):
+        codes, said = Two(tmp_path / name, toy.main, tmp_path / name, 0.0, name).ended()
+        assert codes == [0, 0], said
+        done[name] = json.loads((tmp_path / name / "fit" / "done.json").read_text())
+    splits = json.loads((tmp_path / "small" / "fit" / "micro_batch.json").read_text())
+    assert [(split["step"], split["images"]) for split in splits] == [(0, 8), (0, 2)]
+    assert done["small"] == pytest.approx(done["roomy"], rel=1e-4), "gradients are exchanged once a step, and whole"
+
+
 def test_fit__a_loss_that_breaks_in_one_process_ends_both_with_one_message(tmp_path: Path) -> None:
     codes, (first, second) = Two(tmp_path / "toy", toy.main, tmp_path / "toy", 0.0, "breaks").ended()
     assert codes == [2, 2], first + second

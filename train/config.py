@@ -9,6 +9,45 @@ from run.config import checking
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImageFitConfig(FitConfig):
+    """One optimization on images: a ``FitConfig``, and its memory."""
+
+    grad_checkpointing: bool | Literal["auto"] = "auto"
+    """Activations are computed again in the backward pass instead of being kept: less memory, slower steps, the same
+    gradient (batch norms' running statistics move twice a step). ``auto``: where a GPU's memory is too small for a
+    single image without."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraConfig(ImageFitConfig):
+    """One optimization of adapters: matrices of low rank beside those of attention and MLPs."""
+
+    rank: int = 16
+    """Rank of each adapter: the larger, the more weights are trained."""
+    alpha: float = 16.0
+    """An adapter's part is multiplied by this over ``rank``."""
+
+    def __post_init__(self) -> None:
+        with checking(self) as require:
+            self.check(require)
+            require("rank", lambda: self.rank >= 1, "1 or more")
+            require("alpha", lambda: self.alpha > 0, "above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastBlocksConfig(ImageFitConfig):
+    """One optimization of a model's last blocks."""
+
+    blocks: int = 4
+    """How many, counted from the head; what follows them is trained too."""
+
+    def __post_init__(self) -> None:
+        with checking(self) as require:
+            self.check(require)
+            require("blocks", lambda: self.blocks >= 1, "1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TeacherConfig:
     """The model to fine-tune."""
 
@@ -22,18 +61,39 @@ class TeacherConfig:
     resize: Literal["model", "squash"] = "model"
     """``model`` keeps the model's own way of fitting an image into a square; ``squash`` always shows all of it."""
     mode: Mode = "head"
-    """``head`` trains the last layer on features that the frozen backbone computes once; ``full`` trains every layer;
-    ``probe_then_full`` does one after the other."""
+    """``head`` trains the last layer on features that the frozen backbone computes once; ``lora`` trains adapters
+    beside the matrices of attention and MLPs and merges them into these; ``last_blocks`` trains the last few blocks;
+    ``full`` trains every layer; ``probe_then_full`` does ``head``, then ``full``."""
     class_weighting: Literal["none", "sqrt", "balanced"] = "none"
     """Weigh the loss by the inverse frequency of the labels, or by its square root."""
     head: FitConfig = FitConfig(epochs=50, batch_size=512, lr=1e-3, patience=10)
     """Optimization of the last layer."""
-    full: FitConfig = FitConfig(epochs=10, batch_size=32, lr=1e-4, weight_decay=0.05, ema_decay=0.999)
+    lora: LoraConfig = LoraConfig(epochs=10, batch_size=32, lr=5e-4)
+    """Optimization of adapters, and of the last layer with them."""
+    last_blocks: LastBlocksConfig = LastBlocksConfig(epochs=10, batch_size=32, lr=1e-4, weight_decay=0.05)
+    """Optimization of the last blocks, and of what follows them."""
+    full: ImageFitConfig = ImageFitConfig(epochs=10, batch_size=32, lr=1e-4, weight_decay=0.05, ema_decay=0.999)
     """Optimization of all layers."""
     layer_decay: float = 0.75
-    """In ``full``, each layer's learning rate is this times that of the layer after it."""
+    """In ``full`` and ``last_blocks``, each layer's learning rate is this times that of the layer after it."""
     drop_path: float = 0.1
-    """In ``full``, rate of stochastic depth."""
+    """In every mode but ``head``, rate of stochastic depth."""
+
+    @property
+    def trains_head(self) -> bool:
+        """The mode begins with the last layer alone, on cached features."""
+        return self.mode in ("head", "probe_then_full")
+
+    @property
+    def images_key(self) -> str:
+        """The key of the optimization on images, ``full`` unless the mode has one of its own."""
+        return self.mode if self.mode in ("lora", "last_blocks") else "full"
+
+    @property
+    def on_images(self) -> ImageFitConfig:
+        """The optimization on images, which ``head`` leaves out."""
+        fit: ImageFitConfig = getattr(self, self.images_key)
+        return fit
 
     def __post_init__(self) -> None:
         with checking(self) as require:

@@ -1,6 +1,6 @@
-"""The two fits of a teacher: its head on cached features, and all of it on images."""
+"""The two fits of a teacher: its head on cached features, and what its mode trains on images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from data.manifest import Manifest
 from fitting.callbacks import publishing
 from fitting.fit import FitRequest
 from fitting.module import Batch
+from models.adapting import Adapted, merged_copy
 from models.classifier import Classifier
 from models.device import precision_for
 from run.context import RunContext
@@ -34,6 +35,8 @@ class TeacherFits:
     learned: Examples
     held_out: Examples
     costs: Costs | None
+    adapted: Adapted | None = None
+    """The teacher's model with its adapters, where its mode adds some."""
 
     def of_head(self, backbone: FrozenModel, views: int, folder: Path) -> FitRequest:
         """The last layer, on the backbone's features of the views; those that are not cached are computed here."""
@@ -49,21 +52,21 @@ class TeacherFits:
             name="teacher head",
             folder=folder,
             precision="32-true",  # as the cache computes a head's logits
-            callbacks=publishing(self.context, "teacher", self.teacher, folder / "best"),
+            callbacks=publishing(self.context, "teacher", self._plain, folder / "best"),
         )
 
-    def of_all(self, folder: Path) -> FitRequest:
-        """Every layer, on fresh views of the images."""
-        config = self.config.full
+    def of_images(self, folder: Path) -> FitRequest:
+        """The weights that require gradients, on fresh views of the images."""
+        config = self.config.on_images
         workers = self.context.trainer.workers
         learned = ViewDataset(self.learned, self.teacher.spec.render)
         held_out = ViewDataset(self.held_out, self.teacher.spec.render)
         sampler = EpochSampler(len(self.learned), None, self.context.seed)
-        # Before the parameter groups are made: they hold only what is trained.
-        self.teacher.model.requires_grad_(True)
-        weights = self._class_weights()
+        layer_decay = 1.0 if self.config.mode == "lora" else self.config.layer_decay
         return FitRequest(
-            module=TeacherModule.of_all(self.teacher, config, weights, self.config.layer_decay, self.costs),
+            module=TeacherModule.of_images(
+                self.teacher, config, self._class_weights(), layer_decay, self.costs, config.grad_checkpointing
+            ),
             learned=train_loader(learned, sampler, batch_size=config.batch_size, workers=workers),
             held_out=whole_image_loader(
                 held_out, len(self.held_out), batch_size=config.batch_size, workers=workers, rank=this_rank()
@@ -71,8 +74,13 @@ class TeacherFits:
             name="teacher",
             folder=folder,
             precision=precision_for(self.teacher.model, self.context.trainer),
-            callbacks=publishing(self.context, "teacher", self.teacher, folder / "best"),
+            micro_batch=self.context.trainer.micro_batch,
+            callbacks=publishing(self.context, "teacher", self._plain, folder / "best"),
         )
+
+    def _plain(self) -> Classifier:
+        """The teacher as anybody can load it."""
+        return self.teacher if self.adapted is None else replace(self.teacher, model=merged_copy(self.adapted))
 
     def _class_weights(self) -> torch.Tensor:
         return class_weights(self.learned.rows.targets(), self.config.class_weighting, self.teacher.labels)

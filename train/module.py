@@ -1,6 +1,6 @@
 """The teacher as a LightningModule: all of it on images, or its head on cached features."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from fitting.config import FitConfig
 from fitting.module import Batch, FitModule
 from models.classifier import Classifier, normalize
 from models.decision import DecisionRule
+from models.room import set_checkpointing
 from models.spec import InputSpec
 from train.losses import label_loss, right
 
@@ -62,22 +63,28 @@ class TeacherModule(FitModule):
         return cls(head, config, groups, rule=rule, class_weights=class_weights, costs=costs)
 
     @classmethod
-    def of_all(
+    def of_images(
         cls,
         classifier: Classifier,
         config: FitConfig,
         class_weights: Tensor,
         layer_decay: float,
         costs: Costs | None = None,
+        checkpointing: bool | Literal["auto"] = False,
     ) -> "TeacherModule":
-        """Every layer, earlier ones at lower learning rates; batches hold ``image`` (uint8 [B, 3, S, S])."""
+        """All weights that require gradients, those of earlier layers at lower learning rates.
+
+        Batches hold ``image`` (uint8 [B, 3, S, S]).
+        """
         model: Any = classifier.model
         never = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()
         groups = param_groups_layer_decay(
             model, config.weight_decay, no_weight_decay_list=never, layer_decay=layer_decay
         )
         rule = DecisionRule.of(classifier.labels)
-        return cls(model, config, groups, rule=rule, class_weights=class_weights, costs=costs, spec=classifier.spec)
+        module = cls(model, config, groups, rule=rule, class_weights=class_weights, costs=costs, spec=classifier.spec)
+        module.checkpointing = set_checkpointing(model, False) and checkpointing
+        return module
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted loss, and for each image with one true label whether the whole decision is right."""

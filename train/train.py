@@ -18,18 +18,22 @@ from data.working import warn_if_enlarged
 from fitting.diagnosis import diagnose, say, to_json
 from fitting.fit import fit, remove_checkpoints
 from models import checkpoint
+from models.adapting import Adapted, merge
 from models.calibration import calibrate
 from models.classifier import Classifier
 from models.decision import DecisionRule
-from models.device import precision_for
+from models.device import device_of, precision_for
 from models.facts import CheckpointFacts, public_name
 from models.forward import whole_image_logits
+from models.room import require_room
 from run.context import RunContext
+from run.errors import UserError
 from run.files import Json, write_json
 from run.ranks import once
 from run.stage import Inputs, stage
 from train.config import TeacherConfig
 from train.fits import TeacherFits
+from train.modes import choose_weights, refusal
 from train.module import Costs
 from train.teacher import starting_point
 
@@ -62,6 +66,7 @@ def train(
         pl.seed_everything(context.seed, verbose=False)
         teacher = starting_point(manifest.labels, config)
         warn_if_enlarged(context.working_size, teacher.spec.size, "teacher")
+        adapted = None if config.mode == "head" else _choose_weights(context, config, teacher)
         learning, validating, calibrating = teacher_passes(views)
         fits = TeacherFits(
             context=context,
@@ -70,18 +75,23 @@ def train(
             learned=learning.make_examples(context, manifest, views),
             held_out=validating.make_examples(context, manifest, views),
             costs=costs,
+            adapted=adapted,
         )
         # One object for training and calibration, so that the passes are counted together.
         backbone = FrozenModel(teacher, "features", context)
         metrics: dict[str, Json] = {}
-        if config.mode != "full":
+        if config.trains_head:
             fitted = fit(fits.of_head(backbone, learning.views, work / "head"), context)
             how = config.head
             metrics["head"] = dict(fitted)
         if config.mode != "head":
-            fitted = fit(fits.of_all(work / "full"), context)
-            how = config.full
-            metrics["full"] = dict(fitted)
+            key = config.images_key
+            fitted = fit(fits.of_images(work / key), context)
+            how = config.on_images
+            metrics[key] = dict(fitted)
+        if adapted is not None:
+            # Before calibration: from here on the teacher is a plain model.
+            merge(adapted)
         # Not learned from: a temperature fitted on those images would be too sure.
         unseen = calibrating.make_examples(context, manifest, views)
         logits = _calibration_logits(context, config, backbone, unseen)
@@ -111,16 +121,47 @@ def _inputs(
     context: RunContext, manifest: Manifest, config: TeacherConfig, views: ViewsConfig, costs: Costs | None
 ) -> Inputs:
     """Everything the teacher depends on; the number of views matters only to a head trained on them."""
-    relevant = views.drawing() if config.mode == "full" else {**views.drawing(), "count": views.count}
+    relevant = {**views.drawing(), "count": views.count} if config.trains_head else views.drawing()
     return {
         "images": Rows.of_images(manifest, "train", "val"),
-        "teacher": asdict(config),
+        "teacher": _relevant(config),
         "costs": costs,
         "views": relevant,
         "working_size": context.working_size,
         "seed": context.seed,
         "precision": context.trainer.precision,
     }
+
+
+def _relevant(config: TeacherConfig) -> dict[str, Json]:
+    """The section without other modes' keys, and without what saves memory alone: the gradient is the same."""
+    section = asdict(config)
+    for key in ("lora", "last_blocks"):
+        if config.mode != key:
+            del section[key]
+    for key in section.keys() & {"full", "lora", "last_blocks"}:
+        del section[key]["grad_checkpointing"]
+    return section
+
+
+def _choose_weights(context: RunContext, config: TeacherConfig, teacher: Classifier) -> Adapted | None:
+    """Let the mode's weights require gradients, and see that they can be trained here.
+
+    Raises:
+        UserError: the model cannot be trained in this mode, or the GPU's memory is too small for one image.
+    """
+    if refused := refusal(teacher.model, teacher.spec.size, config):
+        raise UserError(refused)
+    adapted = choose_weights(teacher, config)
+    # Before the pass of a frozen backbone, which may take hours.
+    require_room(
+        teacher,
+        device_of(context.trainer),
+        "teacher",
+        precision=precision_for(teacher.model, context.trainer),
+        may_checkpoint=config.on_images.grad_checkpointing is not False,
+    )
+    return adapted
 
 
 def _calibration_logits(

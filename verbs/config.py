@@ -10,9 +10,10 @@ from pathlib import Path
 import yaml
 
 from data.config import DataConfig, LabelsConfig, ViewsConfig
-from distill.config import LOSSES_FOR, StudentConfig
+from distill.config import ACROSS_IMAGES, LOSSES_FOR, StudentConfig
 from export.config import ExportConfig
 from export.points.config import require_decision
+from fitting.config import FitConfig
 from hub.config import HubConfig
 from hub.names import refusal
 from run.config import (
@@ -75,6 +76,7 @@ class Config:
                     # Not where the teacher's are refused as well: that is hub.repo's own mistake.
                     if not self.hub.repo or not refusal(self.hub.repository("teacher", onnx=True)):
                         self.hub.require_repositories(require, f"students[{index}].name", student.name)
+            _require_micro_batch(require, self)
             verify = self.verify
             require_decision(require, "verify", verify.decision, verify.operating_points, self.labels)
             known = f"shares of {', '.join(self.labels.names)}"
@@ -96,6 +98,27 @@ def _require_fitting_loss(require: Require, key: str, student: StudentConfig, la
     require(key, lambda: student.loss in allowed, f"one of {', '.join(allowed)} where labels are {labels.kind}")
     enough = "another one for two labels: dkd weighs what lies among the others"
     require(key, lambda: student.loss != "dkd" or len(labels.names) > 2, enough)
+
+
+def _require_micro_batch(require: Require, config: Config) -> None:
+    """A part of each batch that goes through in parts, and the whole of one whose images are compared."""
+    with suppress(UnknownValueError):
+        size = config.trainer.micro_batch
+        if size == "auto":
+            return
+        batches: dict[str, FitConfig] = {
+            f"students[{index}].fit": student.fit for index, student in enumerate(config.students)
+        }
+        if config.teacher.mode != "head":
+            batches[f"teacher.{config.teacher.images_key}"] = config.teacher.on_images
+        for key, fit in batches.items():
+            fits = f"at most {key}.batch_size ({fit.batch_size}), or auto"
+            require("trainer.micro_batch", partial(fit.batch_size.__ge__, size), fits)
+        for index, student in enumerate(config.students):
+            if student.loss in ACROSS_IMAGES:
+                key = f"students[{index}].fit.batch_size"
+                whole = f"{key} ({student.fit.batch_size}), or auto: {student.loss} compares the images of a batch"
+                require("trainer.micro_batch", partial(student.fit.batch_size.__le__, size), whole)
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:

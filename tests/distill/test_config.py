@@ -32,6 +32,22 @@ def test_as_baseline__asks_no_teacher() -> None:
             ["--students[0].live=0.5", "--students[0].loss=labels"],
             "students[0].live is 0.5; it must be 0 where loss is labels",
         ),
+        (
+            ["--trainer.micro_batch=64", "--students[0].fit.batch_size=32"],
+            "trainer.micro_batch is 64; it must be at most students[0].fit.batch_size (32), or auto",
+        ),
+        (
+            ["--trainer.micro_batch=8", "--teacher.mode=lora", "--teacher.lora.batch_size=4"],
+            "trainer.micro_batch is 8; it must be at most teacher.lora.batch_size (4), or auto",
+        ),
+        (
+            ["--trainer.micro_batch=8", "--students[0].fit.batch_size=32", "--students[0].loss=dist"],
+            "trainer.micro_batch is 8; it must be students[0].fit.batch_size (32), or auto: dist compares the images",
+        ),
+        (
+            ["--teacher.lora.rank=0", "--teacher.lora.lr=0"],
+            "teacher.lora.lr is 0; it must be above 0\n  teacher.lora.rank is 0; it must be 1 or more",
+        ),
     ],
 )
 def test_students__contradictions_name_their_key(tmp_path: Path, overrides: list[str], message: str) -> None:

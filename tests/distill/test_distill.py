@@ -22,7 +22,7 @@ from run.errors import UserError
 from run.folder import RunFolder
 from tests.support import FOUR, TRAINER, context, copied, files_below, tiny
 from tests.train.test_train import trained
-from train.config import TeacherConfig
+from train.config import ImageFitConfig, TeacherConfig
 from train.teacher import load_teacher
 
 Prepared = tuple[RunFolder, Manifest]
@@ -33,7 +33,7 @@ TEACHER = TeacherConfig(
     image_size=32,
     drop_path=0.0,
     head=FitConfig(epochs=2, batch_size=16, lr=0.01),
-    full=FitConfig(epochs=1, batch_size=16, lr=0.002),
+    full=ImageFitConfig(epochs=1, batch_size=16, lr=0.002),
 )
 STUDENT = StudentConfig(
     name="phone",

@@ -10,8 +10,10 @@ from models import checkpoint
 from models.facts import CheckpointFacts
 from run.errors import UserError
 from tests.support import TWO, tiny
-from train.config import TeacherConfig
+from train.config import ImageFitConfig, LastBlocksConfig, TeacherConfig
 
+BLOCKS = LastBlocksConfig(epochs=1, batch_size=2, lr=1e-3, blocks=9)
+FULL = ImageFitConfig(epochs=1, batch_size=1, lr=1e-3)
 ONE = FitConfig(epochs=1, batch_size=1, lr=1e-3)
 TEACHER = TeacherConfig(model="resnet26", pretrained=False)
 
@@ -33,9 +35,33 @@ def test_require_trainable__students_that_are_trained_one_image_at_a_time() -> N
     require_trainable(TEACHER, [student(name, two) for name in names], 2)
 
 
+@pytest.mark.parametrize(
+    ("model", "changes", "message"),
+    [
+        (
+            "mobilenetv4_conv_medium",
+            {"mode": "lora"},
+            "teacher.mode is lora, and .* has no linear layers before its head",
+        ),
+        ("resnet18", {"mode": "last_blocks"}, "teacher.mode is last_blocks, and resnet18 has no blocks"),
+        ("test_vit", {"mode": "last_blocks", "last_blocks": BLOCKS}, "teacher.last_blocks.blocks is 9; test_vit has 6"),
+        ("test_vit", {"mode": "last_blocks"}, ""),
+        ("eva02_base_patch14_448", {"mode": "lora"}, ""),
+        ("mobilenetv4_conv_medium", {"mode": "head"}, ""),
+    ],
+)
+def test_require_trainable__a_mode_that_the_teacher_cannot_take(model: str, changes: Any, message: str) -> None:
+    teacher = TeacherConfig(model=model, pretrained=False, **changes)
+    if not message:
+        require_trainable(teacher, [], 2)
+        return
+    with pytest.raises(UserError, match=message):
+        require_trainable(teacher, [], 2)
+
+
 @pytest.mark.parametrize("mode", ["head", "full"])
 def test_require_trainable__a_teacher(mode: Any) -> None:
-    teacher = TeacherConfig(model="mobilenetv4_conv_medium", pretrained=False, mode=mode, full=ONE)
+    teacher = TeacherConfig(model="mobilenetv4_conv_medium", pretrained=False, mode=mode, full=FULL)
     if mode == "head":
         require_trainable(teacher, [student("mobilenetv3_small_050")], 2)
         return

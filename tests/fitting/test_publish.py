@@ -31,7 +31,7 @@ def test_publish_best__only_better_epochs_and_not_again_after_a_resumption(tmp_p
         assert CheckpointFacts.read(folder).epoch == int(message.split("epoch ")[1].split(",")[0])
 
     def publishes() -> PublishBest:
-        return PublishBest("phone", classifier, tmp_path / "best", publish)
+        return PublishBest("phone", lambda: classifier, tmp_path / "best", publish)
 
     config = toy_config(epochs=4)
     with pytest.raises(RuntimeError, match="power cut"):
@@ -42,4 +42,4 @@ def test_publish_best__only_better_epochs_and_not_again_after_a_resumption(tmp_p
 
 
 def test_publishing__nothing_where_nothing_is_published(tmp_path: Path) -> None:
-    assert publishing(context(RunFolder(tmp_path)), "phone", tiny(), tmp_path) == []
+    assert publishing(context(RunFolder(tmp_path)), "phone", tiny, tmp_path) == []

@@ -6,11 +6,13 @@ Started several times, with ranks in the environment, the processes run it toget
 import math
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -61,6 +63,32 @@ class ToyModule(FitModule):
         return {"loss": loss, "margin": outputs.abs().mean()}
 
 
+class SmallMemory(ToyModule):
+    """Layer norm and stochastic depth, so that batches may be split; memory holds ``holds`` points from a step on."""
+
+    def __init__(self, config: FitConfig, holds: Mapping[int, int] | None = None) -> None:
+        super().__init__(config)
+        self.net = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), DropPath(0.4), nn.Linear(8, 1))
+        self._groups = [{"params": list(self.net.parameters())}]
+        self.holds = holds or {}
+        self.sizes: list[int] = []
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        holds = [size for step, size in self.holds.items() if step <= self.global_step]
+        if self.training:
+            if len(batch["x"]) > (holds or [ROWS])[-1]:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            self.sizes.append(len(batch["x"]))
+        return super().losses(batch)
+
+
+class SmallSecond(SmallMemory):
+    """The second process's memory holds three points."""
+
+    def __init__(self, config: FitConfig) -> None:
+        super().__init__(config, {0: 3} if this_rank().number else {})
+
+
 def loaders(seconds: float = 0.0, workers: int = 0) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Batches of up to eight of this process's share of 24 training and 17 validation points.
 
@@ -87,6 +115,7 @@ def run_toy(
     seconds: float = 0.0,
     workers: int = 0,
     minutes: float | None = None,
+    micro_batch: Any = "auto",
     callbacks: Any = (),
 ) -> tuple[ToyModule, dict[str, float]]:
     """Fit the toy below ``folder / fit``."""
@@ -105,6 +134,7 @@ def run_toy(
         name=name,
         folder=folder / "fit",
         precision="32-true",
+        micro_batch=micro_batch,
         callbacks=callbacks,
     )
     return module, fit(request, run)
@@ -133,7 +163,13 @@ class WorsensInSecond(ToyModule):
         return {**values, "loss": values["loss"] + worse}
 
 
-MODULES = {"sound": ToyModule, "breaks": BreaksInSecond, "worsens": WorsensInSecond}
+MODULES: dict[str, Any] = {
+    "sound": ToyModule,
+    "breaks": BreaksInSecond,
+    "worsens": WorsensInSecond,
+    "roomy": SmallMemory,
+    "small": SmallSecond,
+}
 
 
 def main(folder: Path, seconds: float, name: str) -> int:

@@ -20,8 +20,8 @@ from models.forward import whole_image_logits
 from run.context import RunContext
 from run.folder import RunFolder
 from tests.support import FOUR, TRAINER, context, copied, files_below, interrupted
-from train.config import TeacherConfig
-from train.train import train
+from train.config import ImageFitConfig, LastBlocksConfig, LoraConfig, TeacherConfig
+from train.train import _relevant, train
 
 Prepared = tuple[RunFolder, Manifest]
 VIEWS = ViewsConfig(count=2)
@@ -32,7 +32,7 @@ TEACHER = TeacherConfig(
     mode="full",
     drop_path=0.0,
     head=FitConfig(epochs=3, batch_size=16, lr=0.01),
-    full=FitConfig(epochs=3, batch_size=8, lr=0.002, ema_decay=0.5),
+    full=ImageFitConfig(epochs=3, batch_size=8, lr=0.002, ema_decay=0.5),
 )
 
 
@@ -60,9 +60,19 @@ def times(root: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("mode", ["head", "full", "probe_then_full"])
+def config_for(mode: Any) -> TeacherConfig:
+    """Some modes take a model with blocks and linear layers."""
+    if mode not in ("lora", "last_blocks"):
+        return replace(TEACHER, mode=mode)
+    fit = {"epochs": 3, "batch_size": 8, "lr": 0.002, "ema_decay": 0.5}
+    lora = LoraConfig(rank=2, **fit)  # type: ignore[arg-type]
+    last = LastBlocksConfig(blocks=1, **fit)  # type: ignore[arg-type]
+    return replace(TEACHER, model="eva02_tiny_patch14_224", image_size=28, mode=mode, lora=lora, last_blocks=last)
+
+
+@pytest.mark.parametrize("mode", ["head", "lora", "last_blocks", "full", "probe_then_full"])
 def test_train__every_mode(run: RunContext, manifest: Manifest, mode: Any) -> None:
-    config = replace(TEACHER, mode=mode)
+    config = config_for(mode)
     teacher = trained(run, manifest, config, VIEWS)
     start = untrained(config)
     assert (teacher.weights_digest(backbone_only=True) == start.weights_digest(backbone_only=True)) == (mode == "head")
@@ -71,7 +81,7 @@ def test_train__every_mode(run: RunContext, manifest: Manifest, mode: Any) -> No
     folder = run.folder.teacher
     assert checkpoint.load(folder / "model", FOUR).weights_digest() == teacher.weights_digest()
     metrics = json.loads((folder / "metrics.json").read_text())
-    stages = {"head": ["head"], "full": ["full"], "probe_then_full": ["head", "full"]}[mode]
+    stages = ["head", "full"] if mode == "probe_then_full" else [mode]
     assert list(metrics) == [*stages, "calibration", "diagnosis", "teacher_passes"]
     assert all(metrics[stage]["epochs"] == 3 for stage in stages)
     found = {name: metrics["calibration"][name] for name in ("temperature", "uncalibrated")}
@@ -103,6 +113,17 @@ def test_train__second_call_does_nothing_and_a_changed_key_trains_again(run: Run
     assert trained(run, manifest, TEACHER, VIEWS).weights_digest() == first.weights_digest(), "the same in every run"
 
 
+def test_relevant__keys_of_other_modes_and_of_memory_train_nothing_again() -> None:
+    plain = _relevant(TeacherConfig())
+    assert _relevant(TeacherConfig(lora=LoraConfig(epochs=1, batch_size=1, lr=1, rank=3))) == plain
+    assert "grad_checkpointing" not in str(plain)
+    lora = _relevant(TeacherConfig(mode="lora"))
+    assert lora != _relevant(TeacherConfig(mode="lora", lora=replace(TeacherConfig().lora, rank=3)))
+    memory = replace(TeacherConfig().lora, grad_checkpointing=True)
+    assert lora == _relevant(TeacherConfig(mode="lora", lora=memory))
+    assert "last_blocks" not in lora
+
+
 def test_train__a_tampered_model_is_trained_again(run: RunContext, manifest: Manifest) -> None:
     first = trained(run, manifest, TEACHER, VIEWS)
     path = run.folder.teacher / "model" / "model.safetensors"
@@ -130,16 +151,28 @@ def test_train__interrupted_in_every_fit_gives_the_same_teacher(
     assert files_below(cut.folder.teacher / "model") == files_below(run.folder.teacher / "model")
 
 
-def test_train__what_it_publishes_while_it_runs_can_be_loaded(run: RunContext, manifest: Manifest) -> None:
+def test_train__adapters_are_resumed_as_they_were(
+    run: RunContext, manifest: Manifest, elpv_run: Prepared, tmp_path: Path
+) -> None:
+    config = replace(config_for("lora"), drop_path=0.3)
+    whole = trained(run, manifest, config, VIEWS)
+    cut = replace(run, folder=copied(elpv_run[0], tmp_path / "cut"))
+    resumed = interrupted(lambda: trained(cut, manifest, config, VIEWS), (1, 0), (2, 1))
+    assert resumed.weights_digest() == whole.weights_digest()
+
+
+@pytest.mark.parametrize("mode", ["probe_then_full", "lora"])
+def test_train__what_it_publishes_while_it_runs_can_be_loaded(run: RunContext, manifest: Manifest, mode: Any) -> None:
     published: list[str] = []
 
     def publish(name: str, folder: Path, message: str) -> None:
-        assert checkpoint.load(folder, FOUR).architecture == TEACHER.model
+        assert checkpoint.load(folder, FOUR).architecture == config.model
         published.append(f"{name}: {message}")
 
-    trained(replace(run, publish=publish), manifest, replace(TEACHER, mode="probe_then_full"), VIEWS)
+    config = replace(config_for(mode), lora=LoraConfig(epochs=1, batch_size=8, lr=0.002))
+    trained(replace(run, publish=publish), manifest, config, VIEWS)
     assert all(line.startswith("teacher: teacher: epoch ") for line in published)
-    assert len(published) >= 2, "of the head and of all layers"
+    assert len(published) >= (1 if mode == "lora" else 2), "of the head and of all layers"
 
 
 def test_train__another_config_does_not_go_on_from_an_interrupted_fit(
