@@ -23,7 +23,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fitting.launch import launch, processes_to_start
-from run.console import console, log, print_anywhere
+from run.console import console, log, print_anywhere, show_bugs_escaped
 from run.disk import as_disk_full
 from run.errors import UserError
 from run.ranks import EndedElsewhereError, first_to_fail
@@ -245,6 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 2 wrong input or config, 3 not verified, 130 interrupted.
     """
     print_anywhere()
+    show_bugs_escaped()
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     if not arguments:

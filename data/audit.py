@@ -6,7 +6,7 @@ it.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +194,8 @@ class Audit:
     sizes: Sizes | None
     """Null where no image takes part."""
     test: SampleSize
+    revisions: Mapping[str, str] = field(default_factory=dict)
+    """By data set of the Hub, the commit that was read where the config pins none."""
 
     @classmethod
     def read(cls, path: Path) -> "Audit":

@@ -25,7 +25,7 @@ from data.remarks import show
 from data.scan import scan
 from data.splits import NONE, Assignment, Splits, assign
 from data.statuses import UNLABELED, statuses
-from run.errors import UserError, listed, plural
+from run.errors import UserError, listed, plural, quoted
 from run.files import Json, remove, write_text
 from run.folder import RunFolder
 from run.stage import Inputs, kept_rows, stage
@@ -56,7 +56,8 @@ def prepare(
     Raises:
         UserError: a source is wrong, an image is not there or cannot be decoded, or a label or a split is empty.
     """
-    listing = _listing(run, labels, config, records, slices)
+    revisions: dict[str, str] = {}
+    listing = _listing(run, labels, config, records, slices, revisions)
     inputs: Inputs = {
         "data": asdict(replace(config, working_size=None)),  # only training reads the copies
         "labels": labels.to_json(),
@@ -72,7 +73,7 @@ def prepare(
         assigned = _assign(run, table, groups, config)
         status = statuses(table, groups, assigned.split, labels)
         manifest = _manifest(labels, table, groups, assigned.split, status)
-        audit = examine(manifest, groups, assigned.crossing, promise)
+        audit = replace(examine(manifest, groups, assigned.crossing, promise), revisions=revisions)
         labeled = np.asarray(table.column("target").is_valid(), bool)
         # Before anything is written: a manifest that is there is one to train on.
         audit.require_images(config.group_column, len(np.unique(groups.group[labeled])))
@@ -93,22 +94,27 @@ def require_current(run: RunFolder, labels: LabelSet, config: DataConfig, slices
     kept = kept_rows(run, "prepare", "files")
     if not (kept.is_file() and all(Path(source.path).exists() for source in sources)):
         return
-    listing = Rows.of_listing(_listing(run, labels, config, None, slices))
+    listing = Rows.of_listing(_listing(run, labels, config, None, slices, {}))
     if changes := Rows(listing.table.drop_columns(["fingerprint"]), listing.digest).difference(kept):
-        raise UserError(f"since the last `pocketeva prepare`, {changes} in {config.path}: run it again")
+        raise UserError(f"since the last `pocketeva prepare`, {changes} in {quoted(config.path)}: run it again")
 
 
 def _listing(
-    run: RunFolder, labels: LabelSet, config: DataConfig, records: Iterable[Record] | None, slices: Sequence[str]
+    run: RunFolder,
+    labels: LabelSet,
+    config: DataConfig,
+    records: Iterable[Record] | None,
+    slices: Sequence[str],
+    revisions: dict[str, str],
 ) -> pa.Table:
-    """Labeled images, then those of the pool that are not among them."""
+    """Labeled images, then those of the pool that are not among them; the commits that were read are noted."""
     store = run.data / "images"
-    source = Source(config, labels, store, metadata=tuple(slices))
+    source = Source(config, labels, store, revisions=revisions, metadata=tuple(slices))
     listing = collect(readers.read(source) if records is None else records)
     _require_values(listing, slices)
     if config.unlabeled is None:
         return listing
-    source = Source(config.unlabeled, None, store, key="data.unlabeled")
+    source = Source(config.unlabeled, None, store, key="data.unlabeled", revisions=revisions)
     pool = collect(replace(record, split="unlabeled") for record in readers.read(source))
     new = pc.invert(pc.is_in(pool.column("uri"), value_set=listing.column("uri")))
     both = pa.concat_tables([listing, pool.filter(new)])
@@ -139,8 +145,8 @@ def _require_readable(run: RunFolder, table: pa.Table, config: DataConfig) -> No
         lines = [f"{row['uri']}: {row['status']}" for row in refused]
         write_text(path, "\n".join(lines) + "\n")
         raise UserError(
-            f"{len(refused):,} of {len(table):,} images cannot be read (all of them are in {path}):\n{listed(lines)}\n"
-            "Repair or remove them, or set data.skip_unreadable to true to go on without them."
+            f"{len(refused):,} of {len(table):,} images cannot be read (all of them are in {quoted(path)}):\n"
+            f"{listed(lines)}\nRepair or remove them, or set data.skip_unreadable to true to go on without them."
         )
 
 

@@ -4,13 +4,12 @@ import errno
 import functools
 import os
 import re
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from run.errors import UserError, above
@@ -44,6 +43,8 @@ _UNENCODABLE = re.compile(r"[\ud800-\udfff]")
 _FILE = "file://"
 MOST_BYTES = 2**29
 """Of one image file: the largest that the decode contract takes is an uncompressed TIFF of 400 MiB."""
+MOST_UNSIZED = 2**32
+"""Of a label file that a server sends without saying its size."""
 
 
 def is_remote(uri: str) -> bool:
@@ -169,8 +170,17 @@ def local_copy(uri: str) -> Iterator[Path]:
         with _errors_of(uri):
             system, path = file_system(uri)
             with system.open(path, "rb") as source, target.open("wb") as file:
-                shutil.copyfileobj(source, file, 1 << 20)
+                _copy(source, file, uri)
         yield target
+
+
+def _copy(source: Any, file: BinaryIO, uri: str) -> None:
+    """Copy a stream; one that does not say its size may never end."""
+    left = getattr(source, "size", None) or MOST_UNSIZED
+    while chunk := source.read(min(left + 1, 1 << 20)):
+        left -= file.write(chunk)
+        if left < 0:
+            raise OSError(errno.EFBIG, above("this file", "what the server sends", MOST_UNSIZED), uri)
 
 
 def is_junk(name: str) -> bool:
@@ -274,8 +284,8 @@ def file_system(uri: str, *, stays: bool = False) -> tuple[Any, str]:
         # side, it would first ask for each object's size.
         parts = {"max_concurrency": 1, "config_kwargs": {"max_pool_connections": CONNECTIONS}}
         more: dict[str, Any] = parts if scheme in ("s3", "s3a") else {}
-        if stays and scheme in ("http", "https"):
-            more = {"client_kwargs": {"trace_configs": _staying()}}
+        if scheme in ("http", "https"):
+            more = {"client_kwargs": {"response_class": _bounded(), **({"trace_configs": _staying()} if stays else {})}}
         system, path = fsspec.url_to_fs(uri, use_listings_cache=False, **more)
     except ImportError as error:
         if scheme in _PACKAGES:
@@ -301,6 +311,26 @@ def _staying() -> list[Any]:
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(refuse)
     return [trace]
+
+
+@functools.cache
+def _bounded() -> type:
+    """The response of aiohttp, reading no more than an image may have: a server need not say how much comes."""
+    import aiohttp
+
+    class Bounded(aiohttp.ClientResponse):
+        async def read(self) -> bytes:
+            if self._body is None:
+                found = bytearray()
+                async for chunk in self.content.iter_any():
+                    found += chunk
+                    if len(found) > MOST_BYTES:
+                        self.close()
+                        raise OSError(above(str(self.url), "what the server sends", MOST_BYTES))
+                self._body = bytes(found)
+            return await super().read()
+
+    return Bounded
 
 
 @contextmanager

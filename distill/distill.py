@@ -111,7 +111,7 @@ def distill(
         }
         facts = CheckpointFacts(
             labels=manifest.labels,
-            base_model=public_name(config.model),
+            base_model=public_name(config.model, student.revision),
             pretrained=config.pretrained,
             teacher=taught_by,
             temperature=calibration.temperature,

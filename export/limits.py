@@ -1,10 +1,11 @@
 """Bounds on what a model file of a stranger may take while it is opened and run."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Timer
-from typing import Any
+from threading import Thread
+from typing import TypeVar
 
 import onnxruntime as ort
 
@@ -14,6 +15,8 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 from run.errors import UserError, plural
+
+T = TypeVar("T")
 
 MOST_SECONDS = 300
 """Of one inference: the largest EVA-02 takes a tenth of it on one slow core."""
@@ -49,21 +52,36 @@ def bounded_memory(path: Path) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
-def within_time(run: Callable[[ort.RunOptions], list[Any]], seconds: float) -> list[Any]:
-    """Run a session; ONNX Runtime is told to end it between two nodes once its time is over.
+def within_time(run: Callable[[ort.RunOptions], T], seconds: float, what: str = "one image") -> T:
+    """Open or run a session in another thread, and wait for it no longer than this.
+
+    ONNX Runtime is told to end a run that takes too long, and heeds it between two nodes. A single node that never ends
+    cannot be ended at all: its thread is left behind, and ends with this process.
+
+    Args:
+        run: what to do; options by which ONNX Runtime can be told to end a run.
+        seconds: most that it may take.
+        what: takes them, for the message.
 
     Raises:
         UserError: its time was over.
     """
     options = ort.RunOptions()
-    watch = Timer(seconds, lambda: setattr(options, "terminate", True))
-    watch.daemon = True
-    watch.start()
+    found: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            found.set_result(run(options))
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            found.set_exception(error)
+
+    # A daemon: an executor's thread would be waited for when the process ends.
+    Thread(target=work, daemon=True).start()
     try:
-        return run(options)
-    except Exception as error:  # ONNX Runtime's own errors share no other base
-        if options.terminate:
-            raise UserError(f"one image took more than {plural(round(seconds), 'second')}: it is not run") from error
-        raise
+        return found.result(seconds)
+    except TimeoutError:
+        if found.done():
+            raise
+        raise UserError(f"{what} took more than {plural(round(seconds), 'second')}: it is not run") from None
     finally:
-        watch.cancel()
+        options.terminate = True

@@ -1,6 +1,5 @@
 """Records: frozen dataclasses that an ONNX folder keeps as JSON."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from run.errors import UserError, quoted
-from run.files import Json, write_json
+from run.files import Json, json_of, write_json
 
 T = TypeVar("T")
 
@@ -41,10 +40,12 @@ class Record:
             UserError: it is missing or damaged.
         """
         path = folder / cls.FILE
+        again = "run `pocketeva export` again"
+        stored = json_of(path, again)
         try:
-            return cls.of_json(json.loads(path.read_text(encoding="utf-8")))
-        except (KeyError, TypeError, ValueError, OSError) as error:
-            raise UserError(f"{quoted(path)} cannot be read ({error}): run `pocketeva export` again") from error
+            return cls.of_json(stored)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise UserError(f"{quoted(path)} cannot be read ({error}): {again}") from error
 
     @classmethod
     def read_if_there(cls, folder: Path) -> Self | None:

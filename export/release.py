@@ -65,9 +65,9 @@ class ReleasedFile:
         """SHA-256 of the bytes."""
         return file_digest(self.path)
 
-    def open(self, threads: int | None = None) -> OnnxClassifier:
+    def open(self, threads: int | None = None, *, seconds: float | None = None) -> OnnxClassifier:
         """Open it in ONNX Runtime; see ``open_onnx``."""
-        return open_onnx(self.path, threads)
+        return open_onnx(self.path, threads, seconds=seconds)
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,6 @@ def open_onnx(path: Path, threads: int | None = None, *, seconds: float | None =
     Raises:
         UserError: it is missing, damaged, or was not written by this project.
     """
-    session = open_file(path, threads)
+    session = open_file(path, threads, seconds)
     takes_pixels = [given.name for given in session.get_inputs()] == ["image"]
     return (RgbClassifier if takes_pixels else OnnxClassifier)(path, threads, session, seconds=seconds)

@@ -18,17 +18,24 @@ from export.session import open_session
 from run.errors import UserError, quoted
 
 
-def open_file(path: Path, threads: int | None = None) -> ort.InferenceSession:
+def open_file(path: Path, threads: int | None = None, seconds: float | None = None) -> ort.InferenceSession:
     """Open an ONNX file.
 
+    Args:
+        path: the file.
+        threads: of one inference; null takes every core.
+        seconds: most that it may take; null leaves it be. What is constant in a graph is computed when it is opened.
+
     Raises:
-        UserError: it is missing, or ONNX Runtime refuses it.
+        UserError: it is missing, or ONNX Runtime refuses it, or its time was over.
     """
     if not path.is_file():
         raise UserError(f"{quoted(path)} does not exist: run `pocketeva export` first, or check the name")
     try:
-        return open_session(path, threads)
-    except MemoryError:
+        if seconds is None:
+            return open_session(path, threads)
+        return within_time(lambda _: open_session(path, threads), seconds, f"opening {quoted(path)}")
+    except (UserError, MemoryError):
         raise
     except Exception as error:  # ONNX Runtime's own errors share no other base
         raise UserError(f"{quoted(path)} cannot be run: {first_line(error)}") from error
@@ -41,7 +48,7 @@ class OnnxClassifier:
         path: the file.
         threads: of ONNX Runtime; null takes every core.
         session: an open one of this file.
-        seconds: most that one inference may take; null leaves it be, and costs it no watch.
+        seconds: most that opening it, and then one inference, may take; null leaves them be, and costs no thread.
 
     Raises:
         UserError: it is missing, damaged, or does not carry the metadata.
@@ -58,7 +65,7 @@ class OnnxClassifier:
         self.threads = threads
         self._path = path
         self._seconds = seconds
-        self._session = open_file(path, threads) if session is None else session
+        self._session = open_file(path, threads, seconds) if session is None else session
         contract = read_contract(self._session.get_modelmeta().custom_metadata_map, path)
         # Before any image is prepared: metadata may say anything, and memory is taken by what it says.
         self._require_graph(contract)

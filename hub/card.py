@@ -19,7 +19,7 @@ from hub.formats import formats
 from hub.names import refusal
 from hub.subject import Subject
 from models.facts import public_name
-from run.errors import UserError
+from run.errors import UserError, quoted
 from run.files import write_text
 from verify.certificate import Certificate
 
@@ -67,7 +67,7 @@ def released_models(release: Release) -> list[ReleasedModel]:
     """
     models = release.models()
     if not models:
-        raise UserError(f"{release.root} holds no models: run `pocketeva export` first")
+        raise UserError(f"{quoted(release.root)} holds no models: run `pocketeva export` first")
     return models
 
 

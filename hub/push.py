@@ -10,7 +10,7 @@ from hub.contents import require_allowed, require_impersonal
 from hub.remote import Pushed, files_of
 from hub.send import RECORD, Sending, send
 from run.console import console
-from run.errors import UserError, listed
+from run.errors import UserError, listed, quoted
 from run.files import file_digest
 from run.folder import RunFolder
 from verify.certificate import CERTIFICATE, Certificate
@@ -108,11 +108,11 @@ def _differences(verification: Verification, certificate: Certificate) -> list[s
 def _reasons(run: RunFolder, certificate: Certificate | None, differences: Sequence[str]) -> list[str]:
     path = run.verify / CERTIFICATE
     if certificate is None:
-        return [f"{path} is not there"]
+        return [f"{quoted(path)} does not exist"]
     # Of other files, or edited: its verdict is none.
     if differences:
         return list(differences)
-    return [] if certificate.verdict == "PASS" else [f"{path} says {certificate.verdict}"]
+    return [] if certificate.verdict == "PASS" else [f"{quoted(path)} says {certificate.verdict}"]
 
 
 def _describe(folder: Path, repo: str, card: Path) -> None:

@@ -8,7 +8,8 @@ from data.manifest import Manifest
 from hub.names import refusal
 from hub.remote import hub_errors
 from run.console import console
-from run.errors import UserError
+from run.errors import UserError, quoted
+from run.text import escaped
 from verify.config import VerifyConfig
 from verify.recheck import Check, find_certificate, recheck, recheck_data
 from verify.words import judged_for
@@ -21,7 +22,7 @@ def show_recheck(place: str, data: tuple[Manifest, VerifyConfig] | None) -> bool
     """Check a certificate and print what was found.
 
     Args:
-        place: a release, one folder of it, or ``org/name`` on the Hub.
+        place: a release, one folder of it, or ``org/name`` on the Hub, pinned as ``org/name@REVISION``.
         data: the images and the criteria, where they are at hand.
 
     Returns:
@@ -35,9 +36,8 @@ def show_recheck(place: str, data: tuple[Manifest, VerifyConfig] | None) -> bool
     checks = recheck(folder)
     if data is not None:
         checks.append(recheck_data(folder, *data))
-    console.print(
-        f"{certificate.name}: {certificate.verdict}, on images that were {judged_for(certificate.look.number)}"
-    )
+    name = escaped(certificate.name, one_line=True)
+    console.print(f"{name}: {certificate.verdict}, on images that were {judged_for(certificate.look.number)}")
     for check in checks:
         _show(check)
     if data is None:
@@ -48,7 +48,8 @@ def show_recheck(place: str, data: tuple[Manifest, VerifyConfig] | None) -> bool
 def _show(check: Check) -> None:
     console.print(f"{'WRONG' if check.wrong else 'ok'}: {check.what}")
     for line in check.wrong[:SHOWN]:
-        console.print(f"  {line}", soft_wrap=True)
+        # On one line: a file could be named like the next result.
+        console.print(f"  {escaped(line, one_line=True)}", soft_wrap=True)
     if len(check.wrong) > SHOWN:
         console.print(f"  and {len(check.wrong) - SHOWN} more")
 
@@ -56,7 +57,8 @@ def _show(check: Check) -> None:
 def _local(place: str) -> Path:
     if Path(place).exists():
         return Path(place)
-    if place.count("/") != 1 or refusal(place):
-        raise UserError(f"{place} is neither a folder nor org/name on the Hub")
-    with hub_errors(place):
-        return Path(snapshot_download(place))
+    repo, _, revision = place.partition("@")
+    if repo.count("/") != 1 or refusal(repo):
+        raise UserError(f"{quoted(place)} is neither a folder nor org/name on the Hub")
+    with hub_errors(repo, reading=True):
+        return Path(snapshot_download(repo, revision=revision or None))

@@ -48,8 +48,12 @@ class Pushed:
 
 
 @contextmanager
-def hub_errors(repo: str) -> Iterator[None]:
+def hub_errors(repo: str, *, reading: bool = False) -> Iterator[None]:
     """Turn what the Hub's client raises into a message that says what to do.
+
+    Args:
+        repo: for the message.
+        reading: nothing is written there.
 
     Raises:
         UserError: the Hub cannot be reached, or refuses.
@@ -60,6 +64,11 @@ def hub_errors(repo: str) -> Iterator[None]:
         raise
     except (HTTPError, OSError, ValueError, RuntimeError) as error:
         detail = re.sub(r"(https?://[^\s?]+)\?[^\s']+", r"\1", str(error))  # signed upload addresses are secrets
+        if reading:
+            raise UserError(
+                f"{repo} is no folder here, and cannot be read on the Hub: {detail}\n"
+                "Check the name and the connection; what is private needs `hf auth login`."
+            ) from error
         raise UserError(
             f"{repo} cannot be written on the Hub: {detail}\n"
             "Check the connection, log in with `hf auth login` using a token that may write to "

@@ -3,6 +3,7 @@
 Only safetensors are loaded, never pickles, and random weights are never taken unless the config asks for them.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from models.foreign import label_names, read_weights, require_rgb, trained_size
 from models.names import architecture_of, require_architecture
 from models.spec import InputSpec
 from run.console import log
-from run.errors import UserError
+from run.errors import UserError, quoted
 
 
 def build(
@@ -61,7 +62,7 @@ def build(
         model.reset_classifier(len(labels))  # type: ignore[operator]
     # Before hours of work: a size that the model cannot take would fail in the first batch.
     require_size(model, size, key=key, name=name)
-    return Classifier(model, config["architecture"], labels, spec_of(model).with_size(size))
+    return Classifier(model, config["architecture"], labels, spec_of(model).with_size(size), commit_of(folder))
 
 
 def require_size(model: nn.Module, size: int, *, key: str, name: str) -> None:
@@ -171,6 +172,12 @@ def find_checkpoint(name: str, key: str) -> Path:
         ) from error
 
 
+def commit_of(folder: Path) -> str | None:
+    """The commit that a folder of the Hub's cache holds; null for any other folder."""
+    is_commit = folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name)
+    return folder.name if is_commit else None
+
+
 def size_args(architecture: str, size: int) -> dict[str, int]:
     """The arguments of ``timm.create_model`` for an image size: only models that are built for one size take any."""
     cfg = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
@@ -224,7 +231,9 @@ def _from_checkpoint(
         return model
     except (AssertionError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = _in_short(error)
-        raise UserError(f"{key}.model: {folder} does not hold the weights of {architecture}: {reason}") from error
+        raise UserError(
+            f"{key}.model: {quoted(folder)} does not hold the weights of {architecture}: {reason}"
+        ) from error
 
 
 def _drop_path(rate: float) -> dict[str, float]:

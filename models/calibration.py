@@ -68,10 +68,11 @@ def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.floating],
 def why_uncalibrated(logits: NDArray[np.floating], targets: NDArray[np.floating], rule: DecisionRule) -> str:
     """Reason why ``fit_temperature`` finds none, as the end of a sentence about the model."""
     scores = logits.astype(np.float64)
-    right = int(rule.same(rule.decide(rule.probabilities(logits)), rule.decide(targets)).sum())
-    count = len(logits)
+    told = rule.labels.has_truth(targets)  # where votes tie, no label is right
+    right = int(rule.same(rule.decide(rule.probabilities(logits[told])), rule.labels.truth(targets[told])).sum())
+    count = int(told.sum())
     images = f"all {count:,}" if right == count > 1 else "the one" if right == count else f"{right:,} of {count:,}"
-    known = f"is right on {images} validation {'image' if count == 1 else 'images'}"
+    known = f"is right on {images} validation {'image' if count == 1 else 'images'}" if count else "has only tied votes"
     if _is_at_edge(scores, targets, rule):
         return f"{known}, and no temperature fits best there"
     fitted = _likeliest(scores, targets, rule)

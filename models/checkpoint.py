@@ -12,7 +12,7 @@ from models.building import size_args
 from models.classifier import Classifier
 from models.facts import KEY, CheckpointFacts, problem_type, read_config
 from models.spec import InputSpec
-from run.errors import UserError
+from run.errors import UserError, quoted
 from run.files import Json, atomic_path, write_json
 
 
@@ -87,6 +87,6 @@ def load(folder: Path, labels: LabelSet) -> Classifier:
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{folder}/model.safetensors cannot be read: {error}") from error
+        raise UserError(f"{quoted(folder / 'model.safetensors')} cannot be read: {error}") from error
     model.requires_grad_(False)
     return Classifier(model.eval(), architecture, labels, InputSpec.from_pretrained_cfg(cfg))

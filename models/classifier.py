@@ -20,6 +20,8 @@ class Classifier:
     architecture: str
     labels: LabelSet
     spec: InputSpec
+    revision: str | None = None
+    """Commit of the repository on the Hub that its weights came from; null where they came from elsewhere."""
 
     @property
     def head(self) -> nn.Linear:

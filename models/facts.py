@@ -3,16 +3,17 @@
 They stand under ``pocketeva`` in the checkpoint's ``config.json``, which cards and verification read too.
 """
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from data.labels import LabelSet
-from run.errors import UserError
-from run.files import Json
+from run.errors import UserError, quoted
+from run.files import Json, json_of
 
 Mode = Literal["head", "lora", "last_blocks", "full", "probe_then_full"]
 """``teacher.mode``."""
@@ -61,10 +62,13 @@ class CheckpointFacts:
         """
         if KEY not in config:
             raise UserError(f"{where} was not written by PocketEVA")
-        # Facts that another version wrote beside these are left alone.
-        known = {field.name for field in fields(cls)}
-        stored = {name: value for name, value in config[KEY].items() if name in known}
-        return cls(**{**stored, "labels": LabelSet.of_json(stored["labels"])})
+        try:
+            # Facts that another version wrote beside these are left alone.
+            found = TypeAdapter(cls).validate_python(config[KEY])
+            LabelSet.of_json(found.labels.to_json())
+        except ValueError as error:
+            raise UserError(f"{where}: {KEY} in config.json makes no sense: {error}") from None
+        return found
 
     def to_json(self) -> dict[str, Json]:
         """The labels with their digest, and the facts that apply to the model."""
@@ -82,11 +86,18 @@ class CheckpointFacts:
         }
 
 
-def public_name(model: str) -> str:
-    """A model's name as it may be published: a checkpoint's path is private, so it becomes an empty text."""
+def public_name(model: str, revision: str | None = None) -> str:
+    """A model's name as it may be published: a checkpoint's path is private, so it becomes an empty text.
+
+    Args:
+        model: as in the config.
+        revision: the commit that was read, which is named where the config does not pin one.
+    """
     deep = model.partition("@")[0].count("/") > 1
     is_path = model.startswith(("local-dir:", "/", "~", ".")) or deep or Path(model).is_dir()
-    return "" if is_path else model
+    if is_path:
+        return ""
+    return f"{model}@{revision}" if revision and "@" not in model else model
 
 
 _TAKEN_CFG = """
@@ -117,14 +128,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         UserError: it is missing, is no JSON, is not about a timm model, or has arguments that are not taken.
     """
     path = folder / "config.json"
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is not there: a checkpoint folder has config.json and model.safetensors") from None
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from None
-    if "architecture" not in config or "pretrained_cfg" not in config:
-        raise UserError(f"{path} is not about a timm model: it has no architecture and pretrained_cfg")
+    config = json_of(path, "a checkpoint folder has config.json and model.safetensors")
+    if not isinstance(config, dict) or not config.keys() >= {"architecture", "pretrained_cfg"}:
+        raise UserError(f"{quoted(path)} is not about a timm model: it has no architecture and pretrained_cfg")
     return {**config, **_harmless(config, path)}
 
 
@@ -135,18 +141,18 @@ def _harmless(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     args = config.get("model_args") or {}
     # A name with a scheme or a slash is an address to timm.
     if not isinstance(architecture, str) or not re.fullmatch(r"[\w.-]+", architecture, re.ASCII):
-        raise UserError(f"{path}: architecture {architecture!r} is no name of a timm model")
+        raise UserError(f"{quoted(path)}: architecture {architecture!r} is no name of a timm model")
     if not isinstance(cfg, dict) or not isinstance(args, dict):
-        raise UserError(f"{path}: pretrained_cfg and model_args must be objects")
+        raise UserError(f"{quoted(path)}: pretrained_cfg and model_args must be objects")
     strange = sorted(args.keys() - _ARG_KEYS)
     if strange:
         raise UserError(
-            f"{path}: model_args has {', '.join(map(repr, strange))}, which is not taken from a "
+            f"{quoted(path)}: model_args has {', '.join(map(repr, strange))}, which is not taken from a "
             "checkpoint: remove it if the model is the same without"
         )
     plain = {key: value for key, value in args.items() if _is_plain(value)}
     if len(plain) < len(args):
-        raise UserError(f"{path}: model_args has values that are no numbers, names or short lists of them")
+        raise UserError(f"{quoted(path)}: model_args has values that are no numbers, names or short lists of them")
     return {"pretrained_cfg": {key: cfg[key] for key in cfg if key in _CFG_KEYS}, "model_args": plain}
 
 

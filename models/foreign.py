@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from run.errors import UserError, plural
+from run.errors import UserError, plural, quoted
 
 _PREFIXES = ("timm_model.", "module.", "_orig_mod.")
 """Before every weight of what transformers, DistributedDataParallel and ``torch.compile`` save of a timm model."""
@@ -24,17 +24,17 @@ def read_weights(folder: Path, key: str) -> dict[str, Tensor]:
     if not path.is_file():
         shards = sorted(folder.glob("model-*-of-*.safetensors"))
         why = f"the weights are in {len(shards)} files: save them as one" if shards else "never pickles"
-        raise UserError(f"{key}.model: {path} is not there; only safetensors are loaded, {why}")
+        raise UserError(f"{key}.model: {quoted(path)} does not exist; only safetensors are loaded, {why}")
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{key}.model: {path} cannot be read: {error}") from error
+        raise UserError(f"{key}.model: {quoted(path)} cannot be read: {error}") from error
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in weights):
             weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
     broken = [name for name, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:
-        raise UserError(f"{key}.model: {path} holds values that are no numbers, the first in {broken[0]}")
+        raise UserError(f"{key}.model: {quoted(path)} holds values that are no numbers, the first in {broken[0]}")
     return weights
 
 

@@ -3,10 +3,13 @@
 import codecs
 import io
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -62,6 +65,16 @@ def print_anywhere() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and not is_unicode(stream):
             stream.reconfigure(errors="pocketeva")
+
+
+def show_bugs_escaped() -> None:
+    """Print tracebacks as everything else is printed: a message in one may have been written by others."""
+
+    def show(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        log.out("".join(traceback.format_exception(kind, error, trace)), end="")
+
+    sys.excepthook = show
+    threading.excepthook = lambda found: show(found.exc_type, found.exc_value, found.exc_traceback)
 
 
 def is_unicode(stream: Any) -> bool:

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from run.disk import as_disk_full
-from run.errors import UserError
+from run.errors import UserError, above, quoted
 from run.ranks import this_rank
 from run.text import redacted
+
+MOST_JSON = 64 * 2**20
+"""Bytes of a JSON file that is not about images: a certificate of a thousand labels has a tenth of it."""
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -131,6 +134,31 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
+
+
+def json_of(path: Path, remedy: str) -> Any:
+    """The value in a JSON file that others may have written.
+
+    Args:
+        path: the file.
+        remedy: what to do where it is none, for the message.
+
+    Raises:
+        UserError: it is no regular file, larger than ``MOST_JSON``, or no JSON.
+    """
+    if not path.is_file():  # a pipe would wait for its writer, and a device may never end
+        raise UserError(f"{quoted(path)} does not exist, or is no regular file: {remedy}")
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_JSON + 1)
+    except OSError as error:
+        raise UserError(f"{quoted(path)} cannot be read: {error.strerror}") from error
+    if len(data) > MOST_JSON:
+        raise UserError(above(quoted(path), "the file", MOST_JSON))
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{quoted(path)} is not JSON ({error}): {remedy}") from None
 
 
 def file_digest(path: Path) -> str:

@@ -14,7 +14,7 @@ from data.config import DataConfig, Kind, SourceConfig, SplitsConfig
 from data.storage import is_remote
 from run.config import plain_name
 from run.console import log
-from run.errors import UserError, plural
+from run.errors import UserError, plural, quoted
 from run.files import write_text
 from run.overrides import override
 from run.parse import build
@@ -64,7 +64,7 @@ def init(
     name = plain_name(Path(os.path.realpath(place) if place == "." else place).stem) or "run"
     file = file or Path(f"{name}.yaml")
     if file.exists():
-        raise UserError(f"{file} is there already: move it away, or give another name with --config")
+        raise UserError(f"{quoted(file)} is there already: move it away, or give another name with --config")
     # Before anything is looked at: a wrong key is said at once.
     given: dict[str, Any] = {"name": name, "labels": {"names": ["a", "b"]}, "data": {"path": path}}
     config: Any = build(kind, given, overrides, "init")

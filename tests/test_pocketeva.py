@@ -1,12 +1,14 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 import yaml
 
 import pocketeva
+from data.audit import Audit
 from distill.config import StudentConfig
 from distill.module import StudentModule
 from fitting.module import FitModule
@@ -555,3 +558,17 @@ def test_run__the_cards_name_the_revision_that_was_read(tmp_path: Path) -> None:
     run = pocketeva.Run(pocketeva.read_config(finished.write_config(tmp_path, config)))
     assert run.hub.datasets == ("acme/cells@0123abc", "acme/more")
     assert "acme/cells@0123abc" in run.places
+
+
+def test_run__the_cards_name_the_commit_that_was_read_where_none_is_pinned(
+    finished_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished_root / "outputs" / "quick" / "data", tmp_path / "outputs" / "quick" / "data")
+    path = tmp_path / "outputs" / "quick" / "data" / "audit.json"
+    replace(Audit.read(path), revisions={"acme/cells": "0" * 40}).write(path)
+    config = finished.settings()
+    config["data"] = {"path": "acme/cells", "format": "huggingface"}
+    config["hub"] = {"datasets": ["acme/cells"]}
+    monkeypatch.chdir(tmp_path)
+    run = pocketeva.Run(pocketeva.read_config(finished.write_config(tmp_path, config)))
+    assert run.hub.datasets == (f"acme/cells@{'0' * 40}",)

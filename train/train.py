@@ -105,7 +105,7 @@ def train(
         metrics["teacher_passes"] = backbone.passes.to_json()
         facts = CheckpointFacts(
             labels=manifest.labels,
-            base_model=public_name(config.model),
+            base_model=public_name(config.model, teacher.revision),
             pretrained=config.pretrained,
             mode=config.mode,
             temperature=calibration.temperature,

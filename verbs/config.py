@@ -79,6 +79,10 @@ class Config:
             _require_micro_batch(require, self)
             verify = self.verify
             require_decision(require, "verify", verify.decision, verify.operating_points, self.labels)
+            asked = "a point or more where verify.profile is safety: what a model must flag is not left to chance"
+            require(
+                "verify.operating_points", lambda: verify.profile != "safety" or bool(verify.operating_points), asked
+            )
             known = f"shares of {', '.join(self.labels.names)}"
             require("verify.prevalence", lambda: set(verify.prevalence) <= set(self.labels.names), known)
 

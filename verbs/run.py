@@ -117,9 +117,15 @@ class Run:
     @property
     def hub(self) -> HubConfig:
         """Publishing; a data set that the author names is named with the revision that was read."""
+        from data.audit import Audit
+
         data = self.config.data
+        audit = self.folder.data / "audit.json"
         paths = [data.path, data.unlabeled.path if data.unlabeled else ""]
-        pinned = {path.partition("@")[0]: path for path in paths if "@" in path}
+        paths += [
+            f"{name}@{commit}" for name, commit in (Audit.read(audit).revisions if audit.is_file() else {}).items()
+        ]
+        pinned = {path.partition("@")[0]: path for path in reversed(paths) if "@" in path}
         hub = self.config.hub
         return replace(hub, datasets=tuple(pinned.get(name, name) for name in hub.datasets))
 

@@ -1,7 +1,6 @@
 """The certificate: everything that is claimed of a release. This module alone writes and reads ``certificate.json``."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,9 +8,10 @@ from typing import Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from data.labels import LabelSet
-from run.errors import UserError, listed
-from run.files import write_json
-from verify.evidence import Criterion, CriterionName, Verdict
+from run.config import is_plain_name
+from run.errors import UserError, listed, quoted
+from run.files import json_of, write_json
+from verify.evidence import Criterion, CriterionName, Images, Positive, Probability, Verdict, is_possible
 
 SCHEMA: Literal[3] = 3
 """Raised whenever a reader of the JSON would have to change."""
@@ -23,8 +23,8 @@ CERTIFICATE = "certificate.json"
 class Rate:
     """A share of independent images, with exact bounds (Clopper and Pearson 1934)."""
 
-    n: int
-    count: int
+    n: Images
+    count: Images
     rate: float
     lower: float
     upper: float
@@ -36,9 +36,9 @@ class Rate:
 class Gain:
     """Images on which only one of two models is right, and the difference of their accuracies."""
 
-    n: int
-    gained: int
-    lost: int
+    n: Images
+    gained: Images
+    lost: Images
     rate: float
     lower: float
     upper: float
@@ -75,7 +75,7 @@ class LabelFacts:
     """One label against all others; null where undefined."""
 
     label: str
-    positives: int
+    positives: Images
     """Images that have the label."""
     precision: float | None
     recall: float | None
@@ -89,11 +89,11 @@ class Side:
     """Disagreements with the teacher on images of one true label, by their side; labels are ordered."""
 
     truth: str
-    n: int
+    n: Images
     """Images of that label."""
-    milder: int
+    milder: Images
     """Images on which the file says something milder than the teacher."""
-    severer: int
+    severer: Images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ class Flips:
     truth: str
     teacher: str
     file: str
-    count: int
+    count: Images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,8 +217,8 @@ class Majority:
 
     labels: tuple[str, ...]
     """One label, or any number of a multilabel set."""
-    count: int
-    n: int
+    count: Images
+    n: Images
     rate: float
 
 
@@ -226,14 +226,14 @@ class Majority:
 class SplitFacts:
     """The test split."""
 
-    images: int
-    groups: int
+    images: Images
+    groups: Images
     """Groups of duplicates; one image of each is judged, because exact bounds need independent draws."""
-    clusters: int
+    clusters: Images
     """Clusters of near-duplicates; what one image of each shows is counted too, and the stricter count decides."""
-    near_training: int
+    near_training: Images
     """Groups whose image is nearly the same as a training image."""
-    tied: int
+    tied: Images
     """Groups whose image has no single true label, because votes tie: it counts for agreement, and for nothing that
     takes a truth."""
     majority: Majority
@@ -243,9 +243,9 @@ class SplitFacts:
 class Look:
     """The number of times that the test split has been used up to this release."""
 
-    number: int
+    number: Positive
     """This release is the first, second, … distinct one that was judged on images of the split."""
-    confidence: float
+    confidence: Probability
     """Of each criterion: what was asked for, made stricter for the number of looks (``verify.ledger``)."""
 
 
@@ -260,7 +260,7 @@ class Certificate:
     """
 
     # Pydantic's default passes over keys it does not know: a claim that nobody reads would look as if it were checked.
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     format: Literal[3] = SCHEMA
     verdict: Verdict
@@ -272,10 +272,10 @@ class Certificate:
     profile: Literal["default", "safety"]
     accepted: tuple[str, ...]
     """Labels that a file may never say, as the author accepted."""
-    confidence: float
+    confidence: Probability
     """Asked for; of the intervals. That of the criteria is in ``look``."""
     look: Look
-    confidence_together: float
+    confidence_together: Probability
     """Of each bound that is to hold together with all others."""
     test: SplitFacts
     criteria: tuple[Criterion, ...]
@@ -318,22 +318,37 @@ class Certificate:
         Raises:
             UserError: it is not JSON, of another schema version, or lacks something.
         """
-        text = path.read_text(encoding="utf-8")
-        try:
-            content = json.loads(text)
-        except ValueError as error:
-            raise UserError(f"{path} is not JSON ({error}): run `pocketeva verify` again") from None
+        content = json_of(path, "run `pocketeva verify` again")
         version = content.get("format") if isinstance(content, dict) else None
         # Before anything else is looked at: of another version's keys there would be dozens of complaints.
         if version != SCHEMA:
             raise UserError(
-                f"{path} has schema version {version}, and this version of PocketEVA reads {SCHEMA}: "
+                f"{quoted(path)} has schema version {version}, and this version of PocketEVA reads {SCHEMA}: "
                 "run `pocketeva verify` again"
             )
         try:
-            return TypeAdapter(cls).validate_json(text)
+            # Not of the value: JSON has no tuples, and only a text may have lists in their place.
+            found = TypeAdapter(cls).validate_json(path.read_bytes())
         except ValidationError as error:
-            mistakes = (f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())
-            raise UserError(
-                f"{path} is not as `pocketeva verify` writes it; run it again:\n{listed(mistakes)}"
-            ) from None
+            mistakes = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)]
+        else:
+            mistakes = list(found._contradictions())
+        if mistakes:
+            raise UserError(f"{quoted(path)} is not as `pocketeva verify` writes it; run it again:\n{listed(mistakes)}")
+        return found
+
+    def _contradictions(self) -> Iterator[str]:
+        """What no release has, and what would make nonsense of whatever is computed from it."""
+        try:
+            LabelSet.of_json(self.labels.to_json())
+        except ValueError as error:
+            yield f"labels: {error}"
+        if not self.models:
+            yield "models: there is none"
+        # Files are found by these names.
+        yield from (f"models: {name!r} is no name of a model" for name in self.models if not is_plain_name(name))
+        for index, one in enumerate(self.criteria):
+            if one.model not in self.models:
+                yield f"criteria.{index}.model: there is no model {one.model!r}"
+            if not all(map(is_possible, (one.evidence, *one.recounts.values()))):
+                yield f"criteria.{index}.evidence: no images can give these counts"

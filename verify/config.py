@@ -24,7 +24,7 @@ class VerifyConfig:
     """Labels that a model may never say; the card says so at its top."""
     profile: Literal["default", "safety"] = "default"
     """``safety`` has to pass what may otherwise stay open too: recall, dangerous flips, slices, likelihood and
-    calibration. docs/certificate.md lists them."""
+    calibration; and it asks for operating points. docs/certificate.md lists them."""
     decision: Method | None = None
     """Decision of an exclusive label set: ``argmax``, the likeliest label, or for ordinal labels ``levels``, the most
     severe level whose score reaches its threshold (0.5 without an operating point). Null is ``levels`` where an ordinal

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from data.labels import LabelSet
 from export.points.fit import truth_of
 from models.decision import DecisionRule, Decisions
-from verify.certificate import Certificate
+from verify.certificate import Certificate, PointFacts
 from verify.config import VerifyConfig
 from verify.evidence import (
     Beats,
@@ -23,6 +23,7 @@ from verify.evidence import (
     Informed,
     Largest,
     Mean,
+    Noise,
     Pairs,
     Said,
     Share,
@@ -42,6 +43,26 @@ DANGEROUS = 0.05
 
 NAMED = 5
 """Images with a score that is not a number that are named."""
+
+NO_POINT = "no point"
+"""Subject of the claim about operating points that the safety profile makes where there are none: nothing shows it."""
+
+SHAPES: Mapping[CriterionName, tuple[type, Literal["at least", "at most"] | None, float | None]] = {
+    "parity": (Largest, "at most", None),
+    "finite": (Finite, "at most", 0),
+    "conversion": (Share, "at most", None),
+    "agreement": (Share, "at least", None),
+    "majority": (Beats, "at least", 0),
+    "informed": (Informed, "at least", 0),
+    "dead label": (Said, "at least", 1),
+    "operating point": (Share, None, None),
+    "recall": (Pairs, "at least", -RECALL_LOSS),
+    "dangerous flips": (Share, "at most", DANGEROUS),
+    "slice": (Share, "at least", None),
+    "likelihood": (Mean, "at most", 0),
+    "calibration": (Noise, "at most", None),
+}
+"""By criterion, the evidence that it takes, its side, and its limit; null where the config or the release says."""
 
 
 @dataclass(frozen=True)
@@ -239,6 +260,9 @@ class FileClaims:
     def _points(self) -> Iterator[Claim]:
         """Promises of operating points: what the test images contradict fails, what they leave open does not."""
         rule = self.test.own_rule(self.file)
+        if self.config.profile == "safety" and not rule.points:
+            # Not left out: a safety profile without a promise would look as if one were kept.
+            yield self._promise(NO_POINT, "flagged", Share(n=0, count=0), "at least", 1)
         flags = rule.flags(rule.probabilities(self.test.logits[self.file][self.test.told]))
         for index, point in enumerate(rule.points):
             true = truth_of(rule.labels, self.test.targets[self.test.told], point.name)
@@ -339,19 +363,24 @@ def parity_claims(model: ExportedModel, digests: Mapping[str, str]) -> Iterator[
 
 
 def expected_claims(certificate: Certificate) -> Iterator[tuple[CriterionName, Tier, str, str | None]]:
-    """Name, tier, file and subject of every claim that a certificate has to make of its models, slices apart."""
+    """Name, tier, file and subject of every claim that a certificate has to make of its models, slices apart.
+
+    What it says of its operating points is taken as it is: the thresholds are in files that it lists.
+    """
     labels = certificate.labels
     silent = [name for name in labels.names if name not in certificate.accepted]
     told = _asked(labels, certificate.accepted)
+    unkept = [NO_POINT] if certificate.profile == "safety" else []
     for model in certificate.models.values():
         yield "parity", "must pass", model.file, None
-        for file in model.files:
+        for file, facts in model.files.items():
             claims: list[tuple[CriterionName, Tier, Sequence[str | None]]] = [
                 ("finite", "must pass", [None]),
                 ("conversion", "must pass", [None] if file != model.file else []),
                 ("majority", "must pass", [None]),
                 ("informed", "must pass", told),
                 ("dead label", "must pass", silent),
+                ("operating point", "may not fail", promises(facts.points) or unkept),
                 ("likelihood", "may not fail", [None]),
                 ("calibration", "reported", [None] if labels.exclusive else labels.names),
             ]
@@ -365,6 +394,13 @@ def expected_claims(certificate: Certificate) -> Iterator[tuple[CriterionName, T
             for name, tier, abouts in claims:
                 for about in abouts:
                     yield name, "must pass" if certificate.profile == "safety" else tier, file, about
+
+
+def promises(points: Sequence[PointFacts]) -> list[str]:
+    """Subjects of the claims about operating points: each promises one rate, or both."""
+    rates = ((f"recall of {point.name}", point.promised_recall) for point in points)
+    alarms = ((f"false alarms of {point.name}", point.promised_fpr) for point in points)
+    return [about for about, promised in (*rates, *alarms) if promised is not None]
 
 
 def _questions(labels: LabelSet) -> list[str]:

@@ -6,14 +6,22 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
+Images = Annotated[int, Field(ge=0, le=100_000_000)]
+"""A number of images. It has bounds, as all numbers have that a stranger's certificate is read with: bounds and tests
+of counts that cannot be take forever, or divide by zero."""
+Probability = Annotated[float, Field(gt=0, lt=1)]
+"""Of being wrong, or right: neither is ever certain."""
+Positive = Annotated[int, Field(ge=1, le=1_000_000)]
+NotNegative = Annotated[float, Field(ge=0)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
     """``count`` of ``n`` independent images; judged by the bounds of Clopper and Pearson (1934)."""
 
     kind: Literal["share"] = "share"
-    n: int
-    count: int
+    n: Images
+    count: Images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +29,9 @@ class Pairs:
     """Images that only one of two models has right, of ``n``; judged by Tango's bounds of the difference (1998)."""
 
     kind: Literal["pairs"] = "pairs"
-    n: int
-    gained: int
-    lost: int
+    n: Images
+    gained: Images
+    lost: Images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +39,9 @@ class Beats:
     """Images that only one of two answers has right, of ``n``; judged by McNemar's exact one-sided test."""
 
     kind: Literal["beats"] = "beats"
-    n: int
-    gained: int
-    lost: int
+    n: Images
+    gained: Images
+    lost: Images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +49,10 @@ class Informed:
     """Counts of a label being said where it is true and where it is not; judged by Fisher's exact one-sided test."""
 
     kind: Literal["informed"] = "informed"
-    positives: int
-    hits: int
-    negatives: int
-    false_alarms: int
+    positives: Images
+    hits: Images
+    negatives: Images
+    false_alarms: Images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +60,8 @@ class Said:
     """Counts of a label being true, and of its being said at all."""
 
     kind: Literal["said"] = "said"
-    positives: int
-    said: int
+    positives: Images
+    said: Images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +69,8 @@ class Finite:
     """Images with a score that is not a number."""
 
     kind: Literal["finite"] = "finite"
-    n: int
-    count: int
+    n: Images
+    count: Images
     images: tuple[str, ...]
     """The first of them: the beginnings of their keyed digests, because a certificate names no image."""
 
@@ -72,9 +80,9 @@ class Largest:
     """The largest difference of a logit between two runtimes, and the spread (standard deviation) of the logits."""
 
     kind: Literal["largest"] = "largest"
-    n: int
-    largest: float
-    spread: float
+    n: Images
+    largest: NotNegative
+    spread: NotNegative
     sha256: Mapping[str, str]
     """Digests of the files that were compared, by path below the release."""
     same_files: bool
@@ -86,9 +94,9 @@ class Mean:
     """Mean of ``n`` values that cannot lie outside ``least`` to ``most``; judged by an empirical Bernstein bound."""
 
     kind: Literal["mean"] = "mean"
-    n: int
+    n: Images
     mean: float
-    variance: float
+    variance: NotNegative
     least: float
     most: float
 
@@ -98,14 +106,29 @@ class Noise:
     """An error, and the largest that chance alone would give a perfect model, at the criterion's confidence."""
 
     kind: Literal["noise"] = "noise"
-    n: int
-    error: float
-    band: float
+    n: Images
+    error: NotNegative
+    band: NotNegative
 
 
 Evidence: TypeAlias = Annotated[
     Share | Pairs | Beats | Informed | Said | Finite | Largest | Mean | Noise, Field(discriminator="kind")
 ]
+
+
+def is_possible(evidence: Evidence) -> bool:
+    """False for counts that no images can give, such as more hits than images."""
+    match evidence:
+        case Share() | Finite():
+            return evidence.count <= evidence.n
+        case Pairs() | Beats():
+            return evidence.gained + evidence.lost <= evidence.n
+        case Informed():
+            return evidence.hits <= evidence.positives and evidence.false_alarms <= evidence.negatives
+        case Mean():
+            return evidence.least <= evidence.most
+    return True
+
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
@@ -155,7 +178,7 @@ class Claim:
     """The images of the evidence."""
     recounts: Mapping[Count, Evidence] = field(default_factory=dict)
     """Evidence of other counts; of all of them, the one that speaks least for the claim decides."""
-    shared_by: int = 1
+    shared_by: Positive = 1
     """Claims that share the risk of being wrong."""
 
 
@@ -173,7 +196,7 @@ class Criterion(Claim):
     upper_together: float | None
     p_value: float | None
     """Of an exact test, where there is no bound."""
-    confidence: float
+    confidence: Probability
     """Of each bound, or of the test, by itself; higher where claims share the risk."""
     verdict: Verdict
     more_images: int | None

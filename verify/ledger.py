@@ -16,7 +16,7 @@ from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from run.errors import UserError
+from run.errors import UserError, quoted
 from run.files import locked, write_json
 from verify.certificate import Look
 
@@ -59,8 +59,8 @@ class Ledger:
         except ValidationError as error:
             first = error.errors()[0]
             raise UserError(
-                f"{path} cannot be read ({'.'.join(map(str, first['loc']))}: {first['msg']}): put back the one that "
-                "was there; without it nobody can say how often the test images have been used"
+                f"{quoted(path)} cannot be read ({'.'.join(map(str, first['loc']))}: {first['msg']}): put back the one "
+                "that was there; without it nobody can say how often the test images have been used"
             ) from None
 
     def look(self, images: Sequence[str], judged: Judged, confidence: float) -> Look | None:

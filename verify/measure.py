@@ -87,15 +87,27 @@ def measured_rows(manifest: Manifest) -> Manifest:
 
 
 def run_files(
-    run: RunFolder, manifest: Manifest, files: Mapping[str, ReleasedFile], digests: Mapping[str, str]
+    run: RunFolder,
+    manifest: Manifest,
+    files: Mapping[str, ReleasedFile],
+    digests: Mapping[str, str],
+    *,
+    seconds: float | None = None,
 ) -> Predictions:
     """Predictions of these files by name, computed or from what was kept. This may take hours.
+
+    Args:
+        run: keeps what is computed.
+        manifest: all rows.
+        files: by name.
+        digests: of the files, by name.
+        seconds: most that one inference may take; null leaves them be.
 
     Raises:
         UserError: a file cannot be opened, or carries other labels, or an image has changed.
     """
     # One thread a session: images run side by side, and what a file says depends on no machine's core count.
-    opened = {name: file.open(threads=1) for name, file in files.items()}
+    opened = {name: file.open(threads=1, seconds=seconds) for name, file in files.items()}
     for name, model in opened.items():
         manifest.labels.require_equal(model.labels, name)
     rows = measured_rows(manifest)

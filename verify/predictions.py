@@ -22,7 +22,7 @@ from data.duplicates import chain, components
 from data.labels import LabelSet
 from data.manifest import SPLITS, Manifest
 from models.decision import DecisionRule, Decisions
-from run.errors import UserError
+from run.errors import UserError, quoted
 from run.files import atomic_path
 
 SCHEMA = 2
@@ -111,7 +111,7 @@ class Predictions:
             UserError: it is not there, or of another schema version.
         """
         if not path.is_file():
-            raise UserError(f"{path} is not there: run `pocketeva verify` first")
+            raise UserError(f"{quoted(path)} does not exist: run `pocketeva verify` first")
         # Not by `read_table`, which imports pandas: half a second for each verb.
         with pq.ParquetFile(path) as file:
             table = file.read()
@@ -119,7 +119,7 @@ class Predictions:
         version = int((metadata or {}).get(b"schema", 1))
         if version != SCHEMA:
             raise UserError(
-                f"{path} has schema version {version}, and this version of PocketEVA reads {SCHEMA}: "
+                f"{quoted(path)} has schema version {version}, and this version of PocketEVA reads {SCHEMA}: "
                 "run `pocketeva verify` again"
             )
         labels = LabelSet.of_json(json.loads(metadata[b"labels"]))

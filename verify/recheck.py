@@ -6,17 +6,21 @@ the files: the author of a release can lie about the images.
 
 import math
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from data.manifest import Manifest
-from export.release import Release
-from run.errors import UserError
+from export.limits import MOST_SECONDS, bounded_memory
+from export.release import KINDS, Release
+from run.errors import UserError, listed, quoted
+from run.files import file_digest
 from run.folder import RunFolder
 from verify.certificate import CERTIFICATE, Certificate
 from verify.config import VerifyConfig
-from verify.criteria import expected_claims
+from verify.consistent import checkpoint_contradictions, onnx_contradictions
+from verify.criteria import SHAPES, expected_claims
 from verify.evidence import Claim, Criterion, Largest, Share
 from verify.exported import read_exported
 from verify.judge import judge
@@ -47,10 +51,11 @@ def find_certificate(place: Path) -> Certificate:
     found = [path for path in (place / CERTIFICATE, *sorted(place.glob(f"*/{CERTIFICATE}"))) if path.is_file()]
     if not found:
         raise UserError(
-            f"{place} holds no {CERTIFICATE}: give a release, or the folder or repository with a model's ONNX files"
+            f"{quoted(place)} holds no {CERTIFICATE}: give a release, or the folder or repository with a model's ONNX "
+            "files"
         )
-    if len({path.read_bytes() for path in found}) > 1:
-        raise UserError(f"{place} holds certificates that differ: {', '.join(map(str, found))}")
+    if len({file_digest(path) for path in found}) > 1:
+        raise UserError(f"{quoted(place)} holds certificates that differ:\n{listed(map(quoted, found))}")
     return Certificate.read(found[0])
 
 
@@ -64,9 +69,13 @@ def recheck(place: Path) -> list[Check]:
         UserError: as ``find_certificate``.
     """
     certificate = find_certificate(place)
+    changed = tuple(_digests(place, certificate))
+    # Files that are not those of the certificate are opened by nobody.
+    other = () if changed else tuple(_contradictions(place, certificate))
     return [
-        Check("every file is the one that was judged", tuple(_digests(place, certificate))),
-        Check("no criterion is missing", tuple(_missing(certificate))),
+        Check("every file is the one that was judged", changed),
+        Check("all files say the same of labels, input and decisions", other),
+        Check("no criterion is missing", (*_unjudged(certificate), *_missing(certificate))),
         Check("every bound and verdict follows from its counts", tuple(_criteria(certificate))),
         Check("the verdicts follow from the criteria", tuple(_verdicts(certificate))),
         Check("what is said in several places is the same", tuple(_repeated(certificate))),
@@ -82,16 +91,22 @@ def recheck_data(place: Path, manifest: Manifest, config: VerifyConfig) -> Check
         config: the criteria.
 
     Raises:
-        UserError: a model is not there, or a file cannot be run, or it carries other labels.
+        UserError: a model does not exist, a file cannot be run or takes too long, or carries other labels, or the
+            certificate is about other files.
     """
     certificate = find_certificate(place)
     models = [Release(place).model(name) for name in certificate.models]
     exported = read_exported(models, {})
     files = {file.name: file for model in models for file in model.files()}
     latencies = {name: facts.latency_ms for model in certificate.models.values() for name, facts in model.files.items()}
-    with tempfile.TemporaryDirectory() as folder:
+    if latencies.keys() != files.keys():
+        raise UserError(
+            f"{quoted(place)}: its certificate is about {', '.join(latencies)}, and it holds {', '.join(files)}"
+        )
+    largest = max((file.path for file in files.values()), key=_size)
+    with tempfile.TemporaryDirectory() as folder, bounded_memory(largest):
         digests = {name: file.digest for name, file in files.items()}
-        predictions = run_files(RunFolder(Path(folder)), manifest, files, digests)
+        predictions = run_files(RunFolder(Path(folder)), manifest, files, digests, seconds=MOST_SECONDS)
     measured = Measurements(predictions, latencies)
     again = judge(certificate.name, measured, exported, config, certificate.look, certificate.files)
     now = {_key(one): one for one in again.criteria}
@@ -100,27 +115,60 @@ def recheck_data(place: Path, manifest: Manifest, config: VerifyConfig) -> Check
         for one in certificate.criteria
         if _key(one) not in now or not _close(_claim(one), _claim(now[_key(one)]))
     ]
+    known = set(map(_key, certificate.criteria))
+    wrong += [f"{title(one)} is not in the certificate" for key, one in now.items() if key not in known]
     return Check("the files give these counts on the images", tuple(wrong))
 
 
 def _digests(place: Path, certificate: Certificate) -> list[str]:
     if not (place / CERTIFICATE).is_file():
-        return file_differences(files_of_release(place), certificate.files)
+        return file_differences(files_of_release(place, ours=False), certificate.files)
     # One folder of it, under whatever name it was downloaded: the name that most of its files have in the certificate.
     names = sorted({name.split("/")[0] for name in certificate.files})
-    found = [(released_files(place, name), _part(certificate, name)) for name in names]
-    return min((file_differences(files, listed) for files, listed in found), key=len)
+    found = [(released_files(place, name, ours=False), _part(certificate, name)) for name in names]
+    return min((file_differences(files, listed) for files, listed in found), key=len, default=["no file was judged"])
+
+
+def _contradictions(place: Path, certificate: Certificate) -> Iterator[str]:
+    labels = certificate.labels
+    models = [] if (place / CERTIFICATE).is_file() else [Release(place).model(name) for name in certificate.models]
+    folders = [model.onnx for model in models] or [place]
+    largest = max((path for folder in folders for path in folder.rglob("*.onnx")), key=_size, default=place)
+    with bounded_memory(largest):
+        for folder in folders:
+            yield from onnx_contradictions(folder, labels)
+    for model in models:
+        yield from checkpoint_contradictions(model.checkpoint, labels)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
 
 
 def _part(certificate: Certificate, folder: str) -> dict[str, str]:
     return {name: digest for name, digest in certificate.files.items() if name.startswith(f"{folder}/")}
 
 
+def _unjudged(certificate: Certificate) -> Iterator[str]:
+    """Models and files of the release that no criterion is about."""
+    for name, facts in certificate.models.items():
+        role = Release(Path()).model(name).role
+        if facts.role != role:
+            yield f"{name} is judged as a {facts.role}, and it is a {role}"
+    if "teacher" not in certificate.models:
+        yield "there is no teacher"
+    judged = {file for facts in certificate.models.values() for file in facts.files}
+    kinds = {kind.path.as_posix() for kind in KINDS.values()}
+    for file in certificate.files:
+        if file.partition("/")[2] in kinds and file not in judged:
+            yield f"{file} is released, and was not judged"
+
+
 def _missing(certificate: Certificate) -> Iterator[str]:
     there = {(*_key(one), one.tier) for one in certificate.criteria}
     for name, tier, file, about in expected_claims(certificate):
         if (name, file, about, tier) not in there:
-            yield f"{name}{f' of {about!r}' if about else ''} of {file}, which {tier}, is not there"
+            yield f"{name}{f' of {about!r}' if about else ''} of {file}, which {tier}, is missing"
 
 
 def _criteria(certificate: Certificate) -> Iterator[str]:
@@ -130,7 +178,15 @@ def _criteria(certificate: Certificate) -> Iterator[str]:
     together = confidence_together(certificate.criteria, look.confidence)
     if not _close(together, certificate.confidence_together):
         yield f"all bounds hold together at {together}, not at {certificate.confidence_together}"
+    slices = Counter(one.file for one in certificate.criteria if one.name == "slice")
     for one in certificate.criteria:
+        kind, side, limit = SHAPES[one.name]
+        all_of_kind = all(isinstance(found, kind) for found in (one.evidence, *one.recounts.values()))
+        if not all_of_kind or side not in (None, one.side) or (limit is not None and not _close(limit, one.limit)):
+            yield f"{title(one)}: no criterion of this name is judged like that"
+            continue
+        if one.shared_by != (slices[one.file] if one.name == "slice" else 1):
+            yield f"{title(one)}: its risk is shared by {one.shared_by}, which is not the number of slices"
         again = judge_claim(one, look.confidence, together)
         for field in fields(Criterion):
             said = getattr(one, field.name)
@@ -154,15 +210,22 @@ def _repeated(certificate: Certificate) -> Iterator[str]:
     for one in certificate.criteria:
         evidence = {one.counted: one.evidence, **one.recounts}.get("one of each group")
         if isinstance(evidence, Share) and one.name == "agreement":
-            rate = facts[one.file].agreement
-            if (evidence.count, evidence.n) != (rate.count, rate.n):
+            rate = facts[one.file].agreement if one.file in facts else None
+            if rate is None or (evidence.count, evidence.n) != (rate.count, rate.n):
                 yield f"{title(one)}: the criterion and the figures of the file count differently"
-        if isinstance(one.evidence, Largest):
+        if isinstance(one.evidence, Largest) and not any(_is_of(name, one.file) for name in one.evidence.sha256):
+            yield f"{title(one)}: it was not measured on this file"
+        elif isinstance(one.evidence, Largest):
             same = all(certificate.files.get(name) == digest for name, digest in one.evidence.sha256.items())
             if same != one.evidence.same_files:
                 yield f"{title(one)}: it was measured on other files than are listed"
     if certificate.labels_digest != certificate.labels.digest:
         yield "the labels are not those of their digest"
+
+
+def _is_of(name: str, file: str) -> bool:
+    """True for a released file, or for one inside it where it is a folder."""
+    return name == file or name.startswith(f"{file}/")
 
 
 def _key(claim: Claim) -> tuple[str, str, str | None]:

@@ -1,5 +1,6 @@
 """The seal: what binds a certificate to the bytes of a release, to what was measured of them and to the config."""
 
+import os
 import random
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 
 from data.manifest import Manifest
 from export.release import ReleasedFile, ReleasedModel
-from run.errors import UserError
+from run.errors import UserError, quoted
 from run.files import file_digest
 from run.folder import RunFolder
 from run.stage import recorded_files
@@ -49,25 +50,32 @@ def file_differences(files: Mapping[str, Path], listed: Mapping[str, str]) -> li
     """
     return [
         *(f"{name} was judged and is no longer there" for name in listed if name not in files),
+        *(f"{name} {reason}" for name, reason in _unreadable(files)),
         *(f"{name} has changed since it was judged" for name in _changed(files, listed)),
         *(f"{name} is not in the certificate" for name in files if name not in listed),
     ]
 
 
-def released_files(folder: Path, name: str) -> dict[str, Path]:
-    """Files of one release folder by path below the release, but for those that are written from the certificate."""
-    paths = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if not path.is_dir()}
-    # Killed writers leave hidden files behind, which nothing publishes.
-    kept = {part: path for part, path in paths.items() if not any(one.startswith(".partial-") for one in part.parts)}
-    return {
-        f"{name}/{part.as_posix()}": path for part, path in kept.items() if part.as_posix() not in WRITTEN_AFTERWARDS
+def released_files(folder: Path, name: str, *, ours: bool = True) -> dict[str, Path]:
+    """Files of one release folder by path below the release, but for those that are written from the certificate.
+
+    Args:
+        folder: the release folder; links in it count as files, and none is followed to more of them.
+        name: of the folder in the release.
+        ours: leave out what killed writers of ours left behind, which nothing publishes.
+    """
+    paths = {
+        path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir()
     }
+    left = [part for part in paths if ours and any(one.startswith(".partial-") for one in part.parts)]
+    apart = {*left, *map(Path, WRITTEN_AFTERWARDS)}
+    return {f"{name}/{part.as_posix()}": path for part, path in paths.items() if part not in apart}
 
 
-def files_of_release(release: Path) -> dict[str, Path]:
+def files_of_release(release: Path, *, ours: bool = True) -> dict[str, Path]:
     """The same of every folder of a release."""
     folders = sorted(path for path in release.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return {name: path for folder in folders for name, path in released_files(folder, folder.name).items()}
+    return {name: path for folder in folders for name, path in released_files(folder, folder.name, ours=ours).items()}
 
 
 def require_exported(run: RunFolder, models: Sequence[ReleasedModel]) -> None:
@@ -89,12 +97,15 @@ def require_exported(run: RunFolder, models: Sequence[ReleasedModel]) -> None:
     }
     wrong = [
         *(f"{name} is no longer there" for name in written if name not in there),
+        *(f"{name} {reason}" for name, reason in _unreadable(there)),
         *(f"{name} was changed" for name in _changed(there, written)),
         *(f"{name} was not written by export" for name in there if name not in written),
     ]
     if wrong:
         raise UserError(
-            f"{run.release} is not as `pocketeva export` left it:\n" + _first(wrong) + "\nRemove what does not belong "
+            f"{quoted(run.release)} is not as `pocketeva export` left it:\n"
+            + _first(wrong)
+            + "\nRemove what does not belong "
             "there, and run `pocketeva export` again"
         )
 
@@ -179,5 +190,15 @@ def _first(lines: Sequence[str]) -> str:
     return "\n".join([*(f"  {line}" for line in lines[:SHOWN]), *more])
 
 
+def _unreadable(files: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+    for name, path in files.items():
+        if not path.is_file():  # reading a pipe would wait for its writer, and a device may never end
+            yield name, "is no regular file"
+        elif not os.access(path, os.R_OK):
+            yield name, "cannot be read"
+
+
 def _changed(files: Mapping[str, Path], listed: Mapping[str, str]) -> list[str]:
-    return [name for name, digest in listed.items() if name in files and file_digest(files[name]) != digest]
+    there = {name: files[name] for name in listed if name in files}
+    bad = dict(_unreadable(there))
+    return [name for name, path in there.items() if name not in bad and file_digest(path) != listed[name]]

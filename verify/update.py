@@ -16,6 +16,7 @@ from models.decision import Decisions
 from run.console import console
 from run.errors import UserError, plural
 from run.files import atomic_path
+from run.text import defused, redacted
 from verify.certificate import Gain, Rate
 from verify.criteria import DANGEROUS, Answers
 from verify.measure import measured_rows, run_files
@@ -194,7 +195,7 @@ def show_update(updates: Sequence[Update], flips: Sequence[Flip], path: Path) ->
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(field.name for field in fields(Flip))
-        writer.writerows(astuple(flip) for flip in flips)
+        writer.writerows(map(defused, map(redacted, astuple(flip))) for flip in flips)
     for update in updates:
         gain = update.accuracy
         console.print(

@@ -14,12 +14,13 @@ from data.storage import shown
 from export.release import Release, ReleasedFile, ReleasedModel
 from models.decision import DecisionRule
 from run.console import log
-from run.errors import UserError, plural
+from run.errors import UserError, plural, quoted
 from run.files import atomic_path, file_digest, json_digest
 from run.folder import RunFolder
 from run.stage import Inputs, stage
 from verify.certificate import CERTIFICATE, SCHEMA, Certificate, Look
 from verify.config import VerifyConfig
+from verify.consistent import checkpoint_contradictions, onnx_contradictions
 from verify.evidence import Evidence, Finite
 from verify.exported import ExportedModel, read_exported, records
 from verify.judge import judge
@@ -199,12 +200,16 @@ def doubts(asked: Verification, found: Certificate) -> list[str]:
     changed = [file.name for file in asked.files if measured_digests.get(file.name) != file.digest]
     wrong = [f"release/{name} has changed since it was measured" for name in changed]
     wrong += [*copy_differences(run), *prediction_differences(run, predictions, manifest)]
+    for model in asked.models:
+        own = (run.teacher if model.role == "teacher" else run.student(model.name)) / "model"
+        wrong += [*onnx_contradictions(model.onnx, asked.labels)]
+        wrong += [*checkpoint_contradictions(model.checkpoint, asked.labels, own)]
     if wrong:
         return wrong
     images = manifest.labeled_rows("test").column("image_id")
     look = Ledger.read(asked.ledger).look(images, asked.use(predictions), asked.config.confidence)
     if look is None:
-        return [f"{asked.ledger} does not know that this release was judged"]
+        return [f"{quoted(asked.ledger)} does not know that this release was judged"]
     measured = Measurements(predictions, read_latencies(run.verify / LATENCIES))
     again = asked.judge(measured, read_exported(asked.models, asked.baselines), look)
     # Running the files is the slow part: only where all else is as it should be.

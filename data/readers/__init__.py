@@ -11,7 +11,7 @@ from data.readers import auto
 from data.readers.formats import READERS
 from data.readers.record import Record
 from data.readers.source import Source
-from run.errors import UserError
+from run.errors import UserError, quoted
 
 _ARCHIVE = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|rar|7z|gz|bz2|xz|zst)$", re.IGNORECASE)
 
@@ -26,7 +26,9 @@ def read(source: Source) -> Iterator[Record]:
     """
     key = source.key_of("path")
     if _ARCHIVE.search(source.config.path) and source.config.format != "elpv":
-        raise UserError(f"{key}: {source.config.path} is packed: unpack it first, and give the folder or file inside")
+        raise UserError(
+            f"{key}: {quoted(source.config.path)} is packed: unpack it first, and give the folder or file inside"
+        )
     try:
         if source.config.format == "auto":
             source = auto.resolved(source)

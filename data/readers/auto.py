@@ -12,7 +12,7 @@ from data.readers.paths import file_name, join
 from data.readers.source import LabelFile, Source
 from data.storage import is_folder, is_remote, listing
 from run.console import log
-from run.errors import UserError
+from run.errors import UserError, quoted
 
 _BY_SUFFIX: dict[str, Format] = {suffix: name for name, reader in READERS.items() for suffix in reader.suffixes}
 _BY_FILE_NAME: dict[str, Format] = {file: name for name, reader in READERS.items() for file in reader.file_names}
@@ -66,7 +66,7 @@ def _as_file(source: Source, file: LabelFile) -> _Found:
             imagefolder.with_file_column(found) if name in imagefolder.NAMES else found
         ), f"its name ends in {suffix}"
     raise UserError(
-        f"{source.key_of('path')}: {file.uri} has no ending that says what it is: set {source.key_of('format')}"
+        f"{source.key_of('path')}: {quoted(file.uri)} has no ending that says what it is: set {source.key_of('format')}"
     )
 
 
@@ -142,8 +142,8 @@ def _require_nothing_below(source: Source, folder: str, labels: LabelSet) -> Non
         found = files[:1] or _label_folders(source, inner, labels)
         if found:
             raise UserError(
-                f"{source.key_of('path')}: {folder} has neither a label file nor label folders, but {name} inside it "
-                f"has {', '.join(found)}: set {source.key_of('path')} to {inner}"
+                f"{source.key_of('path')}: {quoted(folder)} has neither a label file nor label folders, but {name} "
+                f"inside it has {', '.join(found)}: set {source.key_of('path')} to {inner}"
             )
 
 

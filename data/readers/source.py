@@ -12,7 +12,7 @@ from data.config import SourceConfig
 from data.labels import LabelSet
 from data.readers.paths import file_name, join, normal, parent
 from data.storage import is_folder, is_remote, listing, local_copy, shown
-from run.errors import UserError
+from run.errors import UserError, quoted
 
 _SPLIT_NAMES: Mapping[str, str] = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -82,6 +82,8 @@ class Source:
     """The config's section, which messages blame."""
     met: set[str] = field(default_factory=set, compare=False)
     """The names of splits and folders that readers met; ``names_met`` compares the config's with them."""
+    revisions: dict[str, str] = field(default_factory=dict, compare=False)
+    """By data set of the Hub, the commit that was read where the config pins none."""
     metadata: tuple[str, ...] = ()
     """Columns that verification slices by (``verify.slices``); they are carried into the manifest."""
 
@@ -194,8 +196,8 @@ class Source:
         if len(files) > 1:
             first, *others = (file.name for file in files)
             raise UserError(
-                f"{self.key_of('path')}: {folder} has {first} and {', '.join(others)}: set {self.key_of('path')} to "
-                "the one to read"
+                f"{self.key_of('path')}: {quoted(folder)} has {first} and {', '.join(others)}: set "
+                f"{self.key_of('path')} to the one to read"
             )
 
     @contextmanager
@@ -207,6 +209,6 @@ class Source:
             OSError: it cannot be had; ``data.readers.read`` says so under the source's key.
         """
         if not is_remote(file.uri) and not Path(file.uri).is_file():
-            raise UserError(f"{self.key_of('path')}: {file.uri} is not a file")
+            raise UserError(f"{self.key_of('path')}: {quoted(file.uri)} is not a file")
         with local_copy(file.uri) as path:
             yield path

@@ -11,6 +11,9 @@ from run.errors import UserError, above
 MOST_LINE = 16 * 2**20
 """Bytes of a line, or of one task or image in a file that has them all on one: a row takes no more memory than that."""
 
+MOST_JSON = 2**30
+"""Bytes of a file that is one JSON value: it takes about ten times as much memory. COCO's own are half as large."""
+
 
 def lines(path: Path, name: str, most: int = MOST_LINE) -> Iterator[str]:
     """Every line with its ending; a byte order mark is dropped.
@@ -44,8 +47,10 @@ def json_value(path: Path, name: str) -> Any:
     """The value of a JSON file; it is held in memory.
 
     Raises:
-        UserError: not UTF-8, empty, or no JSON; the message says where.
+        UserError: not UTF-8, empty, too large, or no JSON; the message says where.
     """
+    if path.stat().st_size > MOST_JSON:
+        raise UserError(above(name, "the file", MOST_JSON))
     text = "".join(lines(path, name, most=-1))
     if not text.strip():
         raise UserError(f"{name} is empty")

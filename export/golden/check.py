@@ -29,7 +29,7 @@ from export.release import FP32, RGB
 from export.runtime import OnnxClassifier, RgbClassifier
 from models.decision import DecisionRule
 from run.console import console, show_table
-from run.errors import UserError
+from run.errors import UserError, quoted
 
 STEPS = ("decode", "resize", "logits", "probabilities", "decision")
 
@@ -58,7 +58,7 @@ def check_golden(release: Path) -> list[GoldenRow]:
         whole = RgbClassifier(rgb, seconds=MOST_SECONDS)
         classifier.labels.require_equal(index.rule.labels, str(release / GOLDEN))
         if classifier.spec != index.spec:
-            raise UserError(f"{release / GOLDEN} was made for another input contract than {model} has")
+            raise UserError(f"{quoted(release / GOLDEN)} was made for another input contract than {quoted(model)} has")
         quantized = is_quantized(rgb)
         rows = [row for entry in index.images for row in _check_image(release, entry, classifier, whole, quantized)]
         return rows + golden_rows(release)

@@ -240,4 +240,4 @@ def damaged(release: Path) -> Iterator[None]:
     try:
         yield
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError, OSError) as error:
-        raise UserError(f"{release / GOLDEN} is damaged: {error}; run `pocketeva export` again") from error
+        raise UserError(f"{quoted(release / GOLDEN)} is damaged: {error}; run `pocketeva export` again") from error

@@ -130,14 +130,16 @@ class Judge:
 
     def _quality(self, judged: NDArray[np.float32]) -> Quality:
         """Quality of logits [n, C] on the judged images."""
+        # Where votes tie, no label is the true one: such an image has a cross-entropy, and is neither right nor wrong.
         labeled = self.images.labeled
         if not labeled.any():
             return Quality(labeled=0, accuracy=None, nll=None)
-        logits = judged[labeled]
-        targets = self.images.targets[labeled]
-        decided = self.rule.decide(self.rule.probabilities(logits))
+        labels = self.rule.labels
+        told = labels.has_truth(self.images.targets) & labeled
+        decided = self.rule.decide(self.rule.probabilities(judged[told]))
+        right = self.rule.same(decided, labels.truth(self.images.targets[told]))
         return Quality(
-            labeled=len(logits),
-            accuracy=float(self.rule.same(decided, self.rule.decide(targets)).mean()),
-            nll=self.rule.cross_entropy(logits, targets),
+            labeled=int(told.sum()),
+            accuracy=float(right.mean()) if told.any() else None,
+            nll=self.rule.cross_entropy(judged[labeled], self.images.targets[labeled]),
         )

@@ -32,6 +32,7 @@ class Quality:
     """Quality on the judged images that have a label."""
 
     labeled: int
+    """Images with one true label, or one true set of labels."""
     accuracy: float | None
     """Share of decisions that are those of the label; null where no image has one."""
     nll: float | None

@@ -1,6 +1,6 @@
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,17 @@ import pytest
 import s3fs
 
 from data import storage
-from data.storage import file_system, fingerprint, first_bytes, is_folder, is_remote, listing, local_copy, read_bytes
+from data.storage import (
+    entries,
+    file_system,
+    fingerprint,
+    first_bytes,
+    is_folder,
+    is_remote,
+    listing,
+    local_copy,
+    read_bytes,
+)
 from run.errors import UserError
 from tests.data.stores import BUCKET, s3_environment, s3_store, upload, web_server
 
@@ -173,7 +183,14 @@ def leading(to: str) -> Iterator[str]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with serving(Handler) as address:
+        yield address
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A web server; yields its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
@@ -200,3 +217,29 @@ def test_read_bytes__no_file_fills_the_memory(tmp_path: Path) -> None:
     for read in (read_bytes, fingerprint):
         with pytest.raises(OSError, match="above the limit of 536,870,912 bytes"):
             read(str(tmp_path / "large.png"))
+
+
+class Endless(BaseHTTPRequestHandler):
+    """Says no size, and sends for as long as somebody listens."""
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        pass
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        with suppress(OSError):
+            while self.command == "GET":
+                self.wfile.write(b"x" * 100_000)
+
+    do_HEAD = do_GET  # noqa: N815
+
+
+@pytest.mark.parametrize("read", [read_bytes, lambda uri: first_bytes(uri, 9), copied, lambda uri: entries(f"{uri}/")])
+def test_read__a_server_that_never_ends(monkeypatch: pytest.MonkeyPatch, read: Callable[[str], Any]) -> None:
+    for name in ("MOST_BYTES", "MOST_UNSIZED"):
+        monkeypatch.setattr(f"data.storage.{name}", 1_000_000)
+    message = "what the server sends is above the limit of 1,000,000 bytes"
+    with serving(Endless) as address, pytest.raises(OSError, match=message):
+        read(f"{address}/a.jpg")

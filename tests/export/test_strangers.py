@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from export.session import open_session
 from run.errors import UserError
 from tests import support
 from tests.export.conftest import Exported
+
+ROOT = Path(__file__).parents[2]
 
 
 def changed(source: Path, to: Path, **values: Any) -> Path:
@@ -127,6 +130,42 @@ def test_within_time__a_file_that_does_not_end(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="more than 1 second"):
         within_time(lambda options: session.run(None, {"x": np.zeros(9, np.float32)}, options), seconds=1)
     assert time.monotonic() - started < 30
+
+
+ONE_NODE = """
+<ir_version: 8, opset_import: ["" : 18]> endless (int64[3] shape) => (float[a, b, c] y) {
+    long = ConstantOfShape <value = float[1] {1.0}> (%s)
+    y = Conv <pads = [1999999, 1999999]> (long, long)
+}"""
+RUN = """
+import sys
+from pathlib import Path
+import numpy as np
+from export.limits import within_time
+from export.runtime import open_file
+from run.errors import UserError
+try:
+    session = open_file(Path(sys.argv[1]), 1, 60 if sys.argv[2] == "run" else 1)
+    shape = np.array([1, 1, 2_000_000])
+    within_time(lambda options: session.run(None, {"shape": shape}, options), 1)
+except UserError as error:
+    print(error)
+    sys.exit(2)
+"""
+
+
+@pytest.mark.parametrize(("when", "said"), [("run", "one image took"), ("open", "opening")])
+def test_within_time__a_single_node_that_does_not_end(tmp_path: Path, when: str, said: str) -> None:
+    """ONNX Runtime ends a run between two nodes only; a node of constants is run when the file is opened."""
+    model = onnx.parser.parse_model(ONE_NODE % ("shape" if when == "run" else "fixed"))
+    if when == "open":
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 1, 2_000_000]), "fixed"))
+    onnx.save(model, tmp_path / "endless.onnx")
+    command = [sys.executable, "-c", RUN, str(tmp_path / "endless.onnx"), when]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert said in done.stdout
+    assert "took more than 1 second: it is not run" in done.stdout
 
 
 def change_index(release: Path, change: Callable[[dict[str, Any]], object]) -> None:

@@ -259,5 +259,5 @@ def test_write_cards__a_model_the_certificate_does_not_know(release_run: RunFold
 
 def test_write_cards__a_damaged_release(release_run: RunFolder) -> None:
     (release_run.release / STUDENT / "config.json").unlink()
-    with pytest.raises(UserError, match=rf"{STUDENT}/config\.json is not there"):
+    with pytest.raises(UserError, match=rf"{STUDENT}/config\.json does not exist"):
         cards(release_run)

@@ -218,7 +218,7 @@ def certificate_path(verification: Verification) -> Path:
 def test_push__without_certificate(verification: Verification) -> None:
     certificate_path(verification).unlink()
     message = refused(verification)
-    assert "certificate.json is not there" in message
+    assert "certificate.json does not exist" in message
     assert "pocketeva verify" in message
     card = allowed(verification)
     assert "**Not verified.** Nothing was measured" in card
@@ -308,6 +308,35 @@ def test_push__a_file_that_nobody_judged(verification: Verification, name: str) 
     assert f"  {name} is not in the certificate" in refused(verification)
     with pytest.raises(UserError, match=f"{name} is no file that a release has"):
         allowed(verification)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("mini-onnx/labels.json", '"doubtful"', '"harmless"', "labels.json says something else of the labels"),
+        ("mini-onnx/config.json", '"doubtful"', '"harmless"', "config.json says something else of the labels"),
+        ("mini-onnx/preprocessor_config.json", '"image_mean"', '"mean"', "says something else of the input contract"),
+        ("mini/config.json", '"0": "sound"', '"0": "fine"', "mini/config.json says something else of the labels"),
+        ("mini/config.json", '"std": [', '"std": [9,', "mini/config.json is not the one that was trained"),
+        ("teacher/model.safetensors", None, None, "teacher/model.safetensors is not the one that was trained"),
+    ],
+)
+def test_push__a_file_that_was_changed_and_every_digest_with_it(
+    verification: Verification, name: str, old: str | None, new: str | None, said: str
+) -> None:
+    """Whoever has the whole folder edits the certificate and export's record too: the run itself knows better."""
+    path = verification.run.release / name
+    text = path.read_bytes()
+    changed = text + b" " if old is None or new is None else text.replace(old.encode(), new.encode())
+    assert changed != text
+    path.write_bytes(changed)
+    digest = file_digest(path)
+    stamp = verification.run.root / "stamps" / f"export-{name.split('/')[0].removesuffix('-onnx')}.json"
+    edit(certificate_path(verification), lambda content: content["files"].update({name: digest}))
+    edit(stamp, lambda content: content["outputs"].update({f"release/{name}": digest}))
+    message = refused(verification)
+    assert said in message
+    assert "has changed since" not in message
 
 
 @pytest.mark.parametrize("name", ["mini-onnx/certificate.json", "mini/report.html", "teacher-onnx/report.html"])

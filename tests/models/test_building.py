@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from data.labels import LabelSet
-from models.building import build, find_checkpoint, require_size
+from models.building import build, commit_of, find_checkpoint, require_size
 from models.classifier import Classifier
 from models.facts import public_name
 from models.names import architecture_of
@@ -138,7 +138,7 @@ def test_build__without_weights_is_drawn_from_the_seed() -> None:
         ("mobilenetv4_conv_smal", False, r"teacher\.model: timm has no 'mobilenetv4_conv_smal'; near: mobilenetv4"),
         ("mobilenetv4_conv_smal", True, "near: mobilenetv4_conv_small"),
         ("qqqqqqqq", False, "timm has no 'qqqqqqqq'$"),
-        ("local-dir:/no/such/folder", True, "config.json is not there"),
+        ("local-dir:/no/such/folder", True, "config.json does not exist"),
     ],
 )
 def test_build__no_such_model(name: str, pretrained: bool, message: str) -> None:
@@ -156,7 +156,7 @@ def test_build__a_model_without_a_linear_head_is_refused() -> None:
     ("spoil", "message"),
     [
         (lambda folder: (folder / "model.safetensors").unlink(), "only safetensors are loaded, never pickles"),
-        (lambda folder: (folder / "config.json").unlink(), "config.json is not there"),
+        (lambda folder: (folder / "config.json").unlink(), "config.json does not exist"),
         (lambda folder: (folder / "config.json").write_text("{"), "is not JSON"),
         (lambda folder: (folder / "config.json").write_text('{"model_type": "vit"}'), "not about a timm model"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 99), "model.safetensors"),
@@ -299,3 +299,23 @@ def test_find_checkpoint__a_pinned_revision_is_asked_for(tmp_path: Path, monkeyp
         find_checkpoint(name, "teacher")
     assert asked == [("acme/start", "v1.0"), ("acme/start", "0123abc"), ("acme/start", None)]
     assert public_name("acme/start@refs/pr/1") == "acme/start@refs/pr/1"
+
+
+def test_commit_of__the_hubs_cache_alone_has_commits(tmp_path: Path) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    assert commit_of(tmp_path / "models--acme--start" / "snapshots" / commit) == commit
+    assert commit_of(tmp_path / "snapshots" / "v1.0") is None
+    assert commit_of(tmp_path / commit) is None
+    assert public_name("acme/start", commit) == f"acme/start@{commit}"
+    assert public_name("acme/start@v1.0", commit) == "acme/start@v1.0"
+    assert public_name(str(tmp_path), commit) == ""
+
+
+def test_build__remembers_the_commit_of_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    folder = tmp_path / "snapshots" / commit
+    by_timm(folder)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(folder))
+    assert built("acme/start").revision == commit
+    by_timm(tmp_path / "elsewhere")
+    assert built(tmp_path / "elsewhere").revision is None

@@ -166,5 +166,5 @@ def test_load__a_folder_of_another_program(tmp_path: Path) -> None:
     path.write_text(json.dumps(config))
     with pytest.raises(UserError, match="was not written by PocketEVA"):
         checkpoint.load(tmp_path / "model", LABELS)
-    with pytest.raises(UserError, match=r"config\.json is not there"):
+    with pytest.raises(UserError, match=r"config\.json does not exist"):
         checkpoint.load(tmp_path / "none", LABELS)

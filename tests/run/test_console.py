@@ -35,6 +35,24 @@ def test_console__names_steer_no_terminal_and_secrets_stay() -> None:
     assert json.loads(said.splitlines()[-1])["label"] == NAME
 
 
+def test_show_bugs_escaped__a_traceback_is_text_of_others_too() -> None:
+    code = f"""
+import threading
+from run.console import show_bugs_escaped
+show_bugs_escaped()
+thread = threading.Thread(target=lambda: 1 / 0)
+thread.start()
+thread.join()
+raise RuntimeError({f"{NAME} {ADDRESS}"!r})
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert SHOWN in done.stderr
+    assert "ZeroDivisionError" in done.stderr
+    assert not {"\x1b", "\x07", "\u202e"}.intersection(done.stderr)
+    assert "word" not in done.stderr.splitlines()[-1]
+
+
 def test_progress__description(capsys: pytest.CaptureFixture[str]) -> None:
     with progress(NAME, 1) as advance:
         advance(1)

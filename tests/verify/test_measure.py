@@ -1,12 +1,20 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from data.loaders import load
 from data.manifest import Manifest
-from export.release import Release, open_onnx
+from export.release import INT8, Release, open_onnx
+from export.runtime import OnnxClassifier
 from run.folder import RunFolder
 from tests.support import FOUR
+from verify import chunks
 from verify.latency import read_latencies
-from verify.measure import measured_rows
+from verify.measure import measure, measured_rows
 from verify.predictions import Predictions
 
 
@@ -31,3 +39,35 @@ def test_measure__latency_of_every_released_file(finished_run: RunFolder) -> Non
     predictions = Predictions.read(finished_run.verify / "predictions.parquet")
     assert set(latencies) == set(predictions.files)
     assert all(0 < found.p50 <= found.p95 and found.threads == 1 for found in latencies.values())
+
+
+def test_measure__killed_and_resumed_it_gives_the_same_bytes(
+    finished_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path / "quick")
+    run.verify.mkdir(parents=True)
+    shutil.copyfile(finished_run.verify / "key", run.verify / "key")
+    manifest = Manifest.read(finished_run.manifest, FOUR)
+    (model,) = (one for one in Release(finished_run.release).models() if one.role == "student")
+    files = [model.reference, model.file(INT8)]
+    monkeypatch.setattr(chunks, "CHUNK", 8)
+    left = 20
+
+    class Killed(OnnxClassifier):
+        def logits_of(self, image: Image.Image) -> NDArray[np.float32]:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+            return super().logits_of(image)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("export.release.OnnxClassifier", Killed)
+        with pytest.raises(KeyboardInterrupt):
+            measure(run, manifest, files, [])
+    assert list((run.verify / "chunks").rglob("*.npy"))
+    assert not (run.verify / "predictions.parquet").exists()
+    found = measure(run, manifest, files, []).predictions
+    whole = Predictions.read(finished_run.verify / "predictions.parquet")
+    columns = ["image", "split", "target", *(file.name for file in files)]
+    assert found.table.select(columns).equals(whole.table.select(columns))

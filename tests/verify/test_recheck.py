@@ -102,7 +102,7 @@ def test_recheck__every_criterion_is_there(certificate: Certificate) -> None:
     assert len(gone) == len(certificate.criteria)
     softened = edited(certificate, "dead label", tier="reported")
     (line,) = _missing(softened)
-    assert line == "dead label of 'sound' of teacher-onnx/onnx/model.onnx, which must pass, is not there"
+    assert line == "dead label of 'sound' of teacher-onnx/onnx/model.onnx, which must pass, is missing"
     safer = replace(certificate, profile="safety")
     assert all("which must pass" in line for line in _missing(safer))
 

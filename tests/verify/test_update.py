@@ -59,14 +59,25 @@ def test_update_of__regressions_are_shown_and_not_guessed() -> None:
 
 def test_show_update__writes_the_images_that_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = update_of("new", four("3" * 40, "2" * 40, "3" * 40), "old", "new", 0.95)
-    flips = [Flip("/images/a,b.png", "new", "broken", "broken", "likely")]
+    flips = [
+        Flip("/images/a,b.png", "new", "broken", "broken", "likely"),
+        Flip("https://me:word@host/a.png?sig=f00", "new", "=1+1", "broken", "likely"),
+    ]
     assert not show_update([found], flips, tmp_path / "flips.csv")
     said = capsys.readouterr().out
     assert "new against the old release: 0 wins, 40 losses on 40 images: -100.0 points" in said
     assert "worse: recall of 'broken' is lower by 100.0 points" in said
     with (tmp_path / "flips.csv").open(newline="") as file:
         assert list(csv.DictReader(file)) == [
-            {"uri": "/images/a,b.png", "file": "new", "truth": "broken", "old": "broken", "new": "likely"}
+            {"uri": "/images/a,b.png", "file": "new", "truth": "broken", "old": "broken", "new": "likely"},
+            # No spreadsheet takes it for a formula, and whoever gets the file cannot fetch the image.
+            {
+                "uri": "https://***@host/a.png?sig=***",
+                "file": "new",
+                "truth": "'=1+1",
+                "old": "broken",
+                "new": "likely",
+            },
         ]
     assert show_update([update_of("new", four("0", "0", "0"), "old", "new", 0.95)], [], tmp_path / "flips.csv")
 

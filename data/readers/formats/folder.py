@@ -14,7 +14,7 @@ from data.readers.targets import Answer, one_hot
 from data.storage import listing, shown
 from data.walk import Picture, Walk, kind_of
 from run.console import log
-from run.errors import UserError, plural
+from run.errors import UserError, plural, quoted
 
 
 class _Place(NamedTuple):
@@ -46,7 +46,7 @@ def read(source: Source) -> Iterator[Record]:
     try:
         listing(root)
     except (NotADirectoryError, FileNotFoundError):
-        raise UserError(f"{source.key_of('path')}: {root} is not a folder") from None
+        raise UserError(f"{source.key_of('path')}: {quoted(root)} is not a folder") from None
     converter = Converter(source, ImageRoot(source, root))
     layout = _Layout(source, walk, problems)
     places = [_Place(root)] if source.labels is None else layout.places(root, source.labels)
@@ -75,8 +75,8 @@ class _Layout:
         if len(splits) < len(folders):
             others = ", ".join(name for name in folders if name not in splits)
             raise UserError(
-                f"{root} has split folders beside {others}: keep either splits or labels there, or leave folders out "
-                f"with {self._key}: [{others}]"
+                f"{quoted(root)} has split folders beside {others}: keep either splits or labels there, or leave "
+                f"folders out with {self._key}: [{others}]"
             )
         self._note_loose(root, files)
         places = []

@@ -36,6 +36,8 @@ def read(source: Source) -> Iterator[Record]:
     elif not (Path(local).is_dir() or is_remote(local)):
         name, _, revision = path.partition("@")
         found = _loaded(source, lambda: datasets.load_dataset(name, revision=revision or None))
+        if not revision:
+            source.revisions.update(_commit(found, name))
         # What was downloaded may name no file of this machine but what was downloaded with it.
         own = downloaded(name, Path(datasets.config.HF_HUB_CACHE))
         unpacked = unpacked_from(own, Path(datasets.config.EXTRACTED_DATASETS_PATH))
@@ -113,6 +115,16 @@ def unpacked_from(own: Path, unpacked: Path) -> list[str]:
     archives = (path for path in own.glob("snapshots/*/**/*") if not path.is_dir())
     folders = (unpacked / hashlib.sha256(os.path.abspath(path).encode()).hexdigest() for path in archives)  # noqa: PTH100
     return [str(folder) for folder in folders if folder.is_dir()]
+
+
+def _commit(dataset: Any, name: str) -> dict[str, str]:
+    """By the data set's name, the commit in the addresses of the files that were downloaded; none where none has."""
+    import datasets
+
+    parts = dataset.values() if isinstance(dataset, datasets.DatasetDict) else [dataset]
+    addresses = " ".join(address for part in parts for address in part.info.download_checksums or ())
+    found = re.search(rf"hf://datasets/{re.escape(name)}@([0-9a-f]{{40}})/", addresses)
+    return {name: found[1]} if found else {}
 
 
 def _records(dataset: Any, name: str, source: Source, root: ImageRoot) -> Iterator[Record]:

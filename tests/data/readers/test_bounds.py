@@ -46,6 +46,7 @@ TAGS = "".join('<tag label="sound"></tag>' for _ in range(50))
         ("a.json", write(f'[{{"data": {{"image": "{LONG * 9}"}}}}]'), "a.json, line 1: an object"),
         ("a.xml", write(f'<annotations><image id="7" name="a">{TAGS}</image></annotations>'), "image 7: the number of"),
         ("a.xml", write(f'<annotations><image id="7" name="{LONG * 9}"/></annotations>'), "a.xml, line 1: a tag"),
+        ("coco.json", write(f'{{"images": [], "categories": [], "info": "{LONG}"}}'), "coco.json: the file"),
         ("a.parquet", write_parquet, "a.parquet: a row"),
         ("a.parquet", write_uneven_parquet, "a.parquet, row 4: an image"),
     ],
@@ -55,6 +56,7 @@ def test_read__what_is_too_large_is_refused_with_one_message(
 ) -> None:
     for module in (text, json_array, cvat):
         monkeypatch.setattr(module, "MOST_LINE", LIMIT)
+    monkeypatch.setattr(text, "MOST_JSON", LIMIT)
     monkeypatch.setattr(text.lines, "__defaults__", (LIMIT,))
     monkeypatch.setattr(json_array, "_CHUNK", LIMIT)
     monkeypatch.setattr(cvat, "_CHUNK", LIMIT)
@@ -104,3 +106,21 @@ def test_huggingface__a_revision_is_pinned(tmp_path: Path, monkeypatch: pytest.M
         with pytest.raises(UserError, match="no dataset could be loaded"):
             list(read(Source(SourceConfig(path=path), TWO, tmp_path)))
     assert asked == [("acme/panels", {"revision": "v1.2"}), ("acme/panels", {"revision": None})]
+
+
+def test_huggingface__the_commit_that_was_read_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    monkeypatch.setattr(datasets.config, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    path = huggingface.downloaded("acme/panels", tmp_path / "hub") / "snapshots" / commit / "a.png"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(encoded(picture(), "PNG"))
+    found = datasets.Dataset.from_dict({"image": [str(path)], "label": ["sound"]})
+    # As `datasets` notes what it downloads.
+    found.info.download_checksums = {f"hf://datasets/acme/panels@{commit}/data/train-00000-of-00001.parquet": {}}
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: found)
+    for name, revisions in (("acme/panels", {"acme/panels": commit}), ("acme/panels@v1", {})):
+        source = Source(SourceConfig(path=name, format="huggingface"), TWO, tmp_path / "store")
+        assert len(list(read(source))) == 1
+        assert source.revisions == revisions

@@ -61,6 +61,11 @@ WORST = NAMES[3]
         ),
         ("nominal", {"prevalence": {"unheard": 0.1}}, "verify.prevalence is "),
         ("nominal", {"prevalence": {NAMES[0]: 1.5}}, "verify.prevalence is "),
+        (
+            "nominal",
+            {"profile": "safety"},
+            "verify.operating_points is []; it must be a point or more where verify.prof",
+        ),
         ("nominal", {"agreement": 1.5}, "verify.agreement is 1.5; it must be between 0 and 1"),
     ],
 )

@@ -1,0 +1,111 @@
+"""What the files of a release say of labels, input and decisions: all of it stands several times, each for a reader.
+
+Digests cannot show a difference between them: whoever writes the certificate writes the digests too.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from data.labels import LabelSet
+from export.formats.record import FormatsRecord
+from export.golden.kit import GoldenIndex
+from export.javascript import model_config, preprocessor_config
+from export.limits import MOST_SECONDS
+from export.points.record import ThresholdsRecord
+from export.release import KINDS, ReleasedFile
+from models.facts import CheckpointFacts, problem_type
+from models.spec import InputSpec
+from run.errors import UserError
+from run.files import Json, file_digest, json_of
+
+_AGAIN = "run `pocketeva export` again"
+
+
+def onnx_contradictions(folder: Path, labels: LabelSet) -> Iterator[str]:
+    """Differences of an ONNX folder's files from a label set, and from its own model files.
+
+    Args:
+        folder: of a release, under whatever name.
+        labels: those that the certificate, or the run, is about.
+    """
+    try:
+        files = {kind.path: ReleasedFile(folder, kind) for kind in KINDS.values() if (folder / kind.path).is_file()}
+        opened = {path: file.open(threads=1, seconds=MOST_SECONDS) for path, file in files.items()}
+        if not opened:
+            yield f"{folder.name} holds no model file"
+            return
+        spec = next(iter(opened.values())).spec
+        thresholds = ThresholdsRecord.read(folder)
+        for path, model in opened.items():
+            yield from _labels(f"{folder.name}/{path.as_posix()}", model.labels, labels)
+            rule = thresholds.files.get(path.as_posix())
+            if rule is None or rule.rule != model.rule:
+                yield f"{folder.name}/{ThresholdsRecord.FILE} has another decision rule than {path.as_posix()} carries"
+        yield from (
+            f"{folder.name}/{path.as_posix()} has another input contract than the other files"
+            for path, model in opened.items()
+            if model.spec != spec
+        )
+        yield from _labels(f"{folder.name}/{ThresholdsRecord.FILE}", thresholds.labels, labels)
+        yield from _beside(folder, labels, spec)
+    except UserError as error:
+        yield str(error)
+
+
+def _beside(folder: Path, labels: LabelSet, spec: InputSpec) -> Iterator[str]:
+    """The same of the files beside the models."""
+    found = json_of(folder / "config.json", _AGAIN)
+    architecture = str(found.get("architecture")) if isinstance(found, dict) else ""
+    yield from _content(folder / "labels.json", labels.to_json(), "labels")
+    yield from _content(folder / "config.json", model_config(architecture, labels), "labels")
+    yield from _content(folder / "preprocessor_config.json", preprocessor_config(spec), "input contract")
+    golden = GoldenIndex.read(folder)
+    formats = FormatsRecord.read_if_there(folder)
+    records = {"golden/index.json": golden, **({FormatsRecord.FILE: formats} if formats else {})}
+    for name, record in records.items():
+        yield from _labels(f"{folder.name}/{name}", record.rule.labels, labels)
+        if record.spec != spec:
+            yield f"{folder.name}/{name} has another input contract than the model files"
+
+
+def checkpoint_contradictions(folder: Path, labels: LabelSet, own: Path | None = None) -> Iterator[str]:
+    """Differences of a checkpoint folder from a label set, and from the checkpoint that it was copied from.
+
+    Args:
+        folder: of a release.
+        labels: those that the certificate, or the run, is about.
+        own: the run's own checkpoint, where it is at hand.
+    """
+    names = list(labels.names)
+    expected: dict[str, Json] = {
+        **problem_type(labels),
+        "num_classes": len(names),
+        "label_names": names,
+        "id2label": {str(index): name for index, name in enumerate(names)},
+        "label2id": {name: index for index, name in enumerate(names)},
+    }
+    try:
+        config = json_of(folder / "config.json", _AGAIN)
+        if not isinstance(config, dict) or any(config.get(key) != value for key, value in expected.items()):
+            yield _other(f"{folder.name}/config.json", "labels")
+        yield from _labels(f"{folder.name}/config.json", CheckpointFacts.read(folder).labels, labels)
+    except UserError as error:
+        yield str(error)
+    for path in sorted(own.iterdir()) if own and own.is_dir() else ():
+        if (folder / path.name).is_file() and file_digest(folder / path.name) != file_digest(path):
+            yield f"{folder.name}/{path.name} is not the one that was trained"
+
+
+def _labels(name: str, found: LabelSet, expected: LabelSet) -> Iterator[str]:
+    if found != expected:
+        yield _other(name, "labels")
+
+
+def _content(path: Path, expected: Json, what: str) -> Iterator[str]:
+    if json_of(path, _AGAIN) != json.loads(json.dumps(expected)):
+        yield _other(f"{path.parent.name}/{path.name}", what)
+
+
+def _other(name: str, what: str) -> str:
+    return f"{name} says something else of the {what}"
