@@ -82,6 +82,7 @@ def examine(manifest: Manifest, groups: Groups, crossing: Rows, promise: Promise
         tied={split: _tied(manifest.usable(split)) for split in SPLITS},
         sizes=_sizes(manifest.usable(*SPLITS)),
         test=_test_images(manifest, groups, usable, promise),
+        revisions={},
     )
 
 

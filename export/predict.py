@@ -15,7 +15,7 @@ from export.answers import Answer, Format, writer_for
 from export.choose import find_model
 from export.limits import bounded_memory
 from export.named_images import named_images
-from export.predictor import Predictor
+from export.predictor import NotANumberError, Predictor
 from run.console import log, progress
 from run.errors import UserError, listed, plural
 
@@ -36,7 +36,8 @@ def predict(
         processes: that share the images out, each with a model of its own on its share of the cores.
 
     Raises:
-        UserError: the model or an image is not there, or images cannot be read (the others are printed all the same).
+        UserError: the model or an image does not exist, or images cannot be read or have no numbers as scores (the
+            others are printed all the same).
     """
     file = find_model(release)
     with bounded_memory(file):
@@ -101,7 +102,7 @@ def _answer_in_worker(file: str) -> Answer:
 def _answer(model: Predictor, file: str) -> Answer:
     try:
         return Answer(file, model.predict(file))
-    except (DecodeError, OSError) as error:
+    except (DecodeError, NotANumberError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         return Answer(file, None, str(reason))
 

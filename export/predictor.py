@@ -19,10 +19,14 @@ from export.formats import FORMATS
 from export.formats.run import ConvertedClassifier
 from export.limits import MOST_SECONDS
 from export.release import open_onnx
-from run.errors import UserError
+from run.errors import UserError, quoted
 
 ImageLike: TypeAlias = "str | Path | bytes | Image.Image | NDArray[np.uint8]"
 """A path or a URI, the bytes of an image file, a Pillow image, or RGB pixels [height, width, 3]."""
+
+
+class NotANumberError(UserError):
+    """A model gave a score that is not a number: whatever is decided by it means nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +83,14 @@ class Predictor:
         Raises:
             DecodeError: the decode contract refuses the bytes.
             OSError: the file cannot be read.
+            NotANumberError: the model has no answer for it.
         """
         started = time.perf_counter()
         probabilities = self._model.probabilities([_decoded(image)])
         elapsed = 1000 * (time.perf_counter() - started)
+        # A comparison with what is not a number is false: without a word, the mildest label would be decided.
+        if not np.isfinite(probabilities).all():
+            raise NotANumberError(f"{quoted(self.file)} gives a score that is not a number")
         rule = self._model.rule
         names = rule.labels.names
         decided = rule.decide(probabilities)[0]

@@ -109,10 +109,8 @@ def _reasons(run: RunFolder, certificate: Certificate | None, differences: Seque
     path = run.verify / CERTIFICATE
     if certificate is None:
         return [f"{quoted(path)} does not exist"]
-    # Of other files, or edited: its verdict is none.
-    if differences:
-        return list(differences)
-    return [] if certificate.verdict == "PASS" else [f"{quoted(path)} says {certificate.verdict}"]
+    said = [] if certificate.verdict == "PASS" else [f"{quoted(path)} says {certificate.verdict}"]
+    return [*differences, *said]
 
 
 def _describe(folder: Path, repo: str, card: Path) -> None:

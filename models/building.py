@@ -21,6 +21,10 @@ from models.spec import InputSpec
 from run.console import log
 from run.errors import UserError, quoted
 
+_SPARE = 50_000_000
+"""Numbers that a model may have beyond its weights' file, such as positions of a larger image: 200 MB of them. A config
+of a hundred bytes must not take more memory than the weights that it comes with."""
+
 
 def build(
     name: str,
@@ -219,6 +223,12 @@ def _from_checkpoint(
     # The checkpoint's own head, or its weights would not fit; a new head replaces it afterwards.
     names = label_names(config)
     count = len(names) if names else config.get("num_classes", cfg.get("num_classes"))
+    numbers = sum(tensor.numel() for tensor in state.values())
+    if _weights_of(architecture, num_classes=count, **args) > 2 * numbers + _SPARE:
+        raise UserError(
+            f"{key}.model: {quoted(folder)} does not hold the weights of {architecture}: it has {numbers:,} numbers, "
+            "and such a model has more than twice as many"
+        )
     try:
         model: nn.Module = timm.create_model(
             architecture,
@@ -234,6 +244,16 @@ def _from_checkpoint(
         raise UserError(
             f"{key}.model: {quoted(folder)} does not hold the weights of {architecture}: {reason}"
         ) from error
+
+
+def _weights_of(architecture: str, **args: Any) -> int:
+    """Numbers in the weights of a model, none of which is made; 0 where only making it tells."""
+    try:
+        with torch.device("meta"):
+            model: nn.Module = timm.create_model(architecture, pretrained=False, **args)
+    except Exception:  # noqa: BLE001 - models raise whatever their parts do, and building it says what is wrong
+        return 0
+    return sum(weight.numel() for weight in model.parameters())
 
 
 def _drop_path(rate: float) -> dict[str, float]:

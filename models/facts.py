@@ -3,6 +3,7 @@
 They stand under ``pocketeva`` in the checkpoint's ``config.json``, which cards and verification read too.
 """
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -115,6 +116,8 @@ head_hidden_size head_bias head_norm_first conv_mlp kernel_sizes layers channels
 strict_img_size distillation channel_multiplier width depth_multiplier fix_stem num_features round_chs_fn se_from_exp
 """
 """Keys of ``model_args`` that are taken: the shape of a model, and rates."""
+_LAYERS = ("depth", "depths", "layers")
+_MOST_LAYERS = 1000
 _CFG_KEYS = frozenset(_TAKEN_CFG.split())
 _ARG_KEYS = frozenset(_TAKEN_ARGS.split())
 
@@ -151,7 +154,10 @@ def _harmless(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
             "checkpoint: remove it if the model is the same without"
         )
     plain = {key: value for key, value in args.items() if _is_plain(value)}
-    if len(plain) < len(args):
+    # Layers are objects, made one by one: a million of them would take the memory before anything is compared.
+    layers = [plain[key] if isinstance(plain[key], list) else [plain[key]] for key in _LAYERS if key in plain]
+    many = sum(number for number in itertools.chain(*layers) if isinstance(number, int)) > _MOST_LAYERS
+    if len(plain) < len(args) or many:
         raise UserError(f"{quoted(path)}: model_args has values that are no numbers, names or short lists of them")
     return {"pretrained_cfg": {key: cfg[key] for key in cfg if key in _CFG_KEYS}, "model_args": plain}
 

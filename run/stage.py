@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from run.console import log
 from run.errors import listed
@@ -72,7 +72,7 @@ class Stage:
 
 def recorded_files(folder: RunFolder, name: str) -> dict[str, str]:
     """Digests of the files that a finished stage answers for, by path below the run; none of one that has not."""
-    stamp = read_json(_Stamp(folder.root, name).path)
+    stamp = _Stamp(folder.root, name).read()
     return {} if stamp is None else dict(stamp["outputs"])
 
 
@@ -114,9 +114,15 @@ class _Stamp:
     def path(self) -> Path:
         return self.root / "stamps" / f"{self.name}.json"
 
+    def read(self) -> dict[str, dict[str, Any]] | None:
+        """Inputs and outputs; null where the stage has not finished, or the stamp is damaged."""
+        stamp = read_json(self.path)
+        parts = [stamp.get(name) for name in ("inputs", "outputs")] if isinstance(stamp, dict) else []
+        return stamp if parts and all(isinstance(part, dict) for part in parts) else None
+
     def is_done(self, inputs: Inputs) -> bool:
         """True where nothing has changed since; says so, or what has changed."""
-        stamp = read_json(self.path)
+        stamp = self.read()
         if stamp is None:
             return False
         changes = _changes(stamp["inputs"], _with_version(inputs), self._words(inputs))

@@ -5,9 +5,9 @@ import re
 _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What steers a terminal or turns the order of what is read: controls but tab and line break, bidirectional marks; and
 halves of surrogate pairs, which cannot be written at all."""
-_USER = re.compile(r"(?<=://)[^/\s@\"'<>]+@")
+_USER = re.compile(r"(?<=://)[^/\s\"'<>]+@")  # up to the last "@": people do not encode those in their passwords
 _SECRET = re.compile(
-    r"([?&;][^=&\s\"']*(?:sig|token|key|secret|passw|pwd|credential|auth|policy)[^=&\s\"']*=)[^&\s\"'<>#]+",
+    r"([?&;#][^=&\s\"']*(?:sig|token|key|secret|passw|pwd|credential|auth|policy)[^=&\s\"']*=)[^&\s\"'<>#]+",
     re.IGNORECASE,
 )
 """A parameter of a web address by whose name its value lets people in: signed addresses, tokens, passwords."""

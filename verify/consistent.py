@@ -60,10 +60,13 @@ def _beside(folder: Path, labels: LabelSet, spec: InputSpec) -> Iterator[str]:
     yield from _content(folder / "labels.json", labels.to_json(), "labels")
     yield from _content(folder / "config.json", model_config(architecture, labels), "labels")
     yield from _content(folder / "preprocessor_config.json", preprocessor_config(spec), "input contract")
-    golden = GoldenIndex.read(folder)
-    formats = FormatsRecord.read_if_there(folder)
-    records = {"golden/index.json": golden, **({FormatsRecord.FILE: formats} if formats else {})}
-    for name, record in records.items():
+    records: list[tuple[str, GoldenIndex | FormatsRecord | None]] = [
+        ("golden/index.json", GoldenIndex.read(folder)),
+        (FormatsRecord.FILE, FormatsRecord.read_if_there(folder)),
+    ]
+    for name, record in records:
+        if record is None:
+            continue
         yield from _labels(f"{folder.name}/{name}", record.rule.labels, labels)
         if record.spec != spec:
             yield f"{folder.name}/{name} has another input contract than the model files"

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from export.runtime import OnnxClassifier, RgbClassifier
 from export.timing import take_turns
+from run.errors import UserError, quoted
 from run.files import write_json
 from verify.certificate import Latency
 
@@ -36,8 +37,15 @@ def write_latencies(path: Path, latencies: Mapping[str, Latency]) -> None:
 
 
 def read_latencies(path: Path) -> dict[str, Latency]:
-    """Read what ``write_latencies`` wrote."""
-    return _ADAPTER.validate_json(path.read_bytes())
+    """Read what ``write_latencies`` wrote.
+
+    Raises:
+        UserError: it does not exist, or is damaged.
+    """
+    try:
+        return _ADAPTER.validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UserError(f"{quoted(path)} is damaged: remove it, and run `pocketeva verify` again") from error
 
 
 def _inference(model: OnnxClassifier) -> Callable[[], object]:

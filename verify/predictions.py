@@ -108,13 +108,16 @@ class Predictions:
         """Read what ``write`` wrote.
 
         Raises:
-            UserError: it is not there, or of another schema version.
+            UserError: it does not exist, is damaged, or is of another schema version.
         """
         if not path.is_file():
             raise UserError(f"{quoted(path)} does not exist: run `pocketeva verify` first")
-        # Not by `read_table`, which imports pandas: half a second for each verb.
-        with pq.ParquetFile(path) as file:
-            table = file.read()
+        try:
+            # Not by `read_table`, which imports pandas: half a second for each verb.
+            with pq.ParquetFile(path) as file:
+                table = file.read()
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"{quoted(path)} is damaged: remove it, and run `pocketeva verify` again") from error
         metadata = table.schema.metadata
         version = int((metadata or {}).get(b"schema", 1))
         if version != SCHEMA:

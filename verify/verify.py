@@ -200,10 +200,6 @@ def doubts(asked: Verification, found: Certificate) -> list[str]:
     changed = [file.name for file in asked.files if measured_digests.get(file.name) != file.digest]
     wrong = [f"release/{name} has changed since it was measured" for name in changed]
     wrong += [*copy_differences(run), *prediction_differences(run, predictions, manifest)]
-    for model in asked.models:
-        own = (run.teacher if model.role == "teacher" else run.student(model.name)) / "model"
-        wrong += [*onnx_contradictions(model.onnx, asked.labels)]
-        wrong += [*checkpoint_contradictions(model.checkpoint, asked.labels, own)]
     if wrong:
         return wrong
     images = manifest.labeled_rows("test").column("image_id")
@@ -212,5 +208,10 @@ def doubts(asked: Verification, found: Certificate) -> list[str]:
         return [f"{quoted(asked.ledger)} does not know that this release was judged"]
     measured = Measurements(predictions, read_latencies(run.verify / LATENCIES))
     again = asked.judge(measured, read_exported(asked.models, asked.baselines), look)
+    wrong = certificate_differences(found, again)
+    for model in asked.models:
+        own = (run.teacher if model.role == "teacher" else run.student(model.name)) / "model"
+        wrong += [*onnx_contradictions(model.onnx, asked.labels)]
+        wrong += [*checkpoint_contradictions(model.checkpoint, asked.labels, own)]
     # Running the files is the slow part: only where all else is as it should be.
-    return certificate_differences(found, again) or score_differences(run, predictions, manifest, asked.files)
+    return wrong or score_differences(run, predictions, manifest, asked.files)

@@ -14,7 +14,7 @@ from export.formats import FORMATS, how_to_install, installed
 from export.formats.format import Format, Infer
 from export.golden.kit import GoldenRow, Kit, read_kit
 from export.libraries import first_line, silently
-from run.errors import UserError
+from run.errors import UserError, quoted
 
 BATCH = 4
 """Images at a time: a file that takes several gets several, and at the kit's end fewer."""
@@ -32,11 +32,17 @@ class Comparison:
     """Over all images."""
 
 
-def compare(infer: Infer, kit: Kit) -> Comparison:
-    """Run a file on every image of a kit; what is not a number counts as infinitely far."""
+def compare(infer: Infer, kit: Kit, name: str = "the file") -> Comparison:
+    """Run a file on every image of a kit; what is not a number counts as infinitely far.
+
+    Raises:
+        UserError: it gives another number of logits; the message calls it by ``name``.
+    """
     probabilities = kit.rule.probabilities
     parts = np.split(kit.pixel_values, range(BATCH, len(kit.pixel_values), BATCH))
     ours = np.concatenate([infer(part) for part in parts])
+    if ours.shape != kit.logits.shape:
+        raise UserError(f"{name} gives logits {list(ours.shape)} where the golden kit has {list(kit.logits.shape)}")
     return Comparison(
         logits=_largest_by_row(ours - kit.logits),
         probabilities=_largest_by_row(probabilities(ours) - probabilities(kit.logits)),
@@ -87,7 +93,8 @@ def golden_rows(release: Path) -> list[GoldenRow]:
     kit = read_kit(release)
     rows = []
     for name in runnable:
-        found = compare(open_format(FORMATS[name], release / FORMATS[name].path), kit)
+        path = release / FORMATS[name].path
+        found = compare(open_format(FORMATS[name], path), kit, quoted(path))
         for image, difference, tolerance in zip(kit.names, found.logits, kit.tolerances, strict=True):
             rows.append(GoldenRow(image, name, float(difference), tolerance))
     return rows

@@ -32,9 +32,16 @@ class ConvertedClassifier:
         record = FormatsRecord.read(path.parent.parent)
         self.rule = record.rule
         self.spec = record.spec
+        self._path = path
         self._infer = open_format(FORMATS[name], path)
 
     def probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Probabilities [B, C] of decoded images, each run by itself."""
         pixels = (self.spec.normalize(self.spec.render(image)[None]) for image in images)
-        return self.rule.probabilities(np.concatenate([self._infer(one) for one in pixels]))
+        logits = np.concatenate([self._infer(one) for one in pixels])
+        if logits.shape != (len(images), len(self.rule.labels)):
+            raise UserError(
+                f"{quoted(self._path)} gives {logits.shape[1:]} logits, and {FormatsRecord.FILE} beside it has "
+                f"{len(self.rule.labels)} labels: it was changed since it was exported"
+            )
+        return self.rule.probabilities(logits)

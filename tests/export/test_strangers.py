@@ -91,6 +91,22 @@ def test_predict__the_size_in_the_metadata_takes_no_memory(
     assert "its metadata is not about its graph" in capsys.readouterr().err
 
 
+def test_predict__a_score_that_is_not_a_number_decides_nothing(
+    exported: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = onnx.load(exported[1])
+    for node in model.graph.node:
+        node.output[:] = ["finite" if name == "logits" else name for name in node.output]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(np.nan, np.float32), "nothing"))
+    model.graph.node.append(onnx.helper.make_node("Mul", ["finite", "nothing"], ["logits"]))
+    onnx.save(model, tmp_path / "model.onnx")
+    support.picture().save(tmp_path / "a.png")
+    assert pocketeva.main(["predict", str(tmp_path / "model.onnx"), str(tmp_path / "a.png"), "--json"]) == 2
+    printed = capsys.readouterr()
+    assert "a.png: " in printed.err
+    assert json.loads(printed.out)["error"].endswith("gives a score that is not a number")
+
+
 def greedy(path: Path, count: int) -> Path:
     """A small file that asks for ``count`` numbers when it is run."""
     text = f"""<ir_version: 8, opset_import: ["" : 18]> greedy (float[n] x) => (float y)

@@ -392,6 +392,12 @@ def test_push__a_release_that_the_ledger_does_not_know(verification: Verificatio
     assert "ledger.json does not know that this release was judged" in refused(verification)
 
 
+@pytest.mark.parametrize("name", ["predictions.parquet", "latency.json"])
+def test_push__with_damaged_measurements(verification: Verification, name: str) -> None:
+    (verification.run.verify / name).write_bytes(b"{")
+    assert f"{name} is damaged: remove it, and run `pocketeva verify` again" in refused(verification)
+
+
 def test_push__with_a_damaged_certificate(verification: Verification) -> None:
     certificate_path(verification).write_text("{", encoding="utf-8")
     assert "certificate.json is not JSON" in refused(verification)

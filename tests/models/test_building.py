@@ -180,6 +180,18 @@ def test_build__weights_of_another_architecture(tmp_path: Path, other: str) -> N
         built(tmp_path / "model")
 
 
+@pytest.mark.parametrize(
+    ("architecture", "args"), [("vit_giant_patch14_224", {}), ("test_vit", {"embed_dim": 65_536, "num_heads": 1024})]
+)
+def test_build__a_model_much_larger_than_its_weights_takes_no_memory(
+    tmp_path: Path, architecture: str, args: dict[str, Any]
+) -> None:
+    by_timm(tmp_path / "model")
+    change_config(tmp_path / "model", lambda config: config.update(architecture=architecture, model_args=args))
+    with pytest.raises(UserError, match=f"does not hold the weights of {architecture}: it has .* twice as many"):
+        built(tmp_path / "model")
+
+
 @pytest.mark.slow
 def test_build__an_unreachable_hub_says_what_to_do(tmp_path: Path) -> None:
     script = (
@@ -251,6 +263,8 @@ def test_require_size__leaves_the_model_as_it_was(name: str) -> None:
         {"scriptable": True},
         {"img_size": {"file": 1}},
         {"depth": 10**9},
+        {"depth": 5000},
+        {"depths": [500, 600]},
     ],
 )
 def test_build__arguments_that_lead_elsewhere_are_refused(tmp_path: Path, args: dict[str, Any]) -> None:

@@ -91,7 +91,7 @@ def test_stage__says_in_words_what_no_digest_tells(tmp_path: Path, capsys: pytes
     assert capsys.readouterr().err == "train: again, because\n  images: from a to b\n  weights: changed\n"
 
 
-@pytest.mark.parametrize("text", ["", '{"inputs": {'])
+@pytest.mark.parametrize("text", ["", '{"inputs": {', "[1]", "{}", '{"inputs": {}, "outputs": 7}'])
 def test_stage__of_a_damaged_stamp_is_gone_through_again(tmp_path: Path, text: str) -> None:
     assert train(tmp_path)
     (tmp_path / "stamps" / "train.json").write_text(text)

@@ -29,6 +29,8 @@ def test_escaped__a_name_cannot_start_a_line() -> None:
     ("text", "safe"),
     [
         ("https://user:word@host/a.jpg: gone", "https://***@host/a.jpg: gone"),
+        ("https://user:w@rd@host/a.jpg", "https://***@host/a.jpg"),
+        ("https://h/a#access_token=abc", "https://h/a#access_token=***"),
         ("s3://key@bucket/a", "s3://***@bucket/a"),
         (
             "https://h/a?X-Amz-Credential=A%2Fb&X-Amz-Signature=00ff&w=1 x",

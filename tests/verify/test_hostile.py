@@ -29,6 +29,14 @@ def release(finished_run: RunFolder, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished_run.release / "mini-onnx", tmp_path / "mini-onnx"))
 
 
+@pytest.fixture
+def lone(finished_run: RunFolder, tmp_path: Path) -> Path:
+    """The certificate of that folder, alone."""
+    (tmp_path / "alone").mkdir()
+    shutil.copyfile(finished_run.release / "mini-onnx" / "certificate.json", tmp_path / "alone" / "certificate.json")
+    return tmp_path / "alone"
+
+
 def edit(folder: Path, change: Callable[[Content], object]) -> None:
     path = folder / "certificate.json"
     content = json.loads(path.read_text(encoding="utf-8"))
@@ -76,10 +84,10 @@ def criterion(name: str, **values: Any) -> Callable[[Content], object]:
         lambda content: content.update(more="x"),
     ],
 )
-def test_certificate__what_no_release_can_say(release: Path, change: Callable[[Content], object]) -> None:
-    edit(release, change)
+def test_certificate__what_no_release_can_say(lone: Path, change: Callable[[Content], object]) -> None:
+    edit(lone, change)
     with pytest.raises(UserError, match=r"certificate\.json.* (is not as|is not JSON)"):
-        find_certificate(release)
+        find_certificate(lone)
 
 
 @pytest.mark.parametrize(
@@ -94,16 +102,16 @@ def test_certificate__what_no_release_can_say(release: Path, change: Callable[[C
         (b'{"format": ' + b"9" * 5000 + b"}", "is not JSON"),
     ],
 )
-def test_certificate__what_is_none(release: Path, text: bytes, said: str) -> None:
-    (release / "certificate.json").write_bytes(text)
+def test_certificate__what_is_none(lone: Path, text: bytes, said: str) -> None:
+    (lone / "certificate.json").write_bytes(text)
     with pytest.raises(UserError, match=said):
-        find_certificate(release)
+        find_certificate(lone)
 
 
-def test_certificate__larger_than_any(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_certificate__larger_than_any(lone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "MOST_JSON", 1000)
     with pytest.raises(UserError, match=r"certificate\.json: the file is above the limit of 1,000 bytes"):
-        find_certificate(release)
+        find_certificate(lone)
 
 
 @pytest.mark.parametrize("name", ["onnx/model.onnx", "labels.json", "new.png"])
@@ -183,9 +191,9 @@ def without_teacher(content: Content) -> None:
         (lambda content: content.update(confidence_together=0.5), "all bounds hold together at"),
     ],
 )
-def test_recheck__a_certificate_that_cheats(release: Path, change: Callable[[Content], object], said: str) -> None:
-    edit(release, change)
-    assert said in "\n".join(line for check in recheck(release) for line in check.wrong)
+def test_recheck__a_certificate_that_cheats(lone: Path, change: Callable[[Content], object], said: str) -> None:
+    edit(lone, change)
+    assert said in "\n".join(line for check in recheck(lone) for line in check.wrong)
 
 
 LABELS = ["sound", "doubtful", "broken", "likely"]
@@ -256,9 +264,9 @@ def test_recheck_data__a_certificate_about_other_files(finished_run: RunFolder, 
     assert [model.name for model in Release(whole).models()] == ["teacher", "mini"]
 
 
-def test_recheck__the_verb_ends_with_one_message(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (release / "certificate.json").write_bytes(b"[" * 200_000)
-    assert pocketeva.main(["recheck", str(release)]) == pocketeva.WRONG_INPUT
+def test_recheck__the_verb_ends_with_one_message(lone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (lone / "certificate.json").write_bytes(b"[" * 200_000)
+    assert pocketeva.main(["recheck", str(lone)]) == pocketeva.WRONG_INPUT
     said = capsys.readouterr().err
     assert re.search(r"^pocketeva recheck: .*certificate\.json is not JSON", said)
     assert "Traceback" not in said

@@ -1,3 +1,4 @@
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -6,8 +7,11 @@ import numpy as np
 import pytest
 
 from export.formats import FORMATS
+from export.formats.check import golden_rows
+from export.formats.run import ConvertedClassifier
 from export.golden.check import STEPS, check_golden, show_golden
 from run.errors import UserError
+from tests import support
 from tests.export.formats.conftest import Made
 
 
@@ -41,6 +45,22 @@ def test_check_golden__another_models_file(release: Path, name: str) -> None:
     data[middle : middle + 4000] = np.full(1000, 0.5, np.float32).tobytes()
     path.write_bytes(data)
     assert {row.step for row in check_golden(release) if not row.passed} == {name}
+
+
+def test_open__a_file_with_other_labels_than_its_record_or_kit(release: Path) -> None:
+    """A stranger's ``formats.json`` may say anything, and so may its kit."""
+    labels = ["a", "b", "c", "d", "e", "f", "g"]
+    for name in ("formats.json", "golden/index.json"):
+        path = release / name
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["labels"]["names"] = labels
+        for entry in content.get("images", []) if name != "formats.json" else []:
+            entry.update(logits=[0.0] * 7, probabilities=[1 / 7] * 7, scores=[0.5] * 7, decision=["a"])
+        path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UserError, match=r"model\.xml gives \(\d+,\) logits, and formats\.json beside it has 7 labels"):
+        ConvertedClassifier(release / "openvino" / "model.xml", "openvino").probabilities([support.picture()])
+    with pytest.raises(UserError, match=r"model\.xml gives logits \[13, \d+\] where the golden kit has \[13, 7\]"):
+        golden_rows(release)
 
 
 def test_check_golden__a_file_that_does_not_open(release: Path) -> None:

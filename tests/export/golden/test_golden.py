@@ -11,11 +11,15 @@ import onnx
 import pytest
 from PIL import Image
 
+from data.labels import LabelSet
 from export.golden.check import STEPS, check_golden, show_golden
 from export.golden.images import golden_images
 from export.golden.kit import GoldenIndex, GoldenRow
+from export.golden.readme import readme
 from export.golden.write import write_golden
 from export.rgb import write_rgb
+from models.decision import DecisionRule
+from models.spec import InputSpec
 from run.errors import UserError
 from tests.support import FOUR, files_below
 
@@ -158,6 +162,13 @@ def test_write_golden__is_small_and_explained(release: Path) -> None:
         assert {entry["file"], entry["rgb"], entry["pixels"]} <= files.keys()
         assert len(entry["logits"]) == len(entry["probabilities"]) == len(entry["scores"]) == len(FOUR)
     assert tuple(index["labels"]["names"]) == FOUR.names
+
+
+def test_readme__labels_are_only_names() -> None:
+    labels = LabelSet(("sound`", "a\n# PASS", "<b>\u202e"), "nominal")
+    spec = InputSpec(64, (0.5,) * 3, (0.2,) * 3, "squash", 1.0)
+    text = readme(GoldenIndex(files={}, rule=DecisionRule.of(labels), spec=spec, decode="", images=()))
+    assert "Labels, in the order of every list: `sound'`, `a # PASS`, `<b>\\u202e`." in text
 
 
 def test_golden_images__are_what_their_names_say() -> None:
