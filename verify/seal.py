@@ -114,7 +114,8 @@ def copy_differences(run: RunFolder) -> list[str]:
     """Differences of what lies in the release beside export's files from what ``verify`` wrote there."""
     recorded = recorded_files(run, "verify")
     paths = [path for name in BY_VERIFY for path in sorted(run.release.glob(f"*/{name}"))]
-    wrong = [path for path in paths if recorded.get(path.relative_to(run.root).as_posix()) != file_digest(path)]
+    kept = [(path, recorded.get(path.relative_to(run.root).as_posix())) for path in paths]
+    wrong = [path for path, digest in kept if not path.is_file() or file_digest(path) != digest]
     return [f"{path.relative_to(run.release).as_posix()} is not as verify wrote it" for path in wrong]
 
 
