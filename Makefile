@@ -15,6 +15,9 @@ export PYTHONDONTWRITEBYTECODE :=
 # Their makers publish sources alone, so installing them runs their setup.py; the lock's hashes say which.
 BUILT := antlr4-python3-runtime
 
+# Empty, the lock keeps its versions: for a dependency that was added or removed.
+UPGRADE ?= --upgrade
+
 .PHONY: help demo test check lock reference
 
 help:
@@ -22,7 +25,7 @@ help:
 	@echo "make test   run the tests"
 	@echo "make check  check format, lint, types and which room imports which"
 	@echo "make reference  make docs/config.md and configs/schema.json from the config's dataclasses"
-	@echo "make lock   compile requirements.lock again (needs uv)"
+	@echo "make lock   compile requirements.lock again, with the newest versions; UPGRADE= keeps those it has (needs uv)"
 
 demo: $(READY)
 	$(BIN)/pocketeva run configs/demo.yaml
@@ -41,7 +44,7 @@ reference: $(READY)
 	$(BIN)/pocketeva config --schema > configs/schema.json
 
 lock:
-	uv pip compile pyproject.toml --universal --all-extras --generate-hashes --python-version 3.11 --upgrade \
+	uv pip compile pyproject.toml --universal --all-extras --generate-hashes --python-version 3.11 $(UPGRADE) \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --output-file requirements.lock
 
 	@echo "built from source, with code of its own that runs on installing: $(BUILT)"
