@@ -32,7 +32,9 @@ def read_weights(folder: Path, key: str) -> dict[str, Tensor]:
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in weights):
             weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
-    broken = [name for name, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    # As float32: of numbers of 8 bits, PyTorch cannot tell.
+    floats = ((name, tensor.float()) for name, tensor in weights.items() if tensor.is_floating_point())
+    broken = [name for name, tensor in floats if not tensor.isfinite().all()]
     if broken:
         raise UserError(f"{key}.model: {quoted(path)} holds values that are no numbers, the first in {broken[0]}")
     return weights

@@ -55,6 +55,14 @@ def test_build__weights_as_wrappers_save_them(tmp_path: Path, prefix: str) -> No
     torch.testing.assert_close(built(folder).model.state_dict()["patch_embed.proj.weight"], plain)
 
 
+def test_build__weights_of_8_bits(tmp_path: Path) -> None:
+    folder = written(tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    weights["norm.weight"] = weights["norm.weight"].to(torch.float8_e4m3fn)
+    save_file(weights, folder / "model.safetensors")
+    assert built(folder).model.state_dict()["norm.weight"].isfinite().all()
+
+
 def no_numbers(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     weights["norm.weight"][3] = torch.nan
