@@ -50,7 +50,7 @@ def onnx_contradictions(folder: Path, labels: LabelSet) -> Iterator[str]:
         yield from _labels(f"{folder.name}/{ThresholdsRecord.FILE}", thresholds.labels, labels)
         yield from _beside(folder, labels, spec)
     except UserError as error:
-        yield str(error)
+        yield _in_release(error, folder)
 
 
 def _beside(folder: Path, labels: LabelSet, spec: InputSpec) -> Iterator[str]:
@@ -94,10 +94,15 @@ def checkpoint_contradictions(folder: Path, labels: LabelSet, own: Path | None =
             yield _other(f"{folder.name}/config.json", "labels")
         yield from _labels(f"{folder.name}/config.json", CheckpointFacts.read(folder).labels, labels)
     except UserError as error:
-        yield str(error)
+        yield _in_release(error, folder)
     for path in sorted(own.iterdir()) if own and own.is_dir() else ():
         if (folder / path.name).is_file() and file_digest(folder / path.name) != file_digest(path):
             yield f"{folder.name}/{path.name} is not the one that was trained"
+
+
+def _in_release(error: UserError, folder: Path) -> str:
+    """The message, with paths below the release: it may get onto a card, which names no folder of this machine."""
+    return str(error).replace(f"{folder.parent}/", "")
 
 
 def _labels(name: str, found: LabelSet, expected: LabelSet) -> Iterator[str]:

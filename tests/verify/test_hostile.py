@@ -12,11 +12,14 @@ import onnx
 import pytest
 
 import pocketeva
-from export.release import Release
+from data.manifest import Manifest
 from run import files
 from run.errors import UserError
 from run.files import file_digest
 from run.folder import RunFolder
+from tests.support import FOUR
+from verify.config import VerifyConfig
+from verify.consistent import onnx_contradictions
 from verify.recheck import find_certificate, recheck, recheck_data
 
 Content = dict[str, Any]
@@ -241,6 +244,12 @@ def test_recheck__a_file_that_was_edited_and_its_digest_with_it(
     assert contradicting.wrong == (f"mini-onnx/{said}",)
 
 
+def test_recheck__a_file_that_is_damaged_names_no_folder_of_this_machine(release: Path) -> None:
+    (release / "thresholds.json").write_text("{", encoding="utf-8")
+    (line,) = onnx_contradictions(release, FOUR)
+    assert line.startswith("mini-onnx/thresholds.json is not JSON")
+
+
 def test_recheck__labels_inside_a_model_that_were_edited(release: Path) -> None:
     path = release / "onnx" / "model.onnx"
     model = onnx.load(path)
@@ -252,16 +261,11 @@ def test_recheck__labels_inside_a_model_that_were_edited(release: Path) -> None:
 
 
 def test_recheck_data__a_certificate_about_other_files(finished_run: RunFolder, tmp_path: Path) -> None:
-    from data.manifest import Manifest
-    from tests import support
-    from verify.config import VerifyConfig
-
     whole = Path(shutil.copytree(finished_run.release, tmp_path / "release"))
     (whole / "mini-onnx" / "rgb.onnx").unlink()
-    manifest = Manifest.read(finished_run.manifest, support.FOUR)
+    manifest = Manifest.read(finished_run.manifest, FOUR)
     with pytest.raises(UserError, match="its certificate is about"):
         recheck_data(whole, manifest, VerifyConfig())
-    assert [model.name for model in Release(whole).models()] == ["teacher", "mini"]
 
 
 def test_recheck__the_verb_ends_with_one_message(lone: Path, capsys: pytest.CaptureFixture[str]) -> None:
