@@ -27,6 +27,7 @@ SAVED = ("dataset_dict.json", "state.json")
 def read(source: Source) -> Iterator[Record]:
     """Every row of every split; images held inside the dataset are written to the source's store under their digest."""
     import datasets
+    from huggingface_hub import constants
 
     local = source.uri
     path = source.config.path
@@ -39,7 +40,7 @@ def read(source: Source) -> Iterator[Record]:
         if not revision:
             source.revisions.update(_commit(found, name))
         # What was downloaded may name no file of this machine but what was downloaded with it.
-        own = downloaded(name, Path(datasets.config.HF_HUB_CACHE))
+        own = downloaded(name, Path(constants.HF_HUB_CACHE))
         unpacked = unpacked_from(own, Path(datasets.config.EXTRACTED_DATASETS_PATH))
         yield from _records(found, path, source, ImageRoot(source, str(own), also=unpacked))
     elif not set(SAVED).isdisjoint(listing(local)[1]):

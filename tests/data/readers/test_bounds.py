@@ -112,7 +112,7 @@ def test_huggingface__the_commit_that_was_read_is_noted(tmp_path: Path, monkeypa
     import datasets
 
     commit = "0123456789abcdef0123456789abcdef01234567"
-    monkeypatch.setattr(datasets.config, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     path = huggingface.downloaded("acme/panels", tmp_path / "hub") / "snapshots" / commit / "a.png"
     path.parent.mkdir(parents=True)
     path.write_bytes(encoded(picture(), "PNG"))

@@ -1,6 +1,7 @@
 import io
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +15,14 @@ from PIL import Image
 from data.labels import LabelSet
 from export.golden.check import STEPS, check_golden, show_golden
 from export.golden.images import golden_images
-from export.golden.kit import GoldenIndex, GoldenRow
+from export.golden.kit import GoldenIndex, GoldenRow, read_file
 from export.golden.readme import readme
 from export.golden.write import write_golden
 from export.rgb import write_rgb
 from models.decision import DecisionRule
 from models.spec import InputSpec
 from run.errors import UserError
+from run.files import file_digest
 from tests.support import FOUR, files_below
 
 
@@ -162,6 +164,34 @@ def test_write_golden__is_small_and_explained(release: Path) -> None:
         assert {entry["file"], entry["rgb"], entry["pixels"]} <= files.keys()
         assert len(entry["logits"]) == len(entry["probabilities"]) == len(entry["scores"]) == len(FOUR)
     assert tuple(index["labels"]["names"]) == FOUR.names
+
+
+def in_the_hubs_cache(release: Path, folder: Path) -> Path:
+    """The release as the Hub's client keeps it: links to files that are named by their digests."""
+    snapshot = folder / "models--acme--panels" / "snapshots" / ("0" * 40)
+    for path in (path for path in release.rglob("*") if path.is_file()):
+        blob = snapshot.parents[1] / "blobs" / file_digest(path)
+        link = snapshot / path.relative_to(release)
+        for place in (blob, link):
+            place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, blob)
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    return snapshot
+
+
+def test_read_file__links_of_the_hubs_cache_and_no_others(release: Path, tmp_path: Path) -> None:
+    snapshot = in_the_hubs_cache(release, tmp_path / "hub")
+    assert GoldenIndex.read(snapshot) == GoldenIndex.read(release)
+    assert read_file(snapshot, "gray.rgb.png") == read_file(release, "gray.rgb.png")
+    (tmp_path / "hub" / "token.png").write_bytes(b"secret")
+    (snapshot / "golden" / "token.png").symlink_to(tmp_path / "hub" / "token.png")
+    with pytest.raises(OSError, match=r"token\.png is a link"):
+        read_file(snapshot, "token.png")
+    # A whole folder that lies elsewhere.
+    (release / "golden").rename(tmp_path / "elsewhere")
+    (release / "golden").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match=r"gray\.rgb\.png is a link"):
+        read_file(release, "gray.rgb.png")
 
 
 def test_readme__labels_are_only_names() -> None:
