@@ -204,7 +204,7 @@ def read_file(release: Path, name: str) -> bytes:
 
 
 def _is_own(path: Path, release: Path) -> bool:
-    """False for what lies outside of the release; the Hub's cache has links to another folder of the same repository."""
+    """False for what lies outside of the release; links in the Hub's cache lead to a folder of the same repository."""
     root = release.resolve()
     if path.is_symlink():
         return root.parent.name == "snapshots" and path.resolve().is_relative_to(root.parents[1] / "blobs")
