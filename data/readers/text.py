@@ -11,8 +11,8 @@ from run.errors import UserError, above
 MOST_LINE = 16 * 2**20
 """Bytes of a line, or of one task or image in a file that has them all on one: a row takes no more memory than that."""
 
-MOST_JSON = 2**30
-"""Bytes of a file that is one JSON value: it takes about ten times as much memory. COCO's own are half as large."""
+MOST_JSON = 2**31
+"""Bytes of a file that is one JSON value: it takes about ten times as much memory. COCO's own have a quarter of it."""
 
 
 def lines(path: Path, name: str, most: int = MOST_LINE) -> Iterator[str]:
