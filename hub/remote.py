@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import (
-    HTTPError,  # type: ignore[attr-defined]  # of httpx or httpx2, as the version has it
+from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is httpx's or httpx2's
+    HTTPError,
     RepositoryNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile

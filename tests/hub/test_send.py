@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from hub import send as sending
+from hub.remote import mirror
 from hub.send import RECORD, Sending, send
 from run.errors import UserError
 from tests.hub.fake_hub import Commit, FakeHub, File, Repo
@@ -105,7 +106,7 @@ def test_send__the_record_was_lost(fake_hub: FakeHub, repos: Mapping[Path, str],
 def test_send__ended_between_two_repositories_and_again(
     fake_hub: FakeHub, repos: Mapping[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right, calls = sending.mirror, []
+    right, calls = mirror, []
 
     def once(*args: object, **options: object) -> object:
         calls.append(args)
