@@ -22,7 +22,8 @@ def open_session(path: Path, threads: int | None = None, *, optimize: bool = Tru
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    options.log_severity_level = 3
+    # What goes wrong is raised. ONNX Runtime's own lines go to the terminal as they are, with names out of the file.
+    options.log_severity_level = 4
     if not optimize:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -148,6 +148,18 @@ def test_within_time__a_file_that_does_not_end(tmp_path: Path) -> None:
     assert time.monotonic() - started < 30
 
 
+def test_open_session__names_of_nodes_reach_no_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 18]>
+        odd (float[n] x, int64[m] at) => (float[m] y) { y = Gather (x, at) }"""
+    model = onnx.parser.parse_model(text)
+    model.graph.node[0].name = "\x1b]0;mine\x07\u202e"
+    onnx.save(model, tmp_path / "odd.onnx")
+    session = open_session(tmp_path / "odd.onnx")
+    with pytest.raises(Exception, match="out of data bounds"):
+        session.run(None, {"x": np.zeros(2, np.float32), "at": np.array([7])})
+    assert capfd.readouterr() == ("", "")
+
+
 ONE_NODE = """
 <ir_version: 8, opset_import: ["" : 18]> endless (int64[3] shape) => (float[a, b, c] y) {
     long = ConstantOfShape <value = float[1] {1.0}> (%s)
