@@ -20,7 +20,7 @@ BATCHES = (1, 3, 16)
 """Batch sizes that are tried: a file with a baked-in batch fails on one of them."""
 
 ROUNDS = 2
-"""Batches of each size."""
+"""Most batches of each size."""
 
 IMAGES = BATCHES[-1] * ROUNDS
 """Images of which none is taken twice."""
@@ -44,12 +44,15 @@ def check_parity(
     assert images, "parity needs images"
     exported = OnnxClassifier(path)
     rule = DecisionRule.of(classifier.labels)
+    images = images[:IMAGES]
+    # Each side prepares the images by its own contract: a file that carries another one is found out.
+    expected = _torch_logits(classifier, images)
     found: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
     for size in BATCHES:
-        for turn in range(ROUNDS):
-            batch = [images[(turn * size + i) % len(images)] for i in range(size)]
-            # Each side prepares the images by its own contract: a file that carries another one is found out.
-            found.append((_torch_logits(classifier, batch), exported.logits(exported.prepare(batch))))
+        # Few images are seen once in each size: again, they would show nothing more.
+        for start in range(0, min(ROUNDS * size, len(images)), size):
+            batch = [i % len(images) for i in range(start, start + size)]
+            found.append((expected[batch], exported.logits(exported.prepare([images[i] for i in batch]))))
     ours, theirs = (np.concatenate(side) for side in zip(*found, strict=True))
     largest = _largest(rule.probabilities(ours) - rule.probabilities(theirs))
     if not largest <= tolerance:

@@ -120,7 +120,7 @@ class _Sweep:
     def __init__(self, judge: Judge, quantizer: _Quantizer, folder: Path) -> None:
         self._judge = judge
         self._quantizer = quantizer
-        self._file = folder / "candidate.onnx"
+        self._folder = folder
         self._rows: list[Row | FailedRow] = []
         self._layer_costs: list[LayerCost] = []
 
@@ -181,24 +181,31 @@ class _Sweep:
         return _closest([row for row in ran if row.ms is None] or ran)
 
     def _measure(self, candidate: Candidate) -> Row | FailedRow:
+        file = self._file(len(self._rows))
         try:
-            self._quantizer.write(self._file, candidate)
-            return self._judge.measure(self._file, candidate)
+            self._quantizer.write(file, candidate)
+            row: Row | FailedRow = self._judge.measure(file, candidate)
         except library_errors() as error:
             if as_disk_full(error):
                 raise
             reason = f"ONNX Runtime cannot make or run it: {first_line(error)}"
-            return FailedRow(**asdict(candidate), why_not=reason)
+            row = FailedRow(**asdict(candidate), why_not=reason)
+        if row.why_not is not None:
+            file.unlink(missing_ok=True)
+        return row
+
+    def _file(self, number: int) -> Path:
+        """Where the candidate of this row lies, as long as it may win."""
+        return self._folder / f"candidate-{number}.onnx"
 
     def _write(self, source: Path, path: Path, row: Row) -> Winner:
-        # Made again: every candidate is written to the same file, and the last one need not be the best.
-        self._quantizer.write(self._file, row.candidate)
-        model = onnx.load(self._file)
+        file = self._file(self._rows.index(row))
+        model = onnx.load(file)
         divide_logits(model, row.temperature)
         facts: dict[str, Json] = {"quantization": {**asdict(row.candidate), "temperature": row.temperature}}
         with atomic_path(path) as partial:
             partial.write_bytes(seal(model, onnx.load(source), facts))
-            expected = self._first_logits(self._file) / np.float32(row.temperature)
+            expected = self._first_logits(file) / np.float32(row.temperature)
             set_rule(partial, self._judge.own_rule(partial))
             if not np.allclose(self._first_logits(partial), expected, rtol=1e-4, atol=1e-4):
                 raise UserError(
