@@ -9,36 +9,48 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: more threads only 
 os.environ["COLUMNS"] = "300"  # before a console is made: long temporary paths must not wrap what is looked for
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from data.manifest import Manifest
-from run.folder import RunFolder
-from tests import finished, support
-from verify.certificate import Certificate
+from tests import one_thread  # noqa: F401  # for its effect
+
+if TYPE_CHECKING:  # inside fixtures otherwise: the process that shares the files out would import PyTorch first
+    from data.manifest import Manifest
+    from run.folder import RunFolder
+    from verify.certificate import Certificate
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first: processes that share the files out then end at about the same time."""
+    """Files with slow tests come first, so that processes that share the files out end at about the same time.
+
+    Of these, files of one folder are kept apart: they share what takes long to make, and would wait for each other.
+    """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    turns = {path: sum(path.parent == other.parent and other < path for other in slow) for path in slow}
+    items.sort(key=lambda item: turns.get(item.path, len(items)))
 
 
 @pytest.fixture(scope="session")
-def elpv_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Manifest]:
+def elpv_run(tmp_path_factory: pytest.TempPathFactory) -> "tuple[RunFolder, Manifest]":
     """A prepared run over 64 real photographs; tests copy it or leave it as it is."""
+    from tests import support
+
     return support.prepared_elpv(tmp_path_factory.mktemp("elpv"), 64)
 
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     """A folder with eight real photographs in each of two label folders."""
+    from tests import support
+
     return support.label_folders(tmp_path / "images", {"sound": 8, "broken": 8})
 
 
 @pytest.fixture(scope="session")
 def finished_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder in which a run of the smallest models has finished; tests copy it or leave it as it is."""
+    from tests import finished, support
 
     def finish(root: Path) -> None:
         with support.named_machine():
@@ -48,18 +60,24 @@ def finished_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished_run(finished_root: Path) -> RunFolder:
+def finished_run(finished_root: Path) -> "RunFolder":
     """The run in ``finished_root``."""
+    from run.folder import RunFolder
+
     return RunFolder(finished_root / "outputs" / "quick")
 
 
 @pytest.fixture(scope="session")
-def certificate(finished_run: RunFolder) -> Certificate:
+def certificate(finished_run: "RunFolder") -> "Certificate":
     """That of ``finished_run``; tests alter it by ``dataclasses.replace``."""
+    from verify.certificate import Certificate
+
     return Certificate.read(finished_run.verify / "certificate.json")
 
 
 @pytest.fixture(scope="session")
 def multilabel_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder in which a multilabel run has finished; tests copy it or leave it as it is."""
+    from tests import finished, support
+
     return support.made_once(tmp_path_factory, "multilabel", finished.finish_multilabel)

@@ -22,6 +22,9 @@ DUPLICATES = 1
 INT8: dict[str, Any] = {"mode": "quick", "max_flip_rate": 0.9, "min_speedup": 0.01}
 """So lenient that whether an INT8 file is shipped does not hang on how busy the machine is."""
 
+FP32_ALONE: dict[str, Any] = {"fp16": False, "int8": {"mode": "none"}}
+"""An export without smaller files, for runs that are about something else."""
+
 MULTILABEL = LabelSet(("suspect", "broken", "heavy"), "multilabel")
 
 SETS = {"sound": (), "doubtful": ("suspect",), "likely": ("suspect", "heavy"), "broken": ("suspect", "broken", "heavy")}

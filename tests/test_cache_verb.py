@@ -1,9 +1,6 @@
 """``pocketeva cache`` on a run that has finished."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ import pocketeva
 from run.folder import RunFolder
 from tests import finished
 from tests.support import files_below
+from tests.two import Started
 
 
 @pytest.fixture
@@ -46,14 +44,10 @@ def test_main__cache_build_beside_another_run_is_refused(run: RunFolder, capsys:
 @pytest.mark.slow
 def test_main__cache_build_by_two_processes(run: RunFolder) -> None:
     run.cache.rename("elsewhere")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "pocketeva", "cache", "build", "config.yaml"],
-            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "PYTHONPATH": str(Path(__file__).parents[1])},
-        )
-        for rank in (1, 0)
-    ]
-    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    command = ["cache", "build", "config.yaml"]
+    processes = [Started(Path.cwd(), rank, pocketeva.main, command, RANK=rank, WORLD_SIZE="2") for rank in "10"]
+    results = [process.ended() for process in processes]
+    assert [code for code, *_ in results] == [0, 0], results
     assert pocketeva.main(["cache", "check", "config.yaml", "--sample", "1000"]) == pocketeva.DONE
     assert pocketeva.main(["train", "config.yaml", "--teacher.head.epochs", "3"]) == pocketeva.DONE
     metrics = json.loads((run.teacher / "metrics.json").read_text(encoding="utf-8"))

@@ -50,6 +50,7 @@ def test_verbs__on_a_full_disk_and_with_room_again(
 ) -> None:
     config: dict[str, Any] = finished.settings()
     config["data"] |= {"path": str(finished_root / "images.csv")}
+    config["export"] = finished.FP32_ALONE
     finished.write_config(small, config)
     run = small / "outputs" / "quick"
     with contextlib.chdir(small):

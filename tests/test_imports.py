@@ -31,7 +31,7 @@ import importlib, json
 print(json.dumps({{name: importlib.import_module(name).__file__ for name in {ROOMS!r}}}))
 """
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    result = subprocess.run([sys.executable, "-c", code], cwd=elsewhere, capture_output=True, text=True, timeout=120)
+    result = subprocess.run([sys.executable, "-c", code], cwd=elsewhere, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     return dict(json.loads(result.stdout))
 
@@ -44,5 +44,5 @@ def test_rooms__import_from_this_repository(places: dict[str, str], room: str) -
 
 def test_pocketeva__starts_without_torch() -> None:
     code = "import sys, pocketeva; assert 'torch' not in sys.modules"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
@@ -24,6 +23,7 @@ from fitting.module import FitModule
 from models import checkpoint
 from models.facts import CheckpointFacts
 from tests import finished, support
+from tests.two import Started, wait_for
 from train.module import TeacherModule
 
 Change = Callable[[dict[str, Any]], object]
@@ -409,33 +409,36 @@ def test_main__a_run_in_use(root: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     assert f"outputs/quick is in use by process {os.getpid()} of " in one_message(capsys)
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "pocketeva", *arguments]
-
-
-def environment(**more: str) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    repository = str(Path(__file__).parents[1])
-    return {**kept, "PYTHONPATH": repository, "COLUMNS": "200", **more}
+MODELS = ["some-org/some-model", "mobilenetv4_conv_small_050"]
+TRAIN_EACH = """
+import sys
+import pocketeva
+for model in sys.argv[1:]:
+    print(pocketeva.main(["run", "config.yaml", f"--teacher.model={model}", "--teacher.pretrained=true"]))
+    print("next", file=sys.stderr)
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("reason", ["offline", "unreachable"])
-@pytest.mark.parametrize("model", ["some-org/some-model", "mobilenetv4_conv_small_050"])
-def test_train__weights_that_cannot_be_had(root: Path, tmp_path: Path, reason: str, model: str) -> None:
+def test_train__weights_that_cannot_be_had(root: Path, tmp_path: Path, reason: str) -> None:
+    """In a process of its own: the Hub's client reads where the Hub is when it is imported."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{free.getsockname()[1]}"
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     blocked = {"HF_HUB_OFFLINE": "1"} if reason == "offline" else {"HF_ENDPOINT": closed}
-    settings = environment(HF_HOME=str(tmp_path / "hf"), TORCH_HOME=str(tmp_path / "torch"), **blocked)
-    arguments = command("run", "config.yaml", f"--teacher.model={model}", "--teacher.pretrained=true")
-    result = subprocess.run(arguments, cwd=root, env=settings, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 2, result.stderr
+    caches = {"HF_HOME": str(tmp_path / "hf"), "TORCH_HOME": str(tmp_path / "torch")}
+    environment = {**kept, **blocked, **caches, "PYTHONPATH": str(support.REPOSITORY)}
+    command = [sys.executable, "-c", TRAIN_EACH, *MODELS]
+    result = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=600)
+    assert result.stdout.split() == ["2", "2"], result.stderr
     assert "Traceback" not in result.stderr
-    assert "pocketeva run: teacher.model: " in result.stderr
-    assert model in result.stderr
-    assert "connection" in result.stderr
-    assert "Random weights are never taken" in result.stderr or "set teacher.pretrained to false" in result.stderr
+    for model, said in zip(MODELS, result.stderr.split("next\n"), strict=False):
+        assert "pocketeva run: teacher.model: " in said
+        assert model in said
+        assert "connection" in said
+        assert "Random weights are never taken" in said or "set teacher.pretrained to false" in said
     assert leftovers(root) == []
 
 
@@ -443,45 +446,34 @@ def long_settings() -> dict[str, Any]:
     """The student's fit takes long enough to be stopped in."""
     config = finished.settings()
     config["students"][0]["fit"]["epochs"] = 12
+    config["export"] = finished.FP32_ALONE
     return config
 
 
-def stopped(root: Path, number: signal.Signals) -> subprocess.Popen[str]:
+def stopped(root: Path, number: signal.Signals) -> Started:
     """A run that got the signal when the student's second epoch had ended."""
-    process = subprocess.Popen(
-        command("run", "config.yaml"),
-        cwd=root,
-        env=environment(),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    last = root / "outputs" / "quick" / "students" / "mini" / "fit" / "last.ckpt"
-    deadline = time.monotonic() + 120
-    while not last.is_file() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert process.poll() is None
-    process.send_signal(number)
+    process = Started(root, "stopped", pocketeva.main, ["run", "config.yaml"])
+    wait_for(root / "outputs" / "quick" / "students" / "mini" / "fit" / "last.ckpt", process.alive)
+    process.send(number)
     return process
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_run__stopped_and_run_again(fresh: Path, number: signal.Signals) -> None:
+def test_run__stopped_and_run_again(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
     finished.write_config(fresh, long_settings())
-    process = stopped(fresh, number)
-    _, said = process.communicate(timeout=60)
+    code, _, said = stopped(fresh, number).ended()
+    assert code == (pocketeva.INTERRUPTED if number == signal.SIGINT else -number), said
     if number == signal.SIGINT:
-        assert process.returncode == pocketeva.INTERRUPTED, said
         assert "interrupted; the same command goes on from here" in said
         assert "Traceback" not in said
     assert not (fresh / "outputs" / "quick" / "students" / "mini" / "model").exists()
 
-    again = subprocess.run(
-        command("run", "config.yaml"), cwd=fresh, env=environment(), capture_output=True, text=True, timeout=240
-    )
-    assert again.returncode == 0, again.stderr
-    assert stages(again.stderr, "done already") == ["prepare", "train"]
+    capsys.readouterr()
+    assert main(fresh, monkeypatch, "run", "config.yaml") == 0
+    assert stages(capsys.readouterr().err, "done already") == ["prepare", "train"]
     assert leftovers(fresh) == []
     metrics = json.loads((fresh / "outputs/quick/students/mini/metrics.json").read_text(encoding="utf-8"))
     assert metrics["fit"]["epochs"] == 12

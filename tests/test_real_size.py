@@ -30,8 +30,7 @@ def settings() -> dict[str, Any]:
     config["teacher"] = {"model": TEACHER, "pretrained": False, "mode": "head", "head": head}
     fit = {"epochs": 1, "batch_size": 4, "lr": 1e-3}
     student = {"name": "phone", "model": STUDENT, "pretrained": False, "image_size": 224, "fit": fit}
-    export = {"fp16": False, "int8": {"mode": "none"}}  # a sweep over a model of this size takes long
-    return {**config, "views": {"count": 1}, "students": [student], "export": export}
+    return {**config, "views": {"count": 1}, "students": [student], "export": finished.FP32_ALONE}
 
 
 @pytest.mark.slow

@@ -55,7 +55,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]
     manifest.touch()
     every = [["--help"], *(arguments for arguments, _ in REFUSED.values())]
     command = [sys.executable, "-c", CODE, json.dumps(every)]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     (shown, *refused), heavy = json.loads(result.stdout)
     assert heavy == ["pyarrow"], "and that only by the last: a manifest is Parquet"

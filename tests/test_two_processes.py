@@ -44,6 +44,7 @@ def settings(processes: int) -> dict[str, Any]:
     }
     config["students"] = [{"name": "mini", "model": "test_vit", "pretrained": False, "image_size": 64, "fit": fit}]
     config["students"][0]["live"] = 0.5
+    config["export"] = finished.FP32_ALONE
     config["trainer"]["devices"] = processes
     return config
 
@@ -153,7 +154,7 @@ def test_train__by_itself_starts_a_process_for_each_device_and_ends_them_on_ctrl
     )
     wait_for(root / OUTPUTS / "teacher" / "fit" / "head" / "last.ckpt", lambda: process.poll() is None)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == pocketeva.INTERRUPTED, said
     assert said.count("interrupted; the same command goes on from here") == 1
     assert "Traceback" not in said

@@ -51,12 +51,6 @@ def test_main__help(folder: Path, environment: dict[str, str]) -> None:
         assert "check-golden" in result.stdout
 
 
-def test_main__prepare(folder: Path) -> None:
-    result = python(folder, "-m", "pocketeva", "prepare", "config.yaml")
-    assert result.returncode == 0, result.stderr
-    assert (folder / "outputs" / "quick" / "data" / "manifest.parquet").is_file()
-
-
 def test_import__a_process_that_is_spawned_finds_our_rooms(folder: Path) -> None:
     code = (
         "import multiprocessing, pocketeva\n"
@@ -69,11 +63,13 @@ def test_import__a_process_that_is_spawned_finds_our_rooms(folder: Path) -> None
 
 
 @pytest.mark.slow
-def test_main__starts_two_processes(folder: Path) -> None:
+def test_main__prepares_and_starts_two_processes(folder: Path) -> None:
     config = finished.settings()
     config["trainer"]["devices"] = 2
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    assert python(folder, "-m", "pocketeva", "prepare", "config.yaml").returncode == 0
+    result = python(folder, "-m", "pocketeva", "prepare", "config.yaml")
+    assert result.returncode == 0, result.stderr
+    assert (folder / "outputs" / "quick" / "data" / "manifest.parquet").is_file()
     result = python(folder, "-m", "pocketeva", "train", "config.yaml")
     assert result.returncode == 0, result.stderr
     assert (folder / "outputs" / "quick" / "teacher" / "model" / "model.safetensors").is_file()

@@ -1,8 +1,5 @@
 """One cache made by several processes that share nothing but the folder."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,8 +7,10 @@ import pytest
 from cache.plan import read_plans
 from cache.read import read_outputs
 from cache.shards import discard
+from tests.cache import view_caches
 from tests.cache.view_caches import SMALL, fill, manifest, model, opened, shards
 from tests.support import files_below
+from tests.two import Started
 
 VIEWS = 3
 
@@ -22,23 +21,18 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, value)
 
 
-def started(root: Path, rank: int, *, patience: float = 120, batches: int = -1) -> "subprocess.Popen[str]":
+def started(root: Path, rank: int, *, patience: float = 300, batches: int = -1) -> Started:
     """A process that is one of two, killed in the middle of a batch if it is told so."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.cache.view_caches", str(root), str(VIEWS), str(patience), str(batches)],
-        env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    place = {"RANK": str(rank), "WORLD_SIZE": "2"}
+    return Started(root, str(rank), view_caches.main, root, VIEWS, patience, batches, **place)
 
 
 def both(root: Path) -> list[list[int]]:
     """For each of two processes: images through its own model, through both, and found."""
     processes = [started(root, rank) for rank in (1, 0)]
-    results = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], results
-    return [[int(word) for word in out.split()] for out, _ in reversed(results)]
+    results = [process.ended() for process in processes]
+    assert [code for code, *_ in results] == [0, 0], results
+    return [[int(word) for word in out.split()] for _, out, _ in reversed(results)]
 
 
 def test_fill__two_processes_give_the_bytes_of_one(tmp_path: Path) -> None:
@@ -55,9 +49,9 @@ def test_fill__a_killed_process_is_missed_and_resumes(tmp_path: Path) -> None:
     fill(whole, classifier, manifest(), VIEWS)
 
     processes = [started(tmp_path / "cut", 0, patience=1.0), started(tmp_path / "cut", 1, batches=1)]
-    errors = [process.communicate(timeout=300)[1] for process in processes]
-    assert [process.returncode for process in processes] == [1, -9]
-    assert "for other processes to finish 1 shard, for example " in errors[0]
+    (code, _, error), (killed, *_) = [process.ended() for process in processes]
+    assert (code, killed) == (1, -9)
+    assert "for other processes to finish 1 shard, for example " in error
     assert len(shards(cut)) == 4, "two shards of the first process"
 
     damaged = next(shard for plan in read_plans(cut.folder).values() for shard in plan)

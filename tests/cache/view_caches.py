@@ -1,8 +1,7 @@
-"""Small view caches; ``python -m tests.cache.view_caches ROOT …`` fills one in a process of its own."""
+"""Small view caches; ``main`` fills one in a process of its own."""
 
 import os
 import signal
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,12 +89,13 @@ def kill_this_process() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-if __name__ == "__main__":
+def main(root: Path, views: int, patience: float, batches: int) -> int:
+    """Fill as one of however many processes; killed in the middle of a batch if so many batches are given."""
     for module, name, value in SMALL:
         setattr(module, name, value)
-    root, views, patience, batches = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
     run.ranks.PATIENCE_S, run.ranks.POLL_S = patience, 0.05
     classifier = model()
     counted = Counted(forward_of(classifier, "logits", TRAINER, "32-true"), batches, kill_this_process)
     passes = fill(opened(root, classifier), classifier, manifest(), views, counted, this_rank())
     print(counted.images, passes.images_x_views, passes.cached)  # noqa: T201
+    return 0

@@ -28,12 +28,15 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 @pytest.fixture(scope="session")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A release folder with its golden kit; tests copy it or leave it as it is."""
-    release = tmp_path_factory.mktemp("release") / "small-onnx"
-    model, rgb = release / "onnx" / "model.onnx", release / "rgb.onnx"
-    write_onnx(support.tiny("test_vit", support.FOUR, 112), model, opset=18, facts={"temperature": 1.0})
-    write_rgb(model, rgb)
-    write_golden(release / "golden", rgb, model)
-    return release
+
+    def make(folder: Path) -> None:
+        release = folder / "small-onnx"
+        model, rgb = release / "onnx" / "model.onnx", release / "rgb.onnx"
+        write_onnx(support.tiny("test_vit", support.FOUR, 112), model, opset=18, facts={"temperature": 1.0})
+        write_rgb(model, rgb)
+        write_golden(release / "golden", rgb, model)
+
+    return support.made_once(tmp_path_factory, "released", make) / "small-onnx"
 
 
 def without_weights(path: Path) -> bytes:

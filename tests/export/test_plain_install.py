@@ -51,7 +51,7 @@ def blocked() -> set[str]:
 
 def run(blocked: set[str], folder: Path, *arguments: Path | str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", BLOCKED.format(blocked=sorted(blocked)), *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8", timeout=120)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8", timeout=300)
 
 
 def test_plain_install__predicts(released: Path, blocked: set[str], tmp_path: Path) -> None:

@@ -3,9 +3,7 @@ import json
 import math
 import signal
 import struct
-import subprocess
 import sys
-import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,10 +18,10 @@ from fitting.callbacks import decay_at
 from fitting.module import Batch, warmup_cosine
 from run.config import TrackingConfig
 from run.errors import UserError
+from tests.fitting import toy
 from tests.fitting.toy import ROWS, ToyModule, run_toy, toy_config
 from tests.support import HOST, USER, files_below, named_machine
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.two import Started, wait_for
 
 
 class StopBefore(Callback):
@@ -356,16 +354,11 @@ def test_fit__ctrl_c_reaches_the_caller_and_the_next_call_resumes(tmp_path: Path
     config = toy_config(ema_decay=0.5, epochs=6)
     whole, expected = run_toy(tmp_path / "whole", config)
     folder = tmp_path / "cut"
-    command = [sys.executable, "-m", "tests.fitting.toy", str(folder), "0.03", "sound"]
-    process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
-    for _ in range(3000):
-        if (folder / "fit" / "last.ckpt").exists() or process.poll() is not None:
-            break
-        time.sleep(0.1)
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    process = Started(tmp_path / "work", "cut", toy.main, folder, 0.03, "sound")
+    wait_for(folder / "fit" / "last.ckpt", process.alive)
+    process.send(signal.SIGINT)
+    code, _, errors = process.ended()
+    assert code == 130, errors
     assert "Traceback" not in errors
     resumed, metrics = run_toy(folder, config)
     assert len(resumed.epochs_seen) < len(whole.epochs_seen)

@@ -1,4 +1,4 @@
-"""A fit small enough to be run many times; ``python -m tests.fitting.toy FOLDER`` runs it in a process of its own.
+"""A fit small enough to be run many times; ``main`` runs it as one process of several.
 
 Started several times, with ranks in the environment, the processes run it together.
 """
@@ -187,7 +187,3 @@ def main(folder: Path, seconds: float, name: str) -> int:
         return 2
     disconnect()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]))

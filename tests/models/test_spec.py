@@ -183,7 +183,7 @@ print(peak_mib() - before)
 def test_render__extreme_aspects_take_little_memory() -> None:
     command = [sys.executable, "-c", PEAK]
     root = Path(__file__).parents[2]
-    done = subprocess.run(command, check=True, cwd=root, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, check=True, cwd=root, capture_output=True, text=True, timeout=300)
     assert float(done.stdout) < 700
 
 

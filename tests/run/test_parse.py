@@ -210,6 +210,6 @@ def test_parse__imports_no_torch(path: Path) -> None:
         f"import sys, pocketeva; code = pocketeva.main(['train', {str(path)!r}]); "
         "assert 'torch' not in sys.modules; sys.exit(code)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert result.returncode == pocketeva.WRONG_INPUT, result.stderr
     assert "there is no key nope" in result.stderr

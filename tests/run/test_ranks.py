@@ -120,7 +120,7 @@ def test_connect__processes_of_one_machine_listen_for_nobody_else() -> None:
         )
         for number in range(2)
     ]
-    places = [place for process in processes for place in process.communicate(timeout=120)[0].split()]
+    places = [place for process in processes for place in process.communicate(timeout=300)[0].split()]
     assert [process.returncode for process in processes] == [0, 0]
     assert set(places) == {"0100007F"}, "127.0.0.1 as the kernel writes it"
 

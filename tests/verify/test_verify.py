@@ -302,5 +302,5 @@ show(certificate, run.release)
 heavy = {{"torch", "timm", "pytorch_lightning", "transformers", "datasets", "sklearn"}} & set(sys.modules)
 assert not heavy, heavy
 """
-    result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120)
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr

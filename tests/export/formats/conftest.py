@@ -1,6 +1,8 @@
 """Releases with a file for every runtime, made by the real converters."""
 
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,22 +66,36 @@ def lively(classifier: Classifier) -> Classifier:
     return classifier
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Made]) -> Made:
+    """A model and its ``NAME-onnx`` folder inside the one that ``make`` gets; made anew, its last bits could differ."""
+
+    def write(folder: Path) -> None:
+        with support.named_machine():
+            made = make(folder)
+        torch.save(made.classifier, folder / "classifier.pt")
+
+    folder = support.made_once(factory, name, write)
+    (own,) = folder.glob("*-onnx")
+    return Made(torch.load(folder / "classifier.pt", weights_only=False), own)
+
+
 @pytest.fixture(scope="session")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A student whose folder holds no formats; tests copy it."""
-    return write_reference(student(), tmp_path_factory.mktemp("plain") / "student-onnx")
+    return made_once(tmp_path_factory, "plain", lambda folder: write_reference(student(), folder / "student-onnx"))
 
 
 @pytest.fixture(scope="session", params=["student", pytest.param("teacher", marks=pytest.mark.slow)])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A model with all formats; tests copy it or leave it as it is."""
-    name = f"{request.param}-onnx"
 
-    def make(folder: Path) -> None:
-        classifier = student() if request.param == "student" else teacher()
-        with support.named_machine():
-            write_reference(classifier, folder / name).write(*FORMATS)
-        torch.save(classifier, folder / "classifier.pt")  # made anew, its last bits could differ
+    def make(folder: Path) -> Made:
+        if request.param == "teacher":
+            made = write_reference(teacher(), folder / "teacher-onnx")
+        else:
+            plain: Made = request.getfixturevalue("plain")
+            made = replace(plain, folder=shutil.copytree(plain.folder, folder / "student-onnx"))
+        made.write(*FORMATS)
+        return made
 
-    folder = support.made_once(tmp_path_factory, f"made-{request.param}", make)
-    return Made(torch.load(folder / "classifier.pt", weights_only=False), folder / name)
+    return made_once(tmp_path_factory, f"made-{request.param}", make)
