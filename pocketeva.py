@@ -219,6 +219,15 @@ VERBS = (
         ],
     ),
     Verb(
+        "page",
+        "try a student in your browser: serve its page on this machine",
+        [steps.PAGE],
+        [
+            flag("release", type=Path, help="a run, a release, or a student's folder NAME-onnx"),
+            flag("--port", type=int, default=0, metavar="N", help="the port to serve it on (a free one)"),
+        ],
+    ),
+    Verb(
         "recheck",
         "check a certificate: its digests, counts, bounds and verdict, without torch",
         [steps.RECHECK],

@@ -79,7 +79,7 @@ def run(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
 
 
 def measure(folder: Path, rounds: int) -> dict[str, Any]:
-    """``largest`` difference of a probability from Python's on photographs, and milliseconds of each file."""
+    """Of each body: megabytes, milliseconds, and how far a probability is at most from the same file's in Python."""
     from benchmarks.material import export_both, photographs, pixels_of, random_classifier
     from export.rgb import write_rgb
     from export.runtime import RgbClassifier
@@ -88,24 +88,25 @@ def measure(folder: Path, rounds: int) -> dict[str, Any]:
     images = photographs(16)
     classifier = random_classifier(*STUDENT, images)
     full, quantized, _ = export_both(classifier, folder, images)
-    rgb = folder / "rgb.onnx"
-    write_rgb(full, rgb)
     sizes = [(640, 480), (1600, 1200), (90, 400), (1, 1)]
     pictures = [image.resize(size) for image, size in zip(images, sizes, strict=False)]
-    jobs = [Job(path, pixels_of(classifier, images[:1]), "pixel_values", rounds) for path in (full, quantized)]
-    jobs += [
-        Job(rgb, np.asarray(picture), "image", rounds if index < 2 else 0) for index, picture in enumerate(pictures)
-    ]
-    found = run(folder, jobs)
-    return {
-        "largest": largest_difference(RgbClassifier(rgb), pictures, found[len(jobs) - len(pictures) :]),
-        "ms": {
-            "fp32 model": found[0]["ms"],
-            "INT8 model": found[1]["ms"],
-            "rgb.onnx in fp32, 640 × 480": found[2]["ms"],
-            "rgb.onnx in fp32, 1600 × 1200": found[3]["ms"],
-        },
-    }
+    rows: dict[str, dict[str, float]] = {}
+    for name, model in (("fp32", full), ("INT8", quantized)):
+        rgb = folder / f"rgb_{name}.onnx"
+        write_rgb(model, rgb)
+        bare = run(folder, [Job(model, pixels_of(classifier, images[:1]), "pixel_values", rounds)])[0]
+        timed = [rounds if index < 2 else 0 for index in range(len(pictures))]
+        found = run(
+            folder, [Job(rgb, np.asarray(one), "image", count) for one, count in zip(pictures, timed, strict=True)]
+        )
+        rows[name] = {
+            "MB": rgb.stat().st_size / 1e6,
+            "model": bare["ms"],
+            "rgb.onnx, 640 × 480": found[0]["ms"],
+            "rgb.onnx, 1600 × 1200": found[1]["ms"],
+            "largest": largest_difference(RgbClassifier(rgb), pictures, found),
+        }
+    return rows
 
 
 def largest_difference(model: Any, pictures: Sequence[Image.Image], found: Sequence[dict[str, Any]]) -> float:
@@ -127,12 +128,11 @@ def main() -> None:
             found = measure(folder, rounds)
         except CannotRunError as error:
             sys.exit(f"benchmarks.wasm: {error}")
-    for name, ms in found["ms"].items():
-        print(f"{name:32} {ms:8.2f} ms")
-    print(f"probabilities are at most {found['largest']:.1e} from Python's")
+    for name in found["fp32"]:
+        print(f"{name:24}" + "".join(f"{kind} {row[name]:<10.4g}" for kind, row in found.items()))
     common.report(
         "wasm",
-        ratio=found["ms"]["INT8 model"] / found["ms"]["fp32 model"],
+        ratio=found["INT8"]["model"] / found["fp32"]["model"],
         against=f"milliseconds an image of the fp32 file of {STUDENT[0]} in WASM, one thread",
         machine=f"{common.machine()}, onnxruntime-web in node",
         rounds=rounds,

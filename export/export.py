@@ -22,6 +22,7 @@ from export.int8.quantize import quantize
 from export.javascript import model_config, preprocessor_config
 from export.onnx_file import write_onnx
 from export.onnx_graph import warn_of_places
+from export.page.write import Page
 from export.parity import IMAGES, check_parity, check_rgb
 from export.parity_record import Fp16Facts, NotWritten, ParityRecord, RgbParity
 from export.points.config import DecisionConfig
@@ -48,6 +49,8 @@ def export(
     config: ExportConfig,
     models: Mapping[str, Classifier],
     decision: DecisionConfig = ARGMAX,
+    *,
+    blur: bool = False,
 ) -> None:
     """Write ``release/NAME`` and ``release/NAME-onnx`` for each model, and remove the folders of models long gone.
 
@@ -58,6 +61,7 @@ def export(
         config: how to export.
         models: the teacher and the students, by the name of their release folder.
         decision: that every file ships with; operating points are fitted to each file's scores of calibration images.
+        blur: students' pages blur images until they are clicked.
 
     Raises:
         UserError: a model cannot be exported, its file does not give what PyTorch gives, or an operating point cannot
@@ -70,12 +74,15 @@ def export(
     for name, classifier in models.items():
         released = release.model(name)
         source = (context.folder.teacher if released.role == "teacher" else context.folder.student(name)) / "model"
+        # A teacher is too large for a browser.
+        page = Page(name=f"{context.folder.root.name}: {name}", blur=blur) if released.role == "student" else None
         inputs: Inputs = {
             "weights": file_digest(source / "model.safetensors"),
             "config": file_digest(source / "config.json"),
             "images": Rows.of_images(manifest, "train", "val", "calibration"),
             "export": asdict(config),
             "decision": asdict(decision),
+            "page": asdict(page) if page else None,
         }
         with stage(context.folder, released.stage, inputs) as current:
             if current.done:
@@ -88,7 +95,7 @@ def export(
             facts: dict[str, Json] = {"temperature": CheckpointFacts.read(source).temperature}
             with atomic_path(released.onnx) as partial:
                 weights = str(inputs["weights"])
-                _OnnxFolder(partial, fuse(classifier), config, weights, manifest, decision).write(facts)
+                _OnnxFolder(partial, fuse(classifier), config, weights, manifest, decision, page).write(facts)
             # The checkpoint is released as it is; branches are fused in the ONNX files only.
             with atomic_path(released.checkpoint) as partial:
                 shutil.copytree(source, partial)
@@ -144,6 +151,7 @@ class _OnnxFolder:
     """Digest of the checkpoint's ``model.safetensors``."""
     manifest: Manifest
     decision: DecisionConfig
+    page: Page | None
 
     def write(self, facts: dict[str, Json]) -> None:
         """Write every file.
@@ -176,6 +184,8 @@ class _OnnxFolder:
         write_json(self.folder / "config.json", model_config(self.classifier.architecture, self.classifier.labels))
         write_json(self.folder / "preprocessor_config.json", preprocessor_config(self.classifier.spec))
         write_json(self.folder / "labels.json", self.classifier.labels.to_json())
+        if self.page:
+            self.page.write(self.folder)
 
     def _write_rgb(self, decoded: Sequence[Image.Image]) -> tuple[RgbParity, FileRule]:
         full, small, rgb = (self.folder / kind.path for kind in (FP32, INT8, RGB))
@@ -184,6 +194,8 @@ class _OnnxFolder:
         parity = check_rgb(full, rgb, decoded, self.config.parity)
         body = small if small.is_file() else full
         if body != full:
+            if self.page:
+                self.page.keep_float(rgb, self.folder)
             write_rgb(body, rgb)
         found = self._fitter.fit_rgb(rgb)
         if found.points:

@@ -105,7 +105,8 @@ def _metadata(subject: Subject, *, published: bool) -> ModelCardData:
     base, relation = _base(subject, published=published)
     record = FormatsRecord.read_if_there(subject.folder) if subject.is_onnx else None
     written = [name for name, found in record.formats.items() if not isinstance(found, NotWritten)] if record else []
-    tags = ["pocketeva", *(("onnx", "transformers.js", *written) if subject.is_onnx else ()), *config.tags]
+    audience = ["not-for-all-audiences"] if config.not_for_all_audiences else []
+    tags = ["pocketeva", *audience, *(("onnx", "transformers.js", *written) if subject.is_onnx else ()), *config.tags]
     results = _eval_results(subject)
     return ModelCardData(
         license=config.license,

@@ -29,6 +29,10 @@ class HubConfig:
     """Limits of the models, where they fail and what they are not for, in Markdown, for the cards."""
     collection: bool = True
     """Tie the repositories together in a collection of the name in ``repo``."""
+    not_for_all_audiences: bool = False
+    """Tag the cards ``not-for-all-audiences``, and blur the images on students' pages until they are clicked."""
+    page: bool = True
+    """Push onnxruntime-web (14 MB, fetched once by npm) with each student, so that any web server serves its page."""
     push_checkpoints: bool = False
     """While training, push the best checkpoint so far to a branch of the model's repository."""
     checkpoint_branch: str = "checkpoints"

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from export.onnx_graph import MEANINGFUL
+from export.page.runtime import PUSHED, RUNTIME
 from hub.remote import files_of
 from run.errors import UserError, listed
 from run.text import escaped
@@ -18,6 +19,9 @@ _CHECKPOINT = r"README\.md|config\.json|model\.safetensors"
 _ONNX = (
     r"README\.md|(config|preprocessor_config|labels|thresholds|parity|int8|formats|certificate)\.json|"
     r"(report|index)\.html|rgb\.onnx|onnx/model(_[a-z0-9]+)?\.onnx|"
+    r"page/([a-z]+\.(css|js)|settings\.json|rgb\.onnx)|"
+    + "|".join(re.escape(f"{RUNTIME}/{name}") for name in PUSHED)
+    + "|"
     r"golden/(README\.md|index\.json|[A-Za-z0-9_.]+\.(png|jpg))|"
     r"openvino/model\.(xml|bin)|executorch/model\.pte|coreml/model\.mlpackage/[A-Za-z0-9_./-]+"
 )

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from export.page.runtime import RUNTIME, write_runtime
+from export.page.write import INDEX
 from export.release import Release
 from hub.card import released_models, write_cards
 from hub.config import HubConfig
@@ -11,7 +13,7 @@ from hub.remote import Pushed, files_of
 from hub.send import RECORD, Sending, send
 from run.console import console
 from run.errors import UserError, listed, quoted
-from run.files import file_digest
+from run.files import file_digest, remove
 from run.folder import RunFolder
 from verify.certificate import CERTIFICATE, Certificate
 from verify.seal import file_differences, files_of_release
@@ -44,7 +46,8 @@ def push(
 
     Raises:
         UserError: nothing to push, nowhere to push it, files that no release has or that tell of this machine, the
-            certificate does not hold for it, a repository was changed by somebody else, or the Hub refuses.
+            certificate does not hold for it, the runtime of its pages is not to be had, a repository was changed by
+            somebody else, or the Hub refuses.
     """
     run = verification.run
     release = Release(run.release)
@@ -71,6 +74,8 @@ def push(
         for card in cards:
             _describe(card.parent, repos[card.parent], card)
         return [Pushed(folder.name, repo, None, changed=False) for folder, repo in repos.items()]
+    # After every refusal, and before the first request: it may have to be fetched.
+    _set_runtime([folder for folder in repos if (folder / INDEX).is_file()], wanted=config.page)
     verdict = "not verified" if certificate is None or differences else certificate.verdict
     how = Sending(
         message=f"PocketEVA release {run.root.name}: {verdict}",
@@ -111,6 +116,15 @@ def _reasons(run: RunFolder, certificate: Certificate | None, differences: Seque
         return [f"{quoted(path)} does not exist"]
     said = [] if certificate.verdict == "PASS" else [f"{quoted(path)} says {certificate.verdict}"]
     return [*differences, *said]
+
+
+def _set_runtime(folders: Sequence[Path], *, wanted: bool) -> None:
+    """Put the browser's runtime beside each page, or take an earlier push's away."""
+    for folder in folders:
+        if wanted:
+            write_runtime(folder)
+        else:
+            remove(folder / RUNTIME)
 
 
 def _describe(folder: Path, repo: str, card: Path) -> None:

@@ -2,7 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 
-from hub.snippets import onnx_snippet, predict_snippet, timm_snippet, transformers_js_snippet, transformers_snippet
+from export.page.write import INDEX
+from hub.snippets import (
+    onnx_snippet,
+    page_snippet,
+    predict_snippet,
+    timm_snippet,
+    transformers_js_snippet,
+    transformers_snippet,
+)
 from hub.subject import Subject
 from run.text import code_span
 from verify.certificate import Certificate, FileFacts, LabelFacts, Majority, Rate
@@ -92,10 +100,22 @@ In Python, with ONNX Runtime and Pillow alone. Images with transparency or 16 bi
 
 {onnx_snippet(subject.repo, subject.spec, subject.rule)}
 
-In JavaScript, with transformers.js. Its resize is not Pillow's, so its scores differ somewhat from those above; the \
+{_page(subject)}In JavaScript, with transformers.js. Its resize is not Pillow's, so its scores differ somewhat from those above; the \
 results below were not measured with it.
 
 {transformers_js_snippet(subject.repo, subject.rule)}"""
+
+
+def _page(subject: Subject) -> str:
+    """How to open the page, where the folder has one."""
+    if not (subject.folder / INDEX).is_file():
+        return ""
+    return f"""In a browser, on your own images, which stay on the device: any web server can serve this folder, whose \
+`index.html` runs the model, and checks with the golden images that this browser does it as in training.
+
+{page_snippet(subject.repo, with_runtime=subject.hub.page)}
+
+"""
 
 
 def results(subject: Subject) -> str:

@@ -42,6 +42,18 @@ pocketeva predict {folder} image.jpg
 ```"""
 
 
+def page_snippet(repo: str, *, with_runtime: bool) -> str:
+    """Serve the page: by any server where the browser's runtime is beside it, else by the one that fetches it."""
+    folder = repo.split("/")[1]
+    serve = (
+        f"python -m http.server --bind 127.0.0.1 --directory {folder}" if with_runtime else f"pocketeva page {folder}"
+    )
+    return f"""```sh
+hf download {repo} --local-dir {folder}
+{serve}
+```"""
+
+
 def onnx_snippet(repo: str, spec: InputSpec, rule: DecisionRule) -> str:
     """Follow the input contract with nothing but Pillow, NumPy and ONNX Runtime."""
     softmax = """exponentials = np.exp(logits[0] - logits[0].max())

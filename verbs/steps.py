@@ -157,7 +157,8 @@ def _export(run: Run, _: Namespace) -> None:
     context = run.context()
     manifest = run.manifest()
     models = {name: run.model(name) for name in ("teacher", *run.students)}
-    export(context, manifest, run.config.export, models, run.decision)
+    blur = run.config.hub.not_for_all_audiences
+    export(context, manifest, run.config.export, models, run.decision, blur=blur)
     for name in run.baselines.values():
         export_baseline(context, manifest, run.config.export, name, run.model(name), run.decision)
 
@@ -235,6 +236,12 @@ def _predict(_: None, options: Namespace) -> None:
     predict(options.release, options.images, form=options.format, top=options.top, processes=options.processes)
 
 
+def _page(_: None, options: Namespace) -> None:
+    from export.page.serve import show_page
+
+    show_page(options.release, options.port)
+
+
 def _check_golden(_: None, options: Namespace) -> bool:
     from export.golden.check import show_golden
 
@@ -259,6 +266,7 @@ PUSH = Step(_push, needs=_needs_release)
 CACHE = Step(_cache, "each", _needs_manifest)
 RECHECK = Step(_recheck)
 PREDICT = Step(_predict)
+PAGE = Step(_page)
 CHECK_GOLDEN = Step(_check_golden)
 
 STAGES: Mapping[str, Sequence[Step]] = {

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.manifest import Manifest
+from export.page.runtime import PUSHED, RUNTIME
 from export.release import ReleasedFile, ReleasedModel
 from run.errors import UserError, quoted
 from run.files import file_digest
@@ -23,8 +24,9 @@ from verify.measure import measured_rows
 from verify.predictions import Predictions, make_key
 
 BY_VERIFY = (CERTIFICATE, "report.html")
-WRITTEN_AFTERWARDS = (*BY_VERIFY, "README.md", ".gitattributes")
-"""Files of each release folder that are written from the certificate, or by the Hub, and so cannot be listed in it."""
+WRITTEN_AFTERWARDS = (*BY_VERIFY, "README.md", ".gitattributes", *(f"{RUNTIME}/{name}" for name in PUSHED))
+"""Files of each release folder that are written from the certificate, by the Hub, or by ``push``, and so cannot be
+listed in it. The page, which is listed, holds the digests of the runtime's."""
 
 IMAGES = 32
 """Test images that are run again before anything is published."""

@@ -3,11 +3,13 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi
 
+from export.page.runtime import PUSHED, RUNTIME
 from hub.checkpoints import publisher
 from hub.config import HubConfig
 from hub.contents import require_allowed, require_impersonal
@@ -15,9 +17,10 @@ from hub.push import push
 from run.errors import UserError
 from run.folder import RunFolder
 from tests.support import HOST, USER, named_machine
+from verify.seal import files_of_release
 from verify.verify import Verification
 
-CONFIG = HubConfig(repo="acme/panels")
+CONFIG = HubConfig(repo="acme/panels", page=False)
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +37,32 @@ def link(path: Path) -> None:
 def write(path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text("secret")
+
+
+def test_push__page_without_its_runtime_is_said_before_any_request(
+    verification: Verification, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(UserError, match=r"npm is not installed.*to push without it, say `hub\.page: false`"):
+        push(verification, replace(CONFIG, page=True), dry_run=False, allow_unverified=True)
+    assert not (verification.run.release / "mini-onnx" / "runtime").exists()
+
+
+def test_require_allowed__the_page_and_its_runtime(verification: Verification) -> None:
+    release = verification.run.release
+    before = files_of_release(release)
+    assert {"mini-onnx/index.html", "mini-onnx/page/page.js", "mini-onnx/page/settings.json"} <= set(before)
+    assert "teacher-onnx/index.html" not in before
+    for name in PUSHED:
+        path = release / "mini-onnx" / RUNTIME / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("pinned elsewhere")
+    require_allowed([release / "mini-onnx"])
+    assert files_of_release(release) == before
+    write(release / "mini-onnx" / RUNTIME / "other.mjs")
+    with pytest.raises(UserError, match=r"runtime/other\.mjs is no file that a release has"):
+        require_allowed([release / "mini-onnx"])
 
 
 @pytest.mark.parametrize(

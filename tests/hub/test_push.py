@@ -53,7 +53,7 @@ from verify.config import VerifyConfig
 from verify.verify import Verification
 run, labels = RunFolder(Path({root!r})), LabelSet({names!r}, {kind!r})
 asked = Verification(run, {name!r}, labels, VerifyConfig(agreement=0.01, conversion=0.99), ["mini"])
-pushed = push(asked, HubConfig(repo="acme/panels"), dry_run={dry_run}, allow_unverified=False)
+pushed = push(asked, HubConfig(repo="acme/panels", page=False), dry_run={dry_run}, allow_unverified=False)
 print(json.dumps([asdict(one) for one in pushed]))
 """
 
