@@ -100,8 +100,8 @@ In Python, with ONNX Runtime and Pillow alone. Images with transparency or 16 bi
 
 {onnx_snippet(subject.repo, subject.spec, subject.rule)}
 
-{_page(subject)}In JavaScript, with transformers.js. Its resize is not Pillow's, so its scores differ somewhat from those above; the \
-results below were not measured with it.
+{_page(subject)}In JavaScript, with transformers.js. Its resize is not Pillow's, so its scores differ somewhat from \
+those above; the results below were not measured with it.
 
 {transformers_js_snippet(subject.repo, subject.rule)}"""
 

@@ -11,7 +11,7 @@ import pytest
 import pocketeva
 from data.labels import LabelSet
 from export.onnx_graph import metadata_of
-from export.release import INT8, KINDS, RGB
+from export.release import FP32, INT8, KINDS, RGB
 from export.rgb import DECODE
 from export.runtime import processor
 from run.files import file_digest
@@ -20,6 +20,7 @@ from tests import finished, support
 from tests.export.conftest import without_weights
 
 FILES = [f"{model}-onnx/{kind.path}" for model in ("teacher", "mini") for kind in KINDS.values()]
+FILES.append("mini-onnx/page/rgb.onnx")
 KEYS = {"labels", "labels_digest", "input", "architecture", "weights_digest", "temperature"}
 
 
@@ -70,6 +71,15 @@ def test_export__int8_record_has_the_whole_sweep_and_the_cpu(release: Path, mode
     assert all({"accuracy", "flips", "ms", "fp32_ms", "bytes", "temperature"} <= row.keys() for row in measured)
     body = json.loads(metadata_of(onnx.load(release / f"{model}-onnx" / RGB.path))["body"])
     assert body == tried["winner"]["sha256"] == file_digest(release / f"{model}-onnx" / INT8.path)
+
+
+def test_export__the_page_runs_the_float32_model(release: Path) -> None:
+    folder = release / "mini-onnx"
+    metadata = metadata_of(onnx.load(folder / "page" / "rgb.onnx"))
+    assert json.loads(metadata["body"]) == file_digest(folder / FP32.path)
+    assert metadata["decision"] == metadata_of(onnx.load(folder / FP32.path))["decision"]
+    assert "index.html" in (folder / "README.md").read_text(encoding="utf-8")
+    assert not (release / "teacher-onnx" / "index.html").exists()
 
 
 def test_card__names_the_providers_that_rgb_is_not_for(release: Path) -> None:

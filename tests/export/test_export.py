@@ -19,6 +19,7 @@ from export.config import ExportConfig
 from export.export import ARGMAX, export
 from export.golden.check import check_golden
 from export.int8.config import Int8Config
+from export.page.write import FLOAT_RGB, PageSettings, page_files
 from export.points.config import DecisionConfig, PointConfig
 from export.points.enough import fitting_rows
 from export.points.record import ThresholdsRecord
@@ -44,6 +45,7 @@ LAYOUT = {
             *("onnx/model.onnx", "onnx/model_fp16.onnx", "onnx/model_quantized.onnx"),
         )
     ),
+    *(f"mini-onnx/{file}" for file in (*page_files(), PageSettings.FILE, FLOAT_RGB)),
 }
 WRITTEN_LATER = {"README.md", "certificate.json"}
 

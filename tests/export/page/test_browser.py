@@ -1,5 +1,6 @@
 """The page in headless Chromium; one browser for all tests."""
 
+import base64
 import csv
 import io
 import json
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from data.decode import decode
+from export.golden.images import JPEG, JPEG_SUBSAMPLED, ROUNDING
 from export.golden.kit import GoldenIndex
 from export.page.runtime import find_runtime
 from export.page.serve import page_server
@@ -20,7 +24,7 @@ from run.errors import UserError
 from run.text import defused
 from tests.export.page.chromium import Page, browser, executable
 from tests.export.page.conftest import HOSTILE
-from tests.support import encoded, picture
+from tests.support import encoded, picture, pixels
 
 pytestmark = pytest.mark.slow
 
@@ -98,6 +102,47 @@ def test_page__gives_what_python_gives(fresh: Page, paged: Path, tmp_path: Path)
         differences.append(np.abs(np.array(found) - outputs["probabilities"]).max())
     assert max(differences) <= 1e-3
     assert len({row["label"] for row in rows(fresh)}) > 1
+
+
+def decoded(page: Page, data: bytes) -> NDArray[np.int64]:
+    """What the page makes of a file [height, width, 3]."""
+    width, height, text = page.run(
+        f"""(async () => {{
+          const {{ decode }} = await import("./page/decode.js");
+          const bytes = Uint8Array.from(atob("{base64.b64encode(data).decode()}"), (one) => one.charCodeAt(0));
+          const {{ width, height, rgb }} = await decode(new File([bytes], "a"));
+          return [width, height, btoa(String.fromCharCode(...rgb))];
+        }})()"""
+    )
+    return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 3).astype(np.int64)
+
+
+def files() -> Iterator[tuple[str, bytes, int]]:
+    """Image files, and the levels of 255 that a browser may be off."""
+    image = picture(37, 23)
+    clear = image.copy()
+    clear.putalpha(Image.fromarray(np.arange(37 * 23, dtype=np.uint32).astype(np.uint8).reshape(23, 37)))
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        yield f"WebP turned by {orientation}", encoded(image, "WEBP", lossless=True, exif=exif), 0
+        yield f"PNG turned by {orientation}", encoded(image, "PNG", exif=exif), 0
+        yield f"JPEG turned by {orientation}", encoded(image, "JPEG", exif=exif, subsampling=0), JPEG
+    yield "JPEG with halved colors", encoded(image, "JPEG", subsampling=2, progressive=True), JPEG_SUBSAMPLED
+    yield "CMYK", encoded(image.convert("CMYK"), "JPEG"), JPEG
+    yield "PNG over white", encoded(clear, "PNG"), ROUNDING
+    yield "WebP over white", encoded(clear, "WEBP", lossless=True, exact=True), ROUNDING
+    yield "GIF", encoded(image.convert("P"), "GIF"), 0
+    yield "BMP", encoded(image, "BMP"), 0
+    yield "one bit", encoded(image.convert("1"), "PNG"), 0
+
+
+def test_page__decodes_as_python_does(fresh: Page) -> None:
+    for name, data, levels in files():
+        expected = pixels(decode(data))
+        found = decoded(fresh, data)
+        assert found.shape == expected.shape, name
+        assert np.abs(found - expected).max() <= levels, name
 
 
 def test_page__golden_kit(fresh: Page, paged: Path) -> None:

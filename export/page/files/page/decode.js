@@ -38,6 +38,66 @@ function requireEnd(bytes) {
   throw new DecodeError("cut short: the end-of-image marker is missing");
 }
 
+// (x, y) → upright, by EXIF orientation, for a picture of w × h: what canvas calls a transform.
+const TURNS = {
+  2: (w) => [-1, 0, 0, 1, w, 0],
+  3: (w, h) => [-1, 0, 0, -1, w, h],
+  4: (w, h) => [1, 0, 0, -1, 0, h],
+  5: () => [0, 1, 1, 0, 0, 0],
+  6: (w, h) => [0, 1, -1, 0, h, 0],
+  7: (w, h) => [0, -1, -1, 0, h, w],
+  8: (w) => [0, -1, 1, 0, 0, w],
+};
+
+/** Tag 0x0112 of the first directory, where it is one short integer; 1 in every other case. */
+function orientationOf(exif) {
+  const start = String.fromCharCode(...exif.subarray(0, 6)) === "Exif\0\0" ? 6 : 0;
+  const view = new DataView(exif.buffer, exif.byteOffset + start, exif.byteLength - start);
+  try {
+    const little = view.getUint32(0) === 0x49492a00;
+    if (!little && view.getUint32(0) !== 0x4d4d002a) return 1;
+    const directory = view.getUint32(4, little);
+    for (let entry = 0; entry < view.getUint16(directory, little); entry += 1) {
+      const place = directory + 2 + 12 * entry;
+      if (view.getUint16(place, little) !== 0x0112) continue;
+      const single = view.getUint16(place + 2, little) === 3 && view.getUint32(place + 4, little) === 1;
+      return single ? view.getUint16(place + 8, little) : 1;
+    }
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+  }
+  return 1;
+}
+
+/** The orientation of a WebP, which browsers do not agree to apply; hidden from them, so that none turns twice. */
+function takeOrientation(bytes) {
+  const view = new DataView(bytes.buffer);
+  for (let place = 12; place + 8 <= bytes.length; ) {
+    const name = String.fromCharCode(...bytes.subarray(place, place + 4));
+    const size = view.getUint32(place + 4, true);
+    if (name === "VP8X") bytes[place + 8] &= ~0x08;
+    if (name === "EXIF") {
+      bytes[place] = 0x58; // a chunk of a name that nobody knows is passed over
+      return orientationOf(bytes.subarray(place + 8, place + 8 + size));
+    }
+    place += 8 + size + (size % 2);
+  }
+  return 1;
+}
+
+function turned(bitmap, orientation) {
+  const { width, height } = bitmap;
+  const sides = orientation > 4 ? [height, width] : [width, height];
+  const canvas = new OffscreenCanvas(...sides);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "white";
+  context.fillRect(0, 0, ...sides);
+  context.imageSmoothingEnabled = false;
+  context.setTransform(...TURNS[orientation](width, height));
+  context.drawImage(bitmap, 0, 0);
+  return canvas;
+}
+
 /** What can be drawn, as {width, height, rgb}: three bytes a pixel. */
 export function pixelsOf(source, width, height) {
   const rgb = new Uint8Array(width * height * 3);
@@ -65,10 +125,11 @@ export async function decode(file, side = 0) {
   const format = formatOf(bytes);
   if (!format) throw new DecodeError("not an image in an allowed format (JPEG, PNG, WebP, GIF, BMP)");
   if (format === "JPEG") requireEnd(bytes);
+  const orientation = format === "WebP" ? takeOrientation(bytes) : 1;
   let bitmap;
   try {
     const options = { imageOrientation: "from-image", premultiplyAlpha: "none", colorSpaceConversion: "none" };
-    bitmap = await createImageBitmap(file, options);
+    bitmap = await createImageBitmap(new Blob([bytes]), options);
   } catch {
     throw new DecodeError(`this browser cannot read it: ${format}, or damaged`);
   }
@@ -76,7 +137,8 @@ export async function decode(file, side = 0) {
     const { width, height } = bitmap;
     if (width * height > MOST_PIXELS) throw new DecodeError(`${width} × ${height}: above the limit of ${MOST_PIXELS.toLocaleString("en")} pixels`);
     if (Math.max(width, height) > MOST_SIDE) throw new DecodeError(`${width} × ${height}: a side above the limit of ${MOST_SIDE.toLocaleString("en")} pixels`);
-    return { ...pixelsOf(bitmap, width, height), preview: side ? shrunk(bitmap, side) : null };
+    const source = orientation in TURNS ? turned(bitmap, orientation) : bitmap;
+    return { ...pixelsOf(source, source.width, source.height), preview: side ? shrunk(source, side) : null };
   } finally {
     bitmap.close();
   }
