@@ -180,7 +180,16 @@ VERBS = (
     Verb(
         "run",
         "prepare, train, distill, export and verify, skipping what is done",
-        [steps.CHECK, steps.PREPARE, steps.TRAIN, steps.DISTILL, steps.EXPORT, steps.VERIFY, steps.CARDS],
+        [
+            steps.CHECK,
+            steps.PREPARE,
+            steps.JUDGEABLE,
+            steps.TRAIN,
+            steps.DISTILL,
+            steps.EXPORT,
+            steps.VERIFY,
+            steps.CARDS,
+        ],
     ),
     Verb("errors", "show the worst errors and disagreements with their pictures", [steps.ERRORS]),
     Verb(

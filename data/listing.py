@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from data.readers.images import nearest
 from data.readers.paths import file_name, parent
 from data.readers.record import Record
-from data.storage import CONNECTIONS, fingerprint, fingerprints, is_remote
+from data.storage import CONNECTIONS, fingerprint, fingerprints, is_remote, path_of, shown
+from run.console import log
 from run.errors import UserError, listed, plural
 
 SCHEMA = pa.schema(
@@ -53,7 +54,8 @@ def collect(records: Iterable[Record]) -> pa.Table:
     """
     problems: list[str] = []
     absent: list[Record] = []
-    batches = list(_batches(records, absent, problems))
+    recased: list[Record] = []
+    batches = list(_batches(records, absent, problems, recased))
     if absent or problems:
         lines = [*map(_absence, absent[:_SHOWN]), *problems]
         more = len(absent) + len(problems) - min(len(lines), _SHOWN)
@@ -63,11 +65,21 @@ def collect(records: Iterable[Record]) -> pa.Table:
                 f"{plural(len(absent), 'image')} not found; put them there, or set data.image_root:\n{whole}"
             )
         raise UserError(f"{plural(len(absent) + len(problems), 'image')} not found, or out of reach:\n{whole}")
+    if recased:
+        first = recased[0]
+        log.print(
+            f"{plural(len(recased), 'image is', 'images are')} named in another case than the file has: {first.where}, "
+            f"{first.address}, is {shown(path_of(first.uri))}",
+            soft_wrap=True,
+            markup=False,
+        )
     table = pa.Table.from_batches(batches, SCHEMA)
     return _one_row_per_uri(table.take(pc.sort_indices(table.column("uri")))).drop_columns(["address"])
 
 
-def _batches(records: Iterable[Record], absent: list[Record], problems: list[str]) -> Iterator[pa.RecordBatch]:
+def _batches(
+    records: Iterable[Record], absent: list[Record], problems: list[str], recased: list[Record]
+) -> Iterator[pa.RecordBatch]:
     """The table's rows in pieces; once a file is not there, only what else is wrong is collected."""
     stream = iter(records)
     folders: _Listings = {}
@@ -76,6 +88,7 @@ def _batches(records: Iterable[Record], absent: list[Record], problems: list[str
             folders = _listings(part, folders, pool)
             remote = any(is_remote(record.uri) for record in part)
             found = list((pool.map if remote else map)(partial(_fingerprint, folders), part))
+            recased += (record for record in part if record.recased)
             for record, mark in zip(part, found, strict=True):
                 if mark is None:
                     absent.append(record)
@@ -144,7 +157,8 @@ def _one_row_per_uri(table: pa.Table) -> pa.Table:
     if merged:
         raise UserError(
             f"{plural(len(merged), 'address comes', 'addresses come')} to a file that another one comes to as well, so "
-            f"leading folders cannot be dropped; set image_root to the folder that has them all:\n{listed(merged)}"
+            "neither leading folders nor case can be passed over; correct them, or set image_root to the folder that "
+            f"has them all:\n{listed(merged)}"
         )
     if problems:
         raise UserError(

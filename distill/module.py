@@ -21,25 +21,31 @@ class StudentModule(FitModule):
     """
 
     def __init__(self, classifier: Classifier, config: StudentConfig, costs: Costs | None = None) -> None:
-        super().__init__(config.fit, param_groups_weight_decay(classifier.model, config.fit.weight_decay))
+        groups = param_groups_weight_decay(classifier.model, config.fit.weight_decay)
+        super().__init__(config.fit, groups, DecisionRule.of(classifier.labels))
         self.model = classifier.model
         self._spec = classifier.spec
-        self._rule = DecisionRule.of(classifier.labels)
         self._student = config
         if config.loss in ACROSS_IMAGES:
             self.whole = f"loss: {config.loss} compares the images of a batch with each other"
         self.register_buffer("costs", None if costs is None else torch.tensor(costs), persistent=False)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The weighted sum, its two parts, and the share of images on which student and teacher decide alike."""
+        """The weighted sum, its two parts, and the share of images on which student and teacher decide alike.
+
+        In validation also whether each labeled image is decided as its label says.
+        """
         config = self._student
-        rule = self._rule
+        rule = self.rule
         logits: Tensor = self.model(normalize(batch["image"], self._spec)).float()
         labels = labeled_loss(logits, batch["target"], batch["labeled"], rule, self._buffers["costs"])
+        labeled = batch["labeled"].bool()
+        # Not in training: whether a step was right is known on the host, and a GPU would wait for it.
+        judged = {} if self.training else self.judged(logits[labeled], batch["target"][labeled])
         if config.loss == "labels":
-            return {"loss": labels, "labels": labels}
+            return {"loss": labels, "labels": labels, **judged}
         teacher = batch["teacher"]
         distilled = distillation_loss(config.loss, rule)(logits, teacher, config.temperature)
         agreement = share_decided_alike(probabilities(logits, rule), probabilities(teacher, rule), rule)
         total = distilled + config.label_weight * labels
-        return {"loss": total, "distilled": distilled, "labels": labels, "agreement": agreement}
+        return {"loss": total, "distilled": distilled, "labels": labels, **judged, "agreement": agreement}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from distill.config import StudentConfig
-from models.building import spec_of
+from models.building import require_checkpoint, spec_of
 from models.skeleton import count_weights, skeleton, trains_on_one_image
 from run.errors import UserError
 from train.config import TeacherConfig
@@ -33,6 +33,30 @@ def require_trainable(teacher: TeacherConfig, students: Sequence[StudentConfig],
         mistakes += _one_at_a_time(model, f"{key}.fit", student.fit.batch_size, student.model, student.image_size)
         if taught and count_weights(model) > count_weights(taught):
             mistakes.append(f"{key}.model: {larger(student.name, student.model, model, teacher.model, taught)}")
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+
+
+def require_weights(teacher: TeacherConfig, students: Sequence[StudentConfig], trained: Sequence[bool]) -> None:
+    """Fetch the weights that training starts from: what cannot be had is said before anything is read or trained.
+
+    Args:
+        teacher: asked for first.
+        students: after it.
+        trained: of the teacher and each student: it is there, and its weights are not needed again.
+
+    Raises:
+        UserError: some cannot be had; all of these are listed.
+    """
+    mistakes = []
+    models: list[TeacherConfig | StudentConfig] = [teacher, *students]
+    keys = ["teacher", *(f"students[{index}]" for index in range(len(students)))]
+    for model, key, done in zip(models, keys, trained, strict=True):
+        try:
+            if model.pretrained and not done:
+                require_checkpoint(model.model, key)
+        except UserError as error:
+            mistakes.append(str(error))
     if mistakes:
         raise UserError("\n".join(mistakes))
 

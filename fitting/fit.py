@@ -167,4 +167,5 @@ def _quiet() -> None:
     for logger in ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(logger).setLevel(logging.ERROR)
     if not sys.warnoptions:
-        warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch.optim.lr_scheduler")
+        modules = "pytorch_lightning|lightning_fabric|torchmetrics|torch.optim.lr_scheduler"
+        warnings.filterwarnings("ignore", module=modules)

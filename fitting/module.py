@@ -13,14 +13,18 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from fitting.config import FitConfig
+from fitting.metrics import MacroF1, decided
 from fitting.micro_batch import MicroBatches, parts_of, whole_of
 from fitting.processes import share_buffers
 from fitting.stochastic_depth import DropPathOfBatch
+from models.decision import DecisionRule
 from run.errors import UserError, listed
 from run.ranks import EndedElsewhereError, in_any_process, this_rank
 
 Batch = dict[str, Any]
 """A loader's batch: tensors by name, and ``image_id`` (a list of str)."""
+SAID, TRUE = "said", "true"
+"""Among the values of validation images: what macro F1 counts."""
 
 Then = Callable[[Tensor, float, bool], None]
 """Takes the loss of a part, its share of the batch's images, and true for the last part."""
@@ -33,6 +37,7 @@ class FitModule(pl.LightningModule):
         config: the optimization.
         parameter_groups: as AdamW takes them. A group's ``lr_scale`` multiplies its learning rate
             (layer-wise decay, as timm's ``param_groups_layer_decay`` gives it).
+        rule: of the label set; null where nothing is decided.
     """
 
     whole: str = ""
@@ -40,7 +45,9 @@ class FitModule(pl.LightningModule):
     checkpointing: bool | Literal["auto"] = False
     """The model computes activations again in the backward pass; ``auto`` where not even one image fits without."""
 
-    def __init__(self, config: FitConfig, parameter_groups: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, config: FitConfig, parameter_groups: list[dict[str, Any]], rule: DecisionRule | None = None
+    ) -> None:
         super().__init__()
         # A step may take several passes: Lightning's own way is one loss and one backward pass.
         self.automatic_optimization = False
@@ -52,6 +59,14 @@ class FitModule(pl.LightningModule):
         """Given by ``fit``; without, batches go through whole."""
         self.drop_paths: list[DropPathOfBatch] = []
         """Likewise."""
+        self._rule = rule
+        self._macro_f1 = MacroF1(len(rule.labels)) if rule and rule.exclusive else None
+
+    @property
+    def rule(self) -> DecisionRule:
+        """Of the label set."""
+        assert self._rule is not None
+        return self._rule
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -170,8 +185,26 @@ class FitModule(pl.LightningModule):
         return torch.autocast(self.device.type, enabled=False)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the same values on validation images."""
-        self._log("val", self._values(batch, lambda *_: None), batch)
+        """Log the same values on validation images, and macro F1."""
+        values = self._values(batch, lambda *_: None)
+        # Here and not in `losses`: a part of a batch that memory was too small for goes through again.
+        said, true = (values.pop(name, None) for name in (SAID, TRUE))
+        self._log("val", values, batch)
+        if self._macro_f1 is not None and said is not None and true is not None:
+            if len(true):
+                self._macro_f1.update(said, true)
+            self.log("val_macro_f1", self._macro_f1, on_step=False, on_epoch=True)
+
+    def judged(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Whether each labeled image is decided as its target says [M], but for ties; in validation what macro F1 counts.
+
+        Args:
+            logits: [B, C].
+            targets: [B, C].
+        """
+        said, true = decided(logits, targets, self.rule)
+        counted = {} if self.training or self._macro_f1 is None else {SAID: said, TRUE: true}
+        return {"accuracy": (said == true).reshape(len(true), -1).all(1).to(logits), **counted}
 
     def on_validation_epoch_start(self) -> None:
         """Validate the running statistics that are kept: those of process 0."""

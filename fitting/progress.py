@@ -12,8 +12,8 @@ from rich.table import Column
 from run.console import log, say_with_time
 from run.usage import duration, peak_memory
 
-SHARES = ("accuracy", "agreement")
-"""Metrics beside the loss, as shares of the validation images."""
+BESIDE = {"accuracy": "accuracy {:.1%}", "macro_f1": "macro F1 {:.3f}", "agreement": "agreement {:.1%}"}
+"""Metrics of the validation images beside the loss."""
 
 
 class FitProgress(Callback):
@@ -79,11 +79,11 @@ class FitProgress(Callback):
 
     def _facts(self, trainer: pl.Trainer) -> list[str]:
         metrics = trainer.callback_metrics
-        shares = [f"{name} {metrics[f'val_{name}']:.1%}" for name in SHARES if f"val_{name}" in metrics]
+        beside = [form.format(metrics[f"val_{name}"]) for name, form in BESIDE.items() if f"val_{name}" in metrics]
         return [
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
             f"validation loss {metrics['val_loss']:.3f}",
-            *shares,
+            *beside,
             f"best epoch {self._kept()['epoch'] + 1:.0f}",
             *filter(None, [peak_memory()]),
         ]

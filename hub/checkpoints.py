@@ -16,13 +16,16 @@ def publisher(config: HubConfig) -> Callable[[str, Path, str], None] | None:
     """Function for ``RunContext.publish``: pushes a model's checkpoint folder; null where that is not wanted.
 
     It is called with the model's name, the folder and a message. The folder becomes all there is on the checkpoint
-    branch; ``main`` is not touched. Where the Hub refuses or cannot be reached, training goes on and a warning says so.
+    branch; ``main`` is not touched. A model that ``hub.models`` leaves out is passed over. Where the Hub refuses or
+    cannot be reached, training goes on and a warning says so.
     """
     if not config.push_checkpoints:
         return None
     api = HfApi()
 
     def publish(name: str, folder: Path, message: str) -> None:
+        if not config.publishes(name):
+            return
         repo = config.repository(name)
         branch = config.checkpoint_branch
         try:

@@ -15,6 +15,9 @@ class HubConfig:
     repo: str | None = None
     """``org/name``, the beginning of each repository's name: ``org/name-teacher``, ``org/name-teacher-ONNX``,
     ``org/name-STUDENT`` and ``org/name-STUDENT-ONNX``; null publishes nothing."""
+    models: tuple[str, ...] = ()
+    """Names of the models to publish, ``teacher`` and students' names; empty publishes all of them. For a student
+    alone: ``[mobilenetv4-conv-small]``."""
     private: bool = True
     """Only you, or your organization, can see the repositories."""
     license: str = "other"
@@ -43,6 +46,8 @@ class HubConfig:
             if self.repo is not None:
                 require("repo", lambda: str(self.repo).count("/") == 1, f"org/name ({PLAIN_NAME}), or null")
                 self.require_repositories(require, "repo", "teacher")
+                free = "another one: the Hub refuses it"
+                require("repo", lambda: self.publishes("teacher") or not refusal(str(self.repo)), free)
             need = "org/name where push_checkpoints is true"
             require("repo", lambda: self.repo is not None or not self.push_checkpoints, need)
             known = f"an identifier of the Hub, such as {nearest_license(self.license)}, or other"
@@ -57,11 +62,23 @@ class HubConfig:
 
     def require_repositories(self, require: Require, key: str, model: str) -> None:
         """Blame ``key`` where the Hub would refuse one of a model's two repositories: it is known before any work."""
-        repos = [self.repository(model, onnx=onnx) for onnx in (False, True)] if self.repo else []
+        published = self.repo and self.publishes(model)
+        repos = [self.repository(model, onnx=onnx) for onnx in (False, True)] if published else []
         for repo in [repo for repo in repos if refusal(repo)][:1]:
             length = len(repo.rpartition("/")[2])
             makes = f"another one: it makes {repo}, a name of {length} characters, and the Hub refuses that"
             require(key, lambda: False, f"{makes}: {refusal(repo)}")
+
+    def publishes(self, model: str) -> bool:
+        """True for a model that goes to the Hub, if anything does."""
+        return not self.models or model in self.models
+
+    @property
+    def is_refused(self) -> bool:
+        """True where the Hub refuses repositories whatever the students are called."""
+        return self.repo is not None and bool(
+            refusal(self.repository("teacher", onnx=True) if self.publishes("teacher") else self.repo)
+        )
 
     def repository(self, model: str, *, onnx: bool = False) -> str:
         """The repository of a model's checkpoint, or of its ONNX files.

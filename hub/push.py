@@ -52,7 +52,7 @@ def push(
     run = verification.run
     release = Release(run.release)
     repos: dict[Path, str] = {}
-    for model in released_models(release):
+    for model in filter(lambda model: config.publishes(model.name), released_models(release)):
         repos[model.checkpoint] = config.repository(model.name)
         repos[model.onnx] = config.repository(model.name, onnx=True)
     certificate = read_certificate(run)

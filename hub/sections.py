@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from export.page.write import INDEX
+from export.release import TEACHER
 from hub.snippets import (
     onnx_snippet,
     page_snippet,
@@ -48,7 +49,10 @@ def introduction(subject: Subject) -> str:
     facts = subject.facts
     size = subject.spec.size
     trained = "fine-tuned" if facts.pretrained else "trained"
-    made = trained if subject.is_teacher else f"distilled from the teacher `{subject.teacher_repo}`"
+    teacher = (
+        f"the teacher `{subject.teacher_repo}`" if subject.hub.publishes(TEACHER) else "a teacher that is not published"
+    )
+    made = trained if subject.is_teacher else f"distilled from {teacher}"
     form = f"The ONNX export of `{subject.checkpoint_repo}`: an" if subject.is_onnx else "An"
     start = "pretrained weights" if facts.pretrained else "random weights"
     base, pinned, revision = facts.base_model.removeprefix("hf-hub:").partition("@")

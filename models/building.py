@@ -15,7 +15,7 @@ from torch import nn
 from data.labels import LabelSet
 from models.classifier import Classifier
 from models.facts import read_config
-from models.foreign import label_names, read_weights, require_rgb, trained_size
+from models.foreign import label_names, read_weights, require_rgb, require_weights, trained_size
 from models.names import architecture_of, require_architecture
 from models.spec import InputSpec
 from run.console import log
@@ -180,6 +180,17 @@ def commit_of(folder: Path) -> str | None:
     """The commit that a folder of the Hub's cache holds; null for any other folder."""
     is_commit = folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name)
     return folder.name if is_commit else None
+
+
+def require_checkpoint(name: str, key: str) -> None:
+    """Fetch a checkpoint, and see that its config and its weights are there; only ``build`` reads the weights.
+
+    Raises:
+        UserError: they cannot be had, or the config says what cannot be taken.
+    """
+    folder = find_checkpoint(name, key)
+    require_architecture(read_config(folder)["architecture"], key)
+    require_weights(folder, key)
 
 
 def size_args(architecture: str, size: int) -> dict[str, int]:

@@ -20,11 +20,7 @@ def read_weights(folder: Path, key: str) -> dict[str, Tensor]:
     Raises:
         UserError: they are not there, damaged, or not all numbers.
     """
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        shards = sorted(folder.glob("model-*-of-*.safetensors"))
-        why = f"the weights are in {len(shards)} files: save them as one" if shards else "never pickles"
-        raise UserError(f"{key}.model: {quoted(path)} does not exist; only safetensors are loaded, {why}")
+    path = require_weights(folder, key)
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -38,6 +34,20 @@ def read_weights(folder: Path, key: str) -> dict[str, Tensor]:
     if broken:
         raise UserError(f"{key}.model: {quoted(path)} holds values that are no numbers, the first in {broken[0]}")
     return weights
+
+
+def require_weights(folder: Path, key: str) -> Path:
+    """The file with a checkpoint's weights.
+
+    Raises:
+        UserError: it is not there.
+    """
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        shards = sorted(folder.glob("model-*-of-*.safetensors"))
+        why = f"the weights are in {len(shards)} files: save them as one" if shards else "never pickles"
+        raise UserError(f"{key}.model: {quoted(path)} does not exist; only safetensors are loaded, {why}")
+    return path
 
 
 def require_rgb(name: str, key: str, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:

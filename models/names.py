@@ -6,14 +6,17 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from run.errors import UserError
+from models.facts import public_name
+from run.errors import UserError, quoted
 
 _REGISTERED = re.compile(r"@register_model\s+def (\w+)\(")
 _DEPRECATED = re.compile(r"register_model_deprecations\(__name__, \{(.*?)\}\)", re.DOTALL)
 
 
 def require_name(name: str, key: str, *, pretrained: bool) -> None:
-    """Refuse a model that can only be one of timm's and is none; a Hub id or a folder is looked for later.
+    """Refuse a model that can only be one of timm's and is none, or a folder that is not there.
+
+    An id on the Hub is asked for later.
 
     Args:
         name: as for ``models.building.build``.
@@ -21,8 +24,11 @@ def require_name(name: str, key: str, *, pretrained: bool) -> None:
         pretrained: without weights, every name is one of timm's.
 
     Raises:
-        UserError: timm has no such architecture; the message has the nearest.
+        UserError: timm has no such architecture, and the message has the nearest; or there is no such folder.
     """
+    folder = Path(name.removeprefix("local-dir:"))
+    if pretrained and not public_name(name) and not folder.is_dir():
+        raise UserError(f"{key}.model: there is no folder {quoted(folder)}")
     elsewhere = "/" in name.removeprefix("hf-hub:") or name.startswith("local-dir:") or Path(name).is_dir()
     if not (pretrained and elsewhere):
         require_architecture(name, key)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from start.hardware import Hardware
+from verify.config import VerifyConfig
+from verify.ledger import confidence_of_look
 from verify.statistics import Proportion
 
 BUDGET_S = {"cpu": 240.0, "gpu": 3600.0}
@@ -17,7 +19,8 @@ TARGETS = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 """Agreements that may be asked for, the strictest first."""
 DISAGREEING = 0.05
 """Share of test images on which student and teacher may differ at least: a target that allows fewer is luck."""
-CONFIDENCE = 0.95
+CONFIDENCE = confidence_of_look(1, VerifyConfig().confidence)
+"""Of the first look at the test images, as ``verify`` will judge them."""
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,7 @@ def fresh(finished_root: Path, tmp_path: Path) -> Path:
             set_key("hub", {"license": "Apache License 2.0"}),
             "hub.license is Apache License 2.0; it must be an identifier of the Hub, such as apache-2.0, or other",
         ),
+        (set_key("hub", {"models": ["mini", "max"]}), "hub.models[1] is max; it must be one of teacher, mini"),
         (lambda config: config.pop("labels"), "labels is missing"),
         (lambda config: config["labels"].pop("names"), "labels.names is missing"),
     ],

@@ -69,20 +69,6 @@ def share_decided_alike(left: Tensor, right: Tensor, rule: DecisionRule) -> Tens
     return ((left >= thresholds) == (right >= thresholds)).all(1).float().mean()
 
 
-def right(logits: Tensor, targets: Tensor, rule: DecisionRule) -> Tensor:
-    """1 for every image [M] that is decided as its target says, else 0; images whose votes tie are left out.
-
-    Args:
-        logits: [B, C].
-        targets: of labeled images [B, C].
-        rule: of the label set.
-    """
-    said = rule.decide(rule.probabilities(logits.detach().cpu().numpy()))
-    given = targets.cpu().numpy()
-    told = rule.labels.has_truth(given)
-    return torch.from_numpy(rule.same(said[told], rule.labels.truth(given[told]))).to(logits)
-
-
 @cache
 def _thresholds(rule: DecisionRule, device: torch.device) -> Tensor:
     # Kept on the device: to copy them there in every training step would make the host wait for a GPU.

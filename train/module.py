@@ -15,7 +15,7 @@ from models.classifier import Classifier, normalize
 from models.decision import DecisionRule
 from models.room import set_checkpointing
 from models.spec import InputSpec
-from train.losses import label_loss, right
+from train.losses import label_loss
 
 Costs = list[list[float]]
 """``labels.costs``: [C][C]."""
@@ -45,10 +45,9 @@ class TeacherModule(FitModule):
         costs: Costs | None = None,
         spec: InputSpec | None = None,
     ) -> None:
-        super().__init__(config, groups)
+        super().__init__(config, groups, rule)
         self.model = model
         self._spec = spec
-        self._rule = rule
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.register_buffer("costs", None if costs is None else torch.tensor(costs), persistent=False)
 
@@ -92,8 +91,8 @@ class TeacherModule(FitModule):
         logits: Tensor = self.model(inputs).float()
         targets = batch["target"]
         weights = self.get_buffer("class_weights")
-        loss = label_loss(logits, targets, self._rule, weights=weights, costs=self._buffers["costs"]).mean()
-        return {"loss": loss, "accuracy": right(logits, targets, self._rule)}
+        loss = label_loss(logits, targets, self.rule, weights=weights, costs=self._buffers["costs"]).mean()
+        return {"loss": loss, **self.judged(logits, targets)}
 
 
 def class_weights(targets: NDArray[np.float32], weighting: str, labels: LabelSet) -> Tensor:

@@ -15,7 +15,6 @@ from export.config import ExportConfig
 from export.points.config import require_decision
 from fitting.config import FitConfig
 from hub.config import HubConfig
-from hub.names import refusal
 from run.config import (
     PLAIN_NAME,
     Require,
@@ -74,9 +73,12 @@ class Config:
                 _require_fitting_loss(require, f"students[{index}].loss", student, self.labels)
                 with suppress(UnknownValueError):
                     # Not where the teacher's are refused as well: that is hub.repo's own mistake.
-                    if not self.hub.repo or not refusal(self.hub.repository("teacher", onnx=True)):
+                    if not self.hub.is_refused:
                         self.hub.require_repositories(require, f"students[{index}].name", student.name)
             _require_micro_batch(require, self)
+            models = ["teacher", *(student.name for student in self.students)]
+            for index, name in enumerate(self.hub.models):
+                require(f"hub.models[{index}]", partial(models.__contains__, name), f"one of {', '.join(models)}")
             verify = self.verify
             require_decision(require, "verify", verify.decision, verify.operating_points, self.labels)
             asked = "a point or more where verify.profile is safety: what a model must flag is not left to chance"

@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from data.config import SourceConfig
+from data.place import require_place
 from run.console import console, log, say_with_time
 from run.errors import UserError
 from run.files import write_text
@@ -33,12 +35,22 @@ class Step:
     processes: Literal["first", "all", "each"] = "first"
     """Of several: the first, while the others wait; all of them as one; or each by itself, with no network between."""
     needs: Callable[[Run], None] | None = None
-    """Refuses a run whose earlier stages are not done: at once, before what the step imports is imported."""
+    """Refuses a run whose earlier stages are not done, or whose files are not there: at once, before what the step
+    imports is imported."""
+    option: str | None = None
+    """The step is left out unless this option is given."""
 
     @property
     def name(self) -> str:
         """For messages."""
         return self.function.__name__.strip("_").replace("_", " ")
+
+
+def _needs_sources(run: Run) -> None:
+    data = run.config.data
+    require_place(data, "data")
+    if data.unlabeled is not None:
+        require_place(data.unlabeled, "data.unlabeled")
 
 
 def _needs_manifest(run: Run) -> None:
@@ -61,6 +73,7 @@ def _needs_release(run: Run) -> None:
 
 
 def _init(_: None, options: Namespace) -> None:
+    require_place(SourceConfig(path=options.path), "data")  # before the seconds that looking at hardware takes
     from start.init import init
 
     chosen = {"teacher": options.teacher, "student": options.student, "from_scratch": options.from_scratch}
@@ -106,18 +119,27 @@ def _prepare(run: Run, _: Namespace) -> None:
     require_enough_images(run.manifest(), run.decision)
 
 
-def _list_suspects(run: Run, options: Namespace) -> None:
-    if options.suspects:
-        from train.suspects import write_suspects
+def _require_judgeable(run: Run, _: Namespace) -> None:
+    from verify.verify import require_test_images
 
-        write_suspects(run.context(), run.manifest(), run.model("teacher"), run.config.views)
+    require_test_images(run.manifest(), run.config.verify)
+
+
+def _list_suspects(run: Run, _: Namespace) -> None:
+    from train.suspects import write_suspects
+
+    write_suspects(run.context(), run.manifest(), run.model("teacher"), run.config.views)
 
 
 def _require_trainable(run: Run, options: Namespace) -> None:
-    from distill.require import require_trainable
+    from distill.require import require_trainable, require_weights
 
+    config = run.config
+    folders = [run.folder.teacher, *map(run.folder.student, run.students)]
+    trained = [(folder / "model").exists() for folder in folders]
     try:
-        require_trainable(run.config.teacher, run.config.students, len(run.labels))
+        require_trainable(config.teacher, config.students, len(run.labels))
+        require_weights(config.teacher, config.students, trained)
     except UserError as error:
         raise UserError("\n".join(f"{options.config}: {line}" for line in str(error).splitlines())) from error
 
@@ -181,8 +203,6 @@ def _errors(run: Run, _: Namespace) -> None:
 
 
 def _compare(run: Run, options: Namespace) -> bool:
-    if options.against is None:
-        return True
     from verify.update import compare_with, show_update
 
     updates, flips = compare_with(run.verification(), options.against)
@@ -250,16 +270,18 @@ def _check_golden(_: None, options: Namespace) -> bool:
 
 INIT = Step(_init)
 PRINT_CONFIG = Step(_config)
-VIEWS = Step(_views)
+VIEWS = Step(_views, needs=_needs_sources)
 CHECK = Step(_require_trainable)
 CURRENT = Step(_require_current)
-PREPARE = Step(_prepare)
+PREPARE = Step(_prepare, needs=_needs_sources)
+JUDGEABLE = Step(_require_judgeable)
+"""Before hours of training: a test split that `verify` would refuse."""
 TRAIN = Step(_train, "all", _needs_manifest)
 DISTILL = Step(_distill, "all", _needs_teacher)
 EXPORT = Step(_export, needs=_needs_students)
 VERIFY = Step(_verify, needs=_needs_release)
-SUSPECTS = Step(_list_suspects)
-COMPARE = Step(_compare)
+SUSPECTS = Step(_list_suspects, option="suspects")
+COMPARE = Step(_compare, option="against")
 CARDS = Step(_write_cards)
 ERRORS = Step(_errors)
 PUSH = Step(_push, needs=_needs_release)
@@ -284,12 +306,12 @@ BEFORE_VERIFY = frozenset({PREPARE, TRAIN, DISTILL, EXPORT})
 
 def require_ready(run: Run, steps: Sequence[Step]) -> None:
     """Refuse at once what a step would refuse after seconds of imports, or hours of work."""
+    # With `prepare` among them, each step makes what the next one needs.
+    for step in (PREPARE,) if PREPARE in steps else steps:
+        if step.needs is not None:
+            step.needs(run)
     if not BEFORE_VERIFY.isdisjoint(steps):
         _require_usable(run.config)
-    if PREPARE not in steps:  # with it, each step makes what the next one needs
-        for step in steps:
-            if step.needs is not None:
-                step.needs(run)
 
 
 def _require_usable(config: Config) -> None:
@@ -316,10 +338,12 @@ def go_through(steps: Sequence[Step], run: Run | None, options: Namespace) -> bo
     times: dict[str, float] = {}
     with _held(run, steps):
         for step in steps:
+            if step.option is not None and not getattr(options, step.option):
+                continue
             started = time.monotonic()
             work = partial(step.function, run, options)
             passed &= (once(work) if step.processes == "first" else work()) is not False
-            if step in (CHECK, CURRENT):
+            if step in (CHECK, CURRENT, JUDGEABLE):
                 continue
             times[step.name] = time.monotonic() - started
             if run is not None and not log.is_terminal:

@@ -161,10 +161,15 @@ def require_test_images(manifest: Manifest, config: VerifyConfig) -> None:
     targets = test.targets()
     told = targets[test.labels.has_truth(targets)]
     groups = len(set(test.column("group")))
-    if not len(told) or groups < _fewest(config):
+    if groups < _fewest(config):
         raise UserError(
-            f"the test split has {plural(groups, 'image')} that differ, and votes give {len(told):,} a label: too few "
-            f"for any verdict. {_fewest(config):,} can show something; raise data.splits.test"
+            f"the test split has {plural(groups, 'image')} that differ: too few for any verdict. {_fewest(config):,} "
+            "can show something; raise data.splits.test"
+        )
+    if not len(told):
+        raise UserError(
+            f"the votes of all {plural(len(test), 'test image')} tie, so none has a true label and nothing can be "
+            "shown: have them decided by one more annotator"
         )
     truth = as_sets(DecisionRule.of(test.labels), test.labels.truth(told))
     absent = [name for name, count in zip(test.labels.names, truth.sum(0), strict=True) if not count]

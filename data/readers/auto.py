@@ -1,12 +1,12 @@
 """``format: auto``: tells a source's format from its path, and says why."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from data.config import Format
 from data.labels import LabelSet
+from data.place import is_hub_id
 from data.readers.formats import READERS, classes_csv, huggingface, imagefolder
 from data.readers.paths import file_name, join
 from data.readers.source import LabelFile, Source
@@ -18,8 +18,6 @@ _BY_SUFFIX: dict[str, Format] = {suffix: name for name, reader in READERS.items(
 _BY_FILE_NAME: dict[str, Format] = {file: name for name, reader in READERS.items() for file in reader.file_names}
 _SUFFIXES = (*_BY_SUFFIX, ".json")
 """Endings of label files; several formats end in .json, and their first characters tell them apart."""
-
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 _Found = tuple[Source, str]
 """The source with its format, and the file that is meant, in place of ``auto``; and the reason."""
@@ -47,7 +45,7 @@ def _resolved(source: Source, uri: str) -> _Found:
     if not is_remote(uri) and Path(uri).is_file():
         return _as_file(source, source.file())
     # Only now: a path that is there is never taken for a Hub id.
-    if _HUB_ID.fullmatch(source.config.path) and suffix not in _SUFFIXES:
+    if is_hub_id(source.config.path) and suffix not in _SUFFIXES:
         return source.with_options(format="huggingface"), "there is no such path here, so it is taken for a Hub id"
     raise UserError(f"{source.key_of('path')}: there is no file or folder {uri}")
 

@@ -30,7 +30,9 @@ class Found(NamedTuple):
     uri: str
     """Of the first reading of its address where no file was found."""
     address: str | None = None
-    """The address, where leading folders had to be dropped: two that come to one file may be two images."""
+    """The address, where leading folders were dropped, or case differs: two that come to one file may be two images."""
+    recased: bool = False
+    """The file's path differs from the address in case."""
 
 
 class _Names(NamedTuple):
@@ -38,8 +40,16 @@ class _Names(NamedTuple):
 
     composed: Mapping[str, str]
     """Every name by its composed form (NFC)."""
+    folded: Mapping[str, Sequence[str]]
+    """Names by that form without its case."""
     stems: Mapping[str, Sequence[str]]
     """Names of pictures by what stands before their ending."""
+
+    def like(self, name: str) -> str | None:
+        """The name that is the same but for how accents are written; else the only one that differs in case."""
+        whole = unicodedata.normalize("NFC", name)
+        others = self.folded.get(whole.casefold(), ())
+        return self.composed.get(whole) or (others[0] if len(others) == 1 else None)
 
 
 class ImageRoot:
@@ -91,7 +101,7 @@ class ImageRoot:
                 raise self._outside(image, where)
             return Found(writable(image))
         found = self._find(image, where, places)
-        return Found(writable(found.uri), found.address and shown(found.address))
+        return found._replace(uri=writable(found.uri), address=found.address and shown(found.address))
 
     def _find(self, image: str, where: str, places: Sequence[str]) -> Found:
         as_written = self._uri(image)
@@ -103,7 +113,7 @@ class ImageRoot:
             at_once = self._present(as_written, where)
             # The file with the ending may be a link that leads out, where the name without it is none.
             if at_once and (at_once == as_written or not self._limited or self._is_inside(at_once)):
-                return Found(at_once)
+                return _found(image, as_written, at_once)
         tried = [self._uri(join(place, text) if place else text) for text in readings(image) for place in places]
         allowed = [uri for uri in tried if not self._limited or self._is_inside(uri)]
         # Where there are several places, each is listed: in a store the first would count as the right one.
@@ -111,13 +121,13 @@ class ImageRoot:
         for uri in allowed:
             present = self._present(uri, where, sure=sure)
             if present and (not self._limited or self._is_inside(present)):
-                return Found(present)
+                return _found(image, uri, present)
         # What leads out of the root is refused, before anything with a like name inside it is taken instead.
         linked_out = self._limited and not self._is_inside(as_written) and _is_below(self._start, as_written)
         for tail in () if linked_out else tails(image):
             below = self._below(tail, where)
-            if below and (not self._limited or self._is_inside(below)):
-                return Found(below, image)
+            if below and (not self._limited or self._is_inside(below.uri)):
+                return below._replace(address=image)
         if not allowed:
             raise self._outside(image, where)
         return Found(allowed[0] if tuple(places) == ("",) else self._likeliest(allowed))
@@ -139,25 +149,24 @@ class ImageRoot:
         # Normal first, checked then: `..` must not lead out of the root unseen.
         return normal(path if whole else join(self._start, path))
 
-    def _below(self, tail: str, where: str) -> str | None:
+    def _below(self, tail: str, where: str) -> Found | None:
         """The file below the root that the path ends in, once the leading folders that the root lacks are dropped."""
         parts = tail.split("/")
         for start in range(len(parts)):
             # A folder that the root has is never dropped: `train/1.jpg` is not the `1.jpg` beside `train`.
             if start and self._has(parts[start - 1]):
                 return None
-            present = self._present(self._uri("/".join(parts[start:])), where, sure=True)
+            uri = self._uri("/".join(parts[start:]))
+            present = self._present(uri, where, sure=True)
             if present:
-                return present
+                return _found(tail, uri, present)
         return None
 
     def _has(self, name: str) -> bool:
-        if is_remote(self._start):
-            return unicodedata.normalize("NFC", name) in self._names(self._start).composed
-        return _mode(join(self._start, name)) is not None
+        return unicodedata.normalize("NFC", name).casefold() in self._names(self._start).folded
 
     def _present(self, uri: str, where: str, *, sure: bool = False) -> str | None:
-        """The file with this URI, or with one that differs in how accents are written or lacks the ending.
+        """The file with this URI, or with one that differs in case or how accents are written, or lacks the ending.
 
         Asking a store costs a request for each image, so a plain name there counts as present unless ``sure`` is asked.
         """
@@ -166,28 +175,27 @@ class ImageRoot:
             if not sure and (plain or not is_remote(self._start) or not _is_below(self._start, uri)):
                 return uri
             names = self._names(parent(uri))
-            name = names.composed.get(unicodedata.normalize("NFC", file_name(uri)))
+            name = names.like(file_name(uri))
             return join(parent(uri), name) if name else self._without_ending(uri, names, where)
         mode = _mode(uri)
         if mode is not None:
             return None if stat.S_ISDIR(mode) else uri
-        if not uri.isascii():
-            composed = self._composed(uri)
-            if composed is not None:
-                return composed
+        like = self._like(uri)
+        if like is not None:
+            return like
         return None if _has_ending(uri) else self._without_ending(uri, self._names(parent(uri)), where)
 
-    def _composed(self, uri: str) -> str | None:
-        """The file whose path is the same but for how accents are written: macOS takes them apart."""
+    def _like(self, uri: str) -> str | None:
+        """The file whose path is the same but for case and how accents are written: macOS takes them apart."""
         if not _is_below(self._start, uri):
             return None
         place = self._start
         for part in uri[len(self._start.rstrip("/")) + 1 :].split("/"):
-            name = self._names(place).composed.get(unicodedata.normalize("NFC", part))
+            name = self._names(place).like(part)
             if name is None:
                 return None
             place = join(place, name)
-        return place
+        return None if os.path.isdir(place) else place  # noqa: PTH112 - once per row of a table
 
     def _without_ending(self, uri: str, names: _Names, where: str) -> str | None:
         stem = file_name(uri)
@@ -204,6 +212,13 @@ class ImageRoot:
         linked = os.path.islink(uri)  # noqa: PTH114
         real = os.path.realpath(uri) if linked else f"{self._resolved(folder)}/{name}"
         return any(_is_below(self._resolved(root), real) for root in self._roots)
+
+
+def _found(image: str, uri: str, present: str) -> Found:
+    """The file that is there for one reading of an address."""
+    tried, there = (unicodedata.normalize("NFC", path) for path in (uri, present))
+    recased = not there.startswith(tried) and there.casefold().startswith(tried.casefold())
+    return Found(present, image if recased else None, recased)
 
 
 def nearest(uri: str) -> str:
@@ -270,13 +285,15 @@ def _names(folder: str) -> _Names:
     except OSError:
         names = []
     stems: dict[str, list[str]] = {}
+    folded: dict[str, list[str]] = {}
     composed = {}
     web = folder.startswith("http")
     for name in sorted(names):
         # On the web a name is part of an address.
         whole = unicodedata.normalize("NFC", unquote(name) if web else name)
         composed[whole] = name
+        folded.setdefault(whole.casefold(), []).append(name)
         stem, ending = os.path.splitext(whole)  # noqa: PTH122
         if ending.lower() in SUFFIXES and not name.startswith("."):
             stems.setdefault(stem, []).append(name)
-    return _Names(composed, stems)
+    return _Names(composed, folded, stems)

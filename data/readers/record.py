@@ -31,6 +31,8 @@ class Record:
     address: str | None = None
     """What the source calls the image, where that says more than its path: rows of one file that differ here are two
     images, of which one is not there."""
+    recased: bool = False
+    """The image's path differs from what the source calls it in case."""
     looked_in: str | None = None
     """The places that a format has for its images, where the image may be in none of them; for messages."""
     fingerprint: str | None = None
@@ -109,6 +111,7 @@ class Converter:
             metadata=self._values(entry.metadata) or None,
             where=entry.where,
             address=entry.address or found.address,
+            recased=found.recased,
             looked_in=entry.looked_in,
             fingerprint=entry.fingerprint,
         )

@@ -78,7 +78,8 @@ def test_distill__writes_a_calibrated_student(taught: tuple[RunContext, Manifest
     assert (student.spec.size, student.spec.mode) == (32, "squash")
     assert checkpoint.load(folder / "model", FOUR).weights_digest() == student.weights_digest()
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["fit"].keys() >= {"val_loss", "val_distilled", "val_labels", "val_agreement", "epoch", "epochs"}
+    beside = {"val_distilled", "val_labels", "val_accuracy", "val_macro_f1", "val_agreement"}
+    assert metrics["fit"].keys() >= {"val_loss", *beside, "epoch", "epochs"}
     assert metrics["calibration"]["n"] == len(manifest.usable("val"))
     assert CheckpointFacts.read(folder / "model").teacher == teacher.weights_digest()
     assert not list(folder.rglob("*.ckpt"))

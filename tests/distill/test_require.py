@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from distill.config import StudentConfig
-from distill.require import require_trainable
+from distill.require import require_trainable, require_weights
 from fitting.config import FitConfig
 from models import checkpoint
 from models.facts import CheckpointFacts
@@ -77,3 +77,17 @@ def test_require_trainable__a_student_larger_than_a_teacher_in_a_folder(tmp_path
         UserError, match=r"^students\[0\]\.model: student mini \(mobilenetv3_small_100\) has 1\.5 M .*only"
     ):
         require_trainable(teacher, [student("mobilenetv3_small_100")], 2)
+
+
+def test_require_weights__of_all_that_is_not_trained_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    checkpoint.save(tiny("test_resnet"), tmp_path, CheckpointFacts(labels=TWO))
+    teacher = TeacherConfig(model=str(tmp_path))
+    lacking = student("nobody/knows", pretrained=True)
+    require_weights(teacher, [lacking, student("test_efficientnet", pretrained=False)], [False, True, False])
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(UserError) as error:
+        require_weights(teacher, [lacking], [False, False])
+    first, *_ = lines = str(error.value).splitlines()
+    assert first.startswith(f"teacher.model: {tmp_path / 'model.safetensors'} does not exist")
+    assert any(line.startswith("students[0].model: nobody/knows is no folder here") for line in lines)

@@ -16,7 +16,7 @@ class Accurate(ToyModule):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         values = super().losses(batch)
         worse = 0.0 if self.training else 10.0 * self.current_epoch
-        return {**values, "loss": values["loss"] + worse, "accuracy": 0.75 * ones(())}
+        return {**values, "loss": values["loss"] + worse, "accuracy": 0.75 * ones(()), "macro_f1": 0.5 * ones(())}
 
 
 def test_fit_progress__without_a_terminal_a_line_with_the_time_for_each_epoch(
@@ -28,7 +28,7 @@ def test_fit_progress__without_a_terminal_a_line_with_the_time_for_each_epoch(
     for number, line in enumerate(epochs, 1):
         assert re.fullmatch(
             rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d teacher: epoch {number}/5, validation loss \d+\.\d{{3}}, "
-            r"accuracy 75\.0%, best epoch 1, \d+\.\d GB, \d+\.\d s spent, \d+\.\d s left",
+            r"accuracy 75\.0%, macro F1 0\.500, best epoch 1, \d+\.\d GB, \d+\.\d s spent, \d+\.\d s left",
             line,
         )
     assert last.endswith(

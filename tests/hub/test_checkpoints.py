@@ -57,3 +57,13 @@ def test_publisher__training_outlives_a_lost_network(fake_hub: FakeHub, release_
 
 def test_publisher__nothing_where_not_asked_for() -> None:
     assert publisher(HubConfig(repo="acme/panels")) is None
+
+
+def test_publisher__passes_over_what_is_not_published(
+    fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path
+) -> None:
+    code = publish_code(release_run.release / STUDENT, "epoch 0").replace(
+        "push_checkpoints", 'models=("teacher",), push_checkpoints'
+    )
+    assert run_python(code, fake_hub, tmp_path).stdout == "training goes on\n"
+    assert not fake_hub.repos

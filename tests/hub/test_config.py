@@ -33,6 +33,13 @@ def test_hub_config__the_longest_of_the_teachers_repositories_counts() -> None:
         HubConfig(repo=f"acme/{'x' * 84}")
 
 
+def test_hub_config__names_of_what_is_not_published_do_not_count() -> None:
+    config = HubConfig(repo=f"acme/{'x' * 84}", models=("mini",))
+    assert [config.publishes(name) for name in ("mini", "teacher")] == [True, False]
+    with pytest.raises(ValueError, match=r"^repo is acme/solar-; it must be another one: the Hub refuses it"):
+        HubConfig(repo="acme/solar-", models=("mini",))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

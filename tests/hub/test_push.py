@@ -94,6 +94,18 @@ def test_push__again_changes_nothing(fake_hub: FakeHub, release_run: RunFolder, 
     assert all(len(fake_hub.commits(repo)) == 1 for repo in REPOS.values())
 
 
+def test_push__the_student_alone(fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path) -> None:
+    code = push_code(release_run).replace(
+        'HubConfig(repo="acme/panels")', 'HubConfig(repo="acme/panels", models=("mini",))'
+    )
+    assert len(last_json(run_python(code, fake_hub, tmp_path))) == 2
+    assert set(fake_hub.repos) == {REPOS[STUDENT], REPOS[f"{STUDENT}-onnx"]}
+    for repo, published in fake_hub.repos.items():
+        card = published.branches["main"][-1].files["README.md"].content.decode()
+        assert "acme/panels-teacher" not in card, f"{repo} has a link to what is not there"
+        assert "distilled from a teacher that is not published" in card
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("root", ["finished_root", "multilabel_root"])
 def test_push__the_code_in_the_cards_gives_our_scores(

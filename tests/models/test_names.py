@@ -19,7 +19,6 @@ def test_architectures__are_those_that_timm_registers() -> None:
         ("timm/test_vit", False),
         ("someone/a_model", True),
         ("hf-hub:someone/a_model", True),
-        ("local-dir:anywhere", True),
     ],
 )
 def test_require_name__one_of_timm_or_of_elsewhere(name: str, *, pretrained: bool) -> None:
@@ -29,7 +28,11 @@ def test_require_name__one_of_timm_or_of_elsewhere(name: str, *, pretrained: boo
 def test_require_name__a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
-    require_name("mine", "teacher", pretrained=True)
+    for name in ("mine", "local-dir:mine", "./mine", str(tmp_path / "mine")):
+        require_name(name, "teacher", pretrained=True)
+    for name in ("local-dir:yours", "./yours", str(tmp_path / "yours"), "deep/in/yours"):
+        with pytest.raises(UserError, match=r"teacher\.model: there is no folder .*yours"):
+            require_name(name, "teacher", pretrained=True)
     with pytest.raises(UserError, match="timm has no 'mine'"):
         require_name("mine", "teacher", pretrained=False)
 

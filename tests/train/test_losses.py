@@ -9,7 +9,6 @@ from train.losses import (
     expected_cost,
     label_loss,
     probabilities,
-    right,
     share_decided_alike,
     soft_cross_entropy,
 )
@@ -97,15 +96,6 @@ def test_share_decided_alike__first_choices_or_whole_sets() -> None:
     assert share_decided_alike(left, right, DecisionRule.of(sets)).item() == pytest.approx(1 / 3)
     assert share_decided_alike(left, right, DecisionRule(sets, (0.7, 0.7))).item() == pytest.approx(1 / 3)
     assert share_decided_alike(left, right, DecisionRule(sets, (0.1, 0.9))).item() == 1
-
-
-def test_right__of_images_whose_votes_do_not_tie() -> None:
-    logits = torch.tensor([[2.0, 0.0], [2.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
-    targets = torch.tensor([[0.6, 0.4], [0.5, 0.5], [0.2, 0.8], [0.0, 1.0]])
-    assert right(logits, targets, NOMINAL).tolist() == [1, 0, 1]
-    assert right(logits[:2], targets[1:2].repeat(2, 1), NOMINAL).tolist() == []
-    sets = DecisionRule.of(LabelSet(("a", "b"), "multilabel"))
-    assert right(logits, targets, sets).tolist() == [0, 0, 0]
 
 
 def test_probabilities__softmax_or_a_sigmoid_each() -> None:

@@ -247,7 +247,7 @@ def test_images_of__names_images_on_this_machine_only() -> None:
     [
         ([0, 1, 2, 2], {}, "the test split has no image of 'broken', so nothing can be shown of it"),
         ([0, 0, 0, 0], {"accept": ("likely",)}, "no image of 'doubtful', 'broken', so nothing can be shown of them"),
-        ([0], {}, "the test split has 1 image that differ, and votes give 1 a label: too few for any verdict. 2 can"),
+        ([0], {}, "the test split has 1 image that differ: too few for any verdict. 2 can"),
     ],
 )
 def test_require_test_images__refuses_what_can_show_nothing(labels: list[int], config: Any, said: str) -> None:
@@ -259,6 +259,13 @@ def test_require_test_images__refuses_what_can_show_nothing(labels: list[int], c
     ]
     with pytest.raises(UserError, match=said):
         require_test_images(Manifest.of(support.FOUR, rows), VerifyConfig(**config))
+
+
+def test_require_test_images__votes_that_all_tie() -> None:
+    paths = [Path(f"{name}.png") for name in range(9)]
+    rows = [{**row, "target": [0.5, 0.5, 0.0, 0.0]} for row in support.rows_of(paths, support.FOUR, "test")]
+    with pytest.raises(UserError, match=r"^the votes of all 9 test images tie, so none has a true label"):
+        require_test_images(Manifest.of(support.FOUR, rows), VerifyConfig())
 
 
 def test_verify__a_manifest_of_other_labels(run: RunFolder) -> None:

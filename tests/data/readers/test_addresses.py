@@ -134,10 +134,39 @@ def test_collect__two_addresses_that_come_to_one_file_are_a_question(tmp_path: P
 def test_collect__the_first_name_tried_and_the_nearest_that_is_there(tmp_path: Path) -> None:
     put(tmp_path, "in/Panel_1.jpg")
     with pytest.raises(UserError) as error:
-        listed_table(tmp_path, "in/panel_1.jpg")
+        listed_table(tmp_path, "in/panel_2.jpg")
     text = str(error.value)
     assert text.startswith("1 image not found")
-    assert f"labels.csv, line 2: {tmp_path}/in/panel_1.jpg; the nearest that is there: {tmp_path}/in/Panel_1" in text
+    assert f"labels.csv, line 2: {tmp_path}/in/panel_2.jpg; the nearest that is there: {tmp_path}/in/Panel_1" in text
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("IN/a.jpg", "In/a.JPG"),  # the folder and the file
+        ("/old/set/in/A.jpg", "In/a.JPG"),
+        ("in/%C3%89cran.png", "In/écran.png"),
+        ("in/b.jpg", "In/b.jpg"),  # as written, whatever is beside it
+        ("In/b.JPG", "In/b.JPG"),
+    ],
+)
+def test_locate__the_only_file_that_differs_in_case(tmp_path: Path, address: str, name: str) -> None:
+    put(tmp_path, "In/a.JPG", "In/écran.png", "In/b.jpg", "In/b.JPG")
+    assert located(tmp_path, address) == name
+
+
+def test_locate__two_files_that_differ_in_case_are_not_guessed_at(tmp_path: Path) -> None:
+    put(tmp_path, "b.jpg", "b.JPG")
+    assert located(tmp_path, "B.jpg") == "B.jpg"  # which is not there
+
+
+def test_collect__other_cases_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path, "a.JPG", "b.jpg", "c.Png")
+    assert listed_table(tmp_path, "a.jpg", "b.jpg", "c.png") == ["a.JPG", "b.jpg", "c.Png"]
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"2 images are named in another case than the file has: labels.csv, line 2, a.jpg, is {tmp_path}" in said
+    with pytest.raises(UserError, match=r"(?s)1 address comes to a file that another one.*line 2 and .*line 3"):
+        listed_table(tmp_path, "a.jpg", "a.JPG")
 
 
 @pytest.mark.parametrize(
