@@ -60,13 +60,13 @@ def load(release: str | Path, threads: int | None = None) -> "Predictor":
     return Predictor(Path(release), threads)
 
 
-def _completion(_: None, __: argparse.Namespace) -> None:
+def _completion(_: None, options: argparse.Namespace) -> None:
     from run.completion import completion_script
 
     words = {verb.name: [*verb.words, "--help"] for verb in VERBS}
     keys = [OUTPUT[0], *(f"--{path}" for path in paths(Config))]
     with_keys = [verb.name for verb in VERBS if verb.has_config or verb.takes_keys]
-    console.print(completion_script(words, with_keys, keys), soft_wrap=True)
+    console.print(completion_script(options.shell, words, with_keys, keys), soft_wrap=True)
 
 
 Flag = tuple[str, dict[str, Any]]
@@ -251,7 +251,12 @@ VERBS = (
         [steps.CHECK_GOLDEN],
         [flag("release", type=Path, help="a release folder NAME-onnx")],
     ),
-    Verb("completion", "print the script by which bash or zsh completes all of this", [Step(_completion)], []),
+    Verb(
+        "completion",
+        "print the script by which a shell completes all of this",
+        [Step(_completion)],
+        [flag("shell", nargs="?", choices=["bash", "zsh", "fish"], default="bash", help="the shell (bash)")],
+    ),
 )
 """Every verb; a new one is a new row."""
 

@@ -100,7 +100,7 @@ def decode(data: bytes) -> Image.Image:
     except DecodeError:
         raise
     except UnidentifiedImageError:
-        formats = ", ".join(FORMATS)
+        formats = ", ".join(_with_heic() if is_heic(data) else FORMATS)
         raise DecodeError(f"not an image in an allowed format ({formats}), or its header is damaged") from None
     except Image.DecompressionBombError:
         raise DecodeError(f"above the limit of {MAX_PIXELS:,} pixels") from None

@@ -71,7 +71,7 @@ def push(
     # Before the first request, and over the cards too.
     require_impersonal(repos, private, f"{config} {run.root.name}")
     if dry_run:
-        for card in cards:
+        for card in (card for card in cards if card.parent in repos):
             _describe(card.parent, repos[card.parent], card)
         return [Pushed(folder.name, repo, None, changed=False) for folder, repo in repos.items()]
     # After every refusal, and before the first request: it may have to be fetched.

@@ -26,14 +26,33 @@ _pocketeva() {{
 complete -o default -F _pocketeva pocketeva
 """
 
+_FISH = """# fish: pocketeva completion fish > ~/.config/fish/completions/pocketeva.fish
+complete -c pocketeva -n __fish_use_subcommand -f -a "{verbs} --help --version"
+{cases}
+complete -c pocketeva -n "__fish_seen_subcommand_from {with_config}" -n "string match -q -- '-*' (commandline -ct)" \\
+    -a "{keys}"
+"""
 
-def completion_script(words: Mapping[str, Sequence[str]], with_config: Collection[str], keys: Sequence[str]) -> str:
-    """The script, for bash, and for zsh through its ``bashcompinit``; files are completed where no word fits.
+
+def completion_script(
+    shell: str, words: Mapping[str, Sequence[str]], with_config: Collection[str], keys: Sequence[str]
+) -> str:
+    """The script, for bash, for zsh through its ``bashcompinit``, or for fish; files are completed where no word fits.
 
     Args:
+        shell: ``fish``, or one of the others.
         words: by verb, what may stand after it.
         with_config: verbs that take the keys of a config.
         keys: such as ``--teacher.full.lr``.
     """
+    if shell == "fish":
+        offered = "\n".join(_of_verb(verb, after) for verb, after in words.items())
+        return _FISH.format(
+            verbs=" ".join(words), cases=offered, with_config=" ".join(with_config), keys=" ".join(keys)
+        )
     cases = "\n".join(f'            {verb}) words="{" ".join(after)}" ;;' for verb, after in words.items())
     return _SCRIPT.format(verbs=" ".join(words), cases=cases, with_config="|".join(with_config), keys=" ".join(keys))
+
+
+def _of_verb(verb: str, after: Sequence[str]) -> str:
+    return f'complete -c pocketeva -n "__fish_seen_subcommand_from {verb}" -a "{" ".join(after)}"'

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def init(
     build(kind, {"name": name, **proposal.values}, [], str(file))
     header = [
         f"yaml-language-server: $schema={schema}",
-        f"Written by `pocketeva init {path}`. To run it: pocketeva run {file}",
+        f"Written by `pocketeva init {shlex.quote(path)}`. To run it: pocketeva run {shlex.quote(str(file))}",
     ]
     write_text(file, render(proposal, header))
     for key, note in proposal.notes.items():

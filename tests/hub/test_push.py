@@ -98,6 +98,9 @@ def test_push__the_student_alone(fake_hub: FakeHub, release_run: RunFolder, tmp_
     code = push_code(release_run).replace(
         'HubConfig(repo="acme/panels")', 'HubConfig(repo="acme/panels", models=("mini",))'
     )
+    dry = run_python(code.replace("dry_run=False", "dry_run=True"), fake_hub, tmp_path)
+    assert not fake_hub.repos
+    assert "acme/panels-teacher" not in dry.stdout
     assert len(last_json(run_python(code, fake_hub, tmp_path))) == 2
     assert set(fake_hub.repos) == {REPOS[STUDENT], REPOS[f"{STUDENT}-onnx"]}
     for repo, published in fake_hub.repos.items():
