@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from export.release import KINDS, RGB, TEACHER, Release
+from export.release import INT8, KINDS, RGB, TEACHER, Release
 from fitting.diagnosis import diagnose_gain, say
 from models.decision import DecisionRule
 from run.console import console, show_table
@@ -123,8 +123,12 @@ def _explain(certificate: Certificate, release: Path) -> None:
     console.print(f"files: {release}")
     for name, facts in certificate.models.items():
         if name != TEACHER and facts.verdict == "PASS":
-            path = Release(release).model(name).file(RGB).path
-            console.print(f"to ship: {path}, which takes decoded pixels of any size", soft_wrap=True)
+            model = Release(release).model(name)
+            inside = "INT8" if model.file(INT8).name in facts.files else "float32, as there is no INT8 file"
+            console.print(
+                f"to ship: {model.file(RGB).path}, which takes decoded pixels of any size ({inside} inside)",
+                soft_wrap=True,
+            )
 
 
 def _open(criteria: Sequence[Criterion]) -> list[list[Criterion]]:

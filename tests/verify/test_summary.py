@@ -36,6 +36,20 @@ def test_show__every_figure_and_word_fits_into_60_characters(
     assert "to ship: outputs/quick/release/mini-onnx/rgb.onnx, which" in printed
 
 
+@pytest.mark.parametrize("has_int8", [True, False])
+def test_show__what_is_inside_the_file_to_ship(
+    certificate: Certificate, capsys: pytest.CaptureFixture[str], *, has_int8: bool
+) -> None:
+    student = certificate.models["mini"]
+    files = {file: facts for file, facts in student.files.items() if "quantized" not in file}
+    if has_int8:
+        files["mini-onnx/onnx/model_quantized.onnx"] = student.reference
+    models = {**certificate.models, "mini": replace(student, files=files)}
+    show(replace(certificate, models=models), Path("release"))
+    inside = "INT8" if has_int8 else "float32, as there is no INT8 file"
+    assert f"rgb.onnx, which takes decoded pixels of any size ({inside} inside)" in capsys.readouterr().out
+
+
 def test_show__what_distillation_added(certificate: Certificate, capsys: pytest.CaptureFixture[str]) -> None:
     gain = Gain(n=250, gained=20, lost=12, rate=0.0312, lower=-0.004, upper=0.066, confidence=0.95, mcnemar_p=0.08)
     baseline = BaselineFacts(accuracy=Proportion(153, 250).with_interval(0.95), gain=gain)
