@@ -196,7 +196,7 @@ class FitModule(pl.LightningModule):
             self.log("val_macro_f1", self._macro_f1, on_step=False, on_epoch=True)
 
     def judged(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """1 where a labeled image is decided as its target says [M], ties left out; in validation what macro F1 counts too.
+        """1 where a labeled image is decided as its target says [M], ties left out; in validation, macro F1 too.
 
         Args:
             logits: [B, C].
