@@ -11,6 +11,8 @@ import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, WeightAveraging
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from fitting.history import Epoch, write_history
+from fitting.progress import SHARES
 from models import checkpoint
 from models.classifier import Classifier
 from models.facts import CheckpointFacts
@@ -70,6 +72,38 @@ class Patience(EarlyStopping):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         trainer.should_stop = self.wait_count >= self.patience
+
+
+class Curves(Callback):
+    """Keeps losses and shares of every epoch, across resumptions; it stands before what keeps the state.
+
+    Args:
+        folder: of the fit.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._epochs: list[dict[str, Any]] = []
+        self._whole = False
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._whole = True  # Lightning does not call this where a fit goes on within an epoch
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        found = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        shares = {name: found[f"val_{name}"] for name in SHARES if f"val_{name}" in found}
+        train_loss = found["train_loss"] if self._whole else None
+        self._epochs.append({"train_loss": train_loss, "val_loss": found.get("val_loss"), "shares": shares})
+        self._whole = False
+        if trainer.is_global_zero:
+            write_history(self._folder, [Epoch(**epoch) for epoch in self._epochs])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": list(self._epochs)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._epochs = list(state_dict["epochs"])
 
 
 class PublishBest(Callback):

@@ -186,7 +186,9 @@ def to_json(notes: Sequence[Note]) -> list[Json]:
 
 
 def read_notes(path: Path) -> list[Note]:
-    """The notes in a stage's ``metrics.json``."""
+    """The notes in a stage's ``metrics.json``; none where the model's folder was removed."""
+    if not path.is_file():
+        return []
     return [Note(**note) for note in json.loads(path.read_text(encoding="utf-8"))["diagnosis"]]
 
 

@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch.utils.data import DataLoader
 
-from fitting.callbacks import Averaging, Draws, Patience
+from fitting.callbacks import Averaging, Curves, Draws, Patience
 from fitting.checkpoints import BEST, AtomicCheckpoints, BestEpoch, KeepState, find_state, is_whole, remove_states
 from fitting.micro_batch import MicroBatches, Split, why_whole
 from fitting.module import FitModule
@@ -135,6 +135,7 @@ def _trainer(request: FitRequest, context: RunContext, best: BestEpoch) -> pl.Tr
         best,
         FitProgress(request.name, lambda: best.metrics),
         *request.callbacks,
+        Curves(request.folder),
         keep,
     ]
     if config.patience is not None:

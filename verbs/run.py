@@ -130,6 +130,13 @@ class Run:
         return replace(hub, datasets=tuple(pinned.get(name, name) for name in hub.datasets))
 
     @property
+    def source(self) -> str:
+        """The kind of the data, and where it has one, its name on the Hub with the revision that was read."""
+        data = self.config.data
+        named = data.path if data.format == "huggingface" or "@" in data.path.rpartition("/")[2] else ""
+        return ", ".join(filter(None, [data.format, named]))
+
+    @property
     def places(self) -> list[str]:
         """Places of images and models, as the config has them; nobody else is told."""
         sources = [source for source in (self.config.data, self.config.data.unlabeled) if source]

@@ -186,11 +186,15 @@ def _export(run: Run, _: Namespace) -> None:
 
 
 def _verify(run: Run, _: Namespace) -> bool:
+    from verify.report.write import write_report
     from verify.summary import show
     from verify.verify import verify
 
-    certificate = verify(run.verification())
+    asked = run.verification()
+    certificate = verify(asked)
+    report = write_report(asked, certificate, run.source)
     show(certificate, run.folder.release)
+    console.print(f"report: {report}", soft_wrap=True)
     return certificate.verdict == "PASS"
 
 

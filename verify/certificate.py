@@ -8,12 +8,13 @@ from typing import Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from data.labels import LabelSet
+from fitting.diagnosis import Note
 from run.config import is_plain_name
 from run.errors import UserError, listed, quoted
 from run.files import json_of, write_json
 from verify.evidence import Criterion, CriterionName, Images, Positive, Probability, Verdict, is_possible
 
-SCHEMA: Literal[3] = 3
+SCHEMA: Literal[4] = 4
 """Raised whenever a reader of the JSON would have to change."""
 
 CERTIFICATE = "certificate.json"
@@ -186,6 +187,29 @@ class BaselineFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bin:
+    """Images for which a file gives about the same probability."""
+
+    n: int
+    said: float
+    """Mean of the probabilities."""
+    right: float
+    """Share of the images on which what it is given for is true."""
+    lower: float
+    """Shares that chance alone gives where the probability is right, at the certificate's confidence for this bin."""
+    upper: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """Probabilities beside what was true, from the smallest to the largest."""
+
+    about: str | None
+    """A label of a multilabel set; null for the likeliest label of an exclusive one."""
+    bins: tuple[Bin, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelFacts:
     """Measurements of a model: of each of its files, and in detail of the one that stands for it."""
 
@@ -196,10 +220,14 @@ class ModelFacts:
     per_label: tuple[LabelFacts, ...]
     confusion: tuple[tuple[int, ...], ...] | None
     """Images by [true label][decided label], where labels exclude each other."""
+    reliability: tuple[Reliability, ...]
+    """In bins of as many images each, those of the calibration error."""
     temperature: float
-    """Fitted on the calibration split; it is in the weights."""
+    """Fitted on the validation split; it is in the weights."""
     files: Mapping[str, FileFacts]
     baseline: BaselineFacts | None
+    notes: tuple[Note, ...]
+    """Diagnoses: what looks wrong, from training and from what distillation added, and what to try."""
 
     def __post_init__(self) -> None:
         if self.file not in self.files:
@@ -262,7 +290,7 @@ class Certificate:
     # Pydantic's default passes over keys it does not know: a claim that nobody reads would look as if it were checked.
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    format: Literal[3] = SCHEMA
+    format: Literal[4] = SCHEMA
     verdict: Verdict
     """PASS where every model passes, FAIL where one fails."""
     name: str

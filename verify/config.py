@@ -39,6 +39,9 @@ class VerifyConfig:
     """Columns of the label file whose values divide the test images, such as the source or the device (keys beside the
     image in coco and label_studio; ``type`` in elpv). No part with 30 images or more may fail on agreement. The values
     are published with the certificate."""
+    thumbnails: bool = False
+    """Show the worst disagreements in ``verify/report.html`` as pictures, blurred until clicked. The page then holds
+    images of yours. It is never published either way."""
 
     def __post_init__(self) -> None:
         with checking(self) as require:

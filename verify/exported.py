@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from export.formats.record import FormatsRecord, Ran
 from export.parity_record import LOGITS, ParityRecord
 from export.release import ReleasedFile, ReleasedModel
+from fitting.diagnosis import Note
 from models.facts import CheckpointFacts
 from run.errors import UserError
 
@@ -43,14 +45,21 @@ class ExportedModel:
     temperature: float
     baseline: str | None
     """The file of the same student trained on labels alone, where there is one."""
+    notes: Sequence[Note] = ()
+    """Diagnoses of its training."""
 
 
-def read_exported(models: Sequence[ReleasedModel], baselines: Mapping[str, ReleasedFile]) -> list[ExportedModel]:
+def read_exported(
+    models: Sequence[ReleasedModel],
+    baselines: Mapping[str, ReleasedFile],
+    notes: Mapping[str, Sequence[Note]] = MappingProxyType({}),
+) -> list[ExportedModel]:
     """Read what export left of these models.
 
     Args:
         models: the teacher first.
         baselines: by student.
+        notes: diagnoses of their training, by model.
 
     Raises:
         UserError: a model is not there.
@@ -59,7 +68,7 @@ def read_exported(models: Sequence[ReleasedModel], baselines: Mapping[str, Relea
     missing = [str(path) for path in needed if not path.is_file()]
     if missing:
         raise UserError(f"{', '.join(missing)} not found: run `pocketeva export` first")
-    return [_read(model, baselines.get(model.name)) for model in models]
+    return [_read(model, baselines.get(model.name), notes.get(model.name, ())) for model in models]
 
 
 def records(model: ReleasedModel) -> list[Path]:
@@ -67,7 +76,7 @@ def records(model: ReleasedModel) -> list[Path]:
     return [path for path in (model.onnx / record.FILE for record in (ParityRecord, FormatsRecord)) if path.is_file()]
 
 
-def _read(model: ReleasedModel, baseline: ReleasedFile | None) -> ExportedModel:
+def _read(model: ReleasedModel, baseline: ReleasedFile | None, notes: Sequence[Note]) -> ExportedModel:
     return ExportedModel(
         name=model.name,
         role=model.role,
@@ -76,6 +85,7 @@ def _read(model: ReleasedModel, baseline: ReleasedFile | None) -> ExportedModel:
         parity=[_parity(model), *_conversions(model)],
         temperature=CheckpointFacts.read(model.checkpoint).temperature,
         baseline=baseline.name if baseline else None,
+        notes=notes,
     )
 
 

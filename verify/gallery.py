@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -74,7 +74,7 @@ def gallery(run: RunFolder, manifest: Manifest, students: Sequence[str]) -> str:
     release = Release(run.release)
     files = {name: release.model(name).reference.name for name in (TEACHER, *students)}
     sections = [_errors(name, file, test, uris) for name, file in files.items()]
-    sections += [_disagreements(name, files, test, uris) for name in students]
+    sections += [disagreements(name, files, test, uris) for name in students]
     sections += [*_suspects(run), *_conflicts(manifest)]
     return page(f"Errors of {run.root.name}", sections)
 
@@ -105,7 +105,15 @@ def _errors(name: str, file: str, test: Predictions, uris: Sequence[str]) -> Sec
     return Section(f"{name}: errors", about, cards, len(rows))
 
 
-def _disagreements(name: str, files: dict[str, str], test: Predictions, uris: Sequence[str]) -> Section:
+def disagreements(name: str, files: Mapping[str, str], test: Predictions, uris: Sequence[str]) -> Section:
+    """Images on which a student and its teacher differ, those first of which it is surest.
+
+    Args:
+        name: of the student.
+        files: the float32 file of each model.
+        test: independent test images [N].
+        uris: theirs [N].
+    """
     said, teacher = (test.decisions(files[one]) for one in (name, TEACHER))
     rows = _worst(test, files[name], said, teacher)
     true = truths(test)
@@ -171,12 +179,20 @@ def _section(section: Section, advance: Callable[[int], None]) -> Iterator[str]:
 
 
 def _picture(uri: str) -> str:
-    """A small copy inside the page; nothing of a file but its pixels."""
+    """A small copy inside the page."""
+    picture = thumbnail(uri)
+    if picture is None:
+        return "<small>this image cannot be read any more</small>"
+    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(picture).decode()}">'
+
+
+def thumbnail(uri: str) -> bytes | None:
+    """A small copy as JPEG, with nothing of the file but its pixels; null where it cannot be read any more."""
     try:
         image = decode(read_bytes(uri))
     except (OSError, DecodeError, ValueError):
-        return "<small>this image cannot be read any more</small>"
+        return None
     image.thumbnail((SIDE, SIDE))
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=80)
-    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}">'
+    return stream.getvalue()

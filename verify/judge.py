@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fitting.diagnosis import diagnose_gain
 from models.decision import Decisions
 from verify.certificate import (
     BaselineFacts,
@@ -37,6 +38,7 @@ from verify.metrics import (
 from verify.ordinal import ordinal_facts
 from verify.points import point_facts
 from verify.predictions import Predictions
+from verify.probabilities import reliability
 from verify.slices import Slice
 from verify.verdicts import all_of, confidence_together, judge_claims, overall
 
@@ -170,15 +172,20 @@ class _Facts:
         self, model: ExportedModel, facts: Mapping[str, FileFacts], criteria: Sequence[Criterion]
     ) -> ModelFacts:
         said = self.test.said(model.reference)
+        logits = self.test.logits[model.reference][self.test.told]
+        baseline = self._against(said, model.baseline) if model.baseline else None
+        gain = baseline.gain if baseline else None
         return ModelFacts(
             role=model.role,
             verdict=overall([one for one in criteria if one.model == model.name]),
             file=model.reference,
             per_label=label_facts(self.test.rule, self.test.truth, said),
             confusion=confusion(self.test.rule, self.test.truth, said),
+            reliability=reliability(self.test.rule, logits, self.test.truth, self.confidence),
             temperature=model.temperature,
             files={file: facts[file] for file in model.files},
-            baseline=self._against(said, model.baseline) if model.baseline else None,
+            baseline=baseline,
+            notes=(*model.notes, *(diagnose_gain(gain.rate, gain.lower, gain.upper) if gain else ())),
         )
 
     def _against(self, said: Decisions, baseline: str) -> BaselineFacts:

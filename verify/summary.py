@@ -1,6 +1,6 @@
 """The table that a run ends with."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -14,7 +14,7 @@ from run.console import console, show_table
 from run.errors import plural
 from verify.certificate import BaselineFacts, Certificate, FileFacts, ModelFacts, Rate, SplitFacts
 from verify.evidence import Criterion, Verdict
-from verify.words import judged_for, line, worth_a_line
+from verify.words import judged_for, line, outcome, short_name, still_open
 
 COLORS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 
@@ -55,18 +55,13 @@ def _table(name: str, facts: ModelFacts, certificate: Certificate) -> Table:
     heads = ["accuracy", "  interval", *mild, "agrees", "  at least", "parity", "MB", "ms, median", "  95 %"]
     table.add_column("", no_wrap=True)
     for file in facts.files:
-        table.add_column(_short_name(file), justify="right", no_wrap=True)
+        table.add_column(short_name(file), justify="right", no_wrap=True)
     columns = [
         _cells(found, certificate.agreement(file), certificate.parity(file)) for file, found in facts.files.items()
     ]
     for head, *cells in zip(heads, *columns, strict=True):
         table.add_row(head, *cells)
     return table
-
-
-def _short_name(file: str) -> str:
-    """Short name of a released file's kind."""
-    return next(kind.name for kind in KINDS.values() if kind.path.as_posix() == file.split("/", 1)[1])
 
 
 def _cells(found: FileFacts, agreement: Criterion | None, parity: Criterion | None) -> list[str | Text]:
@@ -116,9 +111,9 @@ def _explain(certificate: Certificate, release: Path) -> None:
     )
     for name, facts in certificate.models.items():
         console.print(f"{name}:", _colored(facts.verdict, facts.verdict))
-        for criteria in _open(certificate.of(model=name)):
+        for criteria in still_open(certificate.of(model=name)):
             others = f" (and {plural(len(criteria) - 1, 'other file')})" if len(criteria) > 1 else ""
-            console.print(f"  {_outcome(criteria[0])}: {line(criteria[0])}{others}", soft_wrap=True)
+            console.print(f"  {outcome(criteria[0])}: {line(criteria[0])}{others}", soft_wrap=True)
     console.print("verdict:", _colored(certificate.verdict, certificate.verdict), style="bold")
     console.print(f"files: {release}")
     for name, facts in certificate.models.items():
@@ -129,22 +124,6 @@ def _explain(certificate: Certificate, release: Path) -> None:
                 f"to ship: {model.file(RGB).path}, which takes decoded pixels of any size ({inside} inside)",
                 soft_wrap=True,
             )
-
-
-def _open(criteria: Sequence[Criterion]) -> list[list[Criterion]]:
-    """Criteria that did not pass, those of several files together where they say the same; what fails comes first."""
-    found: dict[tuple[str, ...], list[Criterion]] = {}
-    for one in criteria:
-        if one.verdict != "PASS" and worth_a_line(one):
-            found.setdefault((one.verdict, one.name, one.about or ""), []).append(one)
-    return sorted(found.values(), key=lambda group: group[0].verdict != "FAIL")
-
-
-def _outcome(criterion: Criterion) -> str:
-    """The meaning of a criterion that did not pass."""
-    if criterion.tier == "reported":
-        return "not to be called calibrated"
-    return criterion.verdict if criterion.tier == "must pass" or criterion.verdict == "FAIL" else "not shown"
 
 
 def _colored(text: str, verdict: Verdict) -> Text:

@@ -11,7 +11,8 @@ from data.changes import Rows
 from data.labels import LabelSet
 from data.manifest import Manifest
 from data.storage import shown
-from export.release import Release, ReleasedFile, ReleasedModel
+from export.release import TEACHER, Release, ReleasedFile, ReleasedModel
+from fitting.diagnosis import read_notes, to_json
 from models.decision import DecisionRule
 from run.console import log
 from run.errors import UserError, plural, quoted
@@ -84,6 +85,15 @@ class Verification:
         """Beside the run, because other runs may use the same test images."""
         return self.run.root.parent / LEDGER
 
+    def trained(self, model: str) -> Path:
+        """The folder that a model was trained in."""
+        return self.run.teacher if model == TEACHER else self.run.student(model)
+
+    def exported(self) -> list[ExportedModel]:
+        """Records of the released models, and the diagnoses of their training."""
+        notes = {model.name: read_notes(self.trained(model.name) / "metrics.json") for model in self.models}
+        return read_exported(self.models, self.baselines, notes)
+
     def use(self, predictions: Predictions) -> Judged:
         """Name of the files that were measured, and of the test split, in the ledger."""
         judged = sorted(predictions.files[file.name].sha256 for file in self.files)
@@ -104,7 +114,7 @@ def verify(asked: Verification) -> Certificate:
     run = asked.run
     models = asked.models
     # Before the hours of measuring: a release that is not whole, or a split that is too small, is refused at once.
-    exported = read_exported(models, asked.baselines)
+    exported = asked.exported()
     require_exported(run, models)
     require_test_images(asked.manifest, asked.config)
     measured = measure(run, asked.manifest, asked.files, list(asked.baselines.values()))
@@ -126,6 +136,7 @@ def verify(asked: Verification) -> Certificate:
         "files": certificate.files,
         "predictions": file_digest(run.verify / PREDICTIONS),
         "baselines": {name: measured.predictions.files[file.name].sha256 for name, file in asked.baselines.items()},
+        "notes": {model.name: to_json(model.notes) for model in exported},
         "parity": [file_digest(path) for model in models for path in records(model)],
     }
     with stage(run, "verify", inputs) as current:
@@ -212,10 +223,10 @@ def doubts(asked: Verification, found: Certificate) -> list[str]:
     if look is None:
         return [f"{quoted(asked.ledger)} does not know that this release was judged"]
     measured = Measurements(predictions, read_latencies(run.verify / LATENCIES))
-    again = asked.judge(measured, read_exported(asked.models, asked.baselines), look)
+    again = asked.judge(measured, asked.exported(), look)
     wrong = certificate_differences(found, again)
     for model in asked.models:
-        own = (run.teacher if model.role == "teacher" else run.student(model.name)) / "model"
+        own = asked.trained(model.name) / "model"
         wrong += [*onnx_contradictions(model.onnx, asked.labels)]
         wrong += [*checkpoint_contradictions(model.checkpoint, asked.labels, own)]
     # Running the files is the slow part: only where all else is as it should be.

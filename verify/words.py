@@ -1,5 +1,8 @@
 """Criteria in words, for the table, the cards and ``recheck``."""
 
+from collections.abc import Sequence
+
+from export.release import KINDS
 from verify.evidence import (
     Beats,
     Criterion,
@@ -24,6 +27,11 @@ def title(criterion: Criterion) -> str:
 def worth_a_line(criterion: Criterion) -> bool:
     """False for slices that nobody declared: they decide nothing, and the certificate has them all."""
     return criterion.name != "slice" or criterion.tier != "reported"
+
+
+def short_name(file: str) -> str:
+    """Short name of a released file's kind."""
+    return next((kind.name for kind in KINDS.values() if kind.path.as_posix() == file.split("/", 1)[-1]), file)
 
 
 def figures(criterion: Criterion) -> str:
@@ -68,6 +76,22 @@ def line(criterion: Criterion) -> str:
     """All of it in a line."""
     text = f"{title(criterion)}: {figures(criterion)}"
     return f"{text}; {missing(criterion)}" if criterion.verdict == "INCONCLUSIVE" else text
+
+
+def still_open(criteria: Sequence[Criterion]) -> list[list[Criterion]]:
+    """Criteria that did not pass, those of several files together where they say the same; what fails comes first."""
+    found: dict[tuple[str, ...], list[Criterion]] = {}
+    for one in criteria:
+        if one.verdict != "PASS" and worth_a_line(one):
+            found.setdefault((one.verdict, one.name, one.about or ""), []).append(one)
+    return sorted(found.values(), key=lambda group: group[0].verdict != "FAIL")
+
+
+def outcome(criterion: Criterion) -> str:
+    """The meaning of a criterion that did not pass."""
+    if criterion.tier == "reported":
+        return "not to be called calibrated"
+    return criterion.verdict if criterion.tier == "must pass" or criterion.verdict == "FAIL" else "not shown"
 
 
 def judged_for(number: int) -> str:

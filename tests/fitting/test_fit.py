@@ -4,6 +4,7 @@ import math
 import signal
 import struct
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from fitting.callbacks import decay_at
+from fitting.history import read_histories
 from fitting.module import Batch, warmup_cosine
 from run.config import TrackingConfig
 from run.errors import UserError
@@ -172,6 +174,9 @@ def test_fit__cut_after_any_epoch_it_ends_with_the_same_weights(
     resumed, metrics = run_toy(tmp_path / "cut", config, workers=workers)
     assert set(resumed.epochs_seen) == {3}
     assert metrics == expected
+    (curves,) = read_histories(tmp_path / "cut").values()
+    assert {"": curves} == read_histories(tmp_path / "whole")
+    assert min(one.val_loss or 9 for one in curves) == pytest.approx(metrics["val_loss"])
     assert states_equal(whole, resumed)
 
 
@@ -201,6 +206,9 @@ def test_fit__cut_within_any_epoch_it_goes_on_with_the_next_batch(
     assert [(epoch, batch) for epoch, batch, _ in inputs.seen] == [(epoch, batch) for epoch, batch, _ in uncut.seen]
     assert all(torch.equal(a, b) for (*_, a), (*_, b) in zip(inputs.seen, uncut.seen, strict=True))
     assert metrics == expected
+    (curves,), (uncut_curves,) = (read_histories(tmp_path / name).values() for name in ("cut", "whole"))
+    # The mean over the batches after a cut would pass for that of the epoch.
+    assert curves == [replace(epoch, train_loss=None) for epoch in uncut_curves]
     assert states_equal(whole, resumed)
 
 

@@ -421,5 +421,5 @@ def test_push__with_a_damaged_certificate(verification: Verification) -> None:
 def test_push__with_a_certificate_of_an_older_version(verification: Verification) -> None:
     certificate_path(verification).write_text('{"format": 1, "verdict": "PASS"}', encoding="utf-8")
     message = refused(verification)
-    assert message.endswith("has schema version 1, and this version of PocketEVA reads 3: run `pocketeva verify` again")
+    assert message.endswith("has schema version 1, and this version of PocketEVA reads 4: run `pocketeva verify` again")
     assert "\n" not in message

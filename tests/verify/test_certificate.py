@@ -37,7 +37,7 @@ def test_certificate__of_an_older_version_names_the_command(certificate: Certifi
         del content["test"]
 
     message = edited(tmp_path / "certificate.json", certificate, older)
-    assert message.endswith("has schema version 1, and this version of PocketEVA reads 3: run `pocketeva verify` again")
+    assert message.endswith("has schema version 1, and this version of PocketEVA reads 4: run `pocketeva verify` again")
     assert "\n" not in message
 
 

@@ -1,0 +1,227 @@
+"""Charts of what a model says: who is taken for whom, how sure it is, what it flags, and how its training went."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from fitting.history import Epoch
+from verify.certificate import Bin, PointFacts, Side
+from verify.report.canvas import ON_PAGE, WIDTH, Palette, Sheet, drawn, shortened
+from verify.report.curves import OperatingCurve
+
+MOST_LABELS = 24
+"""With more, the cells of a matrix are too small to be read: tables have the figures."""
+
+
+@drawn
+def matrix(
+    about: str,
+    counts: Sequence[Sequence[int]],
+    names: Sequence[str],
+    sides: tuple[str, str],
+    *,
+    shares: bool,
+    colors: Palette = ON_PAGE,
+) -> Sheet:
+    """Counts by row and column; the darker a cell, the larger its share of its row.
+
+    Args:
+        about: says what it shows.
+        counts: [row][column].
+        names: of the rows, which are those of the columns.
+        sides: what rows and columns are.
+        shares: write each cell's share of its row below its count.
+        colors: as for ``Sheet``.
+    """
+    size = len(names)
+    left = 34 + min(max(len(shortened(name, 16)) for name in names), 16) * 6.2
+    cell = min((WIDTH - left - 12) / size, 64)
+    top = 48
+    sheet = Sheet(top + cell * size + 12, about, colors)
+    axes = sheet.axes(left, top, WIDTH - left - cell * size, 12)
+    axes.set_xlim(0, size)
+    axes.set_ylim(size, 0)
+    axes.axis("off")
+    # Names that do not fit over their column are numbered at the left, and numbers stand over the columns.
+    fit = max(len(shortened(name, 16)) for name in names) * 6.2 <= cell - 4
+    numbered = [
+        shortened(name, 16) if fit else f"{number} {shortened(name, 16)}" for number, name in enumerate(names, 1)
+    ]
+    sheet.text(left, 12, f"{sides[1]} →", fontsize=10, color=colors.quiet)
+    sheet.text(left - 8, 34, f"{sides[0]} ↓", fontsize=10, color=colors.quiet, ha="right")
+    for row in range(size):
+        whole = sum(counts[row])
+        middle = top + (row + 0.5) * cell
+        sheet.text(left - 8, middle, numbered[row], fontsize=10.5, ha="right")
+        above = shortened(names[row], 16) if fit else str(row + 1)
+        sheet.text(left + (row + 0.5) * cell, 34, above, fontsize=10.5, ha="center")
+        for column, count in enumerate(counts[row]):
+            share = count / whole if whole else 0.0
+            color = colors.accent if row == column or not shares else colors.second
+            axes.add_patch(Rectangle((column, row), 1, 1, facecolor=color, alpha=0.08 + 0.62 * share if count else 0.0))
+            axes.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor=colors.line, linewidth=0.8))
+            if cell >= 16 and (count or row == column):
+                _cell(
+                    axes, row, column, f"{count:,}", f"{share:.0%}" if shares and whole and cell >= 34 else "", colors
+                )
+    return sheet
+
+
+def _cell(axes: Axes, row: int, column: int, count: str, share: str, colors: Palette) -> None:
+    style: dict[str, Any] = {"ha": "center", "va": "center", "color": colors.ink}
+    axes.text(column + 0.5, row + (0.4 if share else 0.5), count, fontsize=11, fontweight="bold", **style)
+    if share:
+        axes.text(column + 0.5, row + 0.72, share, fontsize=9, **style)
+
+
+@drawn
+def diverging(about: str, rows: Sequence[Side], colors: Palette = ON_PAGE) -> Sheet:
+    """Disagreements by true label: those that are milder to the left, those that are more severe to the right."""
+    height = 34
+    sheet = Sheet(height * len(rows) + 56, about, colors)
+    axes = sheet.axes(12, 24, 12, 32)
+    most = max(1, *(max(row.milder, row.severer) for row in rows)) * 1.18
+    axes.set_xlim(-most, most)
+    axes.set_ylim(len(rows), 0)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
+    axes.set_xlabel("images", fontsize=10)
+    axes.axvline(0, color=colors.quiet, linewidth=1)
+    sheet.text(12, 10, "← milder than the teacher", fontsize=10, color=colors.second)
+    sheet.text(WIDTH - 12, 10, "more severe →", fontsize=10, ha="right", color=colors.accent)
+    for number, row in enumerate(rows):
+        for count, sign, color in ((row.milder, -1, colors.second), (row.severer, 1, colors.accent)):
+            axes.add_patch(Rectangle((0, number + 0.55), sign * count, 0.32, color=color, linewidth=0))
+            place: dict[str, Any] = {
+                "ha": "right" if sign < 0 else "left",
+                "va": "center",
+                "fontsize": 10,
+                "color": colors.ink,
+            }
+            axes.text(sign * (count + 0.02 * most), number + 0.71, f"{count:,}", fontsize=10, **place)
+        top = 24 + height * number + 10
+        sheet.text(12, top, f"true: {shortened(row.truth, 40)}", fontsize=10.5)
+        sheet.text(WIDTH - 12, top, f"n {row.n:,}", fontsize=10, ha="right", color=colors.quiet)
+    return sheet
+
+
+@drawn
+def reliability(about: str, bins: Sequence[Bin], confidence: float, colors: Palette = ON_PAGE) -> Sheet:
+    """How often a file is right beside what it says, with the shares that chance alone gives."""
+    sheet = Sheet(372, about, colors)
+    axes = sheet.axes(48, 14, 16, 44)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.grid(color=colors.line, linewidth=0.6)
+    axes.plot([0, 1], [0, 1], color=colors.quiet, linewidth=1, linestyle=(0, (4, 2)))
+    said = [one.said for one in bins]
+    for one in bins:
+        outside = not one.lower <= one.right <= one.upper
+        axes.plot(
+            [one.said] * 2, [one.lower, one.upper], color=colors.accent, alpha=0.28, linewidth=7, solid_capstyle="butt"
+        )
+        shade = colors.failed if outside else colors.accent
+        axes.scatter(
+            [one.said], [one.right], s=30, color=shade, marker="x" if outside else "o", zorder=3, clip_on=False
+        )
+    axes.plot(said, [one.right for one in bins], color=colors.accent, linewidth=1, alpha=0.6)
+    axes.set_xlabel("probability that it gives", fontsize=10)
+    axes.set_ylabel("share on which it is right", fontsize=10)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    smallest, largest = min(one.n for one in bins), max(one.n for one in bins)
+    size = f"{smallest:,}" if smallest == largest else f"{smallest:,} to {largest:,}"
+    words = f"{len(bins)} bins of {size} images; bars: what chance gives, {confidence:.0%} each"
+    axes.text(0.03, 0.955, words, fontsize=9.5, color=colors.quiet)
+    return sheet
+
+
+@drawn
+def operating(curve: OperatingCurve, points: Sequence[PointFacts], about: str, colors: Palette = ON_PAGE) -> Sheet:
+    """Recall over false alarms: what the test images show, what the calibration images can prove, and the points."""
+    sheet = Sheet(372, about, colors)
+    axes = sheet.axes(48, 14, 16, 44)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.grid(color=colors.line, linewidth=0.6)
+    axes.plot([0, 1], [0, 1], color=colors.quiet, linewidth=0.8, linestyle=(0, (2, 3)))
+    axes.fill_between(
+        *curve.provable, step="post", color=colors.passed, alpha=0.16, linewidth=0, label="can be promised"
+    )
+    axes.plot(*curve.test, color=colors.accent, linewidth=1.8, label="test images")
+    for point in points:
+        if point.recall is None or point.fpr is None:
+            continue
+        x, y = point.fpr, point.recall
+        shade = colors.failed if point.verdict == "FAIL" or point.useless else colors.second
+        axes.plot([x.lower, x.upper], [y.rate] * 2, color=shade, linewidth=1.8)
+        axes.plot([x.rate] * 2, [y.lower, y.upper], color=shade, linewidth=1.8)
+        axes.scatter([x.rate], [y.rate], s=44, color=shade, zorder=4, clip_on=False, label="chosen point")
+        promises: dict[str, Any] = {"color": colors.quiet, "linewidth": 1, "linestyle": (0, (4, 2))}
+        if point.promised_recall is not None:
+            axes.axhline(point.promised_recall, **promises, label="promise")
+        if point.promised_fpr is not None:
+            axes.axvline(point.promised_fpr, **promises, label="promise")
+    axes.set_xlabel("false alarms: share of other images that is flagged", fontsize=10)
+    axes.set_ylabel("recall", fontsize=10)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    legend = axes.legend(loc="lower right", frameon=False, fontsize=10, handlelength=1.4, labelcolor=colors.ink)
+    legend.set_zorder(1)
+    return sheet
+
+
+@drawn
+def training(about: str, epochs: Sequence[Epoch], colors: Palette = ON_PAGE) -> Sheet:
+    """Losses of every epoch, and below them the shares of the validation images."""
+    shares = sorted({name for epoch in epochs for name in epoch.shares})
+    sheet = Sheet(330 if shares else 230, about, colors)
+    numbers = np.arange(1, len(epochs) + 1)
+    losses = {
+        "training": np.array([np.nan if one.train_loss is None else one.train_loss for one in epochs]),
+        "validation": np.array([np.nan if one.val_loss is None else one.val_loss for one in epochs]),
+    }
+    plot = sheet.axes(48, 26, 16, 140 if shares else 40)
+    shades = {"training": colors.quiet, "validation": colors.accent}
+    _lines(plot, numbers, losses, shades, colors)
+    plot.set_ylabel("loss", fontsize=10)
+    if np.isfinite(losses["validation"]).any():
+        kept = int(np.nanargmin(losses["validation"]))
+        style: dict[str, Any] = {
+            "facecolors": colors.paper,
+            "edgecolors": colors.accent,
+            "linewidths": 1.8,
+        }
+        plot.scatter([numbers[kept]], [losses["validation"][kept]], s=46, zorder=4, **style)
+        sheet.text(
+            WIDTH - 16, 12, f"○ kept: epoch {kept + 1} of {len(epochs)}", fontsize=10, ha="right", color=colors.quiet
+        )
+    for index, (name, shade) in enumerate(shades.items()):
+        sheet.text(48 + 86 * index, 12, f"— {name}", fontsize=10, color=shade)
+    if shares:
+        plot.set_xticklabels([])
+        below = sheet.axes(48, 212, 16, 40)
+        found = {name: np.array([epoch.shares.get(name, np.nan) for epoch in epochs]) for name in shares}
+        _lines(below, numbers, found, dict.fromkeys(shares, colors.accent), colors)
+        below.set_ylabel(" and ".join(shares), fontsize=10)
+        below.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        below.set_xlabel("epoch", fontsize=10)
+    else:
+        plot.set_xlabel("epoch", fontsize=10)
+    return sheet
+
+
+def _lines(
+    axes: Axes, numbers: np.ndarray, values: Mapping[str, np.ndarray], shades: Mapping[str, str], colors: Palette
+) -> None:
+    axes.grid(color=colors.line, linewidth=0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    for name, found in values.items():
+        axes.plot(numbers, found, color=shades[name], linewidth=1.8, marker="o" if len(numbers) < 3 else None)

@@ -1,0 +1,281 @@
+"""What the report shows: everything that is known of a verified run, and its figures."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from data.audit import Audit
+from export.int8.result import FailedRow, Int8Result, Row
+from fitting.history import Epoch
+from models.decision import DecisionRule
+from verify.certificate import Certificate, FileFacts, ModelFacts
+from verify.evidence import Criterion, Pairs, Verdict
+from verify.predictions import Predictions
+from verify.report.canvas import plain
+from verify.report.charts import MOST_LABELS, diverging, matrix, operating, reliability, training
+from verify.report.curves import names_of, operating_curve
+from verify.report.intervals import Interval, Scale, bars, intervals
+from verify.statistics import Proportion
+from verify.verdicts import images
+from verify.words import figures, short_name, worth_a_line
+
+MOST_CURVES = 6
+"""Labels or levels whose recall is drawn over false alarms: those with a point first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A test image on which a student and its teacher differ."""
+
+    source: Markup
+    """A small copy, as an address that holds it."""
+    lines: Sequence[tuple[str, str]]
+    """Who says it, and what."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """A verified run."""
+
+    certificate: Certificate
+    predictions: Predictions
+    audit: Audit | None
+    curves: Mapping[str, Mapping[str, Sequence[Epoch]]]
+    """By model and fit."""
+    sweeps: Mapping[str, Int8Result]
+    """By model."""
+    provenance: Sequence[tuple[str, str]]
+    """Name and value."""
+    pictures: Mapping[str, Sequence[Picture]]
+    """By student, the worst disagreements; empty where none are asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A chart with the words around it."""
+
+    title: str
+    caption: str
+    chart: Markup
+
+
+_TITLES = {
+    "agreement": "Agreement with the teacher",
+    "conversion": "Decisions changed by conversion",
+    "recall": "Recall against the teacher's",
+    "dangerous flips": "Dangerous flips",
+    "slice": "Agreement on slices",
+    "likelihood": "Likelihood against the prior's",
+    "operating point": "Promises of operating points",
+}
+_UNITS = {"share": ("% of images", 100.0), "pairs": ("points", 100.0), "mean": ("nats", 1.0)}
+
+
+def criteria_figures(certificate: Certificate, model: str) -> Iterator[Figure]:
+    """Bound against limit: a chart for each kind of criterion that has bounds."""
+    groups: dict[tuple[str, str, float], list[Criterion]] = {}
+    for one in certificate.of(model=model):
+        if one.lower is not None and worth_a_line(one) and images(one.evidence):
+            groups.setdefault((one.name, one.side, one.limit), []).append(one)
+    for (name, side, limit), criteria in groups.items():
+        unit, factor = _UNITS[criteria[0].evidence.kind]
+        rows = [_criterion_row(one) for one in criteria]
+        needed = f"{factor * limit:.3g} {unit.split()[0]}".replace("-", "−")
+        caption = f"{criteria[0].statement}: {side} {needed}"
+        scale = Scale(unit=unit, factor=factor, limit=limit, at_least=side == "at least")
+        title = _TITLES[name]
+        yield Figure(title=title, caption=caption, chart=intervals(f"{title}: {caption}", rows, scale).svg())
+
+
+def _criterion_row(one: Criterion) -> Interval:
+    assert one.lower is not None and one.upper is not None  # noqa: PT018 - both or none
+    name = " · ".join([short_name(one.file), *([one.about] if one.about else [])])
+    found = one.evidence
+    pairs = f"+{found.gained:,} −{found.lost:,} of {found.n:,}" if isinstance(found, Pairs) else ""
+    said = pairs or figures(one).split(",")[0].split(" (")[0]
+    return Interval(name=name, figures=said, value=one.value, lower=one.lower, upper=one.upper, verdict=one.verdict)
+
+
+def model_figures(content: Content, name: str) -> Iterator[Figure]:
+    """All charts of one model but those of its criteria."""
+    certificate = content.certificate
+    facts = certificate.models[name]
+    labels = certificate.labels
+    if facts.confusion is not None and len(labels) <= MOST_LABELS:
+        chart = matrix(f"confusion of {name}", facts.confusion, labels.names, ("true", "said"), shares=True)
+        caption = f"{short_name(facts.file)} on {facts.reference.accuracy.n:,} test images; shares of each true label"
+        yield Figure(title="Confusion", caption=caption, chart=chart.svg())
+    yield from _label_figures(facts, certificate.confidence)
+    if facts.role == "student":
+        yield from _flip_figures(facts, labels.names)
+    yield from _reliability_figures(certificate, name)
+    yield from _operating_figures(content, facts)
+    yield from _slice_figures(certificate, name)
+    if name in content.sweeps:
+        yield from _sweep_figures(content.sweeps[name])
+    for fit, epochs in content.curves.get(name, {}).items():
+        caption = f"the fit of {'the head' if fit == 'head' else 'all layers'}; {len(epochs)} epochs"
+        yield Figure(title="Training", caption=caption, chart=training(f"training of {name}", epochs).svg())
+
+
+def latency_figure(certificate: Certificate) -> Figure:
+    """Milliseconds of every file."""
+    files = [
+        (f"{name} · {short_name(file)}", facts)
+        for name, model in certificate.models.items()
+        for file, facts in model.files.items()
+    ]
+    rows = [
+        (name, f"{one.latency_ms.p50:.1f} ms · {one.bytes / 1e6:.1f} MB", one.latency_ms.p50, one.latency_ms.p95)
+        for name, one in files
+    ]
+    threads = sorted({one.latency_ms.threads for _, one in files})
+    caption = f"one image at a time, {' or '.join(map(str, threads))} thread; bar: median, whisker: 95 % of runs"
+    return Figure(title="Latency", caption=caption, chart=bars("latency of every file", rows, "milliseconds").svg())
+
+
+def _label_figures(facts: ModelFacts, confidence: float) -> Iterator[Figure]:
+    rows = []
+    for row in facts.per_label:
+        missed, found = row.confusion[2:]
+        share = Proportion(found, row.positives)
+        lower, upper = share.interval(confidence)
+        value = row.recall
+        rows.append(
+            Interval(name=row.label, figures=f"{found:,} of {found + missed:,}", value=value, lower=lower, upper=upper)
+        )
+    scale = Scale(unit="% of the images of the label", within=(0, 100))
+    chart = intervals("recall of each label", rows, scale).svg()
+    yield Figure(title="Recall by label", caption=f"{confidence:.0%} intervals, each by itself", chart=chart)
+    if facts.role == "student":
+        found_rates = facts.reference.agreement_by_label.items()
+        rows = [
+            Interval(
+                name=name, figures=f"{rate.count:,} of {rate.n:,}", value=rate.rate, lower=rate.lower, upper=rate.upper
+            )
+            for name, rate in found_rates
+            if rate.n
+        ]
+        scale = Scale(unit="% of the images", within=(0, 100))
+        where = "where the teacher says the label" if facts.confusion is not None else "on each label"
+        chart = intervals(f"agreement {where}", rows, scale).svg()
+        yield Figure(title="Agreement by label", caption=f"{where}; {confidence:.0%} intervals", chart=chart)
+
+
+def _flip_figures(facts: ModelFacts, names: Sequence[str]) -> Iterator[Figure]:
+    file = facts.reference
+    if facts.confusion is None or not file.flips:
+        return
+    total = sum(flip.count for flip in file.flips)
+    if len(names) <= MOST_LABELS:
+        counts = [[0] * len(names) for _ in names]
+        for flip in file.flips:
+            counts[names.index(flip.teacher)][names.index(flip.file)] += flip.count
+        chart = matrix("student by teacher", counts, names, ("teacher", "student"), shares=False).svg()
+        caption = f"{total:,} images on which the two say different things, of {file.accuracy.n:,}"
+        yield Figure(title="Flips, teacher × student", caption=caption, chart=chart)
+    if file.sides:
+        milder, severer = (sum(getattr(side, name) for side in file.sides) for name in ("milder", "severer"))
+        caption = f"{milder:,} milder than the teacher, {severer:,} more severe"
+        chart = diverging("flips by side", file.sides).svg()
+        yield Figure(title="Flips by truth and side", caption=caption, chart=chart)
+
+
+def _reliability_figures(certificate: Certificate, name: str) -> Iterator[Figure]:
+    facts = certificate.models[name]
+    noise = {one.about: one for one in certificate.of(file=facts.file, name="calibration")}
+    for found in facts.reliability[:MOST_CURVES]:
+        about = f" of {plain(found.about)}" if found.about else ""
+        chart = reliability(f"reliability of {name}{about}", found.bins, certificate.confidence).svg()
+        judged = noise.get(found.about)
+        caption = f"calibration error {figures(judged)}" if judged else ""
+        yield Figure(title=f"Reliability{about}", caption=caption, chart=chart)
+
+
+def _operating_figures(content: Content, facts: ModelFacts) -> Iterator[Figure]:
+    points = facts.reference.points
+    rule = DecisionRule.of(content.certificate.labels)
+    chosen = list(dict.fromkeys([*(point.name for point in points), *names_of(rule)]))
+    confidence = content.certificate.confidence
+    for name in chosen[:MOST_CURVES]:
+        curve = operating_curve(content.predictions, facts.file, name, confidence)
+        if curve is not None:
+            own = [point for point in points if point.name == name]
+            level = " or worse" if rule.labels.kind == "ordinal" and rule.labels.names[-1] != name else ""
+            caption = (
+                f"{curve.positives:,} of it and {curve.negatives:,} others on test; shaded: what {curve.calibration:,} "
+                f"calibration images can promise, each with {confidence:.0%} confidence"
+            )
+            chart = operating(curve, own, f"recall over false alarms of {name}").svg()
+            yield Figure(title=f"Flagging {plain(name)}{level}", caption=caption, chart=chart)
+
+
+def _slice_figures(certificate: Certificate, name: str) -> Iterator[Figure]:
+    facts = certificate.models[name]
+    judged: dict[str | None, Verdict] = {
+        one.about: one.verdict for one in certificate.of(file=facts.file, name="slice") if one.tier != "reported"
+    }
+    parts = facts.reference.slices
+    if not parts:
+        return
+    student = facts.role == "student"
+    rows = []
+    for part in parts:
+        rate = part.agreement if student else part.accuracy
+        if rate is not None:
+            small = "" if part.judged else " (too few to judge)"
+            rows.append(
+                Interval(
+                    name=f"{part.name}{small}",
+                    figures=f"{rate.count:,} of {rate.n:,}",
+                    value=rate.rate,
+                    lower=rate.lower,
+                    upper=rate.upper,
+                    verdict=judged.get(part.name) if student else None,
+                )
+            )
+    what = "agreement with the teacher" if student else "accuracy"
+    chart = intervals(f"{what} by slice", rows, Scale(unit="% of the slice's images", within=(0, 100))).svg()
+    caption = f"{what} on parts of the test images; {certificate.confidence:.0%} intervals, each by itself"
+    yield Figure(title="Slices", caption=caption, chart=chart)
+
+
+def _sweep_figures(sweep: Int8Result) -> Iterator[Figure]:
+    measured = [row for row in sweep.candidates if isinstance(row, Row)]
+    if not measured:
+        return
+    rows = [
+        Interval(
+            name=f"{'★ ' if sweep.winner and row.candidate == sweep.winner.candidate else ''}{candidate_name(row)}",
+            figures=f"{row.flips:,} of {row.n:,}{_speed(row)}",
+            value=row.flips / row.n,
+            lower=0.0,
+            upper=row.most_flips,
+            verdict="PASS" if row.why_not is None else "FAIL",
+        )
+        for row in measured
+    ]
+    unit = "% of decisions that float32 would make differently"
+    scale = Scale(unit=unit, limit=sweep.gate.max_flip_rate, at_least=False)
+    chart = intervals("INT8 candidates", rows, scale).svg()
+    yield Figure(title="INT8 against float32", caption=sweep.reason, chart=chart)
+
+
+def candidate_name(row: Row | FailedRow) -> str:
+    """Settings of an INT8 candidate in words."""
+    scales = "a scale per channel" if row.per_channel else "a scale per tensor"
+    left = f", {len(row.excluded)} nodes in float32" if row.excluded else ""
+    return f"{row.method}, {scales}, {row.activation}{left}"
+
+
+def _speed(row: Row) -> str:
+    return f" · {row.fp32_ms / row.ms:.1f}×" if row.fp32_ms and row.ms else ""
+
+
+def worst_side(file: FileFacts) -> str:
+    """How often a file is too mild by the most steps that are counted, in words; empty without an order."""
+    if file.ordinal is None or not file.ordinal.under_call:
+        return ""
+    steps, rate = max(file.ordinal.under_call.items())
+    return f"{rate.rate:.1%} too mild by {steps}"

@@ -1,0 +1,117 @@
+"""The page: a template filled with what ``content`` gives. Everything that comes from people is escaped."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from run.text import escaped, redacted
+from verify.certificate import Certificate, Rate
+from verify.evidence import Criterion
+from verify.report.content import Content, candidate_name, criteria_figures, latency_figure, model_figures
+from verify.words import figures, judged_for, missing, outcome, short_name, still_open, title, worth_a_line
+
+TEMPLATE = "page.html"
+
+
+def page(content: Content) -> str:
+    """The HTML text: one file that loads nothing."""
+    certificate = content.certificate
+    names = sorted(certificate.models, key=lambda name: certificate.models[name].role != "student")
+    return (
+        _environment()
+        .get_template(TEMPLATE)
+        .render(
+            content=content,
+            certificate=certificate,
+            models={name: certificate.models[name] for name in names},
+            summaries=[_summary(certificate, name) for name in names if certificate.models[name].role == "student"],
+            open={name: still_open(_deciding(certificate, name)) for name in names},
+            criteria={name: [one for one in certificate.of(model=name) if worth_a_line(one)] for name in names},
+            criteria_figures={name: list(criteria_figures(certificate, name)) for name in names},
+            model_figures={name: list(model_figures(content, name)) for name in names},
+            latency=latency_figure(certificate),
+            judged=judged_for(certificate.look.number),
+        )
+    )
+
+
+def change(criteria: Sequence[Criterion]) -> str:
+    """What would change a criterion that did not pass; of several files, the first stands for all."""
+    one = criteria[0]
+    if one.verdict == "INCONCLUSIVE":
+        return missing(one)
+    return {
+        "conversion": "leave this file out, or a milder quantization",
+        "parity": "export again with the released weights",
+        "dead label": "more images of the label, class_weighting, or name it in verify.accept",
+        "finite": "another file: its scores are no numbers",
+    }.get(one.name, "a better model: the images show the contrary, and more of them would not help")
+
+
+def _deciding(certificate: Certificate, name: str) -> list[Criterion]:
+    return [one for one in certificate.of(model=name) if one.tier != "reported"]
+
+
+def _summary(certificate: Certificate, name: str) -> str:
+    """A student in a sentence, for those who read no further."""
+    facts = certificate.models[name]
+    file = facts.reference
+    teacher = certificate.models["teacher"].reference
+    found = certificate.agreement(facts.file)
+    least = f", and on at least {found.lower:.1%} of images like them" if found and found.lower is not None else ""
+    right = (
+        f"It is right on {file.accuracy.rate:.1%}, the teacher on {teacher.accuracy.rate:.1%}; always saying the most "
+        f"frequent answer would be right on {certificate.test.majority.rate:.1%}."
+    )
+    size = (
+        f"It is {file.bytes / 1e6:.1f} MB instead of {teacher.bytes / 1e6:.1f} and takes {_ms(file.latency_ms.p50)} "
+        f"instead of {_ms(teacher.latency_ms.p50)} for an image, on one thread of this machine."
+    )
+    return (
+        f"{name} decides as its teacher on {file.agreement.rate:.1%} of {file.agreement.n:,} test images{least}. "
+        f"{right} {size}"
+    )
+
+
+def _ms(value: float) -> str:
+    return f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _interval(rate: Rate) -> str:
+    return f"{100 * rate.lower:.1f}–{100 * rate.upper:.1f}"
+
+
+@cache
+def _environment() -> Environment:
+    def shown(value: Any) -> Any:
+        return escaped(redacted(value)) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        finalize=shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": _percent,
+        "interval": _interval,
+        "ms": _ms,
+        "short": short_name,
+        "figures": figures,
+        "title": title,
+        "missing": missing,
+        "outcome": outcome,
+        "change": change,
+        "candidate": candidate_name,
+    }
+    return environment
