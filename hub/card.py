@@ -20,8 +20,9 @@ from hub.names import refusal
 from hub.subject import Subject
 from models.facts import public_name
 from run.errors import UserError, quoted
-from run.files import write_text
+from run.files import atomic_path, write_text
 from verify.certificate import Certificate
+from verify.seal import PICTURES
 
 TASK = "image-classification"
 
@@ -56,7 +57,22 @@ def write_cards(
             card = ModelCard(f"---\n{header}\n---\n\n{_body(subject, differences)}\n")
             paths.append(subject.folder / "README.md")
             write_text(paths[-1], str(card))
+            _write_pictures(subject)
     return paths
+
+
+def _write_pictures(subject: Subject) -> None:
+    """Write the pictures that the card shows; those of other results are removed."""
+    from verify.report.content import card_pictures  # Matplotlib takes half a second
+
+    found = subject.certificate
+    pictures = card_pictures(subject.measured, found.labels.names, found.confidence) if found else {}
+    for name in PICTURES:
+        if name in pictures:
+            with atomic_path(subject.folder / name) as partial:
+                partial.write_bytes(pictures[name])
+        else:
+            (subject.folder / name).unlink(missing_ok=True)
 
 
 def released_models(release: Release) -> list[ReleasedModel]:
@@ -93,6 +109,7 @@ def _body(subject: Subject, differences: Sequence[str]) -> str:
         sections.results(subject),
         files(subject, Int8Result.read_if_there(subject.folder)) if subject.is_onnx else "",
         formats(subject, FormatsRecord.read_if_there(subject.folder)) if subject.is_onnx else "",
+        sections.notes(subject),
         sections.certificate(subject),
         sections.calibration(subject),
         sections.limits(subject),

@@ -13,9 +13,10 @@ from hub.snippets import (
     transformers_snippet,
 )
 from hub.subject import Subject
-from run.text import code_span
+from run.text import code_span, plain_markdown
 from verify.certificate import Certificate, FileFacts, LabelFacts, Majority, Rate
 from verify.evidence import Criterion
+from verify.seal import MOST_IN_PICTURE, PICTURES
 from verify.words import judged_for, line, missing, worth_a_line
 
 
@@ -220,7 +221,18 @@ def _confusion(subject: Subject) -> str:
         return ""
     named = [code_span(name) for name in subject.rule.labels.names]
     rows = [(name, *map(str, row)) for name, row in zip(named, subject.measured.confusion, strict=True)]
-    return "\n\nConfusion matrix, true labels down, predicted labels across:\n\n" + table(("", *named), rows)
+    # Those that ``hub.card`` writes beside it: of a large label set there is no matrix to look at.
+    matrix, reliability = (f"\n\n![{name.split('.')[0]}]({name})" for name in PICTURES)
+    pictures = (matrix if len(named) <= MOST_IN_PICTURE else "") + reliability
+    head = "\n\nConfusion matrix, true labels down, predicted labels across:\n\n"
+    return head + table(("", *named), rows) + pictures
+
+
+def notes(subject: Subject) -> str:
+    """Diagnoses of the model: what looks wrong, and what to try."""
+    found = subject.measured.notes if subject.certificate else ()
+    lines = [f"* {plain_markdown(note.line('The model'))}" for note in sorted(found, key=lambda one: not one.serious)]
+    return "\n".join(["## What looks wrong, and what to try", "", *lines]) if lines else ""
 
 
 def certificate(subject: Subject) -> str:

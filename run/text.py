@@ -40,6 +40,11 @@ def code_span(name: str) -> str:
     return "`" + " ".join(escaped(name.replace("`", "'")).split()) + "`"
 
 
+def plain_markdown(words: str) -> str:
+    """Words in one line that Markdown shows as they are."""
+    return re.sub(r"([\\`*_\[\]<>&~|])", r"\\\1", " ".join(escaped(words).split()))
+
+
 def defused(cell: str) -> str:
     """A cell of a table that no spreadsheet takes for a formula."""
     return f"'{cell}" if cell.startswith(_FORMULA) else cell

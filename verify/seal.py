@@ -24,7 +24,17 @@ from verify.measure import measured_rows
 from verify.predictions import Predictions, make_key
 
 BY_VERIFY = (CERTIFICATE, "report.html")
-WRITTEN_AFTERWARDS = (*BY_VERIFY, "README.md", ".gitattributes", *(f"{RUNTIME}/{name}" for name in PUSHED))
+PICTURES = ("confusion.png", "reliability.png")
+"""Pictures beside a card, of labels that exclude each other."""
+MOST_IN_PICTURE = 24
+"""Labels of a confusion matrix: with more, its cells are too small to be read."""
+WRITTEN_AFTERWARDS = (
+    *BY_VERIFY,
+    *PICTURES,
+    "README.md",
+    ".gitattributes",
+    *(f"{RUNTIME}/{name}" for name in PUSHED),
+)
 """Files of each release folder that are written from the certificate, by the Hub, or by ``push``, and so cannot be
 listed in it. The page, which is listed, holds the digests of the runtime's."""
 

@@ -7,6 +7,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from export.release import Release
+from fitting.diagnosis import Note
 from hub import sections
 from hub.card import hub_id, write_cards
 from hub.config import HubConfig
@@ -15,6 +16,7 @@ from run.folder import RunFolder
 from run.text import code_span
 from verify.certificate import Certificate, LabelFacts, Majority
 from verify.evidence import Verdict
+from verify.seal import PICTURES
 from verify.statistics import Proportion
 from verify.words import line
 
@@ -261,3 +263,20 @@ def test_write_cards__a_damaged_release(release_run: RunFolder) -> None:
     (release_run.release / STUDENT / "config.json").unlink()
     with pytest.raises(UserError, match=rf"{STUDENT}/config\.json does not exist"):
         cards(release_run)
+
+
+def test_write_cards__pictures_and_diagnoses(release_run: RunFolder, certificate: Certificate) -> None:
+    note = Note(says="never says <img src=x> [at](all)", advice="more images", serious=True)
+    models = {name: replace(model, notes=(note,)) for name, model in certificate.models.items()}
+    text = cards(release_run, certificate=replace(certificate, models=models))[STUDENT].text
+    assert r"* The model never says \<img src=x\> \[at\](all). Try: more images" in text
+    pictures = [release_run.release / STUDENT / name for name in PICTURES]
+    before = [path.read_bytes() for path in pictures]
+    assert all(picture.startswith(b"\x89PNG") and len(picture) < 100_000 for picture in before)
+    assert all(f"]({name})" in text for name in PICTURES)
+    assert "What looks wrong" in text
+    cards(release_run)
+    assert [path.read_bytes() for path in pictures] == before
+    # Those of files that nobody judged would be pictures of other files.
+    write_cards(Release(release_run.release), None, CONFIG)
+    assert not any(path.exists() for path in pictures)

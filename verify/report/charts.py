@@ -13,9 +13,6 @@ from verify.certificate import Bin, PointFacts, Side
 from verify.report.canvas import ON_PAGE, WIDTH, Palette, Sheet, drawn, shortened
 from verify.report.curves import OperatingCurve
 
-MOST_LABELS = 24
-"""With more, the cells of a matrix are too small to be read: tables have the figures."""
-
 
 @drawn
 def matrix(

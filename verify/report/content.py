@@ -12,14 +12,16 @@ from models.decision import DecisionRule
 from verify.certificate import Certificate, FileFacts, ModelFacts
 from verify.evidence import Criterion, Pairs, Verdict
 from verify.predictions import Predictions
-from verify.report.canvas import plain
-from verify.report.charts import MOST_LABELS, diverging, matrix, operating, reliability, training
+from verify.report.canvas import ON_WHITE, plain
+from verify.report.charts import diverging, matrix, operating, reliability, training
 from verify.report.curves import names_of, operating_curve
 from verify.report.intervals import Interval, Scale, bars, intervals
+from verify.seal import MOST_IN_PICTURE, PICTURES
 from verify.statistics import Proportion
 from verify.verdicts import images
 from verify.words import figures, short_name, worth_a_line
 
+CONFUSION, RELIABILITY = PICTURES
 MOST_CURVES = 6
 """Labels or levels whose recall is drawn over false alarms: those with a point first."""
 
@@ -102,7 +104,7 @@ def model_figures(content: Content, name: str) -> Iterator[Figure]:
     certificate = content.certificate
     facts = certificate.models[name]
     labels = certificate.labels
-    if facts.confusion is not None and len(labels) <= MOST_LABELS:
+    if facts.confusion is not None and len(labels) <= MOST_IN_PICTURE:
         chart = matrix(f"confusion of {name}", facts.confusion, labels.names, ("true", "said"), shares=True)
         caption = f"{short_name(facts.file)} on {facts.reference.accuracy.n:,} test images; shares of each true label"
         yield Figure(title="Confusion", caption=caption, chart=chart.svg())
@@ -117,6 +119,18 @@ def model_figures(content: Content, name: str) -> Iterator[Figure]:
     for fit, epochs in content.curves.get(name, {}).items():
         caption = f"the fit of {'the head' if fit == 'head' else 'all layers'}; {len(epochs)} epochs"
         yield Figure(title="Training", caption=caption, chart=training(f"training of {name}", epochs).svg())
+
+
+def card_pictures(facts: ModelFacts, names: Sequence[str], confidence: float) -> dict[str, bytes]:
+    """PNG files for a model's card by their name; none of a multilabel set."""
+    found = {}
+    if facts.confusion is not None and len(names) <= MOST_IN_PICTURE:
+        sheet = matrix("confusion", facts.confusion, names, ("true", "said"), shares=True, colors=ON_WHITE)
+        found[CONFUSION] = sheet.png()
+    if facts.confusion is not None:
+        sheet = reliability("reliability", facts.reliability[0].bins, confidence, ON_WHITE)
+        found[RELIABILITY] = sheet.png()
+    return found
 
 
 def latency_figure(certificate: Certificate) -> Figure:
@@ -168,7 +182,7 @@ def _flip_figures(facts: ModelFacts, names: Sequence[str]) -> Iterator[Figure]:
     if facts.confusion is None or not file.flips:
         return
     total = sum(flip.count for flip in file.flips)
-    if len(names) <= MOST_LABELS:
+    if len(names) <= MOST_IN_PICTURE:
         counts = [[0] * len(names) for _ in names]
         for flip in file.flips:
             counts[names.index(flip.teacher)][names.index(flip.file)] += flip.count
