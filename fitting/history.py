@@ -10,9 +10,6 @@ from run.files import write_json
 
 HISTORY = "history.json"
 
-FITS = ("", "head", "full")
-"""Folders below a model's ``fit``, in the order of training: a student has one fit, a teacher one or two."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
@@ -35,6 +32,11 @@ def write_history(folder: Path, epochs: Sequence[Epoch]) -> None:
 
 
 def read_histories(model: Path) -> dict[str, list[Epoch]]:
-    """Curves of a model's fits in the order of training, by their folder; none where the fits were removed."""
-    paths = {name: model / "fit" / name / HISTORY for name in FITS}
-    return {name: _ADAPTER.validate_json(path.read_bytes()) for name, path in paths.items() if path.is_file()}
+    """Curves of a model's fits by their folder, that of a head first; none where the fits were removed."""
+    fits = model / "fit"
+    paths = [fits / HISTORY, fits / "head" / HISTORY, *sorted(fits.glob(f"*/{HISTORY}"))]
+    return {
+        path.parent.name if path.parent != fits else "": _ADAPTER.validate_json(path.read_bytes())
+        for path in paths
+        if path.is_file()
+    }

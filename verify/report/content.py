@@ -117,7 +117,8 @@ def model_figures(content: Content, name: str) -> Iterator[Figure]:
     if name in content.sweeps:
         yield from _sweep_figures(content.sweeps[name])
     for fit, epochs in content.curves.get(name, {}).items():
-        caption = f"the fit of {'the head' if fit == 'head' else 'all layers'}; {len(epochs)} epochs"
+        part = {"": "", "head": "of the head, ", "full": "of all layers, "}.get(fit, f"of {fit}, ")
+        caption = f"the fit {part}over {len(epochs)} epochs"
         yield Figure(title="Training", caption=caption, chart=training(f"training of {name}", epochs).svg())
 
 
