@@ -25,6 +25,7 @@ from models.facts import CheckpointFacts
 from tests import finished, support
 from tests.two import Started, wait_for
 from train.module import TeacherModule
+from verify.seal import PICTURES
 
 Change = Callable[[dict[str, Any]], object]
 STAGES = ("prepare", "train", "distill-mini", "export-teacher", "export-mini", "verify")
@@ -317,7 +318,7 @@ def test_run__second_time_does_nothing(
 
 def stamps(root: Path) -> Mapping[str, int]:
     """When each file was last written; not the resolved config, the cards and the cache's key, which tell of a run."""
-    always = {"run.yaml", "README.md", "key.json", ".lock"}
+    always = {"run.yaml", "README.md", *PICTURES, "key.json", ".lock"}
     paths = [path for path in sorted((root / "outputs").rglob("*")) if path.is_file() and path.name not in always]
     return {str(path.relative_to(root)): path.stat().st_mtime_ns for path in paths}
 

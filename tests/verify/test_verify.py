@@ -23,6 +23,7 @@ from verify.config import VerifyConfig
 from verify.evidence import Finite, Share
 from verify.ledger import Judged, Ledger, confidence_of_look, record_use
 from verify.predictions import keyed
+from verify.seal import WRITTEN_AFTERWARDS
 from verify.statistics import Proportion
 from verify.verify import Verification, images_of, require_test_images, verify
 
@@ -64,7 +65,7 @@ def test_verify__certificate(finished_run: RunFolder, certificate: Certificate) 
     assert (certificate.verdict, certificate.name, certificate.labels) == ("PASS", "quick", support.FOUR)
     assert certificate.labels_digest == support.FOUR.digest
     files = set(support.files_below(finished_run.release))
-    written_from_it = {name for name in files if name.split("/")[1] in ("README.md", "certificate.json", "report.html")}
+    written_from_it = {name for name in files if name.split("/")[1] in WRITTEN_AFTERWARDS}
     assert {f"{model}-onnx/certificate.json" for model in MODELS} <= written_from_it
     assert certificate.files == {name: file_digest(finished_run.release / name) for name in files - written_from_it}
     assert "mini-onnx/golden/README.md" in certificate.files
