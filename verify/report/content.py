@@ -9,7 +9,7 @@ from data.audit import Audit
 from export.int8.result import FailedRow, Int8Result, Row
 from fitting.history import Epoch
 from models.decision import DecisionRule
-from verify.certificate import Certificate, FileFacts, ModelFacts
+from verify.certificate import Certificate, ModelFacts
 from verify.evidence import Criterion, Pairs, Verdict
 from verify.predictions import Predictions
 from verify.report.canvas import ON_WHITE, plain
@@ -286,11 +286,3 @@ def candidate_name(row: Row | FailedRow) -> str:
 
 def _speed(row: Row) -> str:
     return f" · {row.fp32_ms / row.ms:.1f}×" if row.fp32_ms and row.ms else ""
-
-
-def worst_side(file: FileFacts) -> str:
-    """How often a file is too mild by the most steps that are counted, in words; empty without an order."""
-    if file.ordinal is None or not file.ordinal.under_call:
-        return ""
-    steps, rate = max(file.ordinal.under_call.items())
-    return f"{rate.rate:.1%} too mild by {steps}"
