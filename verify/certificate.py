@@ -190,7 +190,7 @@ class BaselineFacts:
 class Bin:
     """Images for which a file gives about the same probability."""
 
-    n: int
+    n: Images
     said: float
     """Mean of the probabilities."""
     right: float
