@@ -79,12 +79,12 @@ def line(criterion: Criterion) -> str:
 
 
 def still_open(criteria: Sequence[Criterion]) -> list[list[Criterion]]:
-    """Criteria that did not pass, those of several files together where they say the same; what fails comes first."""
+    """Criteria that did not pass, those of several files together where they say the same; what decides comes first."""
     found: dict[tuple[str, ...], list[Criterion]] = {}
     for one in criteria:
         if one.verdict != "PASS" and worth_a_line(one):
             found.setdefault((one.verdict, one.name, one.about or ""), []).append(one)
-    return sorted(found.values(), key=lambda group: group[0].verdict != "FAIL")
+    return sorted(found.values(), key=lambda group: (group[0].verdict != "FAIL", group[0].tier != "must pass"))
 
 
 def outcome(criterion: Criterion) -> str:

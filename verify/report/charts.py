@@ -61,7 +61,7 @@ def matrix(
             color = colors.accent if row == column or not shares else colors.second
             axes.add_patch(Rectangle((column, row), 1, 1, facecolor=color, alpha=0.08 + 0.62 * share if count else 0.0))
             axes.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor=colors.line, linewidth=0.8))
-            if cell >= 16 and (count or row == column):
+            if cell >= 16 and (count or (shares and row == column)):
                 _cell(
                     axes, row, column, f"{count:,}", f"{share:.0%}" if shares and whole and cell >= 34 else "", colors
                 )
@@ -95,12 +95,7 @@ def diverging(about: str, rows: Sequence[Side], colors: Palette = ON_PAGE) -> Sh
     for number, row in enumerate(rows):
         for count, sign, color in ((row.milder, -1, colors.second), (row.severer, 1, colors.accent)):
             axes.add_patch(Rectangle((0, number + 0.55), sign * count, 0.32, color=color, linewidth=0))
-            place: dict[str, Any] = {
-                "ha": "right" if sign < 0 else "left",
-                "va": "center",
-                "fontsize": 10,
-                "color": colors.ink,
-            }
+            place: dict[str, Any] = {"ha": "right" if sign < 0 else "left", "va": "center", "color": colors.ink}
             axes.text(sign * (count + 0.02 * most), number + 0.71, f"{count:,}", fontsize=10, **place)
         top = 24 + height * number + 10
         sheet.text(12, top, f"true: {shortened(row.truth, 40)}", fontsize=10.5)
@@ -134,8 +129,11 @@ def reliability(about: str, bins: Sequence[Bin], confidence: float, colors: Pale
         axis.set_major_formatter(lambda value, _: f"{value:.0%}")
     smallest, largest = min(one.n for one in bins), max(one.n for one in bins)
     size = f"{smallest:,}" if smallest == largest else f"{smallest:,} to {largest:,}"
-    words = f"{len(bins)} bins of {size} images; bars: what chance gives, {confidence:.0%} each"
-    axes.text(0.03, 0.955, words, fontsize=9.5, color=colors.quiet)
+    for height, words in (
+        (0.08, f"{len(bins)} bins of {size} images"),
+        (0.03, f"bars: by chance, {confidence:.0%} each"),
+    ):
+        axes.text(0.97, height, words, fontsize=9.5, color=colors.quiet, ha="right", va="bottom")
     return sheet
 
 
@@ -218,6 +216,7 @@ def _lines(
     axes: Axes, numbers: np.ndarray, values: Mapping[str, np.ndarray], shades: Mapping[str, str], colors: Palette
 ) -> None:
     axes.grid(color=colors.line, linewidth=0.6)
+    axes.set_xlim(0.5, len(numbers) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     for name, found in values.items():

@@ -106,7 +106,8 @@ def model_figures(content: Content, name: str) -> Iterator[Figure]:
     labels = certificate.labels
     if facts.confusion is not None and len(labels) <= MOST_IN_PICTURE:
         chart = matrix(f"confusion of {name}", facts.confusion, labels.names, ("true", "said"), shares=True)
-        caption = f"{short_name(facts.file)} on {facts.reference.accuracy.n:,} test images; shares of each true label"
+        images_told = f"{facts.reference.accuracy.n:,} test images"
+        caption = f"the {short_name(facts.file)} file on {images_told}; shares of each true label"
         yield Figure(title="Confusion", caption=caption, chart=chart.svg())
     yield from _label_figures(facts, certificate.confidence)
     if facts.role == "student":

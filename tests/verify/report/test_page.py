@@ -59,7 +59,12 @@ def content(kind: str, agreement: float = 0.8) -> Content:
     generator = np.random.default_rng(0)
     manifest = manifest_of(80, labels)
     teacher = 4 * manifest.targets() + generator.normal(size=(80, 4))
-    logits = {"a": teacher, "b": teacher + 0.5, "c": teacher + generator.normal(size=(80, 4)), "plain": teacher}
+    logits = {
+        "a": teacher,
+        "b": teacher + 2 * generator.normal(size=(80, 4)),
+        "c": teacher + generator.normal(size=(80, 4)),
+        "plain": teacher,
+    }
     predictions = predictions_of(manifest, **{name: found.tolist() for name, found in logits.items()})
     models = [JUDGED_TEACHER, replace(JUDGED_STUDENT, notes=[NOTE], parity=[replace(PARITY, file="b")])]
     measured = Measurements(predictions, dict.fromkeys(logits, LATENCY))
@@ -89,6 +94,11 @@ def test_page__hostile_names_are_words_and_nothing_else(kind: str) -> None:
     assert "{{7*7}}" in text
     assert "$x^2$" in text
     assert text.count("<svg") > 8
+    assert ("Flips by truth and side" in text, "Flips, teacher × student" in text) == {
+        "nominal": (False, True),
+        "ordinal": (True, True),
+        "multilabel": (False, False),
+    }[kind]
     assert page(known) == text
 
 
