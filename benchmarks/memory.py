@@ -113,14 +113,14 @@ def _without_numbers(model: nn.Module, fake: FakeTensorMode) -> None:
                 tensors[name] = None if tensor is None else fake.from_tensor(tensor)  # type: ignore[assignment]
 
 
-class Held(TorchDispatchMode):
+class Held(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the bytes of all tensors that are alive, and remembers the largest sum.
 
     Torch's own ``MemTracker`` does this by module too, which takes minutes for each setting.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._known: set[int] = set()
         self._bytes = 0
         self.peak = 0

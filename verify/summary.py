@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from export.release import INT8, KINDS, RGB, TEACHER, Release
+from export.release import INT8, RGB, TEACHER, Release
 from fitting.diagnosis import diagnose_gain, say
 from models.decision import DecisionRule
 from run.console import console, show_table
