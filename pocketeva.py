@@ -89,6 +89,16 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _points(text: str) -> float:
+    try:
+        points = float(text)
+    except ValueError:
+        points = -1.0
+    if not 0 <= points <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 100")
+    return points
+
+
 CONFIG = flag("config", type=Path, help="a YAML file, such as configs/demo.yaml")
 OUTPUT = flag("--output", type=Path, default=Path("outputs"), metavar="DIR", help="the folder of all runs (outputs)")
 """Taken by every verb with a config."""
@@ -246,10 +256,40 @@ VERBS = (
         ],
     ),
     Verb(
+        "reproduce",
+        "measure a published model on your data: published figures against measured ones",
+        [steps.PUBLISHED, steps.PREPARE, steps.REPRODUCE],
+        [
+            flag("release", help="a release, a folder of it, a checkpoint folder, or org/name on the Hub"),
+            CONFIG,
+            flag("--tolerance", type=_points, default=1.0, metavar="POINTS", help="difference that is allowed (1)"),
+            flag(
+                "--published",
+                action="append",
+                default=[],
+                metavar="METRIC=VALUE",
+                help="a figure that no program can read, as in accuracy=98.5 or recall:broken=97; may be repeated",
+            ),
+            flag("--json", **_printing("json"), help="one JSON object"),
+            flag("--huge", action="store_true", help="fetch it whatever its size"),
+        ],
+    ),
+    Verb(
         "check-golden",
         "run a release on its golden images, step by step",
         [steps.CHECK_GOLDEN],
         [flag("release", type=Path, help="a release folder NAME-onnx")],
+    ),
+    Verb(
+        "inspect",
+        "say what a model is: inputs, labels, size, speed, license, and whether it exports to ONNX",
+        [steps.INSPECT],
+        [
+            flag("model", help="a timm name, org/name on the Hub, a folder, an .onnx file, or a release"),
+            flag("--json", **_printing("json"), help="one JSON object"),
+            flag("--no-export", action="store_true", help="do not try the export to ONNX"),
+            flag("--huge", action="store_true", help="fetch and run it whatever its size"),
+        ],
     ),
     Verb(
         "completion",

@@ -13,18 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import common
-
-STUDENTS = (
-    "mobilenetv4_conv_small",
-    "mobilenetv4_conv_small_050",
-    "mobilenetv4_conv_medium",
-    "tf_efficientnet_lite0",
-    "repvit_m0_9",
-    "mobileone_s0",
-    "fastvit_t8",
-    "tiny_vit_5m_224",
-    "mobilenetv3_small_100",
-)
+from distill.students import TESTED
 
 PROBE = """
 import re, resource, sys
@@ -121,7 +110,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 def main() -> None:
     """Measure each student in a process of its own, and print the table."""
     parser = common.parser_of(__doc__, "size", "quick", size=224)
-    parser.add_argument("names", nargs="*", default=STUDENTS)
+    parser.add_argument("names", nargs="*", default=TESTED)
     parser.add_argument("--one", action="store_true", help="print the figures of one student as JSON")
     given = parser.parse_args()
     rounds = 5 if given.quick else 200

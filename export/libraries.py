@@ -10,24 +10,16 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 
+from export.session import ort_errors
+
 
 def library_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
     """Errors of a converter, a quantizer or ONNX Runtime about a model that it cannot express, make or run."""
     import onnx  # what runs a release does without it
-    from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
     ours = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
     of_onnx = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
-    return (
-        *more,
-        *ours,
-        *of_onnx,
-        ort.Fail,
-        ort.InvalidArgument,
-        ort.InvalidGraph,
-        ort.NotImplemented,
-        ort.RuntimeException,
-    )
+    return (*more, *ours, *of_onnx, *ort_errors())
 
 
 def first_line(error: BaseException) -> str:

@@ -29,6 +29,13 @@ def open_session(path: Path, threads: int | None = None, *, optimize: bool = Tru
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
+def ort_errors() -> tuple[type[Exception], ...]:
+    """Errors of ONNX Runtime about what it cannot run."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return (state.Fail, state.InvalidArgument, state.InvalidGraph, state.NotImplemented, state.RuntimeException)
+
+
 def run_one_by_one(session: ort.InferenceSession, pixels: "Pixels") -> NDArray[np.float32]:
     """Logits [N, C] of images [N, 3, S, S], each in a batch of its own."""
     # Dynamic INT8 takes its scales from a whole batch, so that the other images in it would change an image's logits.

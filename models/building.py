@@ -14,7 +14,7 @@ from torch import nn
 
 from data.labels import LabelSet
 from models.classifier import Classifier
-from models.facts import read_config
+from models.facts import KEY, CheckpointFacts, read_config
 from models.foreign import label_names, read_weights, require_rgb, require_weights, trained_size
 from models.names import architecture_of, require_architecture
 from models.spec import InputSpec
@@ -123,8 +123,17 @@ def _in_short(error: Exception) -> str:
 
 
 def spec_of(model: nn.Module) -> InputSpec:
-    """The input contract of a timm model."""
-    return InputSpec.from_pretrained_cfg(model.pretrained_cfg)  # type: ignore[arg-type]
+    """The input contract of a timm model.
+
+    Raises:
+        UserError: its ``pretrained_cfg`` has none that makes sense.
+    """
+    try:
+        return InputSpec.from_pretrained_cfg(model.pretrained_cfg)  # type: ignore[arg-type]
+    except UserError:
+        raise
+    except (LookupError, OverflowError, TypeError, ValueError) as error:
+        raise UserError(f"pretrained_cfg has no input contract that makes sense: {error}") from error
 
 
 def look_up_spec(name: str, *, key: str, pretrained: bool, image_size: int | None = None) -> InputSpec:
@@ -219,6 +228,48 @@ def _random(name: str, key: str, image_size: int | None, drop_path: float, num_c
         raise UserError(f"{key}.model: {name} cannot be built with {args}: {error}") from error
 
 
+def open_checkpoint(folder: Path, name: str, key: str) -> Classifier:
+    """A checkpoint as it is, with its own head, in eval mode; labels that it does not name are numbers.
+
+    Args:
+        folder: as ``build`` takes it.
+        name: of the model, for messages.
+        key: the config section, for messages.
+
+    Raises:
+        UserError: as ``build``.
+    """
+    config = read_config(folder)
+    size = trained_size(config, name, key)
+    model = _from_checkpoint(name, folder, config, key, size, 0.0).eval()
+    require_size(model, size, key=key, name=name)
+    return Classifier(model, config["architecture"], own_labels(config, folder), spec_of(model).with_size(size))
+
+
+def own_labels(config: Mapping[str, Any], folder: Path) -> LabelSet:
+    """The label set of a checkpoint: as PocketEVA recorded it, or else nominal, unless its config asks for sigmoids."""
+    if KEY in config:
+        return CheckpointFacts.of_config(config, str(folder)).labels
+    names = label_names(config) or tuple(map(str, range(num_outputs(config))))
+    multilabel = config.get("problem_type") == "multi_label_classification"
+    return LabelSet(names, "multilabel" if multilabel else "nominal")
+
+
+def num_outputs(config: Mapping[str, Any]) -> int:
+    """Outputs of a checkpoint's own head."""
+    names = label_names(config)
+    return len(names) if names else int(config.get("num_classes", config["pretrained_cfg"].get("num_classes")) or 0)
+
+
+def own_args(config: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """The arguments of ``timm.create_model`` that a checkpoint asks for, for images of this size."""
+    args = {**(config.get("model_args") or {}), **size_args(config["architecture"], size)}
+    # timm writes down the arguments that a model was made with; the rate is chosen for each training.
+    args.pop("drop_path_rate", None)
+    # The checkpoint's own head, or its weights would not fit; a new head replaces it afterwards.
+    return {**args, "num_classes": num_outputs(config)}
+
+
 def _from_checkpoint(
     name: str, folder: Path, config: Mapping[str, Any], key: str, size: int, drop_path: float
 ) -> nn.Module:
@@ -226,28 +277,17 @@ def _from_checkpoint(
     state = read_weights(folder, key)
     require_rgb(name, key, config, state)
     architecture = config["architecture"]
-    cfg = dict(config["pretrained_cfg"])
-    args = {**(config.get("model_args") or {}), **size_args(architecture, size)}
-    # timm writes down the arguments that a model was made with; these two are set here.
-    for given in ("num_classes", "drop_path_rate"):
-        args.pop(given, None)
-    # The checkpoint's own head, or its weights would not fit; a new head replaces it afterwards.
-    names = label_names(config)
-    count = len(names) if names else config.get("num_classes", cfg.get("num_classes"))
+    args = own_args(config, size)
+    cfg = {**config["pretrained_cfg"], "num_classes": args["num_classes"], "custom_load": False, "state_dict": state}
     numbers = sum(tensor.numel() for tensor in state.values())
-    if _weights_of(architecture, num_classes=count, **args) > 2 * numbers + _SPARE:
+    if _weights_of(architecture, **args) > 2 * numbers + _SPARE:
         raise UserError(
             f"{key}.model: {quoted(folder)} does not hold the weights of {architecture}: it has {numbers:,} numbers, "
             "and such a model has more than twice as many"
         )
     try:
         model: nn.Module = timm.create_model(
-            architecture,
-            pretrained=True,
-            pretrained_cfg={**cfg, "num_classes": count, "custom_load": False, "state_dict": state},
-            num_classes=count,
-            **_drop_path(drop_path),
-            **args,
+            architecture, pretrained=True, pretrained_cfg=cfg, **_drop_path(drop_path), **args
         )
         return model
     except (AssertionError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:

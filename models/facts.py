@@ -118,6 +118,7 @@ strict_img_size distillation channel_multiplier width depth_multiplier fix_stem 
 """Keys of ``model_args`` that are taken: the shape of a model, and rates."""
 _LAYERS = ("depth", "depths", "layers")
 _MOST_LAYERS = 1000
+_MOST_CLASSES = 1_000_000
 _CFG_KEYS = frozenset(_TAKEN_CFG.split())
 _ARG_KEYS = frozenset(_TAKEN_ARGS.split())
 
@@ -153,6 +154,9 @@ def _harmless(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
             f"{quoted(path)}: model_args has {', '.join(map(repr, strange))}, which is not taken from a "
             "checkpoint: remove it if the model is the same without"
         )
+    counts = [count for count in (config.get("num_classes"), cfg.get("num_classes")) if count is not None]
+    if not all(isinstance(count, int) and 0 <= count <= _MOST_CLASSES for count in counts):
+        raise UserError(f"{quoted(path)}: num_classes must be a number up to {_MOST_CLASSES:,}, not {counts}")
     plain = {key: value for key, value in args.items() if _is_plain(value)}
     # Layers are objects, made one by one: a million of them would take the memory before anything is compared.
     layers = [plain[key] if isinstance(plain[key], list) else [plain[key]] for key in _LAYERS if key in plain]

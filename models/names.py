@@ -42,10 +42,15 @@ def require_architecture(name: str, key: str) -> str:
     """
     architecture = architecture_of(name)
     if architecture not in architectures():
-        known = sorted(architectures())
-        near = difflib.get_close_matches(architecture, known, n=3) or [one for one in known if architecture in one][:3]
+        near = nearest(architecture)
         raise UserError(f"{key}.model: timm has no {architecture!r}" + (f"; near: {', '.join(near)}" if near else ""))
     return architecture
+
+
+def nearest(architecture: str) -> list[str]:
+    """Up to three names of timm's that are most like one that it does not have."""
+    known = sorted(architectures())
+    return difflib.get_close_matches(architecture, known, n=3) or [one for one in known if architecture in one][:3]
 
 
 def architecture_of(name: str) -> str:

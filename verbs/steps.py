@@ -272,6 +272,30 @@ def _check_golden(_: None, options: Namespace) -> bool:
     return show_golden(options.release)
 
 
+def _inspect(_: None, options: Namespace) -> None:
+    from hub.inspection.inspect import print_inspection
+    from hub.inspection.limits import Limits
+
+    limits = Limits(export=not options.no_export, huge=options.huge)
+    print_inspection(options.model, limits, as_json=options.format == "json")
+
+
+def _read_published(run: Run, options: Namespace) -> None:
+    from hub.published import read_published
+
+    # Before images are prepared, which may take hours: a model without figures or with other labels is refused at once.
+    options.model = read_published(options.release, run.labels, options.published, huge=options.huge)
+
+
+def _reproduce(run: Run, options: Namespace) -> bool:
+    from hub.reproduce import judged_images, print_figures, reproduce
+
+    manifest = run.manifest()
+    figures = reproduce(run.folder, options.model, manifest, run.config.trainer, options.tolerance)
+    images = len(judged_images(manifest))
+    return print_figures(options.model, figures, images, options.tolerance, as_json=options.format == "json")
+
+
 INIT = Step(_init)
 PRINT_CONFIG = Step(_config)
 VIEWS = Step(_views, needs=_needs_sources)
@@ -294,6 +318,9 @@ RECHECK = Step(_recheck)
 PREDICT = Step(_predict)
 PAGE = Step(_page)
 CHECK_GOLDEN = Step(_check_golden)
+INSPECT = Step(_inspect)
+PUBLISHED = Step(_read_published)
+REPRODUCE = Step(_reproduce)
 
 STAGES: Mapping[str, Sequence[Step]] = {
     "prepare": [PREPARE],

@@ -73,3 +73,15 @@ def test_plain_install__says_what_training_needs(blocked: set[str], tmp_path: Pa
     assert result.returncode == 2
     assert "is not installed: in PocketEVA's folder run `pip install '.[train]'`" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_plain_install__inspects_a_release(released: Path, blocked: set[str], tmp_path: Path) -> None:
+    result = run(blocked, tmp_path, "inspect", released, "--json")
+    assert result.returncode == 0, result.stderr
+    (found,) = json.loads(result.stdout)["models"]
+    assert found["labels"] == ["sound", "doubtful", "likely", "broken"]
+    assert found["latency"]["ms"] > 0
+    assert (found["macs"], found["macs_counted"]) == (None, "the package onnx counts them: pip install '.[train]'")
+    named = run(blocked, tmp_path, "inspect", "mobilenetv4_conv_small")
+    assert named.returncode == 2
+    assert "the package timm is not installed" in named.stderr

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.students import STUDENTS
+from distill.students import TESTED
 from export.fp16 import write_fp16
 from export.int8 import static
 from export.int8.config import Int8Config
@@ -64,7 +64,7 @@ def require_valid(path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("name", TESTED)
 def test_every_student__from_a_training_step_to_every_file(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
