@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, WeightAveraging
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from fitting.history import Epoch, write_history
-from fitting.progress import SHARES
+from fitting.progress import BESIDE
 from models import checkpoint
 from models.classifier import Classifier
 from models.facts import CheckpointFacts
@@ -92,7 +92,7 @@ class Curves(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         found = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        shares = {name: found[f"val_{name}"] for name in SHARES if f"val_{name}" in found}
+        shares = {name: found[f"val_{name}"] for name in BESIDE if f"val_{name}" in found}
         train_loss = found["train_loss"] if self._whole else None
         self._epochs.append({"train_loss": train_loss, "val_loss": found.get("val_loss"), "shares": shares})
         self._whole = False
