@@ -16,6 +16,7 @@ from tests.hub.fake_hub import FakeHub
 from tests.hub.inspection.test_inspect import put
 from tests.hub.scripts import run_python
 from verify.again import Measured
+from verify.certificate import SCHEMA
 
 Asked = Callable[..., tuple[int, dict[str, Any], str]]
 
@@ -125,7 +126,7 @@ def test_reproduce__releases_that_publish_nothing(ask: Asked, mini: Path) -> Non
     onnx = mini.with_name("mini-onnx")
     certificate = onnx / "certificate.json"
     content = certificate.read_text()
-    certificate.write_text(content.replace('"format": 3', '"format": 99'))
+    certificate.write_text(content.replace(f'"format": {SCHEMA}', '"format": 99'))
     assert "has schema version 99" in ask(onnx)[2]
     certificate.write_text(content.replace('"doubtful"', '"dubious"'))
     assert "was made for the labels ['sound', 'dubious'" in ask(onnx)[2]
