@@ -37,7 +37,7 @@ Accuracy and agreement with the teacher's float32 file are of the test split; ms
 thread, for `rgb.onnx` with a 640 × 480 image; from is the oldest ONNX Runtime that is known to run the file. \
 Which file is fastest depends on the device: measure there. `golden/` \
 holds images with the result of every step, to find out which step of an app differs.\
-{_int8(int8, subject.rule.answer)}"""
+{_int8(int8)}"""
 
 
 _ONE_AT_A_TIME = """ \
@@ -45,7 +45,7 @@ Give `model_quantized.onnx` one image at a time, as it was measured: it takes th
 images of a batch, so that in a batch the others change an image's scores."""
 
 
-def _int8(int8: Int8Result | None, decision: str) -> str:
+def _int8(int8: Int8Result | None) -> str:
     if int8 is None:
         return ""
     if int8.fp32 is None:
@@ -56,7 +56,7 @@ def _int8(int8: Int8Result | None, decision: str) -> str:
     return f"""
 
 INT8: {int8.reason}. Ranges came from {int8.images.ranges:,} training images, candidates were judged on \
-{int8.images.judged:,} others; a flip is a {decision} that is not that of float32, and each candidate's bound has \
+{int8.images.judged:,} others; a flip is a decision that is not that of float32, and each candidate's bound has \
 {int8.gate.confidence:.2%} confidence. Times are of one thread of the CPU \
 that exported it ({int8.processor}), and vouch for no other: INT8 can be slower than float32 elsewhere, in WASM for \
 one.{_ONE_AT_A_TIME if dynamic else ""}

@@ -186,7 +186,7 @@ def test_multilabel__table_in_words(
     assert pocketeva.main(["verify", "config.yaml"]) == 0
     said = capsys.readouterr().out
     assert "accuracy: every label right, with 95% interval; always saying 'none' would be right on 25.0%" in said
-    assert "agrees: set of labels as the teacher's fp32 file" in said
+    assert "agrees: this file's set of labels is that of the exported teacher in float32" in said
     assert "too mild" not in said
 
 

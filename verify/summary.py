@@ -102,9 +102,9 @@ def _explain(certificate: Certificate, release: Path) -> None:
     console.print(
         f"accuracy: {'' if rule.exclusive else 'every label right, '}with {certificate.confidence:.0%} interval; "
         f"always saying {', '.join(majority.labels) or 'none'!r} would be right on {majority.rate:.1%}\n"
-        + (f"too mild: by {under[0]} labels or more\n" if under else "")
-        + f"agrees: {rule.answer} as the teacher's fp32 file, at least by the exact one-sided "
-        f"{look.confidence:.1%} bound, target {agreements[0].limit:.0%}\n"
+        + (f"too mild: by {plural(under[0], 'label')} or more\n" if under else "")
+        + f"agrees: {agreements[0].statement}, at least by the exact one-sided {look.confidence:.1%} "
+        f"bound, target {agreements[0].limit:.0%}\n"
         "parity: largest difference of a logit from PyTorch, as a share of the logits' spread\n"
         "ms: one image on one thread\n"
         f"The test images are {judged_for(look.number)}: each criterion holds with {look.confidence:.1%} confidence.\n"

@@ -35,7 +35,7 @@ TRIED = Int8Result(
 
 
 def test_int8__the_card_has_the_sweep_and_names_the_cpu_it_speaks_of() -> None:
-    text = _int8(TRIED, "first choice")
+    text = _int8(TRIED)
     assert "INT8: 1 of 2 candidates passed the gate" in text
     assert "one thread of the CPU that exported it (Fancy CPU 9000), and vouch for no other" in text
     assert "| method | per channel | activations | in fp32 | accuracy | flips | ms | MB | why not |" in text
@@ -47,12 +47,12 @@ def test_int8__the_card_has_the_sweep_and_names_the_cpu_it_speaks_of() -> None:
 
 def test_int8__a_dynamic_winner_is_for_single_images() -> None:
     dynamic = Winner(**{**asdict(MEASURED), "method": "dynamic"}, sha256="abc")
-    text = _int8(replace(TRIED, winner=dynamic), "first choice")
+    text = _int8(replace(TRIED, winner=dynamic))
     assert "in WASM for one. Give `model_quantized.onnx` one image at a time, as it was measured" in text
-    assert "in WASM for one.\n" in _int8(replace(TRIED, winner=None), "first choice")
+    assert "in WASM for one.\n" in _int8(replace(TRIED, winner=None))
 
 
 def test_int8__where_none_was_tried() -> None:
-    assert _int8(None, "first choice") == ""
+    assert _int8(None) == ""
     untried = replace(TRIED, not_tried="export.int8.mode is none", fp32=None, winner=None, candidates=())
-    assert _int8(untried, "first choice") == "\n\nINT8: no INT8 file: export.int8.mode is none."
+    assert _int8(untried) == "\n\nINT8: no INT8 file: export.int8.mode is none."
