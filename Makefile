@@ -18,12 +18,13 @@ BUILT := antlr4-python3-runtime
 # Empty, the lock keeps its versions: for a dependency that was added or removed.
 UPGRADE ?= --upgrade
 
-.PHONY: help demo test check lock reference
+.PHONY: help demo test check docs lock reference
 
 help:
 	@echo "make demo   run the whole job on 2,624 real photographs (a few minutes on two cores)"
 	@echo "make test   run the tests"
-	@echo "make check  check format, lint, types and which room imports which"
+	@echo "make check  check format, lint, types, which room imports which, and the docs' links"
+	@echo "make docs   make the docs as a site, in site/"
 	@echo "make reference  make docs/config.md and configs/schema.json from the config's dataclasses"
 	@echo "make lock   compile requirements.lock again, with the newest versions; UPGRADE= keeps those it has (needs uv)"
 
@@ -38,6 +39,10 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --strict --quiet
+
+docs: $(READY)
+	$(BIN)/mkdocs build --strict
 
 reference: $(READY)
 	$(BIN)/pocketeva config --reference > docs/config.md
