@@ -69,7 +69,7 @@ def test_plain_install__checks_the_golden_kit(released: Path, blocked: set[str],
 
 
 def test_plain_install__says_what_training_needs(blocked: set[str], tmp_path: Path) -> None:
-    result = run(blocked, tmp_path, "train", REPOSITORY / "configs" / "demo.yaml")
+    result = run(blocked, tmp_path, "run", REPOSITORY / "configs" / "demo.yaml")
     assert result.returncode == 2
     assert "is not installed: in PocketEVA's folder run `pip install '.[train]'`" in result.stderr
     assert "Traceback" not in result.stderr
