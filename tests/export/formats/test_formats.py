@@ -9,7 +9,7 @@ from export.config import ExportConfig
 from export.formats import FORMATS, require_installed
 from export.libraries import first_line
 from run.errors import UserError
-from tests import finished
+from tests import finished, support
 from tests.export.formats.test_check import without
 
 
@@ -48,17 +48,21 @@ def test_first_line__says_nothing_of_this_machines_folders(said: str, kept: str)
 
 @pytest.mark.parametrize("verb", ["prepare", "train", "distill", "export", "run"])
 def test_main__a_package_that_is_missing_is_missed_before_any_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str
+    finished_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
 ) -> None:
-    config = finished.settings()
-    config["export"]["formats"] = ["executorch"]
-    finished.write_config(tmp_path, config)
-    monkeypatch.chdir(tmp_path)
+    root = finished.copied(finished_root, tmp_path / "work")
+    monkeypatch.chdir(root)
     without(monkeypatch, "executorch")
-    assert pocketeva.main([verb, "config.yaml"]) == 2
+    before = support.files_below(root)
+    capsys.readouterr()
+    assert pocketeva.main([verb, "config.yaml", "--export.formats=[executorch]"]) == 2
     said = capsys.readouterr().err
     assert f"pocketeva {verb}: export.formats asks for executorch, and executorch is not installed" in said
-    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+    assert support.files_below(root) == before
 
 
 @pytest.mark.parametrize(
