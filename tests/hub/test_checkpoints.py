@@ -34,7 +34,7 @@ def test_publisher__pushes_to_the_branch_and_leaves_main(
     assert fake_hub.commits(REPO) == []
     first, second = fake_hub.commits(REPO, "best")
     assert [first.summary, second.summary] == ["epoch 0", "epoch 3"]
-    assert set(second.files) == {".gitattributes", "README.md", "config.json", "model.safetensors"}
+    assert set(second.files) == {".gitattributes", *(path.name for path in folder.iterdir())}
     assert second.operations == ("file config.json",)
     assert second.files["config.json"].content == b'{"said": "epoch 3"}'
 

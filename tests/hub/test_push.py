@@ -95,9 +95,7 @@ def test_push__again_changes_nothing(fake_hub: FakeHub, release_run: RunFolder, 
 
 
 def test_push__the_student_alone(fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path) -> None:
-    code = push_code(release_run).replace(
-        'HubConfig(repo="acme/panels")', 'HubConfig(repo="acme/panels", models=("mini",))'
-    )
+    code = push_code(release_run).replace('repo="acme/panels"', 'repo="acme/panels", models=("mini",)')
     dry = run_python(code.replace("dry_run=False", "dry_run=True"), fake_hub, tmp_path)
     assert not fake_hub.repos
     assert "acme/panels-teacher" not in dry.stdout
