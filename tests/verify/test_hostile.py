@@ -97,8 +97,8 @@ def test_certificate__what_no_release_can_say(lone: Path, change: Callable[[Cont
     ("text", "said"),
     [
         (b"[" * 200_000, "is not JSON"),
-        (b'{"format": 3, "name": ' + b"[" * 300 + b"]" * 300 + b"}", "is not as"),
-        (b'{"format": 3, "name": "\\ud800"}', "is not as"),
+        (b'{"format": 4, "name": ' + b"[" * 300 + b"]" * 300 + b"}", "is not as"),
+        (b'{"format": 4, "name": "\\ud800"}', "is not as"),
         (b"\xff\xfe\x00", "is not JSON"),
         (b"", "is not JSON"),
         (b"[3]", "schema version None"),

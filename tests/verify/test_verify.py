@@ -89,7 +89,8 @@ def test_verify__numbers_are_those_of_the_exported_files(finished_run: RunFolder
     truth = rows.targets().argmax(1).tolist()
     choices = {file: first_choices(finished_run.release / file, rows) for file in certificate.files if ".onnx" in file}
     found = {criterion.file: criterion for criterion in certificate.of(name="agreement")}
-    assert set(found) == {file for file in choices if file.startswith("mini")}
+    # The page's file is the float32 one with the resize before it, and is compared with PyTorch at export.
+    assert set(found) == {file for file in choices if file.startswith("mini") and "/page/" not in file}
     confidence = confidence_of_look(1, 0.95)
     for file, entry in found.items():
         count = sum(a == b for a, b in zip(choices[REFERENCE], choices[file], strict=True))
@@ -197,7 +198,7 @@ def test_verify__a_run_of_the_version_before_is_judged_again_and_says_why(
     stamp.write_text(json.dumps(old), encoding="utf-8")
     (run.verify / "certificate.json").write_text('{"format": 1}', encoding="utf-8")
     assert judged(run).criteria == certificate.criteria
-    assert "verify: again, because\n  certificate schema: None → 3\n" in capsys.readouterr().err
+    assert "verify: again, because\n  certificate schema: None → 4\n" in capsys.readouterr().err
     assert Certificate.read(run.verify / "certificate.json").verdict == "PASS"
 
 
