@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
@@ -61,7 +62,7 @@ def write_report(verified: Verification, certificate: Certificate, data: str) ->
         "layout": LAYOUT,
         "certificate": json_digest(asdict(certificate)),
         "predictions": file_digest(run.verify / PREDICTIONS),
-        "audit": asdict(content.audit) if content.audit else None,
+        "audit": _without_files(asdict(content.audit)) if content.audit else None,
         "curves": {
             model: {fit: [asdict(epoch) for epoch in epochs] for fit, epochs in fits.items()}
             for model, fits in content.curves.items()
@@ -77,6 +78,15 @@ def write_report(verified: Verification, certificate: Certificate, data: str) ->
             write_text(path, page(replace(content, pictures=pictures)))
             current.wrote([path])
     return path
+
+
+def _without_files(audit: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page shows of the audit: images that moved to another folder change nothing."""
+    return {
+        key: _without_files(value) if isinstance(value, Mapping) else value
+        for key, value in audit.items()
+        if key not in ("examples", "most")
+    }
 
 
 def _provenance(verified: Verification, certificate: Certificate, data: str) -> Sequence[tuple[str, str]]:
