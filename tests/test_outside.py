@@ -72,7 +72,7 @@ def _watched(root: Path, place: Path, trace: Path, command: list[str]) -> None:
         "        raise AssertionError(f'{details[0]} is looked up')\n"
         "sys.addaudithook(watch)\n"
     )
-    hidden = ("TELEMETRY", "OFFLINE", "XDG_")
+    hidden = ("TELEMETRY", "OFFLINE", "XDG_", "MPL")
     environment = {name: value for name, value in os.environ.items() if not any(word in name for word in hidden)}
     environment |= {"HOME": str(place / "home"), "TMPDIR": str(place / "tmp"), "PYTHONPATH": str(place / "site")}
     environment |= {"PYTHONDONTWRITEBYTECODE": "1"}
