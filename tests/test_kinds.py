@@ -153,7 +153,7 @@ def test_multilabel__cards(run: RunFolder, model: str) -> None:
     assert "[0].sigmoid()" in plain
     assert "probabilities = 1 / (1 + np.exp(-logits[0]))" in with_onnx
     assert "logits.sigmoid().tolist()" in with_onnx
-    assert "a flip is a set of labels that is not that of float32" in " ".join(with_onnx.split())
+    assert "a flip is a decision that is not that of float32" in " ".join(with_onnx.split())
 
 
 def test_multilabel__predict_lists_what_applies(
