@@ -26,7 +26,7 @@ class MacroF1(MulticlassStatScores):
 
 
 def decided(logits: Tensor, targets: Tensor, rule: DecisionRule) -> tuple[Tensor, Tensor]:
-    """What is said of each image and what is true of it: indices [M], or which labels apply [M, C].
+    """The label said of each image and the true one: indices [M], or which labels apply [M, C].
 
     Images whose votes tie have no true label and are left out.
 

@@ -157,7 +157,8 @@ class FitModule(pl.LightningModule):
     def _in_parts(self, batch: Batch, size: int, then: Then) -> dict[str, Tensor]:
         total = len(batch["image_id"])
         self.zero_grad()
-        found, sizes = [], []
+        found = []
+        sizes: list[int] = []
         for start, part in parts_of(batch, size):
             for layer in self.drop_paths:
                 layer.part = start, total

@@ -48,7 +48,7 @@ class Claims:
 
 
 def of_certificate(certificate: Certificate, file: str, name: str) -> list[Claim]:
-    """What a certificate says of a file on its own: agreement would take the teacher as well.
+    """The figures of a file by itself in a certificate: agreement would take the teacher as well.
 
     Args:
         certificate: of the release.
@@ -86,7 +86,8 @@ def of_card(folder: Path, labels: LabelSet) -> Claims:
             f"{quoted(card)} has no model-index, so it publishes no figure that a program can read: give those of its "
             f"text, as in --published accuracy=98.5. Known are {KNOWN}"
         )
-    read, over = [], []
+    read = []
+    over = []
     for metric, value, about in figures:
         share = _share(value)
         known = _metric(metric, labels)

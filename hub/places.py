@@ -25,7 +25,7 @@ def without_key(key: str) -> Iterator[None]:
 
 
 def path_of(name: str) -> Path:
-    """What a user gave, as a path that may be absent.
+    """A user's word for a model, as a path that may be absent.
 
     Raises:
         UserError: it can be none.

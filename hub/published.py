@@ -80,7 +80,7 @@ def _released(folder: Path) -> dict[str, ReleasedFile]:
 
 
 def _judged(file: ReleasedFile, name: str, labels: LabelSet) -> list[Claim]:
-    """What the certificate beside a file says of it: it is known by its bytes, whatever its folder is called."""
+    """The figures in the certificate beside a file: it is known by its bytes, whatever its folder is called."""
     path = file.folder / CERTIFICATE
     if not path.is_file():
         raise UserError(
@@ -129,7 +129,7 @@ def _config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{quoted(path)} is not there: a checkpoint has config.json beside {WEIGHTS}") from None
+        raise UserError(f"{quoted(path)} does not exist: a checkpoint has config.json beside {WEIGHTS}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{quoted(path)} is not JSON: {error}") from None
     if not isinstance(config, dict):

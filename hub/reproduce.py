@@ -105,7 +105,7 @@ def outcome(claim: Claim, measured: Measured, tolerance: float) -> Outcome:
 
 
 def _onnx(run: RunFolder, published: Published, rows: Manifest) -> dict[str, Decisions]:
-    """What each ONNX file decides, by its own rule."""
+    """The decisions of each ONNX file, by its own rule."""
     opened = {name: open_onnx(path, threads=1, seconds=MOST_SECONDS) for name, path in published.files.items()}
     for name, model in opened.items():
         rows.labels.require_equal(model.labels, f"{published.place} ({name})")
@@ -116,7 +116,7 @@ def _onnx(run: RunFolder, published: Published, rows: Manifest) -> dict[str, Dec
 
 
 def _checkpoint(run: RunFolder, published: Published, rows: Manifest, trainer: TrainerConfig) -> Decisions:
-    """What a checkpoint decides: the likeliest label, or each from one half on."""
+    """The decisions of a checkpoint: the likeliest label, or each from one half on."""
     logits = _timm_logits(published, rows, trainer) if published.is_timm else _transformers_logits(run, published, rows)
     if logits.shape[1] != len(published.columns):
         raise UserError(

@@ -112,7 +112,7 @@ those above; the results below were not measured with it.
 
 
 def _page(subject: Subject) -> str:
-    """How to open the page, where the folder has one."""
+    """The way to open the page, where the folder has one."""
     if not (subject.folder / INDEX).is_file():
         return ""
     return f"""In a browser, on your own images, which stay on the device: any web server can serve this folder, whose \

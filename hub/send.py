@@ -1,16 +1,16 @@
 """Sending every folder of a release to its repository: refusals first, then a commit each, a tag, a collection."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi
+from huggingface_hub.errors import RevisionNotFoundError
 
 from hub.remote import KEPT, Pushed, Remote, holds, hub_errors, look, make, mirror, require_private
 from run.console import console
 from run.errors import UserError, listed
-from run.files import atomic_path
+from run.files import read_json, write_json
 
 RECORD = "pushed.json"
 """In the run's folder: of each repository, the commit of our last push."""
@@ -18,7 +18,7 @@ RECORD = "pushed.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Sending:
-    """How a release goes to the Hub."""
+    """The way a release goes to the Hub."""
 
     message: str
     """Of every commit."""
@@ -76,7 +76,7 @@ def _send_one(api: HfApi, remote: Remote, folder: Path, how: Sending, record: Pa
     console.print(f"{pushed.repo}: {what if pushed.changed else 'unchanged'}", markup=False, soft_wrap=True)
     if not how.pull_request:
         # Before the tag: a push that ends here has to know its own commit when it is repeated.
-        _write(record, {**_read(record), _key(api, remote.repo): str(pushed.commit)})
+        write_json(record, {**_read(record), _key(api, remote.repo): str(pushed.commit)})
         if how.tag is not None:
             api.create_tag(remote.repo, tag=how.tag, revision=pushed.commit, exist_ok=True)
     return pushed
@@ -114,7 +114,10 @@ def _require_ours(api: HfApi, remote: Remote, folder: Path, ours: str | None, ho
     if known or how.overwrite or how.pull_request or holds(remote, folder):
         return
     since = "was changed since this run was last pushed" if ours else "holds files that this run did not push"
-    before = look(api, remote.repo, revision=ours) if ours else Remote(remote.repo)
+    try:
+        before = look(api, remote.repo, revision=ours) if ours else Remote(remote.repo)
+    except RevisionNotFoundError:  # it was deleted and made again, or its history was rewritten
+        before = Remote(remote.repo)
     raise UserError(
         f"{remote.repo} {since}:\n{listed(_changes(before.files, remote.files))}\n"
         "Nothing was sent. Look at them there; then push with --pr to open a pull request beside them, or with "
@@ -143,13 +146,6 @@ def _key(api: HfApi, repo: str) -> str:
 
 
 def _read(record: Path) -> dict[str, str]:
-    try:
-        found = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}  # as if never pushed: a repository with files is then asked about
+    """The commits; none where the record is damaged: a repository with files is then asked about."""
+    found = read_json(record)
     return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
-
-
-def _write(record: Path, commits: Mapping[str, str]) -> None:
-    with atomic_path(record) as partial:
-        partial.write_text(json.dumps(commits, indent=2) + "\n", encoding="utf-8")

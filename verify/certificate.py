@@ -366,7 +366,7 @@ class Certificate:
         return found
 
     def _contradictions(self) -> Iterator[str]:
-        """What no release has, and what would make nonsense of whatever is computed from it."""
+        """Contents that no release has, and that would make nonsense of whatever is computed from it."""
         try:
             LabelSet.of_json(self.labels.to_json())
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""What the files of a release say of labels, input and decisions: all of it stands several times, each for a reader.
+"""Labels, input and decisions in the files of a release: all of it stands several times, each for a reader.
 
 Digests cannot show a difference between them: whoever writes the certificate writes the digests too.
 """

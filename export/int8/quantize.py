@@ -195,7 +195,7 @@ class _Sweep:
         return row
 
     def _file(self, number: int) -> Path:
-        """Where the candidate of this row lies, as long as it may win."""
+        """The file of a row's candidate, as long as it may win."""
         return self._folder / f"candidate-{number}.onnx"
 
     def _write(self, source: Path, path: Path, row: Row) -> Winner:

@@ -75,7 +75,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def cache() -> Path:
-    """Where the files are kept between runs: in the cache folder that this system has for users."""
+    """The folder that keeps the files between runs, in the cache folder that this system has for users."""
     home = Path.home()
     places = {
         "win32": os.environ.get("LOCALAPPDATA", home / "AppData" / "Local"),

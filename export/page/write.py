@@ -29,7 +29,7 @@ DIFFERENCE = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What the page's model gives in Python for an image of the golden kit."""
+    """The result of the page's model in Python for an image of the golden kit."""
 
     probabilities: tuple[float, ...]
     decision: tuple[str, ...]
@@ -37,7 +37,7 @@ class Expected:
 
 @dataclass(frozen=True, kw_only=True)
 class PageSettings(Record):
-    """What differs between releases. Names are in JSON alone, so that no HTML has to escape them."""
+    """Settings that differ between releases. Names are in JSON alone, so that no HTML has to escape them."""
 
     FILE: ClassVar[str] = "page/settings.json"
 

@@ -9,7 +9,7 @@ MACS = 500_000_000_000
 
 @dataclass(frozen=True)
 class Limits:
-    """What ``inspect`` may do."""
+    """Bounds of what ``inspect`` may do."""
 
     export: bool = True
     """Try the export to ONNX."""

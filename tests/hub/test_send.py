@@ -93,6 +93,16 @@ def test_send__a_repository_of_somebody_elses_files(
     assert set(fake_hub.repos) == {"acme/panels-mini-ONNX"}, "no repository was made"
 
 
+def test_send__a_repository_that_was_made_again_by_somebody_else(
+    fake_hub: FakeHub, repos: Mapping[Path, str], tmp_path: Path
+) -> None:
+    send(repos, HOW, tmp_path / RECORD)
+    fake_hub.repos["acme/panels-mini"] = Repo.new("another", private=True)
+    change(fake_hub, "acme/panels-mini", **{"theirs.bin": b"1"})
+    with pytest.raises(UserError, match=r"panels-mini was changed since .*:\n  theirs\.bin: new"):
+        send(repos, HOW, tmp_path / RECORD)
+
+
 def test_send__the_record_was_lost(fake_hub: FakeHub, repos: Mapping[Path, str], tmp_path: Path) -> None:
     send(repos, HOW, tmp_path / RECORD)
     (tmp_path / RECORD).write_text("[", encoding="utf-8")

@@ -1,6 +1,7 @@
 """Charts of what a model says: who is taken for whom, how sure it is, what it flags, and how its training went."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ def diverging(about: str, rows: Sequence[Side], colors: Palette = ON_PAGE) -> Sh
 
 @drawn
 def reliability(about: str, bins: Sequence[Bin], confidence: float, colors: Palette = ON_PAGE) -> Sheet:
-    """How often a file is right beside what it says, with the shares that chance alone gives."""
+    """The share on which a file is right over the probability that it gives, with what chance alone gives."""
     sheet = Sheet(372, about, colors)
     axes = sheet.axes(48, 14, 16, 44)
     axes.set_xlim(0, 1)
@@ -127,7 +128,8 @@ def reliability(about: str, bins: Sequence[Bin], confidence: float, colors: Pale
     axes.set_ylabel("share on which it is right", fontsize=10)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    smallest, largest = min(one.n for one in bins), max(one.n for one in bins)
+    smallest = min(one.n for one in bins)
+    largest = max(one.n for one in bins)
     size = f"{smallest:,}" if smallest == largest else f"{smallest:,} to {largest:,}"
     for height, words in (
         (0.08, f"{len(bins)} bins of {size} images"),
@@ -153,7 +155,8 @@ def operating(curve: OperatingCurve, points: Sequence[PointFacts], about: str, c
     for point in points:
         if point.recall is None or point.fpr is None:
             continue
-        x, y = point.fpr, point.recall
+        x = point.fpr
+        y = point.recall
         shade = colors.failed if point.verdict == "FAIL" or point.useless else colors.second
         axes.plot([x.lower, x.upper], [y.rate] * 2, color=shade, linewidth=1.8)
         axes.plot([x.rate] * 2, [y.lower, y.upper], color=shade, linewidth=1.8)
@@ -203,8 +206,10 @@ def training(about: str, epochs: Sequence[Epoch], colors: Palette = ON_PAGE) -> 
         plot.set_xticklabels([])
         below = sheet.axes(48, 212, 16, 40)
         found = {name: np.array([epoch.shares.get(name, np.nan) for epoch in epochs]) for name in shares}
-        _lines(below, numbers, found, dict.fromkeys(shares, colors.accent), colors)
-        below.set_ylabel(" and ".join(shares), fontsize=10)
+        own = dict(zip(shares, cycle((colors.accent, colors.second, colors.quiet)), strict=False))
+        _lines(below, numbers, found, own, colors)
+        for index, (name, shade) in enumerate(own.items()):
+            sheet.text(48 + 104 * index, 202, f"— {name.replace('_', ' ')}", fontsize=10, color=shade)
         below.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         below.set_xlabel("epoch", fontsize=10)
     else:

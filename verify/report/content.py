@@ -1,4 +1,4 @@
-"""What the report shows: everything that is known of a verified run, and its figures."""
+"""The content of the report: everything that is known of a verified run, and its figures."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -40,7 +40,7 @@ def page(content: Content) -> str:
 
 
 def change(criteria: Sequence[Criterion]) -> str:
-    """What would change a criterion that did not pass; of several files, the first stands for all."""
+    """The change that a criterion that did not pass would take; of several files, the first stands for all."""
     one = criteria[0]
     if one.verdict == "INCONCLUSIVE":
         return missing(one)

@@ -81,7 +81,7 @@ def write_report(verified: Verification, certificate: Certificate, data: str) ->
 
 
 def _without_files(audit: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page shows of the audit: images that moved to another folder change nothing."""
+    """The part of the audit that the page shows: images that moved to another folder change nothing."""
     return {
         key: _without_files(value) if isinstance(value, Mapping) else value
         for key, value in audit.items()
