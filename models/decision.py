@@ -108,9 +108,7 @@ class DecisionRule:
     @property
     def answer(self) -> str:
         """The thing in which two models agree or differ, for texts."""
-        if not self.exclusive:
-            return "set of labels"
-        return "decision" if self.thresholds or self.points else "first choice"
+        return "decision" if self.exclusive else "set of labels"
 
     def with_points(self, points: Sequence[Point]) -> "DecisionRule":
         """This rule, with its thresholds at these operating points.

@@ -12,7 +12,7 @@ class VerifyConfig:
     """Criteria that a release must meet on the test split."""
 
     agreement: float = 0.95
-    """Share of images on which each exported student's first choice, or set of labels, must be the exported teacher's:
+    """Share of images on which each exported student's decision, or set of labels, must be the exported teacher's:
     the lower bound has to reach it."""
     confidence: float = 0.95
     """Of each criterion, and of the intervals in the report. Criteria are stricter by how often the test split was used

@@ -119,9 +119,11 @@ def _explain(certificate: Certificate, release: Path) -> None:
     for name, facts in certificate.models.items():
         if name != TEACHER and facts.verdict == "PASS":
             model = Release(release).model(name)
-            inside = "INT8" if model.file(INT8).name in facts.files else "float32, as there is no INT8 file"
+            inside = (
+                "INT8 inside" if model.file(INT8).name in facts.files else "float32 inside, as there is no INT8 file"
+            )
             console.print(
-                f"to ship: {model.file(RGB).path}, which takes decoded pixels of any size ({inside} inside)",
+                f"to ship: {model.file(RGB).path}, which takes decoded pixels of any size ({inside})",
                 soft_wrap=True,
             )
 

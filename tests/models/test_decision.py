@@ -139,7 +139,7 @@ def test_of_json__gives_back_the_rule(rule: DecisionRule) -> None:
 
 def test_texts__say_what_the_rule_does() -> None:
     exclusive, sets = DecisionRule.of(TWO), DecisionRule.of(THREE)
-    assert (exclusive.activation, exclusive.answer) == ("softmax", "first choice")
+    assert (exclusive.activation, exclusive.answer) == ("softmax", "decision")
     assert (sets.activation, sets.answer) == ("sigmoid", "set of labels")
 
 

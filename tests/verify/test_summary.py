@@ -46,8 +46,8 @@ def test_show__what_is_inside_the_file_to_ship(
         files["mini-onnx/onnx/model_quantized.onnx"] = student.reference
     models = {**certificate.models, "mini": replace(student, files=files)}
     show(replace(certificate, models=models), Path("release"))
-    inside = "INT8" if has_int8 else "float32, as there is no INT8 file"
-    assert f"rgb.onnx, which takes decoded pixels of any size ({inside} inside)" in capsys.readouterr().out
+    inside = "INT8 inside" if has_int8 else "float32 inside, as there is no INT8 file"
+    assert f"rgb.onnx, which takes decoded pixels of any size ({inside})" in capsys.readouterr().out
 
 
 def test_show__what_distillation_added(certificate: Certificate, capsys: pytest.CaptureFixture[str]) -> None:

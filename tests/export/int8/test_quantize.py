@@ -215,7 +215,7 @@ def test_quantize__impossible_budget_writes_nothing_and_says_why(student: Export
     assert result.winner is None
     assert result.reason.startswith("no INT8 file: none of 14 candidates passed the gate")
     reasons = [str(row.why_not) for row in result.candidates]
-    assert all("fast enough" in reason or "first choice" in reason for reason in reasons)
+    assert all("fast enough" in reason or "decision" in reason for reason in reasons)
     assert len({(row.method, row.per_channel, row.activation) for row in result.candidates[:12]}) == 12
     costs = [cost.kl for cost in result.layer_costs]
     assert costs == sorted(costs, reverse=True)
@@ -344,7 +344,7 @@ def test_judge__another_model_is_refused_for_its_flips(student: Exported, tmp_pa
     onnx.save(other, tmp_path / "other.onnx")
     judge = Judge(source, sweep_images(student), ANY_SPEED, tries=1)
     row = judge.measure(tmp_path / "other.onnx", Candidate("MinMax", True, "QUInt8"))
-    assert "of 24 images change their first choice: up to" in str(row.why_not)
+    assert "of 24 images change their decision: up to" in str(row.why_not)
     assert isinstance(row, Row)
     assert row.ms is None
 
