@@ -60,7 +60,7 @@ def show_page(release: Path, port: int = 0) -> None:
     """
     with page_server(release, port) as server:
         address = f"http://{HOST}:{server.server_port}/"
-        console.print(f"{address}: open it in a browser of this machine; Ctrl-C ends it", soft_wrap=True)
+        console.print(f"open {address} in a browser of this machine; Ctrl-C ends it", soft_wrap=True)
         with suppress(KeyboardInterrupt):
             server.serve_forever()
 
