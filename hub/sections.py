@@ -1,5 +1,6 @@
 """The parts of a model card that people read, each as Markdown; empty where there is nothing to say."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from export.page.write import INDEX
@@ -17,7 +18,7 @@ from run.text import code_span, plain_markdown
 from verify.certificate import Certificate, FileFacts, LabelFacts, Majority, Rate
 from verify.evidence import Criterion
 from verify.seal import MOST_IN_PICTURE, PICTURES
-from verify.words import judged_for, line, missing, worth_a_line
+from verify.words import judged_for, line, missing, outcome, still_open, worth_a_line
 
 
 def banner(subject: Subject, differences: Sequence[str]) -> str:
@@ -241,8 +242,11 @@ def certificate(subject: Subject) -> str:
     if found is None:
         return ""
     own = [one for one in found.of(model=subject.model.name) if worth_a_line(one)]
-    lines = "\n".join(f"* **{_outcome(one)}**: {line(one)}" for one in own)
-    open_ones = "; ".join(f"{one.name}{_about(one)} ({missing(one)})" for one in found.not_shown(subject.model.name))
+    lines = "\n".join(f"* **{'PASS' if one.verdict == 'PASS' else outcome(one)}**: {line(one)}" for one in own)
+    open_ones = "; ".join(
+        f"{group[0].name}{_about(group[0])} ({missing(group[0])})"
+        for group in still_open(found.not_shown(subject.model.name))
+    )
     beside = (
         "`certificate.json` in this repository" if subject.is_onnx else f"`certificate.json` in `{subject.onnx_repo}`"
     )
@@ -263,12 +267,6 @@ number, because every one of them has to pass.
 a CPU where no other runtime is named, and of images drawn like the test split. It says nothing of other images, other \
 files or other runtimes, and it cannot show that its author was honest: `pocketeva recheck` shows what can be \
 checked.{agreement}"""
-
-
-def _outcome(criterion: Criterion) -> str:
-    if criterion.verdict == "INCONCLUSIVE" and criterion.tier != "must pass":
-        return "not shown"
-    return criterion.verdict
 
 
 def _about(criterion: Criterion) -> str:
@@ -329,7 +327,14 @@ def _number(value: float | None) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; all columns but the first are numbers."""
-    rule = ["---", *("---:" for _ in header[1:])]
+    """A Markdown table; columns of numbers stand to the right."""
+    rows = list(rows)
+    columns = zip(*rows, strict=True) if rows else ([] for _ in header)
+    rule = ["---:" if all(map(_is_number, column)) else "---" for column in columns]
     lines = ([cell.replace("|", "\\|") for cell in cells] for cells in (header, rule, *rows))
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _is_number(cell: str) -> bool:
+    """True for a cell that begins like a number and is no sentence, or has nothing in it."""
+    return len(cell) <= 30 and re.match(r"[-+−–]?\d|–?$", cell) is not None

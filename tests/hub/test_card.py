@@ -280,3 +280,13 @@ def test_write_cards__pictures_and_diagnoses(release_run: RunFolder, certificate
     # Those of files that nobody judged would be pictures of other files.
     write_cards(Release(release_run.release), None, CONFIG)
     assert not any(path.exists() for path in pictures)
+
+
+def test_table__numbers_stand_to_the_right() -> None:
+    rows = [
+        ("`a`", "1.5", "12 of 30", "–", "", "yes"),
+        ("b", "-2%", "3 of 7", "0.1", "4", "30 of 250 images change their decision"),
+    ]
+    assert sections.table(("file", "MB", "flips", "F1", "ms", "why not"), rows).splitlines()[1] == (
+        "| --- | ---: | ---: | ---: | ---: | --- |"
+    )
