@@ -26,10 +26,15 @@ _TIMES = 6
 
 
 @contextmanager
-def bounded_memory(path: Path) -> Iterator[None]:
-    """Refuse this process more memory, while the block runs, than a sound model in a file of this size takes.
+def bounded_memory(path: Path, *more: Path, images: int = 1) -> Iterator[None]:
+    """Refuse this process more memory, while the block runs, than sound models in files of this size take.
 
     On Linux only: other systems do not heed the limit. Whoever asks for more gets an error, which is then said.
+
+    Args:
+        path: a file that is opened; the error names it.
+        more: files that are open at the same time.
+        images: run at the same time.
 
     Raises:
         UserError: something asked for more.
@@ -37,7 +42,8 @@ def bounded_memory(path: Path) -> Iterator[None]:
     status = Path("/proc/self/status")
     lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
     taken = next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:")), None)
-    allowed = _SPARE + _TIMES * (path.stat().st_size if path.is_file() else 0)
+    sizes = (each.stat().st_size for each in (path, *more) if each.is_file())
+    allowed = images * _SPARE + _TIMES * sum(sizes)
     if taken is None or resource is None:
         yield
         return

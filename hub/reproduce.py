@@ -1,6 +1,7 @@
 """The verb ``reproduce``: a published model measured here, on the test split of a config, figure by figure."""
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from rich.text import Text
 from data.config import ViewsConfig
 from data.examples import Examples
 from data.manifest import Manifest
-from export.limits import MOST_SECONDS
+from export.limits import MOST_SECONDS, bounded_memory
 from export.release import open_onnx
 from export.runtime import processor
 from hub.claims import Claim
@@ -105,13 +106,15 @@ def outcome(claim: Claim, measured: Measured, tolerance: float) -> Outcome:
 
 
 def _onnx(run: RunFolder, published: Published, rows: Manifest) -> dict[str, Decisions]:
-    """The decisions of each ONNX file, by its own rule."""
-    opened = {name: open_onnx(path, threads=1, seconds=MOST_SECONDS) for name, path in published.files.items()}
-    for name, model in opened.items():
-        rows.labels.require_equal(model.labels, f"{published.place} ({name})")
-    digests = {name: file_digest(path) for name, path in published.files.items()}
-    functions = {digests[name]: model.logits_of for name, model in opened.items()}
-    logits = run_over(rows, functions, run.root / "reproduce")
+    """The decisions of each ONNX file, by its own rule, within the memory that a sound file of its size takes."""
+    files = sorted(published.files.values(), key=lambda path: path.stat().st_size, reverse=True)
+    with bounded_memory(*files, images=os.cpu_count() or 1):
+        opened = {name: open_onnx(path, threads=1, seconds=MOST_SECONDS) for name, path in published.files.items()}
+        for name, model in opened.items():
+            rows.labels.require_equal(model.labels, f"{published.place} ({name})")
+        digests = {name: file_digest(path) for name, path in published.files.items()}
+        functions = {digests[name]: model.logits_of for name, model in opened.items()}
+        logits = run_over(rows, functions, run.root / "reproduce")
     return {name: model.rule.decide(model.rule.probabilities(logits[digests[name]])) for name, model in opened.items()}
 
 

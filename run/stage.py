@@ -160,13 +160,16 @@ def _changes(before: Mapping[str, Json], now: Mapping[str, Json], words: Callabl
     differing = [key for key in keys if key not in old or key not in new or old[key] != new[key]]
     if "pocketeva" in differing:  # inputs may have other keys then
         differing = ["pocketeva"]
-    return [_said(key, old.get(key), new.get(key), words(key)) for key in differing]
+    return [_said(key, old, new, words(key)) for key in differing]
 
 
-def _said(key: str, old: Json, new: Json, words: str) -> str:
+def _said(key: str, before: Mapping[str, Json], now: Mapping[str, Json], words: str) -> str:
     """One change, in words where values are digests, which tell nobody anything."""
+    old, new = before.get(key), now.get(key)
     if words or (_is_digest(old) and _is_digest(new)):
         return f"{key}: {words or 'changed'}"
+    if old is None and new is None:  # a run of another version, whose stages had other inputs
+        return f"{key}: this version {'looks at it too' if key in now else 'no longer looks at it'}"
     return f"{key}: {_shown(old)} → {_shown(new)}"
 
 

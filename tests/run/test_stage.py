@@ -47,7 +47,10 @@ def test_stage__says_what_changed(tmp_path: Path, capsys: pytest.CaptureFixture[
         ({"seed": 0, "teacher": {"names": ["b", "a"], "lr": 0.1}}, ["teacher.names: ['a', 'b'] → ['b', 'a']"]),
         ({"teacher": {"lr": 0.1, "names": ["a", "b"]}}, ["seed: 0 → None"]),
         ({"teacher": {"lr": 0.1, "names": ["a", "b"]}, "seed": None}, ["seed: 0 → None"]),
-        ({"teacher": {"lr": 0.1, "names": ["a", "b"]}, "seed": 0, "more": None}, ["more: None → None"]),
+        (
+            {"teacher": {"lr": 0.1, "names": ["a", "b"]}, "seed": 0, "more": None},
+            ["more: this version looks at it too"],
+        ),
         ({"teacher": {"lr": 0.1, "names": ["a", "b"]}, "seed": 0, "more": {}}, ["more: None → {}"]),
         (
             {"teacher": {"lr": 0.2, "names": ["a", "b"], "mode": "full"}, "seed": "1a" * 32},
