@@ -253,6 +253,7 @@ VERBS = (
         [
             flag("release", help="a release, a folder NAME-onnx of one, or org/name on the Hub"),
             flag("--data", type=Path, metavar="CONFIG", help="a config whose images are at hand: count again"),
+            flag("--public-key", type=Path, metavar="FILE", help="verify the author's signature, by a key in PEM"),
         ],
     ),
     Verb(

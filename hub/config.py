@@ -36,6 +36,10 @@ class HubConfig:
     """Tag the cards ``not-for-all-audiences``, and blur the images on students' pages until they are clicked."""
     page: bool = True
     """Push onnxruntime-web (14 MB, fetched once by npm) with each student, so that any web server serves its page."""
+    signing_key: str | None = None
+    """A PEM file with an elliptic-curve private key: ``push`` signs each repository with it, in the format of OpenSSF
+    Model Signing (the extra ``sign``), and ``recheck --public-key`` verifies that. An encrypted key's password is taken
+    from the environment, ``POCKETEVA_SIGNING_PASSWORD``. The key is read, and copied nowhere; null signs nothing."""
     push_checkpoints: bool = False
     """While training, push the best checkpoint so far to a branch of the model's repository."""
     checkpoint_branch: str = "checkpoints"

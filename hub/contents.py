@@ -15,7 +15,7 @@ from hub.remote import files_of
 from run.errors import UserError, listed
 from run.text import escaped
 
-_CHECKPOINT = r"README\.md|(confusion|reliability)\.png|config\.json|model\.safetensors"
+_CHECKPOINT = r"README\.md|model\.sig|(confusion|reliability)\.png|config\.json|model\.safetensors"
 _ONNX = (
     r"README\.md|(config|preprocessor_config|labels|thresholds|parity|int8|formats|certificate)\.json|"
     r"(report|index)\.html|rgb\.onnx|onnx/model(_[a-z0-9]+)?\.onnx|"

@@ -1,6 +1,7 @@
 """Stage 5: publish the release, if its certificate allows it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from export.page.runtime import RUNTIME, write_runtime
@@ -11,6 +12,7 @@ from hub.config import HubConfig
 from hub.contents import require_allowed, require_impersonal
 from hub.remote import Pushed, files_of
 from hub.send import RECORD, Sending, send
+from hub.signature import require_signing, set_signature
 from run.console import console
 from run.errors import UserError, listed, quoted
 from run.files import file_digest, remove
@@ -46,11 +48,13 @@ def push(
 
     Raises:
         UserError: nothing to push, nowhere to push it, files that no release has or that tell of this machine, the
-            certificate does not hold for it, the runtime of its pages is not to be had, a repository was changed by
-            somebody else, or the Hub refuses.
+            certificate does not hold for it, the runtime of its pages is not to be had, the key cannot sign, a
+            repository was changed by somebody else, or the Hub refuses.
     """
     run = verification.run
     release = Release(run.release)
+    if config.signing_key is not None:
+        require_signing(config.signing_key)
     repos: dict[Path, str] = {}
     for model in filter(lambda model: config.publishes(model.name), released_models(release)):
         repos[model.checkpoint] = config.repository(model.name)
@@ -69,13 +73,17 @@ def push(
     require_allowed(repos)
     cards = write_cards(release, certificate, config, differences)
     # Before the first request, and over the cards too.
-    require_impersonal(repos, private, f"{config} {run.root.name}")
+    meant = replace(config, signing_key=None)  # a place of this machine is for nobody to read
+    require_impersonal(repos, private, f"{meant} {run.root.name}")
     if dry_run:
         for card in (card for card in cards if card.parent in repos):
             _describe(card.parent, repos[card.parent], card)
         return [Pushed(folder.name, repo, None, changed=False) for folder, repo in repos.items()]
     # After every refusal, and before the first request: it may have to be fetched.
     _set_runtime([folder for folder in repos if (folder / INDEX).is_file()], wanted=config.page)
+    # Last of all that is written: it is over every other file.
+    for folder in repos:
+        set_signature(folder, config.signing_key)
     verdict = "not verified" if certificate is None or differences else certificate.verdict
     how = Sending(
         message=f"PocketEVA release {run.root.name}: {verdict}",

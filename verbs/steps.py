@@ -240,7 +240,7 @@ def _recheck(_: None, options: Namespace) -> bool:
 
     run = Run(read_config(options.data)) if options.data else None
     data = (run.manifest(), run.config.verify) if run else None
-    return show_recheck(options.release, data)
+    return show_recheck(options.release, data, options.public_key)
 
 
 def _cache(run: Run, options: Namespace) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -28,15 +29,21 @@ PICTURES = ("confusion.png", "reliability.png")
 """Pictures beside a card, of labels that exclude each other."""
 MOST_IN_PICTURE = 24
 """Labels of a confusion matrix: with more, its cells are too small to be read."""
+SIGNATURE = "model.sig"
+"""The author's signature of a folder, over its card too."""
 WRITTEN_AFTERWARDS = (
     *BY_VERIFY,
     *PICTURES,
+    SIGNATURE,
     "README.md",
     ".gitattributes",
     *(f"{RUNTIME}/{name}" for name in PUSHED),
 )
 """Files of each release folder that are written from the certificate, by the Hub, or by ``push``, and so cannot be
 listed in it. The page, which is listed, holds the digests of the runtime's."""
+
+_NOTES = re.compile(r"\.cache/huggingface/(\.gitignore|CACHEDIR\.TAG|download/.+\.(metadata|lock))")
+"""What the Hub's client notes beside what it downloads into a folder."""
 
 IMAGES = 32
 """Test images that are run again before anything is published."""
@@ -80,7 +87,7 @@ def released_files(folder: Path, name: str, *, ours: bool = True) -> dict[str, P
         path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir()
     }
     left = [part for part in paths if ours and any(one.startswith(".partial-") for one in part.parts)]
-    apart = {*left, *map(Path, WRITTEN_AFTERWARDS)}
+    apart = {*left, *(part for part in paths if _NOTES.fullmatch(part.as_posix())), *map(Path, WRITTEN_AFTERWARDS)}
     return {f"{name}/{part.as_posix()}": path for part, path in paths.items() if part not in apart}
 
 

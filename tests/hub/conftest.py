@@ -1,7 +1,9 @@
 """Fixtures of the hub room."""
 
 import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -41,10 +43,21 @@ def fake_hub() -> Iterator[FakeHub]:
 
 
 @pytest.fixture
-def local_hub(fake_hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+def local_hub(fake_hub: FakeHub) -> Iterator[None]:
     """Every client in this process speaks to the server, with its token."""
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "ENDPOINT", fake_hub.url)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with speaking_to(fake_hub):
+        yield
+
+
+@contextmanager
+def speaking_to(hub: FakeHub) -> Iterator[None]:
+    """Every client in this process speaks to the server, with its token."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as cache:
+        patch.setattr(constants, "HF_HUB_CACHE", cache)
+        patch.setattr(constants, "HF_HUB_OFFLINE", False)
+        patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        patch.setattr(constants, "ENDPOINT", hub.url)
+        patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
+        patch.setenv("no_proxy", "127.0.0.1")
+        patch.setenv("HF_TOKEN", TOKEN)
+        yield

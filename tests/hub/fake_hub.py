@@ -138,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = path.split("/")
         if parts[0] == "lfs":
             self._put_blob(parts[1])
-        elif self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        elif self.headers.get("Authorization") != f"Bearer {TOKEN}" and not self._is_public(parts):
             self._error(401, "RepoNotFound", "Repository Not Found")
         elif self.command not in ("GET", "HEAD") and not self.hub.writable:
             self._error(403, "Forbidden", "this token may not write here")
@@ -154,6 +154,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
         else:
             self._error(404, "", f"the fake hub knows no {self.command} /{path}")
+
+    def _is_public(self, parts: list[str]) -> bool:
+        """What anybody may read."""
+        name = "/".join(parts[2:4] if parts[:2] == ["api", "models"] else parts[:2])
+        repo = self.hub.repos.get(name)
+        return self.command in ("GET", "HEAD") and repo is not None and not repo.private
 
     def _create_repo(self) -> None:
         wanted = json.loads(self.body)
