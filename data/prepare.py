@@ -146,7 +146,7 @@ def _require_readable(run: RunFolder, table: pa.Table, config: DataConfig) -> No
         write_text(path, "\n".join(lines) + "\n")
         raise UserError(
             f"{len(refused):,} of {len(table):,} images cannot be read (all of them are in {quoted(path)}):\n"
-            f"{listed(lines)}\nRepair or remove them, or set data.skip_unreadable to true to go on without them."
+            f"{listed(lines)}\nRepair or remove them, or go on without them: --data.skip_unreadable true."
         )
 
 
