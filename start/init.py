@@ -13,6 +13,7 @@ import yaml
 
 from data.config import DataConfig, Kind, SourceConfig, SplitsConfig
 from data.storage import is_remote
+from models.facts import public_name
 from run.config import plain_name
 from run.console import log
 from run.errors import UserError, plural, quoted
@@ -189,10 +190,8 @@ def _notes(found: Found, guess: Guess, choice: Choice, hardware: Hardware, wish:
         yield "teacher", f"starts from random weights, as you said, for {hardware}; pretrained ones do far better"
     else:
         why = "as you said" if wish.teacher else f"the largest that so many images leave time for with {hardware}"
-        yield (
-            "teacher",
-            f"{why}; its weights come from the Hugging Face Hub, or give a downloaded folder with --teacher",
-        )
+        weights = "; its weights come from the Hugging Face Hub, or give a downloaded folder with --teacher"
+        yield "teacher", why if wish.teacher and not public_name(wish.teacher) else why + weights
         yield (
             "teacher.mode",
             "head trains the last layer on features computed once; lora and probe_then_full, for a GPU, train more",

@@ -77,6 +77,15 @@ def test_init__takes_what_it_is_told(images: Path) -> None:
     assert config.students[0].fit.epochs == 3
 
 
+def test_init__weights_of_a_folder_come_from_nowhere_else(images: Path) -> None:
+    Path("weights").mkdir()
+    init("images", "--teacher", "./weights", "--config", "folder.yaml")
+    init("images", "--teacher", "hf_hub/name", "--config", "hub.yaml")
+    said = "its weights come from the Hugging Face Hub"
+    assert said not in Path("folder.yaml").read_text(encoding="utf-8")
+    assert said in Path("hub.yaml").read_text(encoding="utf-8")
+
+
 def test_init__from_scratch(images: Path) -> None:
     init("images", "--from-scratch")
     config = pocketeva.read_config(Path("images.yaml"))
