@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks import common
+from export.page.runtime import PACKAGE
 
 STUDENT = ("mobilenetv4_conv_small", 224)
 RUNNER = Path(__file__).with_name("wasm_runner.mjs")
@@ -32,14 +34,15 @@ class CannotRunError(Exception):
 class Job:
     """One input to one file, and how many times it is timed."""
 
-    model: Path
+    model: Path | str
+    """A file, or an address that it is fetched from."""
     values: NDArray[Any]
     input: str
     rounds: int = 0
 
 
-def install(folder: Path) -> None:
-    """Put onnxruntime-web and the runner into a folder.
+def install(folder: Path, *more: str) -> None:
+    """Put onnxruntime-web and the runner into a folder, and more packages where they are given.
 
     Raises:
         CannotRunError: there is no node or no npm, or npm cannot fetch the package.
@@ -48,32 +51,34 @@ def install(folder: Path) -> None:
         raise CannotRunError("node and npm are not installed")
     shutil.copyfile(RUNNER, folder / RUNNER.name)
     (folder / "package.json").write_text('{"private": true, "type": "module"}', encoding="utf-8")
-    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "onnxruntime-web"]
+    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", PACKAGE, *more]
     environment = {**os.environ, "ONNXRUNTIME_NODE_INSTALL": "skip"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise CannotRunError(f"npm could not install onnxruntime-web: {done.stderr.strip()[-300:]}")
+        raise CannotRunError(f"npm could not install {PACKAGE}: {done.stderr.strip()[-300:]}")
 
 
 def run(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
     """``outputs`` (lists by name) and ``ms`` (median; null without rounds) of each job, where ``install`` has been."""
-    written = []
-    for number, job in enumerate(jobs):
-        data = folder / f"{number}.bin"
-        data.write_bytes(job.values.tobytes())
-        written.append(
-            {
-                "model": str(job.model.resolve()),
-                "input": job.input,
-                "type": str(job.values.dtype),
-                "shape": list(job.values.shape),
-                "data": str(data),
-                "rounds": job.rounds,
-            }
-        )
-    (folder / "jobs.json").write_text(json.dumps(written), encoding="utf-8")
-    command = ["node", RUNNER.name, "jobs.json"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    with tempfile.TemporaryDirectory() as work:  # not in the folder: several processes may share it
+        written = []
+        for number, job in enumerate(jobs):
+            data = Path(work) / f"{number}.bin"
+            data.write_bytes(job.values.tobytes())
+            written.append(
+                {
+                    "model": job.model if isinstance(job.model, str) else str(job.model.resolve()),
+                    "input": job.input,
+                    "type": str(job.values.dtype),
+                    "shape": list(job.values.shape),
+                    "data": str(data),
+                    "rounds": job.rounds,
+                }
+            )
+        path = Path(work) / "jobs.json"
+        path.write_text(json.dumps(written), encoding="utf-8")
+        command = ["node", RUNNER.name, str(path)]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     results: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
     return results
 

@@ -1,5 +1,6 @@
 // Runs ONNX files in onnxruntime-web's WASM build, one thread, for benchmarks/wasm.py.
-// node wasm_runner.mjs JOBS.json: a list of {model, input, type, shape, data (a file of raw values), rounds}.
+// node wasm_runner.mjs JOBS.json: a list of {model (a file or an address), input, type, shape, data (a file of raw
+// values), rounds}.
 // Prints a list of {outputs: {name: [values]}, ms}, ms being the median of the rounds.
 import * as ort from "onnxruntime-web/wasm";
 import { readFileSync } from "node:fs";
@@ -12,11 +13,23 @@ function median(values) {
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
+async function fetched(address) {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
+  return new Uint8Array(await answer.arrayBuffer());
+}
+
 ort.env.wasm.numThreads = 1;
 ort.env.logLevel = "error";
 const results = [];
+let session, opened;
 for (const job of JSON.parse(readFileSync(process.argv[2], "utf8"))) {
-  const session = await ort.InferenceSession.create(readFileSync(job.model), { executionProviders: ["wasm"] });
+  if (job.model !== opened) {
+    const file = job.model.startsWith("http") ? await fetched(job.model) : readFileSync(job.model);
+    await session?.release();
+    session = await ort.InferenceSession.create(file, { executionProviders: ["wasm"] });
+    opened = job.model;
+  }
   const bytes = readFileSync(job.data);
   const values = new ARRAYS[job.type](bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
   const feeds = { [job.input]: new ort.Tensor(job.type, values, job.shape) };
@@ -30,6 +43,5 @@ for (const job of JSON.parse(readFileSync(process.argv[2], "utf8"))) {
   // JSON has no BigInt, which int64 outputs are made of.
   const lists = Object.entries(outputs).map(([name, tensor]) => [name, Array.from(tensor.data, Number)]);
   results.push({ outputs: Object.fromEntries(lists), ms: times.length ? median(times) : null });
-  await session.release();
 }
 console.log(JSON.stringify(results));

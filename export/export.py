@@ -31,6 +31,7 @@ from export.points.record import FileRule, ThresholdsRecord
 from export.release import FP16, FP32, INT8, RGB, FileKind, Release, baseline_file
 from export.reparameterize import fuse
 from export.rgb import write_rgb
+from export.timm_resize import compare_timm
 from models.classifier import Classifier
 from models.facts import CheckpointFacts
 from run.console import log
@@ -180,7 +181,7 @@ class _OnnxFolder:
         temperature = facts["temperature"]
         assert isinstance(temperature, float)
         write_formats(self.folder, self.classifier, self.config.formats, tolerance, temperature)
-        ParityRecord(reference, rgb_parity, fp16).write(self.folder)
+        ParityRecord(reference, rgb_parity, fp16, compare_timm(self.folder)).write(self.folder)
         write_json(self.folder / "config.json", model_config(self.classifier.architecture, self.classifier.labels))
         write_json(self.folder / "preprocessor_config.json", preprocessor_config(self.classifier.spec))
         write_json(self.folder / "labels.json", self.classifier.labels.to_json())

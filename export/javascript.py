@@ -7,7 +7,11 @@ from run.files import Json
 
 
 def model_config(architecture: str, labels: LabelSet) -> dict[str, Json]:
-    """``config.json``: transformers.js takes labels from ``id2label`` and knows no timm wrapper."""
+    """``config.json``: transformers.js takes labels from ``id2label`` and knows no timm wrapper.
+
+    Its own default in WASM is ``model_quantized.onnx``, which not every release has, and which WASM rounds otherwise
+    than where it was judged (docs/benchmarks.md). Here it is ``model.onnx`` everywhere.
+    """
     return {
         "model_type": "mobilenet_v4" if architecture.startswith("mobilenetv4") else "vit",
         "architecture": architecture,
@@ -15,6 +19,7 @@ def model_config(architecture: str, labels: LabelSet) -> dict[str, Json]:
         "id2label": {str(index): name for index, name in enumerate(labels.names)},
         "label2id": {name: index for index, name in enumerate(labels.names)},
         "num_labels": len(labels),
+        "transformers.js_config": {"dtype": "fp32"},
     }
 
 

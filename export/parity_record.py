@@ -3,9 +3,12 @@
 from dataclasses import asdict, dataclass
 from typing import Annotated, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from export.divergence import Divergence
+from export.golden.kit import GoldenIndex
 from export.records import Record
 from export.release import FP16, FP32, RGB
 from run.files import Json
@@ -54,6 +57,40 @@ class Fp16Facts(Divergence):
     sha256: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class OtherResize:
+    """The float32 file on golden images as another library resizes them, beside those resized as in training."""
+
+    library: str
+    """With its version, for people."""
+    n: int
+    """Images compared."""
+    largest: float
+    """Difference of a probability."""
+    image: str
+    """The golden image that it is of."""
+
+    @classmethod
+    def of(cls, library: str, index: GoldenIndex, logits: NDArray[np.float32]) -> "OtherResize":
+        """Compare with the kit.
+
+        Args:
+            library: with its version.
+            index: of the kit; N images.
+            logits: of its images in the library's own resize [N, C].
+        """
+        ours = np.array([entry.logits for entry in index.images], np.float32)
+        differences = np.abs(index.rule.probabilities(logits) - index.rule.probabilities(ours)).max(axis=1)
+        worst = int(differences.argmax())  # of NaN too, which is never passed over
+        return cls(library=library, n=len(ours), largest=float(differences[worst]), image=index.images[worst].name)
+
+    @property
+    def words(self) -> str:
+        """For cards: how far, over which images, and with what."""
+        most = f"by up to {self.largest:.2g} (on `{self.image}`)"
+        return f"{most} over the {self.n} images of `golden/`, with {self.library}"
+
+
 @dataclass(frozen=True)
 class NotWritten:
     """No file, and the reason."""
@@ -71,8 +108,11 @@ class ParityRecord(Record):
     rgb: Annotated[RgbParity, Field(alias=RGB.path.as_posix())]
     fp16: Annotated[Fp16Facts | NotWritten | None, Field(alias=FP16.path.as_posix())] = None
     """Null in a record of before version 0.2 where fp16 was not asked for."""
+    timm: OtherResize | None = None
+    """Null in a record of before version 0.2."""
 
     def to_json(self) -> dict[str, Json]:
         """Checks by path, without those that were not asked for."""
         checks = {FP32: self.reference, FP16: self.fp16, RGB: self.rgb}
-        return {kind.path.as_posix(): asdict(check) for kind, check in checks.items() if check is not None}
+        by_path = {kind.path.as_posix(): check for kind, check in checks.items()}
+        return {name: asdict(check) for name, check in {**by_path, "timm": self.timm}.items() if check is not None}

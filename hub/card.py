@@ -18,6 +18,7 @@ from hub.files import files
 from hub.formats import formats
 from hub.names import refusal
 from hub.subject import Subject
+from hub.transformers_js import compare_transformers_js
 from models.facts import public_name
 from run.errors import UserError, quoted
 from run.files import atomic_path, write_text
@@ -51,8 +52,9 @@ def write_cards(
     for model in released_models(release):
         # A card without results, not an error: `push --allow-unverified` publishes models that were never judged.
         own = judged if judged is not None and model.name in judged.models else None
+        javascript = compare_transformers_js(model.onnx, config.transformers_js) if config.transformers_js else None
         for is_onnx in (False, True):
-            subject = Subject(model, is_onnx, named, own)
+            subject = Subject(model, is_onnx, named, own, javascript)
             header = _metadata(subject, published=config.repo is not None).to_yaml()
             card = ModelCard(f"---\n{header}\n---\n\n{_body(subject, differences)}\n")
             paths.append(subject.folder / "README.md")

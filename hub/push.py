@@ -13,6 +13,7 @@ from hub.contents import require_allowed, require_impersonal
 from hub.remote import Pushed, files_of
 from hub.send import RECORD, Sending, send
 from hub.signature import require_signing, set_signature
+from hub.transformers_js import require_transformers_js
 from run.console import console
 from run.errors import UserError, listed, quoted
 from run.files import file_digest, remove
@@ -55,6 +56,8 @@ def push(
     release = Release(run.release)
     if config.signing_key is not None:
         require_signing(config.signing_key)
+    if config.transformers_js is not None:
+        require_transformers_js(config.transformers_js)
     repos: dict[Path, str] = {}
     for model in filter(lambda model: config.publishes(model.name), released_models(release)):
         repos[model.checkpoint] = config.repository(model.name)
@@ -73,7 +76,7 @@ def push(
     require_allowed(repos)
     cards = write_cards(release, certificate, config, differences)
     # Before the first request, and over the cards too.
-    meant = replace(config, signing_key=None)  # a place of this machine is for nobody to read
+    meant = replace(config, signing_key=None, transformers_js=None)  # places of this machine are for nobody to read
     require_impersonal(repos, private, f"{meant} {run.root.name}")
     if dry_run:
         for card in (card for card in cards if card.parent in repos):

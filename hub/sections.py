@@ -4,11 +4,14 @@ import re
 from collections.abc import Iterable, Sequence
 
 from export.page.write import INDEX
+from export.parity_record import ParityRecord
 from export.release import TEACHER
 from hub.snippets import (
     onnx_snippet,
     page_snippet,
     predict_snippet,
+    rgb_js_snippet,
+    rgb_snippet,
     timm_snippet,
     transformers_js_snippet,
     transformers_snippet,
@@ -92,8 +95,27 @@ def use(subject: Subject) -> str:
 
 
 def _use_checkpoint(subject: Subject) -> str:
-    timm = timm_snippet(subject.repo, subject.rule)
-    return f"With timm:\n\n{timm}\n\nWith transformers:\n\n{transformers_snippet(subject.repo)}"
+    return f"""With timm:
+
+{timm_snippet(subject.repo, subject.rule)}
+
+With transformers:
+
+{transformers_snippet(subject.repo)}
+
+{_timm_resize(subject)}`rgb.onnx` of `{subject.onnx_repo}` has the resize of training inside:
+
+{rgb_snippet(subject.onnx_repo)}"""
+
+
+def _timm_resize(subject: Subject) -> str:
+    record = ParityRecord.read_if_there(subject.model.onnx)
+    if record is None or record.timm is None:
+        return ""
+    return (
+        "Both resize by one call of Pillow's, training by two. A probability of the exported model moves by that "
+        f"{record.timm.words} (these images are made to be hard on a resize). "
+    )
 
 
 def _use_onnx(subject: Subject) -> str:
@@ -104,12 +126,32 @@ def _use_onnx(subject: Subject) -> str:
 In Python, with ONNX Runtime and Pillow alone. Images with transparency or 16 bits a channel need the care that \
 `pocketeva predict` takes: transparency laid over white, values scaled to 8 bits.
 
+{rgb_snippet(subject.repo)}
+
+For runtimes that `rgb.onnx` is not for (see the limits), `onnx/model.onnx` takes pixels that you prepared:
+
 {onnx_snippet(subject.repo, subject.spec, subject.rule)}
 
-{_page(subject)}In JavaScript, with transformers.js. Its resize is not Pillow's, so its scores differ somewhat from \
-those above; the results below were not measured with it.
+{_page(subject)}{_javascript(subject)}"""
 
-{transformers_js_snippet(subject.repo, subject.rule)}"""
+
+def _javascript(subject: Subject) -> str:
+    private = "\n\nFrom a private repository, give `fetch` the token as a header." if subject.hub.private else ""
+    return f"""In JavaScript, with transformers.js. It loads `onnx/model.onnx` unless another `dtype` is asked for.
+
+{transformers_js_snippet(subject.repo, subject.rule)}
+
+{_javascript_resize(subject)} `rgb.onnx` has the resize of training inside:
+
+{rgb_js_snippet(subject.repo)}{private}"""
+
+
+def _javascript_resize(subject: Subject) -> str:
+    """The measurement of transformers.js, or that there is none."""
+    own = "Its resize is not that of training: sharp's in Node, the canvas's in a browser."
+    if subject.javascript is None:
+        return f"{own} By how much that moves this model's probabilities was not measured."
+    return f"{own} A probability moves by that {subject.javascript.words}, in Node; in a browser it was not measured."
 
 
 def _page(subject: Subject) -> str:

@@ -54,6 +54,25 @@ hf download {repo} --local-dir {folder}
 ```"""
 
 
+def rgb_snippet(repo: str) -> str:
+    """Give ``rgb.onnx`` the decoded image: nothing but decoding is left to do."""
+    return f"""```python
+import json
+
+import numpy as np
+import onnxruntime
+from huggingface_hub import hf_hub_download
+from PIL import Image, ImageOps
+
+session = onnxruntime.InferenceSession(hf_hub_download("{repo}", "rgb.onnx"))
+labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])["names"]
+image = ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB")
+(probabilities,) = session.run(["probabilities"], {{"image": np.asarray(image)}})
+scores = dict(zip(labels, probabilities.tolist()))
+print(scores)
+```"""
+
+
 def onnx_snippet(repo: str, spec: InputSpec, rule: DecisionRule) -> str:
     """Follow the input contract with nothing but Pillow, NumPy and ONNX Runtime."""
     softmax = """exponentials = np.exp(logits[0] - logits[0].max())
@@ -106,7 +125,7 @@ def transformers_js_snippet(repo: str, rule: DecisionRule) -> str:
 import {{ AutoModelForImageClassification, AutoProcessor, RawImage }} from "@huggingface/transformers";
 
 const processor = await AutoProcessor.from_pretrained("{repo}");
-const model = await AutoModelForImageClassification.from_pretrained("{repo}", {{ dtype: "fp32" }});
+const model = await AutoModelForImageClassification.from_pretrained("{repo}");
 const {{ logits }} = await model(await processor(await RawImage.read("image.jpg")));
 const probabilities = logits.sigmoid().tolist()[0];
 console.log(Object.fromEntries(probabilities.map((value, index) => [model.config.id2label[index], value])));
@@ -114,6 +133,22 @@ console.log(Object.fromEntries(probabilities.map((value, index) => [model.config
     return f"""```js
 import {{ pipeline }} from "@huggingface/transformers";
 
-const classify = await pipeline("image-classification", "{repo}", {{ dtype: "fp32" }});
+const classify = await pipeline("image-classification", "{repo}");
 console.log(await classify("image.jpg"));
+```"""
+
+
+def rgb_js_snippet(repo: str) -> str:
+    """Give ``rgb.onnx`` the decoded image in a browser or in Node, without any resize of JavaScript's."""
+    return f"""```js
+import * as ort from "onnxruntime-web/wasm";
+import {{ RawImage }} from "@huggingface/transformers";
+
+ort.env.wasm.numThreads = 1; // Node has no other way
+const file = await fetch("https://huggingface.co/{repo}/resolve/main/rgb.onnx");
+const session = await ort.InferenceSession.create(new Uint8Array(await file.arrayBuffer()));
+const {{ data, width, height }} = (await RawImage.read("image.jpg")).rgb();
+const image = new ort.Tensor("uint8", new Uint8Array(data), [height, width, 3]);
+const {{ probabilities }} = await session.run({{ image }});
+console.log(probabilities.data);
 ```"""

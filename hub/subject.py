@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from export.parity_record import OtherResize
 from export.release import TEACHER, ReleasedModel
 from hub.config import HubConfig
 from models.decision import DecisionRule
@@ -24,6 +25,8 @@ class Subject:
     """With ``repo``."""
     certificate: Certificate | None
     """Null where nothing was measured of these very files."""
+    javascript: OtherResize | None = None
+    """transformers.js on the golden images; null where it was not tried."""
 
     @property
     def folder(self) -> Path:

@@ -81,6 +81,14 @@ def certificate(finished_run: "RunFolder") -> "Certificate":
 
 
 @pytest.fixture(scope="session")
+def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which npm installed onnxruntime-web, with its runner, and transformers.js."""
+    from tests import node, support
+
+    return support.made_once(tmp_path_factory, "node", node.install_or_skip)
+
+
+@pytest.fixture(scope="session")
 def multilabel_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder in which a multilabel run has finished; tests copy it or leave it as it is."""
     from tests import finished, support

@@ -355,6 +355,10 @@ def _require_usable(config: Config) -> None:
         require_name(student.model, f"students[{index}]", pretrained=student.pretrained)
     if config.export.formats:
         require_installed(config.export.formats)
+    if config.hub.transformers_js is not None:
+        from hub.transformers_js import require_transformers_js
+
+        require_transformers_js(config.hub.transformers_js)
     if config.tracking.tensorboard and find_spec("tensorboard") is None:
         raise UserError(f"tracking.tensorboard is true, and {how_to_install('tensorboard', extra='tensorboard')}")
 

@@ -224,9 +224,9 @@ def read_pixels(release: Path, name: str) -> NDArray[np.uint8]:
 
 
 def is_quantized(path: Path) -> bool:
-    """True for a file with an INT8 model in it: one that names the operator, which is looked for without ``onnx``."""
+    """True for a file with an INT8 model in it: one that names an operator of such, looked for without ``onnx``."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return data.find(b"QuantizeLinear") >= 0
+        return any(data.find(operator) >= 0 for operator in (b"QuantizeLinear", b"MatMulNBits"))
 
 
 def _entry(stored: Mapping[str, Any], labels: int) -> GoldenEntry:

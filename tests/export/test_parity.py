@@ -18,7 +18,7 @@ from data.labels import LabelSet
 from data.loaders import load
 from export.onnx_file import write_onnx
 from export.parity import BATCHES, ROUNDS, _torch_logits, check_parity, check_rgb
-from export.parity_record import Fp16Facts, NotWritten, Parity, ParityRecord, RgbParity
+from export.parity_record import Fp16Facts, NotWritten, OtherResize, Parity, ParityRecord, RgbParity
 from export.rgb import write_rgb
 from export.runtime import RgbClassifier
 from models.decision import DecisionRule
@@ -118,7 +118,8 @@ def test_parity_record__reads_what_it_wrote(tmp_path: Path, fp16: Fp16Facts | No
     parity = Parity(
         n=1, batches=(1, 3), largest=1e-6, largest_logit=1e-5, spread=2.0, target=1e-4, sha256="f", weights="w"
     )
-    record = ParityRecord(parity, RgbParity(n=1, largest=0.0, target=1e-4), fp16)
+    other = OtherResize(library="timm 1", n=13, largest=0.01, image="tall")
+    record = ParityRecord(parity, RgbParity(n=1, largest=0.0, target=1e-4), fp16, other)
     record.write(tmp_path)
     assert ParityRecord.read(tmp_path) == record
 

@@ -1,34 +1,22 @@
 import json
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from data.decode import decode
-from export.release import Release, ReleasedModel
 from hub.config import HubConfig
 from hub.push import push
-from models import checkpoint
-from models.classifier import Classifier
-from models.decision import DecisionRule
-from models.facts import CheckpointFacts
 from run.errors import UserError
 from run.files import file_digest
 from run.folder import RunFolder
-from tests import support
 from tests.hub.fake_hub import FakeHub, Repo
-from tests.hub.scripts import last_json, python_blocks, run_python
+from tests.hub.scripts import last_json, run_python
 from verify.certificate import Certificate
-from verify.ledger import LEDGER
 from verify.predictions import LOGITS, Predictions
 from verify.verify import Verification, verify
 
@@ -105,62 +93,6 @@ def test_push__the_student_alone(fake_hub: FakeHub, release_run: RunFolder, tmp_
         card = published.branches["main"][-1].files["README.md"].content.decode()
         assert "acme/panels-teacher" not in card, f"{repo} has a link to what is not there"
         assert "distilled from a teacher that is not published" in card
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("root", ["finished_root", "multilabel_root"])
-def test_push__the_code_in_the_cards_gives_our_scores(
-    fake_hub: FakeHub, tmp_path: Path, root: str, request: pytest.FixtureRequest
-) -> None:
-    (finished,) = (path for path in (request.getfixturevalue(root) / "outputs").iterdir() if path.is_dir())
-    shutil.copytree(finished, tmp_path / "panels")
-    shutil.copyfile(finished.parent / LEDGER, tmp_path / LEDGER)
-    release_run = RunFolder(tmp_path / "panels")
-    run_python(push_code(release_run), fake_hub, tmp_path).check_returncode()
-    image = telling_image(Release(release_run.release).models())
-    image.save(tmp_path / "image.jpg", quality=95)
-    code = ["import json", "found = {}"]
-    for folder, repo in REPOS.items():
-        card = fake_hub.commits(repo)[-1].files["README.md"].content.decode()
-        blocks = python_blocks(card)
-        assert len(blocks) == (1 if folder.endswith("-onnx") else 2)
-        code += [blocks[0], f"found[{folder!r}] = scores"]
-        if len(blocks) == 2:
-            code += [
-                blocks[1],
-                f"found[{folder!r} + '/pipeline'] = {{p['label']: p['score'] for p in classify('image.jpg')}}",
-            ]
-    found = last_json(run_python("\n".join([*code, "print(json.dumps(found))"]), fake_hub, tmp_path))
-    assert len(found) == 6
-    for source, scores in found.items():
-        model = Release(release_run.release).model(source.split("/")[0].removesuffix("-onnx"))
-        assert scores == pytest.approx(our_scores(model, tmp_path / "image.jpg"), abs=2e-4), source
-
-
-def scores_by_mode(model: ReleasedModel, image: Image.Image) -> tuple[Classifier, NDArray[np.float32]]:
-    """Scores of the checkpoint [2, C]: by its own resize mode, and by another."""
-    classifier = checkpoint.load(model.checkpoint, CheckpointFacts.read(model.checkpoint).labels)
-    specs = classifier.spec, replace(classifier.spec, mode="center", crop_pct=0.8)
-    pixels = np.stack([spec.normalize(spec.render(image)) for spec in specs])
-    with torch.inference_mode():
-        logits = classifier.model(torch.from_numpy(pixels)).numpy()
-    return classifier, DecisionRule.of(classifier.labels).probabilities(logits)
-
-
-def telling_image(models: Sequence[ReleasedModel]) -> Image.Image:
-    """An image on which every model's scores show which resize mode it was given with."""
-    for seed in range(100):
-        image = support.picture(97, 53, seed)
-        if all(np.ptp(scores_by_mode(model, image)[1], axis=0).max() > 5e-3 for model in models):
-            return image
-    raise AssertionError("no image shows a difference between resize modes")
-
-
-def our_scores(model: ReleasedModel, path: Path) -> dict[str, float]:
-    """Scores of the checkpoint, by label; another resize mode would give others."""
-    classifier, (ours, others) = scores_by_mode(model, decode(path.read_bytes()))
-    assert np.abs(ours - others).max() > 5e-4, "the test sees no difference between resize modes"
-    return dict(zip(classifier.labels.names, ours.tolist(), strict=True))
 
 
 def test_push__dry_run_touches_no_network(fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import quant_pre_process
 from PIL import Image
 
+from export.golden.kit import is_quantized
 from export.int8 import quantize as quantize_module
 from export.int8 import static
 from export.int8.config import Int8Config
@@ -313,6 +314,8 @@ def test_quantize__of_a_transformer_only_matrix_products_are_quantized(
     assert {row.method for row in result.candidates} == {"dynamic", "weight-only"}
     onnx.checker.check_model(onnx.load(path), full_check=True)
     assert operators(path) & {"MatMulInteger", "MatMulNBits"}
+    assert is_quantized(path)
+    assert not is_quantized(source)
     assert not operators(path) & {"ConvInteger", "QLinearConv", "QuantizeLinear"}
     assert path.stat().st_size < 0.6 * source.stat().st_size
     ours, theirs = logits_of(path, pixels) * 2, logits_of(source, pixels)
