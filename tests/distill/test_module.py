@@ -1,13 +1,15 @@
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
+from data.config import Kind
 from data.labels import LabelSet
-from distill.config import Loss, StudentConfig
+from distill.config import ACROSS_IMAGES, LOSSES_FOR, Loss, StudentConfig
 from distill.losses import binary_kl_divergence, distillation_loss
 from distill.module import StudentModule
 from fitting.config import FitConfig
+from fitting.micro_batch import parts_of
 from models.classifier import normalize
 from models.decision import DecisionRule
 from tests.support import TWO, tiny, uint8_batch
@@ -116,3 +118,35 @@ def test_losses__costs_count_on_labeled_images() -> None:
     assert costly.losses(given)["labels"].item() > plain.losses(given)["labels"].item() + 0.1
     assert costly.losses(given)["distilled"].item() == plain.losses(given)["distilled"].item()
     assert set(costly.state_dict()) == set(plain.state_dict())
+
+
+@pytest.mark.parametrize("kind", LOSSES_FOR)
+@pytest.mark.parametrize("name", get_args(Loss))
+def test_losses__the_gradient_is_the_same_however_a_batch_is_split(kind: Kind, name: Loss) -> None:
+    """But for those that compare the images of a batch, which are never split."""
+    if name not in LOSSES_FOR[kind]:
+        pytest.skip("not defined for these labels")
+    labels = LabelSet(("a", "b", "c"), kind)
+    costs: Any = None if kind == "multilabel" else [[0.0, 1, 4], [1, 0, 1], [2, 1, 0]]
+    student = StudentModule(tiny("test_vit", labels, 32), StudentConfig(name="phone", fit=FIT, loss=name), costs)
+    student.train()
+    generator = torch.Generator().manual_seed(0)
+    given: dict[str, Any] = {
+        "image": uint8_batch(6, 32),
+        "teacher": 3 * torch.randn(6, 3, generator=generator),
+        "target": torch.eye(3).repeat(2, 1),
+        "labeled": torch.tensor([1.0, 0, 1, 1, 0, 1]),
+        "image_id": list("abcdef"),
+    }
+    gradients = []
+    for size in (6, 4, 1):
+        student.zero_grad()
+        for _, part in parts_of(given, size):
+            loss = student.losses(part)["loss"] * len(part["image_id"]) / 6
+            loss.backward()  # type: ignore[no-untyped-call]
+        gradients.append(
+            torch.cat([weight.grad.flatten() for weight in student.parameters() if weight.grad is not None])
+        )
+    whole, *split = gradients
+    furthest = max(float((one - whole).abs().max() / whole.abs().max()) for one in split)
+    assert (furthest < 1e-4) == (student.whole == "") == (name not in ACROSS_IMAGES), furthest
