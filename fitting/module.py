@@ -93,11 +93,21 @@ class FitModule(pl.LightningModule):
                 "lower lr, or set trainer.precision to 32-true. Its images:\n" + listed(batch["image_id"])
             )
         self._log("train", values, batch)
-        with self._without_autocast():
-            optimizer.step()
+        self._step(optimizer)
         schedule: Any = self.lr_schedulers()
         schedule.step()
         return values["loss"]
+
+    def _step(self, optimizer: Any) -> None:
+        try:
+            with self._without_autocast():
+                optimizer.step()
+        except torch.OutOfMemoryError as error:
+            # Not tried again with fewer images at a time: some weights may be new already.
+            raise UserError(
+                "memory is too small for the optimizer's state, twice the size of what is trained: choose a "
+                "teacher.mode that trains less (lora, last_blocks, head), a smaller model, or a larger device"
+            ) from error
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         """Clip here: in 16-mixed, gradients are scaled until now."""

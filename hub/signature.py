@@ -48,7 +48,7 @@ def set_signature(folder: Path, key: str | None) -> None:
     from model_signing import signing
 
     with atomic_path(path) as partial:
-        signer = signing.Config().use_elliptic_key_signer(private_key=Path(key), password=_password())
+        signer = signing.Config().use_elliptic_key_signer(private_key=Path(key).expanduser(), password=_password())
         signer.set_hashing_config(_hashing(folder)).sign(folder, partial)
 
 

@@ -150,6 +150,17 @@ def test_fit__memory_too_small_for_one_image_is_the_users_to_put_right(tmp_path:
         run_toy(tmp_path, module=SmallMemory(toy_config(), {0: 0}))
 
 
+def test_fit__memory_too_small_for_the_optimizer_is_the_users_to_put_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    with pytest.raises(UserError, match=r"too small for the optimizer's state.*\(lora, last_blocks, head\)"):
+        run_toy(tmp_path)
+
+
 def test_fit__checkpointing_where_not_one_image_fits_without(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

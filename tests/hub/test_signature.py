@@ -149,6 +149,15 @@ def test_set_signature__takes_an_earlier_one_away(signed: Path) -> None:
     assert not (signed / SIGNATURE).exists()
 
 
+def test_set_signature__a_key_in_the_users_folder(
+    signed: Path, keys: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    remove(signed / SIGNATURE)
+    set_signature(signed, "~/author.pem")
+    assert signature_fault(signed, keys[1]) is None
+
+
 def test_set_signature__an_encrypted_key(signed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     private, public = make_key(tmp_path, "locked", "open sesame")
     with pytest.raises(UserError, match=rf"locked\.pem holds no private key in PEM that opens with .*{PASSWORD}"):
