@@ -89,8 +89,11 @@ def _fault(verifier: Any, folder: Path) -> str | None:
 
 
 def _differences(said: str) -> str:
-    """The package's list of differences, without the digests."""
-    lines: list[str] = ast.literal_eval(said.removeprefix(_MISMATCH))
+    """The package's list of differences, without the digests; another version may write it otherwise."""
+    try:
+        lines: list[str] = ast.literal_eval(said.removeprefix(_MISMATCH))
+    except (SyntaxError, ValueError):
+        return said.removeprefix(_MISMATCH)[:200]
     return "; ".join(line.partition(": Expected ")[0] for line in lines)
 
 

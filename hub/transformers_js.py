@@ -40,7 +40,7 @@ def compare_transformers_js(onnx: Path, folder: str) -> OtherResize:
         folder: in which npm installed the package.
 
     Raises:
-        UserError: the package is not there, or fails.
+        UserError: the package is not there, fails, or does not end.
     """
     require_transformers_js(folder)
     index = GoldenIndex.read(onnx)
@@ -54,9 +54,12 @@ def compare_transformers_js(onnx: Path, folder: str) -> OtherResize:
         str(onnx.resolve()),
         *images,
     ]
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, encoding="utf-8", timeout=SECONDS, check=False
-    )
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, encoding="utf-8", timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UserError(f"hub.transformers_js: {PACKAGE} did not end within {SECONDS} s: leave the key out") from error
     if done.returncode:
         raise UserError(f"hub.transformers_js: {PACKAGE} failed in node: {escaped(done.stderr.strip()[-300:])}")
     found = json.loads(done.stdout.splitlines()[-1])

@@ -149,6 +149,19 @@ def test_set_signature__takes_an_earlier_one_away(signed: Path) -> None:
     assert not (signed / SIGNATURE).exists()
 
 
+def test_signature_fault__a_mismatch_in_other_words(
+    signed: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version of the package may not list the differences."""
+
+    def verify(*_: object) -> None:
+        raise ValueError("Signature mismatch: two files changed")
+
+    monkeypatch.setattr("model_signing.verifying.Config.verify", verify)
+    said = "mini-onnx/model.sig is over other files than lie there: two files changed"
+    assert signature_fault(signed, keys[1]) == said
+
+
 def test_set_signature__a_key_in_the_users_folder(
     signed: Path, keys: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
