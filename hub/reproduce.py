@@ -142,9 +142,11 @@ def _timm_logits(published: Published, rows: Manifest, trainer: TrainerConfig) -
 
 def _transformers_logits(run: RunFolder, published: Published, rows: Manifest) -> NDArray[np.float32]:
     from hub.transformers_model import open_transformers
+    from models.device import one_thread
 
     name = digest_of(published)
-    return run_over(rows, {name: open_transformers(published.checkpoint)}, run.root / "reproduce")[name]
+    with one_thread():  # images run side by side
+        return run_over(rows, {name: open_transformers(published.checkpoint)}, run.root / "reproduce")[name]
 
 
 def print_figures(published: Published, figures: list[Figure], images: int, tolerance: float, *, as_json: bool) -> bool:

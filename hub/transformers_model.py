@@ -34,7 +34,6 @@ def open_transformers(folder: Path) -> Function:
             model: Any = AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True, **safe).eval()
     except (AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{folder} cannot be loaded by transformers: {first_line(error)[:300]}") from error
-    torch.set_num_threads(1)  # images run side by side
 
     def logits(image: Image.Image) -> NDArray[np.float32]:
         with torch.inference_mode():

@@ -1,4 +1,7 @@
-"""The device and the numerical precision that a model runs in."""
+"""The device, the threads and the numerical precision that a model runs in."""
+
+import contextlib
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -15,6 +18,17 @@ def device_of(trainer: TrainerConfig) -> torch.device:
     if trainer.accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread while the block runs, also in threads that the block starts."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def precision_for(model: nn.Module, trainer: TrainerConfig) -> str:

@@ -5,10 +5,15 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before huggingface_hub is imported: no test needs the network
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: more threads only wait for each other
+THREADS = 1
+"""That tests compute with: of tiny models, more only wait for each other."""
+
+os.environ["OMP_NUM_THREADS"] = str(THREADS)
 os.environ["COLUMNS"] = "300"  # before a console is made: long temporary paths must not wrap what is looked for
 
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +39,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     turns = {path: sum(path.parent == other.parent and other < path for other in slow) for path in slow}
     items.sort(key=lambda item: turns.get(item.path, len(items)))
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before() -> Iterator[None]:
+    """Fail a test that changes how many threads later ones compute with, which changes the last bits of weights."""
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None and (threads := torch.get_num_threads()) != THREADS:
+        torch.set_num_threads(THREADS)
+        pytest.fail(f"the test leaves PyTorch with {threads} threads")
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ from hub.inspection.record import Inspection, ModelFile, OnnxReadiness, Teaching
 from hub.inspection.timing import time_call, time_session
 from models.building import failure_in, open_checkpoint, own_labels, spec_of
 from models.classifier import Classifier
+from models.device import one_thread
 from models.facts import KEY, read_config
 from models.foreign import label_names
 from models.names import architecture_of, require_architecture
@@ -166,16 +167,12 @@ def _run(subject: _Subject, limits: Limits) -> tuple[OnnxReadiness, Timing | Non
         ready, timing, why = _exported(classifier)
         if timing or why:
             return ready, timing, why
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     try:
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             return ready, time_call(lambda: classifier.model(image), f"PyTorch {torch.__version__}"), None
     except (RuntimeError, ValueError) as error:
         return ready, None, f"it cannot be run: {first_line(error)[:200]}"
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _exported(classifier: Classifier) -> tuple[OnnxReadiness, Timing | None, str | None]:

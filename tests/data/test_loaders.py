@@ -1,4 +1,3 @@
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -189,14 +188,11 @@ class Threads(Dataset[Any]):
 
 
 def test_worker_settings__one_thread_per_worker_and_interrupts_left_to_the_parent() -> None:
-    threadpool_limits(4)
-    try:
+    with threadpool_limits(4):
         (seen,) = DataLoader(Threads(), sampler=FixedItems([(0, 0)]), **worker_settings(1))
         assert len(seen) > 2
         assert {int(value) for value in seen} == {1}
         assert any(pool["num_threads"] > 1 for pool in threadpool_info()), "the parent keeps its threads"
-    finally:
-        threadpool_limits(os.cpu_count())
 
 
 def test_view_dataset__reads_what_the_manifest_names_and_draws_by_image_id(tmp_path: Path) -> None:
