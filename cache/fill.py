@@ -82,11 +82,9 @@ def fill(
     Args:
         cache: of the model and the distribution of the views.
         rows: the images, read from where their uris say.
-        views: how many of each.
         forward: the model. Its batch size is asked for only where something is planned: all processes and restarts
             keep to the plan.
         workers: processes that read and render.
-        rank: this process.
 
     Returns:
         How many images × views were missing when this process looked, and went through the model here or in another

@@ -23,7 +23,6 @@ class FrozenModel:
     Args:
         classifier: put into eval mode once it is run.
         output: what is kept. Features serve any head: logits are then the model's own head applied to them.
-        context: the run.
 
     Attributes:
         passes: how often the model was run through this object.

@@ -48,11 +48,7 @@ class Outputs:
     process gets this and maps the shards itself.
 
     Args:
-        folder: where the shards lie.
         shards: all that is asked for is in these.
-        image_ids: of the rows.
-        views: how many.
-        width: numbers per row and view.
         unpack: turns what is stored into values.
 
     Attributes:
@@ -151,7 +147,6 @@ class HeadLogits:
 
     Args:
         classifier: whose head; its weights are copied.
-        features: what its backbone gave.
 
     Attributes:
         shape: rows, views, C.

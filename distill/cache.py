@@ -32,10 +32,7 @@ def build_cache(
     """Make what ``train`` and ``distill`` will ask of the cache, as one of the processes that were started for it.
 
     Args:
-        context: the run.
-        manifest: its images.
         config: the teacher; one that is to be fully fine-tuned has to be trained before its logits can be cached.
-        views: what is looked at.
         students: those that will learn from it.
 
     Returns:
@@ -63,10 +60,6 @@ def check_cache(
     """Run the live teacher over a sample of what is cached, and print how far the cache is from it.
 
     Args:
-        context: the run.
-        manifest: its images.
-        config: the teacher.
-        views: what is looked at.
         sample: how many images × views to compute again.
 
     Returns:

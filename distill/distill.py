@@ -49,10 +49,7 @@ def distill(
     """Train one student, calibrate it, and write ``students/NAME/model/`` and ``students/NAME/metrics.json``.
 
     Args:
-        context: the run.
         manifest: its images are learned from, labeled or not.
-        config: the student.
-        views: what it looks at.
         teacher: says what it should say.
         costs: ``labels.costs``.
 

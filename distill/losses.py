@@ -28,7 +28,6 @@ def labeled_loss(
         logits: [B, C].
         target: [B, C]; zeros where there is no label.
         labeled: [B], 1 where there is a label and 0 where not.
-        rule: of the label set.
         costs: of saying one label where another is true [C, C].
     """
     return (label_loss(logits, target, rule, costs=costs) * labeled).mean()

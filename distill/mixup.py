@@ -12,7 +12,6 @@ def draw(alpha: float, size: int, key: tuple[int, ...]) -> tuple[float, Tensor]:
 
     Args:
         alpha: above 0; the smaller, the nearer is the share to 0 or 1.
-        size: of the batch.
         key: whole numbers from 0 that name the batch.
 
     Returns:

@@ -56,10 +56,8 @@ def export(
     """Write ``release/NAME`` and ``release/NAME-onnx`` for each model, and remove the folders of models long gone.
 
     Args:
-        context: the run.
         manifest: its calibration images serve to check parity; INT8 takes ranges from training images and is judged on
             validation and calibration images.
-        config: how to export.
         models: the teacher and the students, by the name of their release folder.
         decision: that every file ships with; operating points are fitted to each file's scores of calibration images.
         blur: students' pages blur images until they are clicked.

@@ -35,7 +35,6 @@ def write_fp16(source: Path, path: Path, pixels: Pixels, fitter: RuleFitter | No
 
     Args:
         source: the fp32 ``model.onnx``.
-        path: the fp16 file.
         pixels: images as the model takes them [N, 3, S, S].
         fitter: fits the file's own decision rule; null takes that of the fp32 file.
 

@@ -19,7 +19,6 @@ class RenderedImages:
 
     Args:
         rendered: uint8 [N, S, S, 3].
-        spec: the model's input contract.
     """
 
     rendered: NDArray[np.uint8]

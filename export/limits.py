@@ -58,7 +58,7 @@ def bounded_memory(path: Path, *more: Path, images: int = 1) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
-def within_time(run: Callable[[ort.RunOptions], T], seconds: float, what: str = "one image") -> T:
+def within_time(run: Callable[[ort.RunOptions], T], seconds: float | None, what: str = "one image") -> T:
     """Open or run a session in another thread, and wait for it no longer than this.
 
     ONNX Runtime is told to end a run that takes too long, and heeds it between two nodes. A single node that never ends
@@ -66,13 +66,15 @@ def within_time(run: Callable[[ort.RunOptions], T], seconds: float, what: str = 
 
     Args:
         run: what to do; options by which ONNX Runtime can be told to end a run.
-        seconds: most that it may take.
+        seconds: most that it may take; null leaves it be, and costs no thread.
         what: takes them, for the message.
 
     Raises:
         UserError: its time was over.
     """
     options = ort.RunOptions()
+    if seconds is None:
+        return run(options)
     found: Future[T] = Future()
 
     def work() -> None:

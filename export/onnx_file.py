@@ -8,7 +8,7 @@ import torch
 
 from export.libraries import first_line, quietly
 from export.metadata import describe
-from export.onnx_graph import forget_origin, least_ir_version
+from export.onnx_graph import finished, forget_origin, least_ir_version
 from models.classifier import Classifier
 from run.errors import UserError
 from run.files import Json, atomic_path
@@ -30,10 +30,7 @@ def write_onnx(classifier: Classifier, path: Path, *, opset: int, facts: dict[st
         forget_origin(model)
         model.ir_version = least_ir_version(opset)
         metadata = {**describe(classifier), **facts}
-        onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in sorted(metadata.items())})
-        onnx.checker.check_model(model, full_check=True)
-        data = model.SerializeToString(deterministic=True)
-        partial.write_bytes(data)
+        partial.write_bytes(finished(model, {key: json.dumps(value) for key, value in metadata.items()}))
 
 
 def _export(classifier: Classifier, path: Path, opset: int) -> None:

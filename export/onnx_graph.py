@@ -41,6 +41,11 @@ def seal(model: onnx.ModelProto, source: onnx.ModelProto, facts: Mapping[str, Js
     replace(model.opset_import, sorted(opsets, key=lambda entry: entry.domain))
     replace(model.graph.initializer, sorted(model.graph.initializer, key=lambda tensor: tensor.name))
     model.graph.ClearField("value_info")
+    return finished(model, metadata)
+
+
+def finished(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
+    """The bytes to ship of a model with this metadata: checked, and the same each time."""
     onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString(deterministic=True)

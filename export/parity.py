@@ -32,8 +32,6 @@ def check_parity(
     """Compare an exported file with the model it was made from, both in float32.
 
     Args:
-        classifier: the PyTorch model.
-        path: its ONNX file.
         images: decoded, real ones; taken in turn, again from the start where there are few.
         tolerance: largest difference of a probability; of a logit, ``LOGITS`` times as much of the logits' spread.
         weights: digest of the model's weights, for the record.

@@ -76,7 +76,6 @@ class OtherResize:
 
         Args:
             library: with its version.
-            index: of the kit; N images.
             logits: of its images in the library's own resize [N, C].
         """
         ours = np.array([entry.logits for entry in index.images], np.float32)

@@ -1,6 +1,5 @@
 """A released model that is asked about images one by one: what ``pocketeva.load`` gives, and ``predict`` runs."""
 
-import itertools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -92,13 +91,11 @@ class Predictor:
         if not np.isfinite(probabilities).all():
             raise NotANumberError(f"{quoted(self.file)} gives a score that is not a number")
         rule = self._model.rule
-        names = rule.labels.names
-        decided = rule.decide(probabilities)[0]
-        chosen = (names[decided],) if rule.exclusive else tuple(itertools.compress(names, decided))
+        chosen = rule.names(rule.decide(probabilities)[0])
         return Prediction(
             label=chosen[0] if rule.exclusive else None,
             labels=chosen,
-            scores=dict(zip(names, map(float, probabilities[0]), strict=True)),
+            scores=dict(zip(rule.labels.names, map(float, probabilities[0]), strict=True)),
             ms=elapsed,
         )
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from export.formats import converted_files
 from export.runtime import OnnxClassifier, RgbClassifier, open_file
 from run.files import file_digest, remove
 from run.folder import RunFolder
@@ -114,10 +113,6 @@ class ReleasedModel:
     def files(self) -> list[ReleasedFile]:
         """The ONNX files that are there, in the order of ``KINDS``."""
         return [file for file in map(self.file, KINDS.values()) if file.path.is_file()]
-
-    def converted(self) -> list[Path]:
-        """Files for other runtimes, sorted, as paths inside the ONNX folder."""
-        return converted_files(self.onnx)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import onnx.parser
 from onnx import ModelProto
 
 from export.metadata import read_contract
-from export.onnx_graph import drop_unused_weights, metadata_of
+from export.onnx_graph import drop_unused_weights, finished, metadata_of
 from export.resize_graph import constants, nodes
 from models.decision import DecisionRule
 from models.spec import InputSpec
@@ -68,21 +68,18 @@ def write_rgb(body: Path, path: Path, rule: DecisionRule | None = None) -> None:
         "outputs": [output.name for output in whole.graph.output],
     }
     metadata |= {key: json.dumps(value) for key, value in facts.items()}
-    onnx.helper.set_model_props(whole, dict(sorted(metadata.items())))
     drop_unused_weights(whole)
     whole.graph.name = "rgb"
     whole.producer_name = "pocketeva"
     whole.producer_version = ""
-    onnx.checker.check_model(whole, full_check=True)
     with atomic_path(path) as partial:
-        partial.write_bytes(whole.SerializeToString(deterministic=True))
+        partial.write_bytes(finished(whole, metadata))
 
 
 def preprocessing(spec: InputSpec, like: ModelProto) -> ModelProto:
     """``image`` uint8 [height, width, 3] → ``pixel_values`` float32 [1, 3, S, S], as ``InputSpec`` does it.
 
     Args:
-        spec: the contract.
         like: gives operator set and IR version.
     """
     size = spec.size
@@ -123,10 +120,11 @@ def postprocessing(rule: DecisionRule, like: ModelProto) -> ModelProto:
     outputs = [f"float[{count}] probabilities", f"float[{count}] scores"][: 1 + ordinal]
     activated = "Softmax <axis = -1> (logits)" if rule.exclusive else "Sigmoid (logits)"
     scores = "scores = CumSum <reverse = 1> (probabilities, rgb_labels_axis)" if ordinal else ""
+    decided = "int64[1]" if rule.exclusive else f"bool[{count}]"
     constants, nodes = _decision(rule)
     return _parse(
         like,
-        f"""rgb_after (float[batch, {count}] logits) => ({", ".join(outputs)}, {_decision_type(rule)} decision) <
+        f"""rgb_after (float[batch, {count}] logits) => ({", ".join(outputs)}, {decided} decision) <
             int64[1] rgb_only = {{{count}}}, int64 rgb_labels_axis = {{0}}{constants}
         > {{
             rgb_activated = {activated}
@@ -135,10 +133,6 @@ def postprocessing(rule: DecisionRule, like: ModelProto) -> ModelProto:
             {nodes}
         }}""",
     )
-
-
-def _decision_type(rule: DecisionRule) -> str:
-    return "int64[1]" if rule.exclusive else f"bool[{len(rule.labels)}]"
 
 
 def _decision(rule: DecisionRule) -> tuple[str, str]:

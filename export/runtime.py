@@ -22,7 +22,6 @@ def open_file(path: Path, threads: int | None = None, seconds: float | None = No
     """Open an ONNX file.
 
     Args:
-        path: the file.
         threads: of one inference; null takes every core.
         seconds: most that it may take; null leaves it be. What is constant in a graph is computed when it is opened.
 
@@ -31,10 +30,15 @@ def open_file(path: Path, threads: int | None = None, seconds: float | None = No
     """
     if not path.is_file():
         raise UserError(f"{quoted(path)} does not exist: run `pocketeva export` first, or check the name")
-    try:
-        if seconds is None:
-            return open_session(path, threads)
+    with _refusals(path):
         return within_time(lambda _: open_session(path, threads), seconds, f"opening {quoted(path)}")
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Say which file ONNX Runtime refuses."""
+    try:
+        yield
     except (UserError, MemoryError):
         raise
     except Exception as error:  # ONNX Runtime's own errors share no other base
@@ -45,7 +49,6 @@ class OnnxClassifier:
     """A ``model.onnx`` written by this project, with decision rule and input contract from its own metadata.
 
     Args:
-        path: the file.
         threads: of ONNX Runtime; null takes every core.
         session: an open one of this file.
         seconds: most that opening it, and then one inference, may take; null leaves them be, and costs no thread.
@@ -94,19 +97,8 @@ class OnnxClassifier:
         return self.rule.probabilities(np.stack([self.logits_of(image) for image in images]))
 
     def _run(self, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[Any]:
-        with self._errors():
-            if self._seconds is None:
-                return list(self._session.run(outputs, inputs))
+        with _refusals(self._path):
             return within_time(lambda options: self._session.run(outputs, inputs, options), self._seconds)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (UserError, MemoryError):
-            raise
-        except Exception as error:  # ONNX Runtime's own errors share no other base
-            raise UserError(f"{quoted(self._path)} cannot be run: {first_line(error)}") from error
 
     def _require_graph(self, contract: Contract) -> None:
         """Refuse metadata that is not about this graph."""

@@ -16,8 +16,6 @@ def open_session(path: Path, threads: int | None = None, *, optimize: bool = Tru
     """Open a file on the CPU; null threads take every core.
 
     Args:
-        path: the file.
-        threads: of one inference.
         optimize: let ONNX Runtime fuse nodes; without it, every tensor of the graph is there to be looked at.
     """
     options = ort.SessionOptions()

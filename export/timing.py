@@ -24,7 +24,6 @@ def take_turns(
     """Milliseconds of every turn of each call; what slows the machine slows all of them alike.
 
     Args:
-        calls: what to time.
         rounds: most turns of each.
         seconds: no round begins later than this, once there are five.
         pause: seconds before each turn; with more than one thread, the other sessions' threads stop spinning meanwhile.

@@ -34,7 +34,6 @@ def write_cards(
     """Write ``README.md`` into every folder of a release.
 
     Args:
-        release: the folders.
         certificate: null where nothing was judged.
         config: repositories, and the author's words. Without ``repo``, ``ORG/NAME`` stands in its place.
         differences: of the files from those that were judged. If there are any, no results are given, because they

@@ -51,7 +51,6 @@ def of_certificate(certificate: Certificate, file: str, name: str) -> list[Claim
     """The figures of a file by itself in a certificate: agreement would take the teacher as well.
 
     Args:
-        certificate: of the release.
         file: its name in the certificate.
         name: of the file for people.
     """

@@ -41,7 +41,6 @@ def read_published(place: str, labels: LabelSet, given: Sequence[str], *, huge: 
 
     Args:
         place: a run, a release, a folder of it, a checkpoint folder, or ``org/name`` on the Hub.
-        labels: of the config.
         given: figures by hand, which stand for those of card or certificate.
         huge: fetch it whatever its size.
 

@@ -138,11 +138,7 @@ def mirror(
     Someone else's commit since ``remote`` was looked at is an error, not overwritten.
 
     Args:
-        api: the Hub's client.
         remote: the branch as it was looked at.
-        folder: the files.
-        message: of the commit.
-        branch: the branch.
         pull_request: open a pull request with that commit, and leave the branch as it is.
     """
     if holds(remote, folder):

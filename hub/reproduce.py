@@ -59,7 +59,6 @@ def reproduce(
 
     Args:
         run: keeps what was computed, in ``reproduce/``.
-        published: the model.
         manifest: its test split, one image of each group of duplicates, is what is measured on.
         trainer: the device, for a checkpoint.
         tolerance: in points.

@@ -41,8 +41,6 @@ def send(repos: Mapping[Path, str], how: Sending, record: Path) -> list[Pushed]:
     same command: what is there already is not sent twice.
 
     Args:
-        repos: each folder's repository.
-        how: what goes with them.
         record: file that keeps the commit of each repository's last push.
 
     Raises:

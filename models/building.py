@@ -42,7 +42,6 @@ def build(
     Args:
         name: a timm name, a Hub id (``org/name``, pinned as ``org/name@REVISION``), or a folder that timm or
             transformers (``timm_wrapper``) wrote.
-        labels: the run's label set.
         key: the config section, for messages.
         pretrained: load weights; without, they are random and ``name`` is a timm name.
         image_size: in pixels; null keeps the model's own.

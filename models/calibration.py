@@ -53,7 +53,6 @@ def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.floating],
     Args:
         logits: [N, C].
         targets: of labeled images [N, C]: distributions, or each label's probability in a multilabel set.
-        rule: of the label set.
 
     Returns:
         T, by which logits are to be divided, within ``BOUNDS``; null where none fits best, or none does better.

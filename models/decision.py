@@ -50,7 +50,6 @@ class DecisionRule:
     """A label set, and the thresholds that scores have to reach.
 
     Args:
-        labels: the label set.
         thresholds: one probability per label of a multilabel set. In an ordinal set one score per level but the
             mildest, which then says what is decided. Empty where the likeliest label is decided.
         points: operating points. In an ordinal or multilabel set, thresholds of theirs are among ``thresholds``. In a

@@ -33,7 +33,6 @@ class FrozenForward:
     """A ``Forward`` that can be started and waited for later, so that a GPU is never without work.
 
     Args:
-        run: the model.
         device: what it lies on.
         batch_size: chooses how many images go through it at a time.
         one_shape: fill batches that are started up to ``batch_size``: compiled code is for one shape.

@@ -18,7 +18,6 @@ def skeleton(name: str, num_labels: int, image_size: int | None) -> nn.Module | 
 
     Args:
         name: as ``models.building.build`` takes it.
-        num_labels: outputs.
         image_size: in pixels; null keeps the model's own.
     """
     folder = Path(name.removeprefix("local-dir:"))

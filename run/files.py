@@ -140,7 +140,6 @@ def json_of(path: Path, remedy: str) -> Any:
     """The value in a JSON file that others may have written.
 
     Args:
-        path: the file.
         remedy: what to do where it is none, for the message.
 
     Raises:

@@ -20,7 +20,6 @@ def override(root: Any, values: dict[str, Any], texts: dict[str, str], overrides
         root: the dataclass that the values are for.
         values: what the file holds; changed.
         texts: by path, what is written for each scalar; changed.
-        overrides: command-line arguments.
 
     Returns:
         What is wrong with them, a message each.

@@ -39,8 +39,6 @@ def parse(kind: type[T], path: Path, overrides: Sequence[str] = (), defaults: Ma
     A section that is given in part keeps the other values of its default.
 
     Args:
-        kind: the dataclass.
-        path: the file.
         overrides: ``--section.key value`` or ``--list[0].key=value`` arguments, which the file gives way to.
         defaults: values of keys that the file leaves out, where the dataclass has none.
 
@@ -68,9 +66,7 @@ def build(
     """A dataclass of dataclasses from nested values and overrides.
 
     Args:
-        kind: the dataclass.
         values: sections as mappings; changed by the overrides.
-        overrides: as in ``parse``.
         where: what they are called in messages.
         texts: by path, what is written for each scalar, where that may differ from the value.
 
@@ -121,9 +117,7 @@ class _Reader:
         """The dataclass; where something is wrong with it, a `_Partial`.
 
         Args:
-            kind: the dataclass.
             given: what the file has for it.
-            where: its path.
             default: a dataclass of this kind whose values are kept where none are given; anything else is none.
         """
         if not isinstance(given, Mapping):

@@ -18,7 +18,6 @@ def escaped(text: str, *, one_line: bool = False) -> str:
     r"""Text with every steering character as ``\u….``, as JSON writes it; tabs and line breaks stay.
 
     Args:
-        text: of any origin.
         one_line: escape tabs and line breaks too: in a name they would pass for the next line of what is said.
     """
     shown = _STEERING.sub(_as_json, text)

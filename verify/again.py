@@ -33,7 +33,6 @@ def measure_again(metric: str, rule: DecisionRule, truth: Decisions, said: Decis
     Args:
         metric: ``accuracy``; ``macro``, ``micro`` or ``weighted`` with ``f1``, ``precision`` or ``recall``; or
             ``recall:LABEL``, ``precision:LABEL``, ``binary:LABEL``.
-        rule: of the labels.
         truth: true labels [N] or [N, C].
         said: decisions of the model, the same shape.
         confidence: of the interval, which is exact for shares of images and a bootstrap's else.

@@ -33,7 +33,6 @@ def run_over(
     """Run every function over every image; each image is read and decoded once. This may take hours.
 
     Args:
-        images: rows of a manifest.
         functions: by a name that stands for everything the result depends on, such as a file's digest.
         folder: keeps the results, by function and images: what is there is not computed again.
         workers: threads; null takes every core. The results do not depend on it.

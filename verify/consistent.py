@@ -76,7 +76,6 @@ def checkpoint_contradictions(folder: Path, labels: LabelSet, own: Path | None =
     """Differences of a checkpoint folder from a label set, and from the checkpoint that it was copied from.
 
     Args:
-        folder: of a release.
         labels: those that the certificate, or the run, is about.
         own: the run's own checkpoint, where it is at hand.
     """

@@ -70,13 +70,11 @@ class Answers:
     """Answers of the files for independent test images.
 
     Args:
-        rule: of the label set.
         images: keyed digests [N].
         targets: [N, C].
         told: images [N] whose target says one thing; only these count where the truth is asked for.
         decided: by file [N] or [N, C].
         logits: by file [N, C].
-        slices: parts of the images.
         rules: by file, its own; a file without one has no operating points.
     """
 
@@ -130,12 +128,7 @@ class FileClaims:
     """All that is claimed of one file.
 
     Args:
-        test: what the files say.
-        model: the file's model.
-        file: the file.
         teacher: the teacher's float32 file.
-        config: the limits.
-        confidence: of each criterion.
     """
 
     test: Answers

@@ -58,7 +58,6 @@ def read_exported(
 
     Args:
         models: the teacher first.
-        baselines: by student.
         notes: diagnoses of their training, by model.
 
     Raises:

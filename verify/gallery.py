@@ -109,7 +109,6 @@ def disagreements(name: str, files: Mapping[str, str], test: Predictions, uris: 
     """Images on which a student and its teacher differ, those first of which it is surest.
 
     Args:
-        name: of the student.
         files: the float32 file of each model.
         test: independent test images [N].
         uris: theirs [N].

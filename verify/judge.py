@@ -54,10 +54,8 @@ def judge(
     """Judge a release.
 
     Args:
-        name: of the run.
         measured: what its files say of the test images.
         models: what export recorded of its models, the teacher first.
-        config: the limits.
         look: how often the test images have been used, and the confidence of the criteria that follows.
         files: digests of all files of the release.
     """

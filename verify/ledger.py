@@ -91,9 +91,7 @@ def record_use(path: Path, images: Sequence[str], judged: Judged, confidence: fl
     """Write down that a release is judged on a split, before anyone sees how it fared.
 
     Args:
-        path: the ledger.
         images: digests of the split's images.
-        judged: the release and the split.
         confidence: asked for.
 
     Raises:

@@ -45,7 +45,6 @@ def measure(
 
     Args:
         run: keeps ``verify/predictions.parquet``, ``verify/latency.json``, and what was computed in ``verify/chunks``.
-        manifest: all rows.
         files: files of the release; their latency is measured too.
         baselines: files to compare students with.
 
@@ -97,10 +96,6 @@ def run_files(
     """Predictions of these files by name, computed or from what was kept. This may take hours.
 
     Args:
-        run: keeps what is computed.
-        manifest: all rows.
-        files: by name.
-        digests: of the files, by name.
         seconds: most that one inference may take; null leaves them be.
 
     Raises:

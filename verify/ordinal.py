@@ -16,8 +16,6 @@ def ordinal_facts(truth: Decisions, decided: Decisions, num_labels: int, confide
     Args:
         truth: label indices, ascending in severity [N].
         decided: what the model said [N].
-        num_labels: C.
-        confidence: of the intervals.
     """
     steps = [step for step in STEPS if step < num_labels]
     return OrdinalFacts(

@@ -22,7 +22,6 @@ def point_facts(
     """Every operating point of a file's rule, on independent test images with a truth.
 
     Args:
-        rule: the file's own.
         probabilities: that it gives [N, C].
         targets: of the images [N, C].
         confidence: of the intervals, and of each bound that contradicts a promise.

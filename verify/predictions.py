@@ -81,8 +81,6 @@ class Predictions:
 
         Args:
             rows: the images, in the order of what was measured.
-            key: of the digests.
-            files: what was run, by name.
             logits: by name [N, C].
             brightness: mean gray levels [N]; null where not measured.
             near_training: images [N] that a training image is nearly the same as; null where not known.

@@ -61,7 +61,6 @@ def calibration_noise(
     """Calibration error, and the largest that a calibrated model would show by chance.
 
     Args:
-        rule: of the label set.
         logits: [N, C].
         truth: [N] or [N, C].
         confidence: with which a calibrated model stays below it.

@@ -87,8 +87,6 @@ def recheck_data(place: Path, manifest: Manifest, config: VerifyConfig) -> Check
 
     Args:
         place: a whole release.
-        manifest: of the images.
-        config: the criteria.
 
     Raises:
         UserError: a model does not exist, a file cannot be run or takes too long, or carries other labels, or the

@@ -24,8 +24,6 @@ def write_table(path: Path, predictions: Predictions, manifest: Manifest, key: b
     """Write a row for each image: path, split, truth, and each file's label and scores.
 
     Args:
-        path: the CSV file.
-        predictions: what the files said.
         manifest: its rows say where the images lie.
         key: of the predictions' digests.
     """

@@ -69,10 +69,7 @@ def update_of(file: str, answers: Answers, old: str, new: str, confidence: float
     """Compare what two files say.
 
     Args:
-        file: the new file's name.
         answers: of both, on independent images.
-        old: name of the old file's answers.
-        new: name of the new file's.
         confidence: of each one-sided bound.
     """
     rule = answers.rule
@@ -188,8 +185,6 @@ def show_update(updates: Sequence[Update], flips: Sequence[Flip], path: Path) ->
     """Print the comparison, and write the images on which the files differ; true where nothing regressed.
 
     Args:
-        updates: by file.
-        flips: the images.
         path: of the CSV; it names images, so it stays on this machine.
     """
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:

@@ -47,9 +47,6 @@ class Verification:
 
     Args:
         run: holds the manifest and the release.
-        name: of the run.
-        labels: the run's label set.
-        config: the criteria.
         students: names of the students in the release.
         baselines: by student, the exported file of the same model trained on labels alone.
     """

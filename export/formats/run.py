@@ -19,7 +19,6 @@ class ConvertedClassifier:
 
     Args:
         path: the file; ``formats.json`` lies in the folder above its own.
-        name: of its format.
 
     Raises:
         UserError: its runtime is not here or refuses it, or the record is missing.

@@ -69,7 +69,6 @@ def tolerance_of(name: str, logits: Sequence[float], *, quantized: bool) -> Tole
 
     Args:
         name: of the image; one that is none of ours has to decode without loss.
-        logits: as the kit has them.
         quantized: ``rgb.onnx`` has an INT8 body. Integer arithmetic saturates differently between processors.
     """
     return Tolerance(

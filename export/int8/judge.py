@@ -52,7 +52,6 @@ class Judge:
     Args:
         source: the fp32 file.
         images: at least as many judged ones as ``config`` takes.
-        config: the gate.
         tries: the number of files that may be measured in all.
         fitter: fits each candidate's own decision rule; null takes that of the fp32 file.
     """

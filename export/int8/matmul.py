@@ -42,20 +42,13 @@ class MatMulQuantizer:
         """Quantize every matrix product with constant weights."""
         with quietly():
             if candidate.method == "dynamic":
-                self._dynamic(path, candidate)
+                only = ["MatMul"]
+                per_channel = candidate.per_channel
+                quantize_dynamic(self._prepared, path, only, per_channel, weight_type=QuantType.QInt8)
             else:
-                self._weight_only(path, candidate)
+                self._write_weight_only(path, candidate)
 
-    def _dynamic(self, path: Path, candidate: Candidate) -> None:
-        quantize_dynamic(
-            self._prepared,
-            path,
-            op_types_to_quantize=["MatMul"],
-            per_channel=candidate.per_channel,
-            weight_type=QuantType.QInt8,
-        )
-
-    def _weight_only(self, path: Path, candidate: Candidate) -> None:
+    def _write_weight_only(self, path: Path, candidate: Candidate) -> None:
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
         model = onnx.load(self._prepared)

@@ -77,11 +77,7 @@ def require_decision(
     """Check what only the label set can tell.
 
     Args:
-        require: of the whole config.
         where: path of the section that has ``decision`` and ``operating_points``.
-        method: the decision that is asked for.
-        points: the operating points.
-        labels: the label set.
     """
     ordinal = labels.kind == "ordinal"
     only = f"argmax or null where labels are {labels.kind}: only ordinal labels have levels"

@@ -34,9 +34,7 @@ def require_enough(labels: LabelSet, targets: Floats, asked: DecisionConfig) -> 
     """Refuse points for which the calibration split has too few images, whatever the scores.
 
     Args:
-        labels: the label set.
         targets: of independent calibration images with a truth [N, C].
-        asked: the points.
 
     Raises:
         UserError: a point takes more images of one side than there are; the message says how many, and what they show.

@@ -105,8 +105,6 @@ def fit_points(
     """Fit every point to one file's own scores.
 
     Args:
-        rule: of the label set.
-        asked: the points.
         probabilities: that the file gives on independent calibration images with a truth [N, C].
         targets: of these images [N, C].
         file: its name, for messages.

@@ -28,8 +28,6 @@ def inspect_folder(folder: Path, name: str, limits: Limits, checkpoint: Path | N
 
     Args:
         folder: the folder ``NAME-onnx``, under any name.
-        name: for people.
-        limits: what is run.
         checkpoint: the folder with its weights, if it is at hand.
     """
     paths = [kind.path for kind in KINDS.values() if (folder / kind.path).is_file()]

@@ -20,8 +20,6 @@ def print_inspection(name: str, limits: Limits, *, as_json: bool) -> None:
 
     Args:
         name: a timm name, a Hub id, a folder, an ONNX file, or a run or a release of PocketEVA.
-        limits: what may be run.
-        as_json: one object for programs.
 
     Raises:
         UserError: it is none of these, or damaged.

@@ -23,7 +23,6 @@ def count(path: Path, inputs: Shapes) -> tuple[int, int | None, str]:
     """Weights, and multiplications of one run.
 
     Args:
-        path: the file.
         inputs: their shapes in that run.
 
     Returns:

@@ -39,8 +39,6 @@ def time_call(call: Callable[[], object], runtime: str, first_call: Callable[[],
     """Time a call; a slow one once, others in rounds.
 
     Args:
-        call: what to time.
-        runtime: for the record.
         first_call: the same, with bounds that the others do without, because this one kept them.
     """
     started = time.perf_counter()

@@ -28,7 +28,6 @@ def matrix(
     """Counts by row and column; the darker a cell, the larger its share of its row.
 
     Args:
-        about: says what it shows.
         counts: [row][column].
         names: of the rows, which are those of the columns.
         sides: what rows and columns are.

@@ -38,7 +38,6 @@ def operating_curve(predictions: Predictions, file: str, name: str, confidence: 
 
     Args:
         predictions: of the calibration and the test split.
-        file: its name.
         name: of the label, or level.
         confidence: of each promise by itself.
     """

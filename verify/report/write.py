@@ -39,7 +39,6 @@ def write_report(verified: Verification, certificate: Certificate, data: str) ->
 
     Args:
         verified: the release, and all that it was judged by.
-        certificate: how it was judged.
         data: what the images and labels are, without naming a file.
 
     Returns:
