@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from verify.evidence import (
     Claim,
     Count,
     CriterionName,
+    Direction,
     Evidence,
     Finite,
     Informed,
@@ -47,22 +48,32 @@ NAMED = 5
 NO_POINT = "no point"
 """Subject of the claim about operating points that the safety profile makes where there are none: nothing shows it."""
 
-SHAPES: Mapping[CriterionName, tuple[type, Literal["at least", "at most"] | None, float | None]] = {
-    "parity": (Largest, "at most", None),
-    "finite": (Finite, "at most", 0),
-    "conversion": (Share, "at most", None),
-    "agreement": (Share, "at least", None),
-    "majority": (Beats, "at least", 0),
-    "informed": (Informed, "at least", 0),
-    "dead label": (Said, "at least", 1),
-    "operating point": (Share, None, None),
-    "recall": (Pairs, "at least", -RECALL_LOSS),
-    "dangerous flips": (Share, "at most", DANGEROUS),
-    "slice": (Share, "at least", None),
-    "likelihood": (Mean, "at most", 0),
-    "calibration": (Noise, "at most", None),
+
+class Shape(NamedTuple):
+    """What is the same in every claim of one name; null where the config or the release says."""
+
+    evidence: type
+    side: Direction | None
+    limit: float | None
+    tier: Tier
+    """In the default profile; in the safety profile, all must pass."""
+
+
+SHAPES: Mapping[CriterionName, Shape] = {
+    "parity": Shape(Largest, "at most", None, "must pass"),
+    "finite": Shape(Finite, "at most", 0, "must pass"),
+    "conversion": Shape(Share, "at most", None, "must pass"),
+    "agreement": Shape(Share, "at least", None, "must pass"),
+    "majority": Shape(Beats, "at least", 0, "must pass"),
+    "informed": Shape(Informed, "at least", 0, "must pass"),
+    "dead label": Shape(Said, "at least", 1, "must pass"),
+    "operating point": Shape(Share, None, None, "may not fail"),
+    "recall": Shape(Pairs, "at least", -RECALL_LOSS, "may not fail"),
+    "dangerous flips": Shape(Share, "at most", DANGEROUS, "may not fail"),
+    "slice": Shape(Share, "at least", None, "may not fail"),
+    "likelihood": Shape(Mean, "at most", 0, "may not fail"),
+    "calibration": Shape(Noise, "at most", None, "reported"),
 }
-"""By criterion, the evidence that it takes, its side, and its limit; null where the config or the release says."""
 
 
 @dataclass(frozen=True)
@@ -165,15 +176,19 @@ class FileClaims:
         name: CriterionName,
         statement: str,
         evidence: Evidence,
-        side: Literal["at least", "at most"],
-        limit: float,
+        limit: float | None = None,
         *,
-        tier: Tier = "must pass",
+        side: Direction | None = None,
         about: str | None = None,
     ) -> Claim:
+        """A claim; side and limit are given where ``SHAPES`` has none."""
+        shape = SHAPES[name]
+        side = shape.side or side
+        limit = shape.limit if limit is None else limit
+        assert side is not None and limit is not None  # noqa: PT018 - one of the two says
         return Claim(
             name=name,
-            tier="must pass" if self.config.profile == "safety" else tier,
+            tier="must pass" if self.config.profile == "safety" else shape.tier,
             model=self.model.name,
             file=self.file,
             about=about,
@@ -187,7 +202,7 @@ class FileClaims:
         bad = np.flatnonzero(~np.isfinite(self.test.logits[self.file]).all(1))
         named = tuple(self.test.images[row][:12] for row in bad[:NAMED])
         evidence = Finite(n=len(self.test.images), count=len(bad), images=named)
-        return self._claim("finite", "every score is a number", evidence, "at most", 0)
+        return self._claim("finite", "every score is a number", evidence)
 
     def _same(self, other: str) -> NDArray[np.bool_]:
         return self.test.rule.same(self.test.decided[self.file], self.test.decided[other])
@@ -196,14 +211,12 @@ class FileClaims:
         same = self._same(self.model.reference)
         flips = Share(n=len(same), count=int((~same).sum()))
         statement = f"this file's {self.test.rule.answer} is not that of the same model in float32"
-        return self._claim("conversion", statement, flips, "at most", self.config.conversion)
+        return self._claim("conversion", statement, flips, self.config.conversion)
 
     def _agreement(self) -> Claim:
         same = self._same(self.teacher)
         statement = f"this file's {self.test.rule.answer} is that of the exported teacher in float32"
-        return self._claim(
-            "agreement", statement, Share(n=len(same), count=int(same.sum())), "at least", self.config.agreement
-        )
+        return self._claim("agreement", statement, Share(n=len(same), count=_count(same)), self.config.agreement)
 
     def _slices(self) -> Iterator[Claim]:
         same = self._same(self.teacher)
@@ -211,9 +224,7 @@ class FileClaims:
         for part in judged:
             evidence = Share(n=_count(part.images), count=_count(same & part.images))
             statement = f"this file's {self.test.rule.answer} is that of the exported teacher in float32, on a slice"
-            found = self._claim(
-                "slice", statement, evidence, "at least", self.config.agreement, tier="may not fail", about=part.name
-            )
+            found = self._claim("slice", statement, evidence, self.config.agreement, about=part.name)
             # Nobody asked for the automatic ones: they are looked at, and decide nothing.
             yield replace(found, shared_by=len(judged), tier=found.tier if part.declared else "reported")
 
@@ -222,9 +233,7 @@ class FileClaims:
         right = self.test.rule.same(truth, self.test.said(self.file))
         guessed = self.test.rule.same(truth, always(majority_answer(truth), len(truth)))
         evidence = Beats(n=len(truth), gained=_count(right & ~guessed), lost=_count(guessed & ~right))
-        return self._claim(
-            "majority", "right more often than always saying what is true most often", evidence, "at least", 0
-        )
+        return self._claim("majority", "right more often than always saying what is true most often", evidence)
 
     def _informed(self) -> Iterator[Claim]:
         said = self.test.questions(self.test.said(self.file))
@@ -238,7 +247,7 @@ class FileClaims:
                 negatives=_count(~true),
                 false_alarms=_count(~true & said[about]),
             )
-            yield self._claim("informed", "said more often where it is true", evidence, "at least", 0, about=about)
+            yield self._claim("informed", "said more often where it is true", evidence, about=about)
 
     def _dead_labels(self) -> Iterator[Claim]:
         rule = self.test.rule
@@ -246,9 +255,7 @@ class FileClaims:
         said = as_sets(rule, self.test.decided[self.file]).sum(0)
         for name, true, times in zip(rule.labels.names, positives.tolist(), said.tolist(), strict=True):
             if name not in self.config.accept:
-                yield self._claim(
-                    "dead label", "said at least once", Said(positives=true, said=times), "at least", 1, about=name
-                )
+                yield self._claim("dead label", "said at least once", Said(positives=true, said=times), about=name)
 
     def _points(self) -> Iterator[Claim]:
         """Promises of operating points: what the test images contradict fails, what they leave open does not."""
@@ -267,10 +274,8 @@ class FileClaims:
                 found = Share(n=_count(~true), count=_count(~true & flagged))
                 yield self._promise(f"false alarms of {point.name}", "flagged falsely", found, "at most", point.fpr)
 
-    def _promise(
-        self, about: str, statement: str, found: Share, side: Literal["at least", "at most"], limit: float
-    ) -> Claim:
-        return self._claim("operating point", statement, found, side, limit, tier="may not fail", about=about)
+    def _promise(self, about: str, statement: str, found: Share, side: Direction, limit: float) -> Claim:
+        return self._claim("operating point", statement, found, limit, side=side, about=about)
 
     def _recall(self) -> Iterator[Claim]:
         rule = self.test.rule
@@ -280,7 +285,7 @@ class FileClaims:
         for name, true, mine, its in zip(rule.labels.names, truth, ours, theirs, strict=True):
             evidence = Pairs(n=_count(true), gained=_count(true & mine & ~its), lost=_count(true & its & ~mine))
             statement = "recall, minus that of the exported teacher in float32"
-            yield self._claim("recall", statement, evidence, "at least", -RECALL_LOSS, tier="may not fail", about=name)
+            yield self._claim("recall", statement, evidence, about=name)
 
     def _dangerous_flips(self) -> Iterator[Claim]:
         if self.test.rule.labels.kind == "nominal":
@@ -293,9 +298,7 @@ class FileClaims:
             known = true & theirs[about]
             evidence = Share(n=_count(known), count=_count(known & ~ours[about]))
             statement = "missed, where it is true and the teacher says so"
-            yield self._claim(
-                "dangerous flips", statement, evidence, "at most", DANGEROUS, tier="may not fail", about=about
-            )
+            yield self._claim("dangerous flips", statement, evidence, about=about)
 
     def _likelihood(self) -> Claim:
         told = self.test.told
@@ -308,7 +311,7 @@ class FileClaims:
             most=most[1],
         )
         statement = "cross-entropy, minus that of the test labels' frequencies, in nats"
-        return self._claim("likelihood", statement, evidence, "at most", 0, tier="may not fail")
+        return self._claim("likelihood", statement, evidence)
 
     def _calibration(self) -> Iterator[Claim]:
         told = self.test.told
@@ -316,9 +319,7 @@ class FileClaims:
         for about, evidence in found.items():
             statement = "calibration error within what chance alone would give"
             # Beyond it, the word "calibrated" is dropped; the decisions may be as good as before.
-            yield self._claim(
-                "calibration", statement, evidence, "at most", evidence.band, tier="reported", about=about
-            )
+            yield self._claim("calibration", statement, evidence, evidence.band, about=about)
 
 
 def with_recounts(claims: Iterable[Claim], recounts: Mapping[Count, Iterable[Claim]]) -> list[Claim]:
@@ -365,28 +366,24 @@ def expected_claims(certificate: Certificate) -> Iterator[tuple[CriterionName, T
     told = _asked(labels, certificate.accepted)
     unkept = [NO_POINT] if certificate.profile == "safety" else []
     for model in certificate.models.values():
-        yield "parity", "must pass", model.file, None
+        yield "parity", SHAPES["parity"].tier, model.file, None
         for file, facts in model.files.items():
-            claims: list[tuple[CriterionName, Tier, Sequence[str | None]]] = [
-                ("finite", "must pass", [None]),
-                ("conversion", "must pass", [None] if file != model.file else []),
-                ("majority", "must pass", [None]),
-                ("informed", "must pass", told),
-                ("dead label", "must pass", silent),
-                ("operating point", "may not fail", promises(facts.points) or unkept),
-                ("likelihood", "may not fail", [None]),
-                ("calibration", "reported", [None] if labels.exclusive else labels.names),
-            ]
+            claims: dict[CriterionName, Sequence[str | None]] = {
+                "finite": [None],
+                "conversion": [None] if file != model.file else [],
+                "majority": [None],
+                "informed": told,
+                "dead label": silent,
+                "operating point": promises(facts.points) or unkept,
+                "likelihood": [None],
+                "calibration": [None] if labels.exclusive else labels.names,
+            }
             if model.role == "student":
                 dangerous = _questions(labels) if labels.kind != "nominal" else ()
-                claims += [
-                    ("agreement", "must pass", [None]),
-                    ("recall", "may not fail", labels.names),
-                    ("dangerous flips", "may not fail", dangerous),
-                ]
-            for name, tier, abouts in claims:
+                claims |= {"agreement": [None], "recall": labels.names, "dangerous flips": dangerous}
+            for name, abouts in claims.items():
                 for about in abouts:
-                    yield name, "must pass" if certificate.profile == "safety" else tier, file, about
+                    yield name, "must pass" if certificate.profile == "safety" else SHAPES[name].tier, file, about
 
 
 def promises(points: Sequence[PointFacts]) -> list[str]:

@@ -135,6 +135,8 @@ Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 Tier = Literal["must pass", "may not fail", "reported"]
 """A release passes where all that must pass does, and nothing fails that may not; what is reported decides nothing."""
 
+Direction = Literal["at least", "at most"]
+
 CriterionName = Literal[
     "parity",
     "finite",
@@ -171,7 +173,7 @@ class Claim:
     statement: str
     """The claim in words."""
     evidence: Evidence
-    side: Literal["at least", "at most"]
+    side: Direction
     limit: float
     """The claim holds on this side of it."""
     counted: Count = "one of each group"

@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fitting.diagnosis import diagnose_gain
-from models.decision import Decisions
 from verify.certificate import (
-    BaselineFacts,
     Certificate,
     FileFacts,
     Latency,
@@ -171,20 +169,20 @@ class _Facts:
     ) -> ModelFacts:
         said = self.test.said(model.reference)
         logits = self.test.logits[model.reference][self.test.told]
-        baseline = self._against(said, model.baseline) if model.baseline else None
+        plain = self.test.said(model.baseline) if model.baseline else None
+        rule = self.test.rule
+        truth = self.test.truth
+        baseline = None if plain is None else against_baseline(rule, truth, said, plain, self.confidence)
         gain = baseline.gain if baseline else None
         return ModelFacts(
             role=model.role,
             verdict=overall([one for one in criteria if one.model == model.name]),
             file=model.reference,
-            per_label=label_facts(self.test.rule, self.test.truth, said),
-            confusion=confusion(self.test.rule, self.test.truth, said),
-            reliability=reliability(self.test.rule, logits, self.test.truth, self.confidence),
+            per_label=label_facts(rule, truth, said),
+            confusion=confusion(rule, truth, said),
+            reliability=reliability(rule, logits, truth, self.confidence),
             temperature=model.temperature,
             files={file: facts[file] for file in model.files},
             baseline=baseline,
             notes=(*model.notes, *(diagnose_gain(gain.rate, gain.lower, gain.upper) if gain else ())),
         )
-
-    def _against(self, said: Decisions, baseline: str) -> BaselineFacts:
-        return against_baseline(self.test.rule, self.test.truth, said, self.test.said(baseline), self.confidence)

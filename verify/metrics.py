@@ -1,6 +1,5 @@
 """Metrics of one exported model on the test split. Pure functions of decisions."""
 
-import itertools
 from collections.abc import Sequence
 from typing import cast
 
@@ -94,10 +93,8 @@ def always(answer: Decisions, count: int) -> Decisions:
 def majority(rule: DecisionRule, truth: Decisions) -> Majority:
     """The most frequent truth, and the accuracy of always answering it."""
     top = majority_answer(truth)
-    names = rule.labels.names
-    said = (names[top],) if rule.exclusive else tuple(itertools.compress(names, top))
     found = agreement(rule, truth, always(top, len(truth)))
-    return Majority(labels=said, count=int(found.count), n=found.n, rate=found.rate)
+    return Majority(labels=rule.names(top), count=int(found.count), n=found.n, rate=found.rate)
 
 
 def confusion(rule: DecisionRule, truth: Decisions, decided: Decisions) -> tuple[tuple[int, ...], ...] | None:

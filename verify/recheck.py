@@ -178,7 +178,7 @@ def _criteria(certificate: Certificate) -> Iterator[str]:
         yield f"all bounds hold together at {together}, not at {certificate.confidence_together}"
     slices = Counter(one.file for one in certificate.criteria if one.name == "slice")
     for one in certificate.criteria:
-        kind, side, limit = SHAPES[one.name]
+        kind, side, limit, _ = SHAPES[one.name]
         all_of_kind = all(isinstance(found, kind) for found in (one.evidence, *one.recounts.values()))
         if not all_of_kind or side not in (None, one.side) or (limit is not None and not _close(limit, one.limit)):
             yield f"{title(one)}: no criterion of this name is judged like that"

@@ -1,11 +1,10 @@
 """Tables of how many test images show what: ``python -m verify.sizes`` prints those of docs/certificate.md."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from verify.evidence import Claim, Share
 from verify.ledger import confidence_of_look
-from verify.verdicts import verdict
+from verify.verdicts import fewest, verdict
 
 CONFIDENCE = 0.95
 LOOKS = (1, 2, 5, 10)
@@ -17,15 +16,17 @@ TARGETS = (0.90, 0.95, 0.98, 0.99)
 
 def needed(limit: float, misses: int, look: int = 1) -> int:
     """Fewest images with which so many misses pass a limit on their share."""
-    start = max(misses, 1)
-    return _first(lambda n: _passes(n, misses, limit, look), start)
+    found = fewest(lambda n: _passes(n, misses, limit, look), max(misses, 1))
+    assert found is not None, "a number of images shows any limit above 0"
+    return found
 
 
 def may_differ(target: float, images: int, look: int = 1) -> int | None:
     """Most images of so many that may differ for an agreement to pass; null where even none is too many."""
     if not _passes(images, 0, 1 - target, look):
         return None
-    return _first(lambda count: not _passes(images, count, 1 - target, look), 1) - 1
+    too_many = fewest(lambda count: not _passes(images, count, 1 - target, look), 1)
+    return None if too_many is None else too_many - 1
 
 
 def tables() -> str:
@@ -57,18 +58,6 @@ def _passes(images: int, misses: int, limit: float, look: int) -> bool:
         limit=limit,
     )
     return verdict(claim, confidence_of_look(look, CONFIDENCE)) == "PASS"
-
-
-def _first(holds: Callable[[int], bool], start: int) -> int:
-    """The first number from ``start`` on for which something holds that then holds for all larger ones."""
-    high = start
-    while not holds(high):
-        high *= 2
-    low = max(start, math.ceil(high / 2))
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(middle) else (middle + 1, high)
-    return low
 
 
 def _shown(count: int | None) -> str:

@@ -1,6 +1,6 @@
 """From evidence to a verdict, the same for whoever judges and for whoever checks a certificate. Pure functions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any, cast
 
@@ -188,21 +188,28 @@ def more_images(claim: Claim, confidence: float) -> int | None:
         return 0
     count = images(claim.evidence)
 
-    def undecided(n: int) -> bool:
-        return verdict(replace(claim, evidence=_scaled(claim.evidence, n / count)), confidence) == "INCONCLUSIVE"
+    def decides(n: int) -> bool:
+        return verdict(replace(claim, evidence=_scaled(claim.evidence, n / count)), confidence) != "INCONCLUSIVE"
 
-    if not count:
-        return None
-    low = high = count
-    while undecided(high):
+    found = fewest(decides, count) if count else None
+    return None if found is None else found - count
+
+
+def fewest(holds: Callable[[int], bool], start: int) -> int | None:
+    """The first number from ``start`` on for which something holds, if it then holds for all larger ones.
+
+    Null where it is above ``MOST_IMAGES``.
+    """
+    low = high = start
+    while not holds(high):
         low = high
         high *= 2
         if high > MOST_IMAGES:
             return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if undecided(middle) else (low, middle)
-    return high - count
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
 
 
 def images(evidence: Evidence) -> int:

@@ -107,10 +107,7 @@ def diverging(about: str, rows: Sequence[Side], colors: Palette = ON_PAGE) -> Sh
 def reliability(about: str, bins: Sequence[Bin], confidence: float, colors: Palette = ON_PAGE) -> Sheet:
     """The share on which a file is right over the probability that it gives, with what chance alone gives."""
     sheet = Sheet(372, about, colors)
-    axes = sheet.axes(48, 14, 16, 44)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
-    axes.grid(color=colors.line, linewidth=0.6)
+    axes = _unit_square(sheet, "probability that it gives", "share on which it is right")
     axes.plot([0, 1], [0, 1], color=colors.quiet, linewidth=1, linestyle=(0, (4, 2)))
     said = [one.said for one in bins]
     for one in bins:
@@ -123,10 +120,6 @@ def reliability(about: str, bins: Sequence[Bin], confidence: float, colors: Pale
             [one.said], [one.right], s=30, color=shade, marker="x" if outside else "o", zorder=3, clip_on=False
         )
     axes.plot(said, [one.right for one in bins], color=colors.accent, linewidth=1, alpha=0.6)
-    axes.set_xlabel("probability that it gives", fontsize=10)
-    axes.set_ylabel("share on which it is right", fontsize=10)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: f"{value:.0%}")
     smallest = min(one.n for one in bins)
     largest = max(one.n for one in bins)
     size = f"{smallest:,}" if smallest == largest else f"{smallest:,} to {largest:,}"
@@ -138,14 +131,24 @@ def reliability(about: str, bins: Sequence[Bin], confidence: float, colors: Pale
     return sheet
 
 
+def _unit_square(sheet: Sheet, across: str, up: str) -> Axes:
+    """Axes of two shares."""
+    axes = sheet.axes(48, 14, 16, 44)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.grid(color=sheet.colors.line, linewidth=0.6)
+    axes.set_xlabel(across, fontsize=10)
+    axes.set_ylabel(up, fontsize=10)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    return axes
+
+
 @drawn
 def operating(curve: OperatingCurve, points: Sequence[PointFacts], about: str, colors: Palette = ON_PAGE) -> Sheet:
     """Recall over false alarms: what the test images show, what the calibration images can prove, and the points."""
     sheet = Sheet(372, about, colors)
-    axes = sheet.axes(48, 14, 16, 44)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
-    axes.grid(color=colors.line, linewidth=0.6)
+    axes = _unit_square(sheet, "false alarms: share of other images that is flagged", "recall")
     axes.plot([0, 1], [0, 1], color=colors.quiet, linewidth=0.8, linestyle=(0, (2, 3)))
     axes.fill_between(
         *curve.provable, step="post", color=colors.passed, alpha=0.16, linewidth=0, label="can be promised"
@@ -165,10 +168,6 @@ def operating(curve: OperatingCurve, points: Sequence[PointFacts], about: str, c
             axes.axhline(point.promised_recall, **promises, label="promise")
         if point.promised_fpr is not None:
             axes.axvline(point.promised_fpr, **promises, label="promise")
-    axes.set_xlabel("false alarms: share of other images that is flagged", fontsize=10)
-    axes.set_ylabel("recall", fontsize=10)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: f"{value:.0%}")
     legend = axes.legend(loc="lower right", frameon=False, fontsize=10, handlelength=1.4, labelcolor=colors.ink)
     legend.set_zorder(1)
     return sheet

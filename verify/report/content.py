@@ -152,27 +152,13 @@ def latency_figure(certificate: Certificate) -> Figure:
 
 
 def _label_figures(facts: ModelFacts, confidence: float) -> Iterator[Figure]:
-    rows = []
-    for row in facts.per_label:
-        missed, found = row.confusion[2:]
-        share = Proportion(found, row.positives)
-        lower, upper = share.interval(confidence)
-        value = row.recall
-        rows.append(
-            Interval(name=row.label, figures=f"{found:,} of {found + missed:,}", value=value, lower=lower, upper=upper)
-        )
+    found = {row.label: Proportion(row.confusion[3], row.positives) for row in facts.per_label}
+    rows = [Interval.of(name, share.with_interval(confidence)) for name, share in found.items()]
     scale = Scale(unit="% of the images of the label", within=(0, 100))
     chart = intervals("recall of each label", rows, scale).svg()
     yield Figure(title="Recall by label", caption=f"{confidence:.0%} intervals, each by itself", chart=chart)
     if facts.role == "student":
-        found_rates = facts.reference.agreement_by_label.items()
-        rows = [
-            Interval(
-                name=name, figures=f"{rate.count:,} of {rate.n:,}", value=rate.rate, lower=rate.lower, upper=rate.upper
-            )
-            for name, rate in found_rates
-            if rate.n
-        ]
+        rows = [Interval.of(name, rate) for name, rate in facts.reference.agreement_by_label.items() if rate.n]
         scale = Scale(unit="% of the images", within=(0, 100))
         where = "where the teacher says the label" if facts.confusion is not None else "on each label"
         chart = intervals(f"agreement {where}", rows, scale).svg()
@@ -241,16 +227,7 @@ def _slice_figures(certificate: Certificate, name: str) -> Iterator[Figure]:
         rate = part.agreement if student else part.accuracy
         if rate is not None:
             small = "" if part.judged else " (too few to judge)"
-            rows.append(
-                Interval(
-                    name=f"{part.name}{small}",
-                    figures=f"{rate.count:,} of {rate.n:,}",
-                    value=rate.rate,
-                    lower=rate.lower,
-                    upper=rate.upper,
-                    verdict=judged.get(part.name) if student else None,
-                )
-            )
+            rows.append(Interval.of(f"{part.name}{small}", rate, judged.get(part.name) if student else None))
     what = "agreement with the teacher" if student else "accuracy"
     chart = intervals(f"{what} by slice", rows, Scale(unit="% of the slice's images", within=(0, 100))).svg()
     caption = f"{what} on parts of the test images; {certificate.confidence:.0%} intervals, each by itself"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from verify.certificate import Rate
 from verify.evidence import Verdict
 from verify.report.canvas import ON_PAGE, Palette, Sheet, beside, drawn
 
@@ -29,6 +30,13 @@ class Interval:
     verdict: Verdict | None = None
     """Null where nothing is judged."""
 
+    @classmethod
+    def of(cls, name: str, rate: Rate, verdict: Verdict | None = None) -> "Interval":
+        """The row of a share of images."""
+        value = rate.rate if rate.n else None
+        figures = f"{rate.count:,} of {rate.n:,}"
+        return cls(name=name, figures=figures, value=value, lower=rate.lower, upper=rate.upper, verdict=verdict)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
@@ -47,23 +55,29 @@ class Scale:
 def intervals(about: str, rows: Sequence[Interval], scale: Scale, colors: Palette = ON_PAGE) -> Sheet:
     """A row for each interval, all on one axis; of more than ``MOST`` the first."""
     shown = rows[:MOST]
-    sheet = Sheet(ROW * len(shown) + 44, about, colors)
-    axes = sheet.axes(12, 6, 12, 38)
-    low, high = _ends(shown, scale)
-    axes.set_xlim(low, high)
-    axes.set_ylim(len(shown), 0)
-    axes.set_yticks([])
+    sheet, axes = _with_rows(about, [(row.name, row.figures) for row in shown], scale.unit, colors)
+    axes.set_xlim(*_ends(shown, scale))
     axes.spines["left"].set_visible(False)
-    axes.grid(axis="x", color=colors.line, linewidth=0.6)
-    axes.set_xlabel(scale.unit, fontsize=10)
     if scale.limit is not None:
         _limit(axes, scale, len(shown), colors)
     for number, row in enumerate(shown):
         _row(axes, number, row, scale.factor, colors)
-        top = 6 + ROW * number + 11
-        sheet.text(12, top, beside(row.name, row.figures), fontsize=10.5)
-        sheet.text(sheet.width - 12, top, row.figures, fontsize=10, ha="right", color=colors.quiet)
     return sheet
+
+
+def _with_rows(about: str, rows: Sequence[tuple[str, str]], unit: str, colors: Palette) -> tuple[Sheet, Axes]:
+    """A sheet with the words of each row, name and figures, and the axes below them."""
+    sheet = Sheet(ROW * len(rows) + 44, about, colors)
+    axes = sheet.axes(12, 6, 12, 38)
+    axes.set_ylim(len(rows), 0)
+    axes.set_yticks([])
+    axes.grid(axis="x", color=colors.line, linewidth=0.6)
+    axes.set_xlabel(unit, fontsize=10)
+    for number, (name, figures) in enumerate(rows):
+        top = 6 + ROW * number + 11
+        sheet.text(12, top, beside(name, figures), fontsize=10.5)
+        sheet.text(sheet.width - 12, top, figures, fontsize=10, ha="right", color=colors.quiet)
+    return sheet, axes
 
 
 def _row(axes: Axes, number: int, row: Interval, factor: float, colors: Palette) -> None:
@@ -113,18 +127,10 @@ def _ends(rows: Sequence[Interval], scale: Scale) -> tuple[float, float]:
 def bars(about: str, rows: Sequence[tuple[str, str, float, float]], unit: str, colors: Palette = ON_PAGE) -> Sheet:
     """Bars from 0 on, each with a whisker: name, figures, length, end of the whisker."""
     shown = rows[:MOST]
-    sheet = Sheet(ROW * len(shown) + 44, about, colors)
-    axes = sheet.axes(12, 6, 12, 38)
+    sheet, axes = _with_rows(about, [(name, figures) for name, figures, *_ in shown], unit, colors)
     axes.set_xlim(0, 1.04 * max((end for *_, end in shown), default=1))
-    axes.set_ylim(len(shown), 0)
-    axes.set_yticks([])
-    axes.grid(axis="x", color=colors.line, linewidth=0.6)
-    axes.set_xlabel(unit, fontsize=10)
-    for number, (name, figures, length, end) in enumerate(shown):
+    for number, (*_, length, end) in enumerate(shown):
         axes.add_patch(Rectangle((0, number + 0.6), length, 0.24, color=colors.accent, linewidth=0))
         axes.plot([length, end], [number + 0.72] * 2, color=colors.accent, linewidth=1.2)
         axes.plot([end, end], [number + 0.62, number + 0.82], color=colors.accent, linewidth=1.2)
-        top = 6 + ROW * number + 11
-        sheet.text(12, top, beside(name, figures), fontsize=10.5)
-        sheet.text(sheet.width - 12, top, figures, fontsize=10, ha="right", color=colors.quiet)
     return sheet
