@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from data.duplicates import chain, components, near_pairs
+from data.duplicates import chain, components, near_links
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _near_links(hashes: pa.ChunkedArray, pixels: NDArray[np.int64], bits: int) -
     values = pc.fill_null(hashes, 0).to_numpy()[rows]
     distinct, first, code = np.unique(values, return_index=True, return_inverse=True)
     equal = rows[chain(code)]
-    return np.concatenate([equal, rows[first][near_pairs(distinct, bits)]])
+    return np.concatenate([equal, rows[first][near_links(distinct, bits)]])
 
 
 def _names(table: pa.Table, group: NDArray[np.int32]) -> pa.Array:

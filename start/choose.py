@@ -68,10 +68,6 @@ class Choice:
     lr: float
     ema_decay: float
     agreement: float
-    differing: int
-    """Test images on which student and teacher may differ under ``agreement``."""
-    minutes: float
-    """A guess at the time of a whole run."""
 
 
 def choose(sizes: Sizes, hardware: Hardware, teacher: str | None = None, student: str | None = None) -> Choice:
@@ -86,14 +82,12 @@ def choose(sizes: Sizes, hardware: Hardware, teacher: str | None = None, student
     budget = BUDGET_S["gpu" if hardware.gpu else "cpu"]
     known = [one for one in TEACHERS if teacher is None or _same(one.model, teacher)] or [TEACHERS[0]]
     model, views = next(
-        ((one, count) for one in known for count in VIEWS if _seconds(sizes, one, count, hardware) <= budget),
+        ((one, count) for one in known for count in VIEWS if _passes(sizes, one, count, hardware) <= budget),
         (known[-1], VIEWS[-1]),
     )
     batch = _batch(sizes.train, 128)
     steps = max(1, sizes.train // batch)
     epochs = max(10, min(50, int(budget * hardware.student_images / max(1, sizes.train))))
-    agreement, differing = _target(sizes.test)
-    seconds = _seconds(sizes, model, views, hardware) + epochs * sizes.train / hardware.student_images
     return Choice(
         teacher=teacher or model.model,
         views=views,
@@ -104,10 +98,29 @@ def choose(sizes: Sizes, hardware: Hardware, teacher: str | None = None, student
         lr=float(f"{1e-3 * math.sqrt(batch / 128):.1g}"),
         # Averages over the last twentieth of all steps; the default of 0.999 is for thousands of them.
         ema_decay=round(min(0.999, max(0.9, 1 - 20 / (steps * epochs))), 3),
-        agreement=agreement,
-        differing=differing,
-        minutes=seconds / 60,
+        agreement=_target(sizes.test),
     )
+
+
+def minutes(sizes: Sizes, hardware: Hardware, teacher: str, views: int, epochs: int) -> float | None:
+    """A guess at the time of a run that trains a head on one of ``TEACHERS``, and null for other models.
+
+    Args:
+        sizes: number of images in each split.
+        hardware: what the run will find.
+        teacher: the model.
+        views: of each training image.
+        epochs: of all students together.
+    """
+    model = next((one for one in TEACHERS if _same(one.model, teacher)), None)
+    if model is None:
+        return None
+    return (_passes(sizes, model, views, hardware) + epochs * sizes.train / hardware.student_images) / 60
+
+
+def may_differ(test: int, agreement: float) -> int:
+    """Test images on which student and teacher may differ at most, where so much agreement is to be shown."""
+    return max(0, bisect_right(range(test), -agreement, key=lambda count: -_shown(test, count)) - 1)
 
 
 def random_teacher(choice: Choice) -> dict[str, Any]:
@@ -131,7 +144,7 @@ def random_student(choice: Choice) -> dict[str, Any]:
     return {"model": "mobilenetv4_conv_small", "pretrained": False, "image_size": 112, "fit": fit}
 
 
-def _seconds(sizes: Sizes, teacher: Teacher, views: int, hardware: Hardware) -> float:
+def _passes(sizes: Sizes, teacher: Teacher, views: int, hardware: Hardware) -> float:
     return sizes.seen(views) * teacher.macs / hardware.macs
 
 
@@ -140,17 +153,15 @@ def _batch(images: int, most: int) -> int:
     return int(min(most, max(16, 2 ** int(math.log2(max(1, images / 8))))))
 
 
-def _target(test: int) -> tuple[float, int]:
-    """The strictest agreement that so many test images can show, and on how many of them the student may differ."""
+def _target(test: int) -> float:
+    """The strictest agreement that so many test images can show with some differing."""
+    luck = DISAGREEING * test
+    return next((target for target in TARGETS if may_differ(test, target) >= luck), TARGETS[-1])
 
-    def minus_bound(differing: int) -> float:
-        return -Proportion(test - differing, test).lower(CONFIDENCE)
 
-    for target in TARGETS:
-        most = bisect_right(range(test), -target, key=minus_bound) - 1
-        if most >= DISAGREEING * test:
-            return target, most
-    return TARGETS[-1], max(0, most)
+def _shown(test: int, differing: int) -> float:
+    """The agreement that is shown where so many of the test images differ."""
+    return Proportion(test - differing, test).lower(CONFIDENCE)
 
 
 def _same(known: str, given: str) -> bool:

@@ -23,7 +23,7 @@ from run.parse import build
 from run.schema import joined
 from run.text import escaped
 from run.yaml_text import read_yaml
-from start.choose import Choice, Sizes, choose, random_student, random_teacher
+from start.choose import Choice, Sizes, choose, may_differ, minutes, random_student, random_teacher
 from start.hardware import Hardware, find_hardware
 from start.kinds import Guess, guess_kind
 from start.look import Found, look, require_tidy
@@ -70,10 +70,19 @@ def init(
     # Before anything is looked at: a wrong key is said at once.
     given: dict[str, Any] = {"name": name, "labels": {"names": ["a", "b"]}, "data": {"path": path}}
     config: Any = build(kind, given, overrides, "init")
-    wish = Wish(config.data, given["labels"].get("kind"), teacher, student, from_scratch)
-    proposal = propose(wish, find_hardware())
-    override(kind, proposal.values, {}, overrides)
-    build(kind, {"name": name, **proposal.values}, [], str(file))
+    wish = Wish(
+        data=config.data,
+        kind=given["labels"].get("kind"),
+        teacher=teacher or given.get("teacher", {}).get("model"),
+        student=student or given.get("students", [{}])[0].get("model"),
+        from_scratch=from_scratch,
+    )
+    hardware = find_hardware()
+    found, guess = _looked_at(wish)
+    values = propose(wish, found, guess, hardware)
+    override(kind, values, {}, overrides)
+    config = build(kind, {"name": name, **values}, [], str(file))
+    proposal = Proposal(values, dict(_notes(found, guess, config, hardware, wish)))
     header = [
         f"yaml-language-server: $schema={schema}",
         f"Written by `pocketeva init {shlex.quote(path)}`. To run it: pocketeva run {shlex.quote(str(file))}",
@@ -89,7 +98,7 @@ def init(
 class Wish:
     """The user's wishes for a run before there is one."""
 
-    data: SourceConfig
+    data: DataConfig
     kind: Kind | None = None
     """Null where it is to be guessed."""
     teacher: str | None = None
@@ -106,17 +115,16 @@ class Proposal:
     notes: Mapping[str, str]
 
 
-def propose(wish: Wish, hardware: Hardware) -> Proposal:
-    """Look at the source and choose everything else.
-
-    Raises:
-        UserError: no config can be made of it; the message says what to do.
-    """
+def _looked_at(wish: Wish) -> tuple[Found, Guess]:
     found = look(wish.data)
     require_tidy(found)
     guess = guess_kind(list(found.images), exclusive=found.exclusive)
-    guess = guess if wish.kind in (None, guess.kind) else Guess(wish.kind, guess.names, "you said so")
-    choice = choose(_sizes(found), hardware, wish.teacher, wish.student)
+    return found, guess if wish.kind in (None, guess.kind) else Guess(wish.kind, guess.names, "you said so")
+
+
+def propose(wish: Wish, found: Found, guess: Guess, hardware: Hardware) -> dict[str, Any]:
+    """A config's values for what was found: models, views, batches and targets are chosen."""
+    choice = choose(_sizes(found, wish.data.splits), hardware, wish.teacher, wish.student)
     values: dict[str, Any] = {
         "labels": {"names": guess.names, "kind": guess.kind},
         "data": _data(found, wish.data),
@@ -130,7 +138,7 @@ def propose(wish: Wish, hardware: Hardware) -> Proposal:
     largest = 448 if "448" in values["teacher"]["model"] else 336
     if found.short_side is not None and found.short_side > LARGE * largest:
         values["data"]["working_size"] = LARGE * largest
-    return Proposal(values, dict(_notes(found, guess, choice, hardware, wish)))
+    return values
 
 
 def render(proposal: Proposal, header: Sequence[str]) -> str:
@@ -165,16 +173,17 @@ def _student(choice: Choice, wish: Wish) -> dict[str, Any]:
     return {"model": choice.student, "image_size": 224, "fit": fit}
 
 
-def _sizes(found: Found) -> Sizes:
+def _sizes(found: Found, drawn: SplitsConfig) -> Sizes:
     labeled = found.total - found.splits.get("unlabeled", 0)
-    drawn = SplitsConfig()
     held = {
         name: found.splits.get(name) or round(getattr(drawn, name) * labeled) for name in ("val", "calibration", "test")
     }
     return Sizes(train=max(1, found.total - sum(held.values())), **held)
 
 
-def _notes(found: Found, guess: Guess, choice: Choice, hardware: Hardware, wish: Wish) -> Iterator[tuple[str, str]]:
+def _notes(found: Found, guess: Guess, config: Any, hardware: Hardware, wish: Wish) -> Iterator[tuple[str, str]]:
+    """By path, what is said of a value: of the config as it is written, the user's own keys included."""
+    sizes = _sizes(found, config.data.splits)
     counts = ", ".join(f"{name} {found.images[name]:,}" for name in guess.names[:20])
     more = f" and {len(guess.names) - 20} more" if len(guess.names) > 20 else ""
     yield "labels", f"{plural(found.total, 'image')} with {plural(len(guess.names), 'label')}: {counts}{more}"
@@ -182,9 +191,7 @@ def _notes(found: Found, guess: Guess, choice: Choice, hardware: Hardware, wish:
     size = "" if found.short_side is None else f"; the shorter side of half of them is {found.short_side} px or more"
     said = "; ".join(found.reasons)
     splits = ", ".join(f"{name} {count:,}" for name, count in found.splits.items() if name)
-    drawn = (
-        f"splits as given: {splits}" if splits else "no splits given: 60 % train, 10 % val, 10 % calibration, 20 % test"
-    )
+    drawn = f"splits as given: {splits}" if splits else f"no splits given: {_shares(config.data.splits)}"
     yield "data", "; ".join(filter(None, (said, drawn))) + size
     if wish.from_scratch:
         yield "teacher", f"starts from random weights, as you said, for {hardware}; pretrained ones do far better"
@@ -197,14 +204,31 @@ def _notes(found: Found, guess: Guess, choice: Choice, hardware: Hardware, wish:
             "head trains the last layer on features computed once; lora and probe_then_full, for a GPU, train more",
         )
     yield "views", "how many views of each image the teacher labels, the whole one among them"
-    time = "" if wish.from_scratch else f"; training takes very roughly {math.ceil(choice.minutes):,} min here"
-    yield "students", f"the model for the device; epochs and batch suit the number of images{time}"
+    yield (
+        "students",
+        f"the model for the device; epochs and batch suit the number of images{_time(config, sizes, hardware)}",
+    )
     yield "export", "quick tries a few INT8 settings; full, which takes long on a CPU, tries all"
     yield (
         "verify",
         "the agreement with the teacher that the student has to show: of about "
-        f"{_sizes(found).test:,} test images it may differ on {choice.differing}",
+        f"{sizes.test:,} test images it may differ on {may_differ(sizes.test, config.verify.agreement)}",
     )
+
+
+def _shares(splits: SplitsConfig) -> str:
+    held = {name: getattr(splits, name) for name in ("val", "calibration", "test")}
+    shares = {"train": 1 - sum(held.values()), **held}
+    return ", ".join(f"{100 * share:.3g} % {name}" for name, share in shares.items())
+
+
+def _time(config: Any, sizes: Sizes, hardware: Hardware) -> str:
+    """A guess at the time of training, where it is known of what is trained."""
+    epochs = sum(one.fit.epochs * (2 if one.baseline else 1) for one in config.students)
+    guess = minutes(sizes, hardware, config.teacher.model, config.views.count, epochs)
+    if guess is None or config.teacher.mode != "head":
+        return ""
+    return f"; training takes very roughly {math.ceil(guess):,} min here"
 
 
 _OTHER_KINDS: Mapping[Kind, str] = {

@@ -1,9 +1,10 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from data.duplicates import chain, components, near_pairs
+from data.duplicates import SMALL, chain, components, near_links
 
 
 def clustered(seed: int, size: int) -> NDArray[np.uint64]:
@@ -14,21 +15,25 @@ def clustered(seed: int, size: int) -> NDArray[np.uint64]:
     return np.unique(np.concatenate([centers, centers ^ flips[0], centers ^ flips[0] ^ flips[1], centers ^ flips[2]]))
 
 
+@pytest.mark.parametrize("small", [3, SMALL])
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10_000), size=st.integers(0, 60), bits=st.integers(0, 8))
-def test_near_pairs__are_those_of_comparing_all(seed: int, size: int, bits: int) -> None:
+def test_near_links__join_what_all_pairs_join(small: int, seed: int, size: int, bits: int) -> None:
     hashes = clustered(seed, size)
-    distance = np.bitwise_count(hashes[:, None] ^ hashes[None])
-    expected = np.argwhere(np.triu(distance <= bits, 1))
-    assert np.array_equal(near_pairs(hashes, bits), expected.reshape(-1, 2))
+    pairs = np.argwhere(np.bitwise_count(hashes[:, None] ^ hashes[None]) <= bits)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("data.duplicates.SMALL", small)
+        links = near_links(hashes, bits)
+    assert np.array_equal(components(len(hashes), links), components(len(hashes), pairs))
 
 
-def test_near_pairs__a_bucket_larger_than_a_block() -> None:
-    hashes = np.arange(9000, dtype=np.uint64) << np.uint64(50)  # equal in every band but the highest
-    hashes = np.unique(hashes)
-    pairs = near_pairs(hashes, 1)
-    distance = np.bitwise_count(hashes[:, None] ^ hashes[None])
-    assert len(pairs) == np.count_nonzero(np.triu(distance == 1, 1))
+def test_near_links__of_a_fixed_camera_are_few() -> None:
+    generator = np.random.default_rng(0)
+    flips = np.uint64(1) << generator.integers(0, 64, (4, 12_000), dtype=np.uint64)
+    hashes = np.unique(np.bitwise_xor.reduce(flips, axis=0))  # each within 4 bits of one picture
+    links = near_links(hashes, 4)
+    assert not components(len(hashes), links).any()
+    assert len(links) < 5 * len(hashes)  # of 2 million pairs
 
 
 def test_components__of_links() -> None:

@@ -7,6 +7,7 @@ import yaml
 import pocketeva
 import start.init
 from run.yaml_text import read_yaml
+from start.choose import may_differ
 from start.hardware import Hardware
 from start.init import Proposal, render, written
 
@@ -75,6 +76,22 @@ def test_init__takes_what_it_is_told(images: Path) -> None:
     assert (config.teacher.model, config.students[0].model) == ("mine", "small")
     assert config.labels.kind == "ordinal"
     assert config.students[0].fit.epochs == 3
+
+
+def test_init__says_what_holds_for_the_config_that_it_writes(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*arguments: str) -> str:
+        init("images", "--config", f"{len(list(Path().glob('*.yaml')))}.yaml", *arguments)
+        return capsys.readouterr().err
+
+    def time(text: str) -> int:
+        return int(text.split("very roughly ")[1].split(" min")[0].replace(",", ""))
+
+    assert time(said("--students[0].fit.epochs", "3000")) > 2 * time(said())
+    assert "very roughly" not in said("--teacher.mode", "full"), "the guess is one for a head"
+    assert "the largest that so many images" not in said("--teacher.model", "mine")
+    held = said("--data.splits.test", "0.5", "--verify.agreement", "0.3")
+    assert "30 % train, 10 % val, 10 % calibration, 50 % test" in held
+    assert f"of about 8 test images it may differ on {may_differ(8, 0.3)}" in held
 
 
 def test_init__weights_of_a_folder_come_from_nowhere_else(images: Path) -> None:
