@@ -11,7 +11,7 @@ from data.labels import LabelSet
 from fitting.diagnosis import Note
 from run.config import is_plain_name
 from run.errors import UserError, listed, quoted
-from run.files import json_of, write_json
+from run.files import json_digest, json_of, write_json
 from verify.evidence import Criterion, CriterionName, Images, Positive, Probability, Verdict, is_possible
 
 SCHEMA: Literal[4] = 4
@@ -334,6 +334,11 @@ class Certificate:
         """True where a file's scores may be called calibrated: its calibration error is what chance alone gives."""
         found = self.of(file=file, name="calibration")
         return bool(found) and all(one.verdict == "PASS" for one in found)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that it says."""
+        return json_digest(asdict(self))
 
     def write(self, path: Path) -> None:
         """Write it as JSON, atomically."""

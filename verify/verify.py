@@ -135,6 +135,8 @@ def verify(asked: Verification) -> Certificate:
         "baselines": {name: measured.predictions.files[file.name].sha256 for name, file in asked.baselines.items()},
         "notes": {model.name: to_json(model.notes) for model in exported},
         "parity": [file_digest(path) for model in models for path in records(model)],
+        # What is judged of all this: the same inputs in other words are another certificate to `push`.
+        "certificate": certificate.digest,
     }
     with stage(run, "verify", inputs) as current:
         if not current.done:

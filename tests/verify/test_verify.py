@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from tests.verify.test_predictions import KEY, manifest_of
 from verify.certificate import Certificate, Look
 from verify.config import VerifyConfig
 from verify.evidence import Finite, Share
+from verify.judge import judge
 from verify.ledger import Judged, Ledger, confidence_of_look, record_use
 from verify.predictions import keyed
 from verify.seal import WRITTEN_AFTERWARDS
 from verify.statistics import Proportion
-from verify.verify import Verification, images_of, require_test_images, verify
+from verify.verify import Verification, doubts, images_of, require_test_images, verify
 
 IMAGES = finished.SPLIT_SIZES["test"] * 4 + finished.DUPLICATES
 MODELS = ["teacher", "mini"]
@@ -167,7 +169,7 @@ def test_verify__another_target_judges_again_and_runs_no_model(
     said = capsys.readouterr().err
     for stage in ("prepare", "train", "distill-mini", "export-teacher", "export-mini", "measure"):
         assert f"{stage}: done already" in said
-    assert "verify: again, because\n  verify.confidence: 0.95 → 0.9\n" in said
+    assert "verify: again, because\n  verify.confidence: 0.95 → 0.9\n  certificate: changed\n" in said
     agreement = certificate_of(root).agreement("mini-onnx/onnx/model.onnx")
     assert agreement is not None
     assert agreement.confidence == confidence_of_look(1, 0.9)
@@ -185,6 +187,18 @@ def test_verify__done_and_unchanged_writes_nothing(run: RunFolder, certificate: 
     before = {path: path.stat().st_mtime_ns for path in sorted(run.root.rglob("*"))}
     assert judged(run) == certificate
     assert {path: path.stat().st_mtime_ns for path in sorted(run.root.rglob("*"))} == before
+
+
+def test_verify__another_judgment_of_the_same_inputs_is_written(
+    run: RunFolder, certificate: Certificate, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As after an edit of this program that raises no version: `push` judges again, and would refuse for ever.
+    monkeypatch.setattr("verify.verify.judge", lambda *given: replace(judge(*given), profile="safety"))
+    changed = judged(run)
+    assert changed == replace(certificate, profile="safety")
+    assert Certificate.read(run.verify / "certificate.json") == changed
+    assert "verify: again, because\n  certificate: changed\n" in capsys.readouterr().err
+    assert doubts(asked(run), changed) == []
 
 
 def test_verify__a_run_of_the_version_before_is_judged_again_and_says_why(
@@ -293,6 +307,7 @@ def test_verify__does_without_torch(run: RunFolder, root: Path) -> None:
     (run.verify / "predictions.parquet").unlink()
     code = f"""
 import sys
+from dataclasses import replace
 from pathlib import Path
 from data.labels import LabelSet
 from export.release import Release
