@@ -15,6 +15,7 @@ from export.libraries import first_line
 from export.limits import within_time
 from export.metadata import Contract, read_contract
 from export.session import open_session
+from models.spec import InputSpec
 from run.errors import UserError, quoted
 
 
@@ -43,6 +44,20 @@ def _refusals(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # ONNX Runtime's own errors share no other base
         raise UserError(f"{quoted(path)} cannot be run: {first_line(error)}") from error
+
+
+class Picture:
+    """A decoded image, prepared once for all files that are to see it alike."""
+
+    def __init__(self, image: Image.Image) -> None:
+        self.image = image
+        self._prepared: dict[InputSpec, NDArray[np.float32]] = {}
+
+    def pixel_values(self, spec: InputSpec) -> NDArray[np.float32]:
+        """The image as a batch of one [1, 3, S, S]."""
+        if spec not in self._prepared:
+            self._prepared[spec] = spec.normalize(spec.render(self.image)[None])
+        return self._prepared[spec]
 
 
 class OnnxClassifier:
@@ -85,16 +100,16 @@ class OnnxClassifier:
         (values,) = self._run(["logits"], {"pixel_values": pixel_values})
         return np.asarray(values, np.float32)
 
-    def logits_of(self, image: Image.Image) -> NDArray[np.float32]:
-        """Logits [C] of a decoded image, run by itself.
+    def logits_of(self, picture: Picture) -> NDArray[np.float32]:
+        """Logits [C] of an image, run by itself.
 
         That is how an app asks, and dynamic INT8 takes its scales from all images of a batch.
         """
-        return np.asarray(self.logits(self.prepare([image]))[0])
+        return np.asarray(self.logits(picture.pixel_values(self.spec))[0])
 
     def probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Probabilities [B, C] of decoded images, each run by itself."""
-        return self.rule.probabilities(np.stack([self.logits_of(image) for image in images]))
+        return self.rule.probabilities(np.stack([self.logits_of(Picture(image)) for image in images]))
 
     def _run(self, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[Any]:
         with _refusals(self._path):
@@ -136,9 +151,9 @@ class RgbClassifier(OnnxClassifier):
         names = [output.name for output in self._session.get_outputs()]
         return dict(zip(names, self._run(names, {"image": np.asarray(image)}), strict=True))
 
-    def logits_of(self, image: Image.Image) -> NDArray[np.float32]:
-        """Logits [C] that give the file's probabilities of a decoded image: it has no output for its own."""
-        return self.rule.logits(self.probabilities([image])[0])
+    def logits_of(self, picture: Picture) -> NDArray[np.float32]:
+        """Logits [C] that give the file's probabilities of an image: it has no output for its own."""
+        return self.rule.logits(self.probabilities([picture.image])[0])
 
     def probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Probabilities [B, C] of decoded images."""

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from export.libraries import first_line, quietly
+from export.runtime import Picture
 from run.errors import UserError
 from verify.chunks import Function
 
@@ -35,9 +35,9 @@ def open_transformers(folder: Path) -> Function:
     except (AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{folder} cannot be loaded by transformers: {first_line(error)[:300]}") from error
 
-    def logits(image: Image.Image) -> NDArray[np.float32]:
+    def logits(picture: Picture) -> NDArray[np.float32]:
         with torch.inference_mode():
-            values = model(**processor(images=image, return_tensors="pt")).logits[0]
+            values = model(**processor(images=picture.image, return_tensors="pt")).logits[0]
         return np.asarray(values.float().numpy())
 
     return logits

@@ -15,6 +15,7 @@ from PIL import Image
 from data.decode import decode
 from data.manifest import Manifest
 from data.storage import read_bytes
+from export.runtime import Picture
 from run.console import progress
 from run.errors import UserError
 from run.files import atomic_path, json_digest
@@ -22,15 +23,15 @@ from run.files import atomic_path, json_digest
 CHUNK = 64
 """Images that a killed run computes again at most."""
 
-Function = Callable[[Image.Image], NDArray[np.float32]]
-"""From a decoded image to numbers [K]."""
+Function = Callable[[Picture], NDArray[np.float32]]
+"""From an image to numbers [K]."""
 Found = Sequence[NDArray[np.float32]]
 
 
 def run_over(
     images: Manifest, functions: Mapping[str, Function], folder: Path, workers: int | None = None
 ) -> dict[str, NDArray[np.float32]]:
-    """Run every function over every image; each image is read and decoded once. This may take hours.
+    """Run every function over every image, which is read, decoded and prepared once. This may take hours.
 
     Args:
         functions: by a name that stands for everything the result depends on, such as a file's digest.
@@ -49,8 +50,8 @@ def run_over(
 
     def run_one(task: tuple[str, str, list[str]]) -> Found:
         uri, image_id, names = task
-        image = _read(uri, image_id)
-        return [functions[name](image) for name in names]
+        picture = Picture(_read(uri, image_id))
+        return [functions[name](picture) for name in names]
 
     tasks = [(uri, image_id, names) for chunk, names in todo for uri, image_id in chunk.images]
     pool = ThreadPoolExecutor(workers or os.cpu_count())

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from PIL import Image
 
 from data.manifest import Manifest, table_digest
 from export.release import ReleasedFile
+from export.runtime import Picture
 from run.files import remove
 from run.folder import RunFolder
 from run.stage import stage
@@ -121,10 +121,10 @@ def run_files(
     )
 
 
-def brightness(image: Image.Image) -> NDArray[np.float32]:
-    """Mean gray level [1] of a decoded image, 0 to 255."""
+def brightness(picture: Picture) -> NDArray[np.float32]:
+    """Mean gray level [1] of an image, 0 to 255."""
     # A small copy is enough for a mean, and costs nothing beside a model.
-    return np.array([np.asarray(image.convert("L").reduce(4)).mean()], np.float32)
+    return np.array([np.asarray(picture.image.convert("L").reduce(4)).mean()], np.float32)
 
 
 def _near_training(manifest: Manifest, rows: Manifest) -> NDArray[np.bool_]:

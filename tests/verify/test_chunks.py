@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data.manifest import Manifest
+from export.runtime import Picture
 from run.errors import UserError
 from tests import support
 from tests.support import FOUR
@@ -39,10 +40,10 @@ class Gray:
         self.calls = 0
         self.seconds = seconds
 
-    def __call__(self, image: Image.Image) -> NDArray[np.float32]:
+    def __call__(self, picture: Picture) -> NDArray[np.float32]:
         self.calls += 1
         time.sleep(self.seconds)
-        return np.array([image.getpixel((0, 0))[0]], np.float32)  # type: ignore[index]
+        return np.array([picture.image.getpixel((0, 0))[0]], np.float32)  # type: ignore[index]
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -54,10 +55,10 @@ def test_run_over__in_the_order_of_the_images(images: Manifest, tmp_path: Path, 
 
 def test_run_over__goes_on_where_it_was_killed(images: Manifest, tmp_path: Path) -> None:
     class Killed(Gray):
-        def __call__(self, image: Image.Image) -> NDArray[np.float32]:
+        def __call__(self, picture: Picture) -> NDArray[np.float32]:
             if self.calls == CHUNK + 10:
                 raise KeyboardInterrupt
-            return super().__call__(image)
+            return super().__call__(picture)
 
     with pytest.raises(KeyboardInterrupt):
         run_over(images, {"gray": Killed()}, tmp_path, 1)

@@ -9,12 +9,13 @@ from PIL import Image
 from data.loaders import load
 from data.manifest import Manifest
 from export.release import INT8, Release, open_onnx
-from export.runtime import OnnxClassifier
+from export.runtime import OnnxClassifier, Picture
+from models.spec import InputSpec
 from run.folder import RunFolder
 from tests.support import FOUR
 from verify import chunks
 from verify.latency import read_latencies
-from verify.measure import measure, measured_rows
+from verify.measure import measure, measured_rows, run_files
 from verify.predictions import Predictions
 
 
@@ -28,10 +29,30 @@ def test_measure__logits_are_those_of_each_file_run_alone(finished_run: RunFolde
     assert list(predictions.files) == [file.name for file in files]
     for file in files:
         model = open_onnx(file.path, threads=1)
-        alone = np.stack([model.logits_of(image) for image in images])
+        alone = np.stack([model.logits_of(Picture(image)) for image in images])
         assert np.array_equal(predictions.logits(file.name), alone), file.name
         np.testing.assert_allclose(predictions.probabilities(file.name), model.probabilities(images), atol=1e-6)
         assert predictions.files[file.name].sha256 == file.digest
+
+
+def test_measure__prepares_an_image_once_for_all_files_that_see_it_alike(
+    finished_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = 0
+    render = InputSpec.render
+
+    def counted(spec: InputSpec, image: Image.Image) -> NDArray[np.uint8]:
+        nonlocal prepared
+        prepared += 1
+        return render(spec, image)
+
+    monkeypatch.setattr(InputSpec, "render", counted)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    manifest = Manifest.read(finished_run.manifest, FOUR)
+    (model,) = (one for one in Release(finished_run.release).models() if one.role == "student")
+    files = {file.name: file for file in (model.reference, model.file(INT8))}
+    run_files(RunFolder(tmp_path / "quick"), manifest, files, {name: file.digest for name, file in files.items()})
+    assert prepared == len(measured_rows(manifest))
 
 
 def test_measure__latency_of_every_released_file(finished_run: RunFolder) -> None:
@@ -51,15 +72,16 @@ def test_measure__killed_and_resumed_it_gives_the_same_bytes(
     (model,) = (one for one in Release(finished_run.release).models() if one.role == "student")
     files = [model.reference, model.file(INT8)]
     monkeypatch.setattr(chunks, "CHUNK", 8)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # or one thread may be killed in the first chunk
     left = 20
 
     class Killed(OnnxClassifier):
-        def logits_of(self, image: Image.Image) -> NDArray[np.float32]:
+        def logits_of(self, picture: Picture) -> NDArray[np.float32]:
             nonlocal left
             left -= 1
             if left < 0:
                 raise KeyboardInterrupt
-            return super().logits_of(image)
+            return super().logits_of(picture)
 
     with monkeypatch.context() as patch:
         patch.setattr("export.release.OnnxClassifier", Killed)
