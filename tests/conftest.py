@@ -14,6 +14,7 @@ os.environ["COLUMNS"] = "300"  # before a console is made: long temporary paths 
 import signal
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,19 @@ def _threads_as_before() -> Iterator[None]:
     if torch is not None and (threads := torch.get_num_threads()) != THREADS:
         torch.set_num_threads(THREADS)
         pytest.fail(f"the test leaves PyTorch with {threads} threads")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_table_of_operators() -> Iterator[None]:
+    """PyTorch's exporter makes its table of operators anew for each file, which takes a second: here it makes one."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
+        yield
 
 
 @pytest.fixture(scope="session")

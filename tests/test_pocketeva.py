@@ -422,26 +422,39 @@ for model in sys.argv[1:]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reason", ["offline", "unreachable"])
-def test_train__weights_that_cannot_be_had(root: Path, tmp_path: Path, reason: str) -> None:
+def test_train__weights_of_a_hub_that_cannot_be_reached(root: Path, tmp_path: Path) -> None:
     """In a process of its own: the Hub's client reads where the Hub is when it is imported."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{free.getsockname()[1]}"
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    blocked = {"HF_HUB_OFFLINE": "1"} if reason == "offline" else {"HF_ENDPOINT": closed}
     caches = {"HF_HOME": str(tmp_path / "hf"), "TORCH_HOME": str(tmp_path / "torch")}
-    environment = {**kept, **blocked, **caches, "PYTHONPATH": str(support.REPOSITORY)}
+    environment = {**kept, "HF_ENDPOINT": closed, **caches, "PYTHONPATH": str(support.REPOSITORY)}
     command = [sys.executable, "-c", TRAIN_EACH, *MODELS]
     result = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=600)
     assert result.stdout.split() == ["2", "2"], result.stderr
     assert "Traceback" not in result.stderr
     for model, said in zip(MODELS, result.stderr.split("next\n"), strict=False):
-        assert "pocketeva run: teacher.model: " in said
-        assert model in said
-        assert "connection" in said
-        assert "Random weights are never taken" in said or "set teacher.pretrained to false" in said
+        require_no_weights(said, model)
     assert leftovers(root) == []
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_train__weights_without_a_network(
+    root: Path, model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("TORCH_HOME", str(root / "torch"))
+    assert pocketeva.main(["run", "config.yaml", f"--teacher.model={model}", "--teacher.pretrained=true"]) == 2
+    require_no_weights(capsys.readouterr().err, model)
+    assert leftovers(root) == []
+
+
+def require_no_weights(said: str, model: str) -> None:
+    assert "pocketeva run: teacher.model: " in said
+    assert model in said
+    assert "connection" in said
+    assert "Random weights are never taken" in said or "set teacher.pretrained to false" in said
 
 
 def long_settings() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from hub.config import HubConfig
 from hub.push import push
+from hub.remote import Pushed
 from run.errors import UserError
 from run.files import file_digest
 from run.folder import RunFolder
@@ -22,6 +23,7 @@ from verify.verify import Verification, verify
 
 STUDENT = "mini"
 CONFIG = HubConfig(repo="acme/panels")
+PAGELESS = replace(CONFIG, page=False)
 REPOS = {
     "teacher": "acme/panels-teacher",
     "teacher-onnx": "acme/panels-teacher-ONNX",
@@ -35,27 +37,29 @@ from pathlib import Path
 from data.labels import LabelSet
 from hub.config import HubConfig
 from hub.push import push
+from hub.remote import Pushed
 from run.files import file_digest
 from run.folder import RunFolder
 from verify.config import VerifyConfig
 from verify.verify import Verification
 run, labels = RunFolder(Path({root!r})), LabelSet({names!r}, {kind!r})
 asked = Verification(run, {name!r}, labels, VerifyConfig(agreement=0.01, conversion=0.99), ["mini"])
-pushed = push(asked, HubConfig(repo="acme/panels", page=False), dry_run={dry_run}, allow_unverified=False)
+pushed = push(asked, HubConfig(repo="acme/panels", page=False), dry_run=False, allow_unverified=False)
 print(json.dumps([asdict(one) for one in pushed]))
 """
 
 
-def push_code(run: RunFolder, *, dry_run: bool = False) -> str:
+def push_code(run: RunFolder) -> str:
     certificate = Certificate.read(run.verify / "certificate.json")
     labels = vars(certificate.labels)
-    return PUSH.format(root=str(run.root), dry_run=dry_run, name=certificate.name, **labels)
+    return PUSH.format(root=str(run.root), name=certificate.name, **labels)
 
 
 def test_push__one_private_commit_a_folder(fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path) -> None:
+    """In a process of its own, as a user's: the Hub's client reads where the Hub is when it is imported."""
     (release_run.release / STUDENT / ".partial-model.safetensors").write_bytes(b"left over")
-    pushed = last_json(run_python(push_code(release_run), fake_hub, tmp_path))
-    assert {one["folder"]: one["repo"] for one in pushed} == REPOS
+    sent_to = last_json(run_python(push_code(release_run), fake_hub, tmp_path))
+    assert {one["folder"]: one["repo"] for one in sent_to} == REPOS
     assert fake_hub.collections == {"acme/panels-1": list(REPOS.values())}
     (tag,) = {tag for repo in REPOS.values() for tag in fake_hub.repos[repo].tags}
     assert tag.startswith("release-")
@@ -74,20 +78,22 @@ def test_push__one_private_commit_a_folder(fake_hub: FakeHub, release_run: RunFo
         assert "README.md" in sent
 
 
-def test_push__again_changes_nothing(fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path) -> None:
-    first = last_json(run_python(push_code(release_run), fake_hub, tmp_path))
-    assert all(one["changed"] for one in first)
-    second = last_json(run_python(push_code(release_run), fake_hub, tmp_path))
-    assert not any(one["changed"] for one in second)
+@pytest.mark.usefixtures("local_hub")
+def test_push__again_changes_nothing(fake_hub: FakeHub, verification: Verification) -> None:
+    assert all(one.changed for one in pushed(verification))
+    assert not any(one.changed for one in pushed(verification))
     assert all(len(fake_hub.commits(repo)) == 1 for repo in REPOS.values())
 
 
-def test_push__the_student_alone(fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path) -> None:
-    code = push_code(release_run).replace('repo="acme/panels"', 'repo="acme/panels", models=("mini",)')
-    dry = run_python(code.replace("dry_run=False", "dry_run=True"), fake_hub, tmp_path)
+@pytest.mark.usefixtures("local_hub")
+def test_push__the_student_alone(
+    fake_hub: FakeHub, verification: Verification, capsys: pytest.CaptureFixture[str]
+) -> None:
+    student = replace(PAGELESS, models=("mini",))
+    pushed(verification, student, dry_run=True)
     assert not fake_hub.repos
-    assert "acme/panels-teacher" not in dry.stdout
-    assert len(last_json(run_python(code, fake_hub, tmp_path))) == 2
+    assert "acme/panels-teacher" not in capsys.readouterr().out
+    assert len(pushed(verification, student)) == 2
     assert set(fake_hub.repos) == {REPOS[STUDENT], REPOS[f"{STUDENT}-onnx"]}
     for repo, published in fake_hub.repos.items():
         card = published.branches["main"][-1].files["README.md"].content.decode()
@@ -95,46 +101,55 @@ def test_push__the_student_alone(fake_hub: FakeHub, release_run: RunFolder, tmp_
         assert "distilled from a teacher that is not published" in card
 
 
-def test_push__dry_run_touches_no_network(fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path) -> None:
-    result = run_python(push_code(release_run, dry_run=True), fake_hub, tmp_path)
-    assert [one["url"] for one in last_json(result)] == [None] * 4
+@pytest.mark.usefixtures("local_hub")
+def test_push__dry_run_touches_no_network(
+    fake_hub: FakeHub, verification: Verification, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [one.url for one in pushed(verification, dry_run=True)] == [None] * 4
     assert fake_hub.requests == []
-    size = (release_run.release / STUDENT / "model.safetensors").stat().st_size
-    assert f"{size:,} bytes  model.safetensors" in result.stdout
-    assert all(repo in result.stdout for repo in REPOS.values())
-    assert "pipeline_tag: image-classification" in result.stdout
+    said = capsys.readouterr().out
+    size = (verification.run.release / STUDENT / "model.safetensors").stat().st_size
+    assert f"{size:,} bytes  model.safetensors" in said
+    assert all(repo in said for repo in REPOS.values())
+    assert "pipeline_tag: image-classification" in said
 
 
-def test_push__a_public_repository_is_refused(fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("local_hub")
+def test_push__a_public_repository_is_refused(fake_hub: FakeHub, verification: Verification) -> None:
     fake_hub.repos[REPOS["teacher"]] = Repo.new("public", private=False)
-    result = run_python(push_code(release_run), fake_hub, tmp_path)
-    assert "UserError: acme/panels-teacher is public on the Hub and hub.private is true" in result.stderr
+    with pytest.raises(UserError, match=r"^acme/panels-teacher is public on the Hub and hub\.private is true"):
+        pushed(verification)
     assert not any(fake_hub.commits(repo) for repo in fake_hub.repos)
 
 
-def test_push__another_ones_commit_is_not_overwritten(
-    fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("local_hub")
+def test_push__another_ones_commit_is_not_overwritten(fake_hub: FakeHub, verification: Verification) -> None:
     fake_hub.intruder = True
-    result = run_python(push_code(release_run), fake_hub, tmp_path)
-    assert "the branch has moved on" in result.stderr
+    with pytest.raises(UserError, match="the branch has moved on"):
+        pushed(verification)
     assert [commit.summary for commit in fake_hub.commits(REPOS["teacher"])] == ["someone else's"]
 
 
+@pytest.mark.usefixtures("local_hub")
 def test_push__a_wrong_token_is_the_users_to_put_right(
-    fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path
+    verification: Verification, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = run_python(push_code(release_run), fake_hub, tmp_path, token="hf_wrong")
-    assert "run.errors.UserError: acme cannot be written on the Hub" in result.stderr
-    assert "`hf auth login`" in result.stderr
-    assert "hf_wrong" not in result.stdout + result.stderr
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    with pytest.raises(UserError, match=r"^acme cannot be written on the Hub") as caught:
+        pushed(verification)
+    assert "`hf auth login`" in str(caught.value)
+    assert "hf_wrong" not in str(caught.value) + "".join(capsys.readouterr())
 
 
-def test_push__no_network_is_the_users_to_put_right(fake_hub: FakeHub, release_run: RunFolder, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("local_hub")
+def test_push__no_network_is_the_users_to_put_right(fake_hub: FakeHub, verification: Verification) -> None:
     fake_hub.stop()
-    result = run_python(push_code(release_run), fake_hub, tmp_path)
-    assert "run.errors.UserError: acme" in result.stderr
-    assert "cannot be written on the Hub" in result.stderr
+    with pytest.raises(UserError, match=r"^acme.* cannot be written on the Hub"):
+        pushed(verification)
+
+
+def pushed(verification: Verification, config: HubConfig = PAGELESS, *, dry_run: bool = False) -> list[Pushed]:
+    return list(push(verification, config, dry_run=dry_run, allow_unverified=False))
 
 
 def refused(verification: Verification) -> str:

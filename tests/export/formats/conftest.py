@@ -47,7 +47,7 @@ def write_reference(classifier: Classifier, folder: Path) -> Made:
 
 def student() -> Classifier:
     """A small convolutional network."""
-    return lively(settled("mobilenetv4_conv_small_050", 64, support.FOUR))
+    return lively(settled("test_efficientnet", 64, support.FOUR))
 
 
 def teacher() -> Classifier:
