@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -183,8 +183,9 @@ class _Filling:
                 values = self._compute(shard, renders, advance)
                 # Before the shard is written: what is cached is never looked at again.
                 self._require_finite(shard, values)
+                stored = values.astype(np.float16) if key.layout == "all" else compress(values)
                 with self._saying_what_is_missing(self._bytes(shards[number:])):
-                    write_shard(folder, shard, self._stored(values))
+                    write_shard(folder, shard, stored)
 
     def _compute(self, shard: Shard, renders: Iterator[Tensor], advance: Callable[[int], None]) -> NDArray[np.float32]:
         """Values [images, views, width] of a shard, whose renders [images, views, 3, S, S] come next."""
@@ -206,9 +207,6 @@ class _Filling:
             row = self.rows.column("image_id").index(shard.images[bad[0]])
             uri = self.rows.column("uri")[row]
             raise UserError(f"the teacher gives {self.cache.key.output} that are not finite in float16 for {uri}")
-
-    def _stored(self, values: NDArray[np.float32]) -> NDArray[Any]:
-        return values.astype(np.float16) if self.cache.key.layout == "all" else compress(values)
 
     @contextmanager
     def _saying_what_is_missing(self, needed: int) -> Iterator[None]:

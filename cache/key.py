@@ -156,12 +156,6 @@ def _read(folder: Path) -> dict[str, Any] | None:
 
 def _beside(there: dict[str, Any], wanted: dict[str, Any]) -> bool:
     """True where one is of working copies and the other of originals: a run with ``data.working_size`` has both."""
-    return _of_copies(there) != _of_copies(wanted) and _whatever_size(there) == _whatever_size(wanted)
-
-
-def _of_copies(key: dict[str, Any]) -> bool:
-    return key["views"].get("working_size") is not None
-
-
-def _whatever_size(key: dict[str, Any]) -> dict[str, Any]:
-    return {**key, "views": {**key["views"], "working_size": None}, "digests": None}
+    alike = [{**key, "views": {**key["views"], "working_size": None}, "digests": None} for key in (there, wanted)]
+    of_copies = [key["views"].get("working_size") is not None for key in (there, wanted)]
+    return of_copies[0] != of_copies[1] and alike[0] == alike[1]

@@ -29,28 +29,18 @@ def render_batches(
     """
     dataset = _Renders(rows, input_spec, views)
     row_of = {image: row for row, image in enumerate(rows.column("image_id"))}
-    loader = DataLoader(
-        dataset,
-        batch_sampler=_Batches(shards, row_of),
-        collate_fn=torch.from_numpy,
-        **worker_settings(workers),
-    )
+    batches = _batches(shards, row_of)
+    loader = DataLoader(dataset, batch_sampler=batches, collate_fn=torch.from_numpy, **worker_settings(workers))
     return iter(loader)
 
 
-class _Batches:
+def _batches(shards: Sequence[Shard], row_of: dict[str, int]) -> Iterator[list[Item]]:
     """The items of each batch, named while they are needed: a million images' would be a long list."""
-
-    def __init__(self, shards: Sequence[Shard], row_of: dict[str, int]) -> None:
-        self._shards = shards
-        self._row_of = row_of
-
-    def __iter__(self) -> Iterator[list[Item]]:
-        for shard in self._shards:
-            rows = [self._row_of[image] for image in shard.images]
-            step = shard.images_at_a_time
-            for i in range(0, len(rows), step):
-                yield [(row, shard.start, shard.stop) for row in rows[i : i + step]]
+    for shard in shards:
+        rows = [row_of[image] for image in shard.images]
+        step = shard.images_at_a_time
+        for i in range(0, len(rows), step):
+            yield [(row, shard.start, shard.stop) for row in rows[i : i + step]]
 
 
 class _Renders(Dataset[Any]):

@@ -21,7 +21,7 @@ from fitting.callbacks import publishing
 from fitting.diagnosis import diagnose, say, to_json
 from fitting.fit import FitRequest, fit, remove_checkpoints
 from models import checkpoint
-from models.building import build
+from models.building import build, count_weights
 from models.calibration import calibrate
 from models.classifier import Classifier
 from models.decision import DecisionRule
@@ -29,7 +29,6 @@ from models.device import device_of, precision_for
 from models.facts import CheckpointFacts, public_name
 from models.forward import whole_image_logits
 from models.room import require_room
-from models.skeleton import count_weights
 from run.context import RunContext
 from run.errors import UserError
 from run.files import Json, write_json

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from distill.config import StudentConfig
-from models.building import require_checkpoint, spec_of
-from models.skeleton import count_weights, skeleton, trains_on_one_image
+from models.building import count_weights, require_checkpoint, spec_of
+from models.skeleton import skeleton, trains_on_one_image
 from run.errors import UserError
 from train.config import TeacherConfig
 from train.modes import refusal

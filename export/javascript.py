@@ -1,7 +1,7 @@
 """Files beside an ONNX model that transformers.js reads."""
 
 from data.labels import LabelSet
-from models.facts import problem_type
+from models.facts import label_maps, problem_type
 from models.spec import InputSpec
 from run.files import Json
 
@@ -16,8 +16,7 @@ def model_config(architecture: str, labels: LabelSet) -> dict[str, Json]:
         "model_type": "mobilenet_v4" if architecture.startswith("mobilenetv4") else "vit",
         "architecture": architecture,
         **problem_type(labels),
-        "id2label": {str(index): name for index, name in enumerate(labels.names)},
-        "label2id": {name: index for index, name in enumerate(labels.names)},
+        **label_maps(labels),
         "num_labels": len(labels),
         "transformers.js_config": {"dtype": "fp32"},
     }

@@ -279,7 +279,8 @@ def _from_checkpoint(
     args = own_args(config, size)
     cfg = {**config["pretrained_cfg"], "num_classes": args["num_classes"], "custom_load": False, "state_dict": state}
     numbers = sum(tensor.numel() for tensor in state.values())
-    if _weights_of(architecture, **args) > 2 * numbers + _SPARE:
+    shapes = on_meta(architecture, **args)
+    if shapes is not None and count_weights(shapes) > 2 * numbers + _SPARE:
         raise UserError(
             f"{key}.model: {quoted(folder)} does not hold the weights of {architecture}: it has {numbers:,} numbers, "
             "and such a model has more than twice as many"
@@ -296,13 +297,18 @@ def _from_checkpoint(
         ) from error
 
 
-def _weights_of(architecture: str, **args: Any) -> int:
-    """Numbers in the weights of a model, none of which is made; 0 where only making it tells."""
+def on_meta(architecture: str, **args: Any) -> nn.Module | None:
+    """A timm model whose weights have shapes alone; null where only making them tells what is wrong with it."""
     try:
         with torch.device("meta"):
             model: nn.Module = timm.create_model(architecture, pretrained=False, **args)
     except Exception:  # noqa: BLE001 - models raise whatever their parts do, and building it says what is wrong
-        return 0
+        return None
+    return model
+
+
+def count_weights(model: nn.Module) -> int:
+    """Numbers in a model's parameters."""
     return sum(weight.numel() for weight in model.parameters())
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from data.labels import LabelSet
 from models.building import size_args
 from models.classifier import Classifier
-from models.facts import KEY, CheckpointFacts, problem_type, read_config
+from models.facts import KEY, CheckpointFacts, label_maps, problem_type, read_config
 from models.spec import InputSpec
 from run.errors import UserError, quoted
 from run.files import Json, atomic_path, write_json
@@ -50,8 +50,7 @@ def config_json(classifier: Classifier, facts: CheckpointFacts) -> dict[str, Jso
         "num_classes": len(names),
         "num_features": classifier.feature_width,
         "label_names": list(names),
-        "id2label": {str(index): name for index, name in enumerate(names)},
-        "label2id": {name: index for index, name in enumerate(names)},
+        **label_maps(classifier.labels),
         "model_args": {**size, **_head_args(classifier)},
         "pretrained_cfg": {
             **classifier.spec.to_pretrained_cfg(),

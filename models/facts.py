@@ -175,6 +175,14 @@ def _is_plain(value: object) -> bool:
     return value is None or (isinstance(value, int | float) and abs(value) <= 1_000_000)
 
 
+def label_maps(labels: LabelSet) -> dict[str, Json]:
+    """The config entries in which transformers and transformers.js look for names."""
+    return {
+        "id2label": {str(index): name for index, name in enumerate(labels.names)},
+        "label2id": {name: index for index, name in enumerate(labels.names)},
+    }
+
+
 def problem_type(labels: LabelSet) -> dict[str, Json]:
     """The config entry by which transformers takes a sigmoid of each logit, where that is right."""
     return {} if labels.exclusive else {"problem_type": "multi_label_classification"}

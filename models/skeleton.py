@@ -1,13 +1,11 @@
 """A model without its numbers: what can be said of it before weights are fetched and anything is trained."""
 
 from pathlib import Path
-from typing import Any
 
 import timm
-import torch
 from torch import nn
 
-from models.building import failure_in, own_args, size_args, spec_of
+from models.building import failure_in, on_meta, own_args, size_args, spec_of
 from models.facts import read_config
 from models.foreign import trained_size
 from models.names import architecture_of, require_architecture
@@ -28,16 +26,7 @@ def skeleton(name: str, num_labels: int, image_size: int | None) -> nn.Module | 
     if not timm.is_model(architecture):
         return None
     sized = size_args(architecture, image_size) if image_size else {}
-    return _on_meta(architecture, num_classes=num_labels, **sized)
-
-
-def _on_meta(architecture: str, **args: Any) -> nn.Module | None:
-    try:
-        with torch.device("meta"):
-            model: nn.Module = timm.create_model(architecture, pretrained=False, **args)
-    except Exception:  # noqa: BLE001 - models raise whatever their parts do, and `build` says what is wrong
-        return None
-    return model
+    return on_meta(architecture, num_classes=num_labels, **sized)
 
 
 def skeleton_of(folder: Path, name: str, key: str) -> nn.Module | None:
@@ -49,15 +38,10 @@ def skeleton_of(folder: Path, name: str, key: str) -> nn.Module | None:
     config = read_config(folder)
     require_architecture(config["architecture"], key)
     args = own_args(config, trained_size(config, name, key))
-    return _on_meta(config["architecture"], pretrained_cfg=config["pretrained_cfg"], **args)
+    return on_meta(config["architecture"], pretrained_cfg=config["pretrained_cfg"], **args)
 
 
 def trains_on_one_image(model: nn.Module, image_size: int | None) -> bool:
     """False where a training step on one image meets a normalization over the batch that has one value to go by."""
     failed = failure_in(model, image_size or spec_of(model).size, training=True)
     return failed is None or "more than 1 value per channel" not in str(failed)
-
-
-def count_weights(model: nn.Module) -> int:
-    """Numbers in a model's parameters."""
-    return sum(weight.numel() for weight in model.parameters())

@@ -46,13 +46,12 @@ def completion_script(
         keys: such as ``--teacher.full.lr``.
     """
     if shell == "fish":
-        offered = "\n".join(_of_verb(verb, after) for verb, after in words.items())
+        seen = "__fish_seen_subcommand_from"
+        offered = "\n".join(
+            f'complete -c pocketeva -n "{seen} {verb}" -a "{" ".join(after)}"' for verb, after in words.items()
+        )
         return _FISH.format(
             verbs=" ".join(words), cases=offered, with_config=" ".join(with_config), keys=" ".join(keys)
         )
     cases = "\n".join(f'            {verb}) words="{" ".join(after)}" ;;' for verb, after in words.items())
     return _SCRIPT.format(verbs=" ".join(words), cases=cases, with_config="|".join(with_config), keys=" ".join(keys))
-
-
-def _of_verb(verb: str, after: Sequence[str]) -> str:
-    return f'complete -c pocketeva -n "__fish_seen_subcommand_from {verb}" -a "{" ".join(after)}"'

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from pathlib import Path
 from types import NoneType
@@ -14,13 +14,13 @@ from pydantic_core import ErrorDetails
 from run.config import ConfigError, UnknownValueError, shown
 from run.errors import UserError, listed, quoted
 from run.overrides import override
-from run.schema import hints_of, is_list, joined, keys_of, section_in, unknown_key
+from run.schema import default_of, hints_of, is_list, joined, keys_of, section_in, unknown_key
 from run.yaml_text import read_yaml
 
 T = TypeVar("T")
 
-UNKNOWN: Any = object()
-"""Stands for a value that could not be read."""
+UNKNOWN: Any = MISSING
+"""Stands for a value that could not be read, as for one that is not given."""
 
 NAMES = {
     "bool_type": "true or false",
@@ -128,7 +128,7 @@ class _Reader:
         values = {}
         for one in fields(kind):
             path = joined(where, one.name)
-            fallback = _default(one, default)
+            fallback = default_of(one, default)
             if one.name in given:
                 values[one.name] = self._value(hints[one.name], given[one.name], path, fallback)
             else:
@@ -210,15 +210,6 @@ def _is_whole(value: Any) -> bool:
     if isinstance(value, list):
         return all(map(_is_whole, value))
     return value is not UNKNOWN and not isinstance(value, _Partial)
-
-
-def _default(one: Any, section: Any) -> Any:
-    """A field's value where none is given: the section's own, or else that of the dataclass."""
-    if is_dataclass(section):
-        return getattr(section, one.name)
-    if one.default is not MISSING:
-        return one.default
-    return one.default_factory() if one.default_factory is not MISSING else UNKNOWN
 
 
 @cache

@@ -8,8 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -213,19 +212,13 @@ def once(work: Callable[[], T]) -> T:
     assert _others.group is not None, "connect() first"
     answer: list[Any] = [None]
     if rank.number == 0:
-        with _by_itself():
+        _others.left_out = True
+        try:
             answer = [work()]
+        finally:
+            _others.left_out = False
     distributed.broadcast_object_list(answer, src=0, group=_others.group)
     return cast("T", answer[0])
-
-
-@contextmanager
-def _by_itself() -> Iterator[None]:
-    _others.left_out = True
-    try:
-        yield
-    finally:
-        _others.left_out = False
 
 
 def in_any_process(condition: bool, device: "torch.device") -> bool:

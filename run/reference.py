@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import TypeAdapter
 
 from run.files import Json
-from run.schema import ELSEWHERE, hints_of, is_list, joined, section_in
+from run.schema import ELSEWHERE, default_of, hints_of, is_list, joined, section_in
 
 _INTRO = """# Every key of a config
 
@@ -96,7 +96,7 @@ def _section(kind: Any, where: str, default: Any, shown: dict[Any, str]) -> Iter
     yield from ("| key | may be | default | meaning |", "| --- | --- | --- | --- |")
     for one in fields(kind):
         hint = hints_of(kind)[one.name]
-        value = _default(one, default)
+        value = default_of(one, default)
         inside = section_in(hint)
         path = joined(where, one.name) + "[]" * is_list(hint)
         if inside:
@@ -114,14 +114,6 @@ def _section(kind: Any, where: str, default: Any, shown: dict[Any, str]) -> Iter
 def _anchor(path: str) -> str:
     """GitHub's name for the heading of a section."""
     return "".join(sign for sign in path.casefold() if sign.isalnum() or sign in "_-")
-
-
-def _default(one: Any, section: Any) -> Any:
-    if is_dataclass(section):
-        return getattr(section, one.name)
-    if one.default is not MISSING:
-        return one.default
-    return one.default_factory() if one.default_factory is not MISSING else MISSING
 
 
 def _written(value: Any) -> str:

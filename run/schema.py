@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -24,6 +24,15 @@ def section_in(hint: Any) -> Any:
 def is_list(hint: Any) -> bool:
     """A list of whatever."""
     return get_origin(hint) is list
+
+
+def default_of(field: Any, section: Any) -> Any:
+    """A field's value where none is given: the section's own, or else that of the dataclass; ``MISSING`` for none."""
+    if is_dataclass(section):
+        return getattr(section, field.name)
+    if field.default is not MISSING:
+        return field.default
+    return field.default_factory() if field.default_factory is not MISSING else MISSING
 
 
 def keys_of(kind: Any) -> str:

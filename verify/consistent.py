@@ -14,7 +14,7 @@ from export.javascript import model_config, preprocessor_config
 from export.limits import MOST_SECONDS
 from export.points.record import ThresholdsRecord
 from export.release import KINDS, ReleasedFile
-from models.facts import CheckpointFacts, problem_type
+from models.facts import CheckpointFacts, label_maps, problem_type
 from models.spec import InputSpec
 from run.errors import UserError
 from run.files import Json, file_digest, json_of
@@ -84,8 +84,7 @@ def checkpoint_contradictions(folder: Path, labels: LabelSet, own: Path | None =
         **problem_type(labels),
         "num_classes": len(names),
         "label_names": names,
-        "id2label": {str(index): name for index, name in enumerate(names)},
-        "label2id": {name: index for index, name in enumerate(names)},
+        **label_maps(labels),
     }
     try:
         config = json_of(folder / "config.json", _AGAIN)

@@ -25,13 +25,13 @@ from hub.inspection.graph import preprocessing
 from hub.inspection.limits import Limits
 from hub.inspection.record import Inspection, ModelFile, OnnxReadiness, Teaching, Tensor, Timing
 from hub.inspection.timing import time_call, time_session
-from models.building import failure_in, open_checkpoint, own_labels, spec_of
+from models.building import count_weights, failure_in, on_meta, open_checkpoint, own_labels, spec_of
 from models.classifier import Classifier
 from models.device import one_thread
 from models.facts import KEY, read_config
 from models.foreign import label_names
 from models.names import architecture_of, require_architecture
-from models.skeleton import count_weights, skeleton_of
+from models.skeleton import skeleton_of
 from run.console import log
 from run.errors import UserError
 
@@ -74,11 +74,7 @@ def inspect_timm(name: str, limits: Limits) -> Inspection:
     tags = [one.partition(".")[2] for one in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
         raise UserError(f"timm has {architecture}, and no weights {tag!r} for it: {', '.join(tags) or 'none at all'}")
-    try:
-        with torch.device("meta"):
-            shapes: nn.Module = timm.create_model(plain)
-    except Exception:  # noqa: BLE001 - models do whatever they like while they are built
-        shapes = timm.create_model(plain)
+    shapes = on_meta(plain) or timm.create_model(plain)
     labels = LabelSet(tuple(map(str, range(shapes.num_classes))), "nominal")  # type: ignore[arg-type]
 
     def get() -> Classifier:

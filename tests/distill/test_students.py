@@ -1,7 +1,8 @@
 import pytest
 
 from distill.students import TESTED
-from models.skeleton import count_weights, skeleton
+from models.building import count_weights
+from models.skeleton import skeleton
 
 
 @pytest.mark.parametrize(("name", "millions"), TESTED.items())
