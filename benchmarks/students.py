@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import common
-from distill.students import TESTED
+from distill.config import TESTED
 
 PROBE = """
 import re, resource, sys

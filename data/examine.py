@@ -51,7 +51,6 @@ def examine(manifest: Manifest, groups: Groups, crossing: Rows, promise: Promise
 
     Args:
         manifest: all rows, those that take no part too.
-        groups: of its rows.
         crossing: rows whose duplicates the source gives to another split.
         promise: what verification will ask; null leaves the count of test images without a need beside it.
     """
@@ -138,17 +137,13 @@ def _clusters(manifest: Manifest, codes: NDArray[np.integer], among: Rows) -> Cl
     shared = sizes > 1
     first = [*np.flatnonzero(shared & crossing), *np.flatnonzero(shared & ~crossing)][:EXAMPLES]
     examples = [rows[starts[at] : starts[at] + sizes[at]][:EXAMPLES] for at in first]
+    named = manifest.table.select(["uri", "split"])
     return Clusters(
         images=int(sizes[shared].sum()),
         clusters=int(shared.sum()),
         crossing_splits=int((shared & crossing).sum()),
-        examples=[[Member(**row) for row in _part(manifest.table, ["uri", "split"], at)] for at in examples],
+        examples=[[Member(**row) for row in named.take(at).to_pylist()] for at in examples],
     )
-
-
-def _part(table: pa.Table, columns: list[str], rows: NDArray[np.integer]) -> list[dict[str, str]]:
-    part: list[dict[str, str]] = table.select(columns).take(rows).to_pylist()
-    return part
 
 
 def _examples(table: pa.Table, rows: Rows) -> Examples:

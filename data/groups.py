@@ -29,7 +29,6 @@ def find_groups(table: pa.Table, *, near_bits: int, join_near: bool) -> Groups:
     """Group the rows of a table with ``pixels``, ``phash`` and ``group``.
 
     Args:
-        table: the rows.
         near_bits: largest distance of two near-duplicates' perceptual hashes.
         join_near: near-duplicates have to be in one split too.
     """

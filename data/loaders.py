@@ -95,11 +95,9 @@ class EpochSampler(Sampler[Item]):
     process alone whose batches are as large as all of theirs. What does not go round evenly is left out.
 
     Args:
-        rows: how many.
         views: the views to go through; the image in row r gets view (epoch + r) mod ``views``. Null is as 1 view and
             fresh ones from the start: view ``epoch + 1`` of every image.
         seed: of the order.
-        rank: this process.
         fresh_from: in this epoch every image gets view ``views``, in the next the one after that, and so on, so that
             none comes twice; null never goes beyond ``views``.
 

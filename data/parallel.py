@@ -22,7 +22,6 @@ def in_parallel(images: int, doing: str, chunk: int = 32) -> Iterator[Callable[.
     """A ``map`` that keeps the order, over processes if there are enough images for that.
 
     Args:
-        images: how many there are.
         doing: what is done, for the message.
         chunk: images handed to a process at a time; an interrupt waits for them.
 

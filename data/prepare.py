@@ -45,9 +45,6 @@ def prepare(
     An image is read again only if its file's size, time or tag changed. A split that is recorded is kept.
 
     Args:
-        run: where to write.
-        labels: the label set.
-        config: the sources.
         records: the labeled images, instead of those that ``config`` names; an in-memory data set, for example.
         promise: what verification will ask of the test split, to say whether there are images enough; asking for
             something else is no reason to prepare again.

@@ -49,7 +49,6 @@ def assign(
         names: of the groups, by number.
         given: the source's splits [N].
         recorded: the splits of an earlier manifest [N].
-        config: the shares and the seed.
     """
     absent = tuple(split for split in HELD_OUT if not (given == SPLITS.index(split)).any())
     # The order is the rule: the source before what is recorded, that before the draw.
@@ -83,7 +82,6 @@ def draw_split(group: str, config: SplitsConfig, within: tuple[str, ...] = HELD_
 
     Args:
         group: what the duplicates share.
-        config: the shares and the seed.
         within: the held-out splits to draw; a source that brings its own test split leaves that one out.
 
     Returns:

@@ -24,9 +24,7 @@ def statuses(table: pa.Table, groups: Groups, split: Splits, labels: LabelSet) -
 
     Args:
         table: ``uri``, ``image_id``, ``target``, and the scan's ``status``.
-        groups: of its rows.
         split: of its rows; the pool's are unlabeled, ``NONE`` is a row that has no right split.
-        labels: of the targets.
     """
     status: list[str] = table.column("status").to_pylist()
     uris = table.column("uri")

@@ -269,7 +269,6 @@ def file_system(uri: str, *, stays: bool = False) -> tuple[Any, str]:
     Listings are not kept: a store that has changed is seen as it is, and a large one does not fill the memory.
 
     Args:
-        uri: what is asked for.
         stays: refuse redirects to another web server. The user named the label file, and others wrote what is in it:
             their addresses must not make this machine ask any server that it can reach.
 

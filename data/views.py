@@ -8,6 +8,7 @@ two renders: the teacher's and the student's, each at its own resolution (``mode
 import hashlib
 import math
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageEnhance
@@ -60,16 +61,8 @@ class ViewSpec:
     @classmethod
     def of(cls, config: ViewsConfig, working_size: int | None = None) -> "ViewSpec":
         """The distribution a config describes; how many views are drawn from it is not part of it."""
-        return cls(
-            crop_scale=config.crop_scale,
-            crop_ratio=config.crop_ratio,
-            horizontal_flip=config.horizontal_flip,
-            vertical_flip=config.vertical_flip,
-            brightness=config.brightness,
-            contrast=config.contrast,
-            saturation=config.saturation,
-            working_size=working_size,
-        )
+        drawn: dict[str, Any] = config.drawing()
+        return cls(**drawn, working_size=working_size)
 
     @property
     def digest(self) -> str:

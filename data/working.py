@@ -13,8 +13,6 @@ does, makes 0.2 to 0.6 and 12, and 0.1 to 0.2 and 3. Lossless WebP takes twice t
 import hashlib
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,7 +84,8 @@ def make_working_copies(manifest: Manifest, run: RunFolder, size: int | None) ->
 def _make_missing(wanted: pa.Table, folder: Path, size: int) -> None:
     if not len(_missing(wanted, folder)):
         return
-    with _alone(folder):
+    # The operating system lets go of the lock however this process ends.
+    with locked(folder / ".lock", wait=True):
         todo = _missing(wanted, folder)  # looked at again: the process that was waited for has made some
         failed: list[str] = []
         with in_parallel(len(todo), "shrinking images", CHUNK) as run, progress("shrinking images", len(todo)) as done:
@@ -113,17 +112,6 @@ def _missing(wanted: pa.Table, folder: Path) -> pa.Table:
     return todo.filter(first)
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a lock, so that one process makes copies while others wait.
-
-    The operating system lets go of it however this process ends.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / ".lock", wait=True):
-        yield
-
-
 def make_copy(job: Job) -> str | None:
     """Write one copy, always the same bytes; returns why it cannot be made.
 
@@ -137,9 +125,7 @@ def make_copy(job: Job) -> str | None:
             return f"{job.uri} has changed: run `pocketeva prepare` again"
         with atomic_path(job.path) as partial:
             shrunk(decode(data), job.size).save(partial, "JPEG", quality=QUALITY, subsampling="4:4:4")
-    except DecodeError as error:
-        return f"{job.uri}: {error}"
-    except OSError as error:
+    except (DecodeError, OSError) as error:
         return f"{job.uri}: {error}"
     return None
 

@@ -18,6 +18,19 @@ LOSSES_FOR: Mapping[Kind, tuple[Loss, ...]] = {
     "multilabel": ("kl", "labels"),
 }
 """The losses that are defined for each kind of label set."""
+TESTED: Mapping[str, float] = {
+    "mobilenetv4_conv_small": 2.5,
+    "mobilenetv4_conv_small_050": 1.0,
+    "mobilenetv4_conv_medium": 8.4,
+    "tf_efficientnet_lite0": 3.4,
+    "repvit_m0_9": 4.7,
+    "mobileone_s0": 4.3,
+    "fastvit_t8": 3.3,
+    "tiny_vit_5m_224": 5.1,
+    "mobilenetv3_small_100": 1.5,
+}
+"""The students that are tested, by timm's name: millions of weights with a head for a few labels. ``docs/students.md``
+has their speed."""
 ACROSS_IMAGES: frozenset[Loss] = frozenset({"dist"})
 """The losses that compare the images of a batch with each other, so that a batch cannot go through in parts."""
 

@@ -75,11 +75,7 @@ class Patience(EarlyStopping):
 
 
 class Curves(Callback):
-    """Keeps losses and shares of every epoch, across resumptions; it stands before what keeps the state.
-
-    Args:
-        folder: of the fit.
-    """
+    """Keeps losses and shares of every epoch, across resumptions; it stands before what keeps the state."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -71,7 +71,6 @@ class KeepState(Checkpoint):
     Lightning calls a ``Checkpoint`` after all other callbacks, so what they did in the same step is in the state.
 
     Args:
-        folder: of the checkpoints.
         learned: the training batches, drawn by a sampler that can start anywhere.
         minutes: null keeps the state after epochs alone.
     """

@@ -54,7 +54,6 @@ def diagnose_decisions(probabilities: Floats, targets: Floats, rule: DecisionRul
         probabilities: [N, C].
         targets: of labeled images [N, C]; where two labels are equally likely, there is no true one, and the image is
             left out.
-        rule: of the label set.
         images: what the N images are, such as ``validation images``.
     """
     clear = rule.labels.has_truth(targets)
@@ -68,7 +67,7 @@ def diagnose_decisions(probabilities: Floats, targets: Floats, rule: DecisionRul
     commonest = int(counts.max())
     right = int(rule.same(said, true).sum())
     if right <= commonest and len(kinds) > 1:
-        answer = _answer(kinds[int(counts.argmax())], names)
+        answer = _answer(kinds[int(counts.argmax())], rule)
         notes.append(
             Note(
                 says=f"is right on {right:,} of {len(true):,} {images}, and always saying {answer} would be right on "
@@ -80,7 +79,7 @@ def diagnose_decisions(probabilities: Floats, targets: Floats, rule: DecisionRul
     if len(kinds) > 1 and len(np.unique(said, axis=0)) == 1:
         notes.append(
             Note(
-                says=f"says {_answer(said[0], names)} for every one of {len(true):,} {images}",
+                says=f"says {_answer(said[0], rule)} for every one of {len(true):,} {images}",
                 advice="class_weighting: balanced for the teacher, more epochs, another learning rate",
                 serious=True,
             )
@@ -100,7 +99,6 @@ def diagnose_fit(metrics: dict[str, float], config: FitConfig) -> list[Note]:
 
     Args:
         metrics: as ``fitting.fit.fit`` returns them.
-        config: what it was asked for.
     """
     notes = []
     steps, epochs, best = (int(metrics[key]) for key in ("steps", "epochs", "epoch"))
@@ -192,11 +190,9 @@ def read_notes(path: Path) -> list[Note]:
     return [Note(**note) for note in json.loads(path.read_text(encoding="utf-8"))["diagnosis"]]
 
 
-def _answer(decision: NDArray[Any], names: Sequence[str]) -> str:
+def _answer(decision: Any, rule: DecisionRule) -> str:
     """A decision in words: a label's name, or those of a set."""
-    if decision.ndim == 0:
-        return names[int(decision)]
-    return " and ".join(name for name, applies in zip(names, decision, strict=True) if applies) or "no label"
+    return " and ".join(rule.names(decision)) or "no label"
 
 
 def _never_said(said: NDArray[Any], true: NDArray[Any], names: Sequence[str]) -> list[str]:

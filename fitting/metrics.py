@@ -33,7 +33,6 @@ def decided(logits: Tensor, targets: Tensor, rule: DecisionRule) -> tuple[Tensor
     Args:
         logits: [B, C].
         targets: of labeled images [B, C].
-        rule: of the label set.
     """
     said = rule.decide(rule.probabilities(logits.detach().float().cpu().numpy()))
     given = targets.cpu().numpy()

@@ -34,7 +34,6 @@ class FitModule(pl.LightningModule):
     """A LightningModule that optimizes itself; a stage adds the loss.
 
     Args:
-        config: the optimization.
         parameter_groups: as AdamW takes them. A group's ``lr_scale`` multiplies its learning rate
             (layer-wise decay, as timm's ``param_groups_layer_decay`` gives it).
         rule: of the label set; null where nothing is decided.

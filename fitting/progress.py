@@ -20,7 +20,6 @@ class FitProgress(Callback):
     """A bar for the whole fit; without a terminal, a line with the time for every epoch.
 
     Args:
-        name: of the fit.
         kept: gives the metrics of the best epoch so far, ``epoch`` among them.
     """
 

@@ -83,7 +83,11 @@ def push(
             _describe(card.parent, repos[card.parent], card)
         return [Pushed(folder.name, repo, None, changed=False) for folder, repo in repos.items()]
     # After every refusal, and before the first request: it may have to be fetched.
-    _set_runtime([folder for folder in repos if (folder / INDEX).is_file()], wanted=config.page)
+    for folder in (folder for folder in repos if (folder / INDEX).is_file()):
+        if config.page:
+            write_runtime(folder)
+        else:
+            remove(folder / RUNTIME)  # of an earlier push
     # Last of all that is written: it is over every other file.
     for folder in repos:
         set_signature(folder, config.signing_key)
@@ -127,15 +131,6 @@ def _reasons(run: RunFolder, certificate: Certificate | None, differences: Seque
         return [f"{quoted(path)} does not exist"]
     said = [] if certificate.verdict == "PASS" else [f"{quoted(path)} says {certificate.verdict}"]
     return [*differences, *said]
-
-
-def _set_runtime(folders: Sequence[Path], *, wanted: bool) -> None:
-    """Put the browser's runtime beside each page, or take an earlier push's away."""
-    for folder in folders:
-        if wanted:
-            write_runtime(folder)
-        else:
-            remove(folder / RUNTIME)
 
 
 def _describe(folder: Path, repo: str, card: Path) -> None:

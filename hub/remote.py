@@ -142,7 +142,8 @@ def mirror(
         pull_request: open a pull request with that commit, and leave the branch as it is.
     """
     if holds(remote, folder):
-        return Pushed(folder.name, remote.repo, _address(api, remote), changed=False, commit=remote.head)
+        address = f"{api.endpoint}/{remote.repo}/commit/{remote.head}"
+        return Pushed(folder.name, remote.repo, address, changed=False, commit=remote.head)
     paths = {path.relative_to(folder).as_posix(): path for path in files_of(folder)}
     gone = remote.files.keys() - paths.keys() - set(KEPT)
     commit = api.create_commit(
@@ -158,7 +159,3 @@ def mirror(
         parent_commit=remote.head,
     )
     return Pushed(folder.name, remote.repo, commit.pr_url or commit.commit_url, changed=True, commit=commit.oid)
-
-
-def _address(api: HfApi, remote: Remote) -> str:
-    return f"{api.endpoint}/{remote.repo}/commit/{remote.head}"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +105,8 @@ class UnknownValueError(Exception):
     """A check asks for a value that could not be read: the check has to be left out."""
 
 
-class Require(Protocol):
-    """Notes a mistake under ``key`` where ``holds`` gives false; ``value`` is shown in place of the key's own."""
-
-    def __call__(self, key: str, holds: Callable[[], bool], allowed: str, value: object = ...) -> None: ...
+Require = Callable[[str, Callable[[], bool], str], None]
+"""Notes a mistake under a key where the check gives false; the last is what the key's value must be."""
 
 
 @contextmanager
@@ -128,10 +126,10 @@ def checking(section: object) -> Iterator[Require]:
     """
     mistakes: list[Mistake] = []
 
-    def require(key: str, holds: Callable[[], bool], allowed: str, value: object = None) -> None:
+    def require(key: str, holds: Callable[[], bool], allowed: str) -> None:
         with suppress(UnknownValueError):
             if not holds():
-                mistakes.append(Mistake(key, _value_at(section, key) if value is None else value, allowed))
+                mistakes.append(Mistake(key, _value_at(section, key), allowed))
 
     with suppress(UnknownValueError):
         yield require

@@ -72,7 +72,7 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
     """Hold a lock of the operating system, which lets go of it however this process ends; the file means nothing.
 
     Args:
-        path: the file; made where it is not there. Its folder is there.
+        path: the file; made with its folder where it is not there.
         wait: until another process lets go of it.
 
     Raises:
@@ -83,6 +83,7 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
 
     if path.is_symlink():  # one that is put there later is not followed either: the lock fails
         raise UserError(f"{path} is a symbolic link, and links are not followed there: remove it")
+    path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path, timeout=-1 if wait else 0):
         yield
 

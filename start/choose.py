@@ -75,7 +75,6 @@ def choose(sizes: Sizes, hardware: Hardware, teacher: str | None = None, student
 
     Args:
         sizes: number of images in each split.
-        hardware: what the run will find.
         teacher: taken whatever it costs; null chooses.
         student: the same.
     """

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import shlex
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,13 +49,10 @@ def init(
 
     Args:
         kind: the dataclass of a config.
-        path: as the user gives it.
-        overrides: keys that the user gives.
         file: where to write; null takes the path's name.
         schema: the JSON schema that the file names.
         teacher: a model; null chooses.
         student: a model; null chooses.
-        from_scratch: random weights.
 
     Returns:
         The file.
@@ -241,7 +239,9 @@ _OTHER_KINDS: Mapping[Kind, str] = {
 def _lines(values: Mapping[str, Any], notes: Mapping[str, str], where: str, indent: str) -> Iterator[str]:
     for key, value in values.items():
         path = joined(where, key)
-        yield from (f"{indent}# {escaped(line)}" for line in _wrapped(notes.get(path, ""), _WIDTH - len(indent)))
+        note = " ".join(notes.get(path, "").split())
+        lines = textwrap.wrap(note, _WIDTH - len(indent), break_long_words=False, break_on_hyphens=False)
+        yield from (f"{indent}# {escaped(line)}" for line in lines)
         if isinstance(value, Mapping):
             yield f"{indent}{key}:"
             yield from _lines(value, notes, path, f"{indent}  ")
@@ -265,13 +265,3 @@ def written(value: object) -> str:
     text = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True).removesuffix("...\n").strip()
     # The writer keeps to YAML 1.1, where 1e3 is text; JSON is YAML too, and leaves nothing open.
     return text if read_yaml(text)[0] == value else json.dumps(value, ensure_ascii=False)
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    lines: list[str] = []
-    for word in text.split():
-        if lines and len(lines[-1]) + len(word) < width:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return lines

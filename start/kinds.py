@@ -31,7 +31,6 @@ def guess_kind(names: Sequence[str], *, exclusive: bool) -> Guess:
     """The kind and order of labels, from their names.
 
     Args:
-        names: all labels.
         exclusive: every image has exactly one of them.
     """
     plain = sorted(names, key=_natural)

@@ -128,9 +128,8 @@ def _found(source: Source, reasons: Sequence[str]) -> Found:
 
     uris = collect(counted(read(source))).column("uri").to_pylist()
     names = {name: counts[index] for index, name in enumerate(labels.names)}
-    config = replace(source.config, path=source.config.path)
     return Found(
-        config=config,
+        config=source.config,
         images=names,
         exclusive=exclusive,
         splits=dict(splits) if set(splits) - {"", "unlabeled"} else {},

@@ -102,10 +102,7 @@ def draw_sheet(
     """The sheet: for each image a row for each model, and in it the views.
 
     Args:
-        pictures: the images.
-        views: what views are drawn from.
         specs: by the model's name, its input contract.
-        count: views of each image.
     """
     row = LINE + TILE + GAP
     height = GAP + len(pictures) * (LINE + GAP + len(specs) * row)

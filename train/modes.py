@@ -25,7 +25,6 @@ def refusal(model: nn.Module, size: int, config: TeacherConfig) -> str:
     Args:
         model: with or without numbers.
         size: of its images, in pixels.
-        config: the teacher.
     """
     if config.mode == "head":
         return ""

@@ -26,9 +26,6 @@ class TeacherModule(FitModule):
 
     Args:
         model: features or images to logits [B, C].
-        config: the optimization.
-        groups: AdamW's parameter groups.
-        rule: of the label set.
         class_weights: as the function of that name gives them.
         costs: of saying one label where another is true.
         spec: for images, their input contract; null where batches hold features.
@@ -103,7 +100,6 @@ def class_weights(targets: NDArray[np.float32], weighting: str, labels: LabelSet
     Args:
         targets: of the labeled training images [N, C].
         weighting: ``none``, ``sqrt`` or ``balanced``.
-        labels: the label set.
 
     Returns:
         [C]; for multilabel sets [2, C], of absence and of presence.

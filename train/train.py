@@ -48,10 +48,7 @@ def train(
     """Fine-tune the teacher, calibrate it, and write ``teacher/model/`` and ``teacher/metrics.json``.
 
     Args:
-        context: the run.
         manifest: its labeled images are learned from.
-        config: the teacher.
-        views: what it looks at.
         costs: ``labels.costs``.
 
     Raises:

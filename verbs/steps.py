@@ -274,7 +274,7 @@ def _check_golden(_: None, options: Namespace) -> bool:
 
 def _inspect(_: None, options: Namespace) -> None:
     from hub.inspection.inspect import print_inspection
-    from hub.inspection.limits import Limits
+    from hub.inspection.record import Limits
 
     limits = Limits(export=not options.no_export, huge=options.huge)
     print_inspection(options.model, limits, as_json=options.format == "json")

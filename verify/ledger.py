@@ -8,8 +8,7 @@ the verdict is learned from a try: whoever trains on what the report says of sin
 
 import heapq
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
@@ -97,7 +96,8 @@ def record_use(path: Path, images: Sequence[str], judged: Judged, confidence: fl
     Raises:
         UserError: the ledger is damaged.
     """
-    with _locked(path):
+    # Runs beside each other share it.
+    with locked(path.with_name(f".{path.stem}.lock"), wait=True):
         before = Ledger.read(path)
         after = before.with_use(images, judged)
         if after is not before:
@@ -105,14 +105,6 @@ def record_use(path: Path, images: Sequence[str], judged: Judged, confidence: fl
     look = after.look(images, judged, confidence)
     assert look is not None
     return look
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the ledger: runs beside each other share it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path.with_name(f".{path.stem}.lock"), wait=True):
-        yield
 
 
 def _sketch(images: Sequence[str]) -> tuple[str, ...]:

@@ -69,7 +69,6 @@ class Converter:
     """Makes records of entries: in one place, for every format, what splits, groups and missing labels mean.
 
     Args:
-        source: the source.
         root: where its images lie.
         split: the source's name of the split of entries that name none.
     """

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from data.labels import LabelSet
-from distill.students import TESTED
+from distill.config import TESTED
 from export.config import ExportConfig
 from export.libraries import first_line, library_errors
 from export.limits import bounded_memory
@@ -22,8 +22,7 @@ from export.reparameterize import fuse
 from export.session import open_session
 from hub.front_matter import CARD, license_of
 from hub.inspection.graph import preprocessing
-from hub.inspection.limits import Limits
-from hub.inspection.record import Inspection, ModelFile, OnnxReadiness, Teaching, Tensor, Timing
+from hub.inspection.record import Inspection, Limits, ModelFile, OnnxReadiness, Teaching, Tensor, Timing
 from hub.inspection.timing import time_call, time_session
 from models.building import count_weights, failure_in, on_meta, open_checkpoint, own_labels, spec_of
 from models.classifier import Classifier

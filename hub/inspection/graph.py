@@ -13,8 +13,7 @@ from export.release import KINDS
 from export.runtime import open_file
 from export.session import ort_errors
 from hub.front_matter import CARD, license_of
-from hub.inspection.limits import Limits
-from hub.inspection.record import Inspection, ModelFile, OnnxReadiness, Preprocessing, Teaching, Tensor, Timing
+from hub.inspection.record import Inspection, Limits, ModelFile, OnnxReadiness, Preprocessing, Teaching, Tensor, Timing
 from hub.inspection.timing import MOST_SECONDS, shapes_of_one, time_session
 from models.spec import InputSpec
 from run.errors import UserError, quoted

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from export.release import KINDS, Release
 from hub.inspection.graph import inspect_file, inspect_folder
-from hub.inspection.limits import Limits
-from hub.inspection.record import SCHEMA, Inspection
+from hub.inspection.record import SCHEMA, Inspection, Limits
 from hub.inspection.show import show
 from hub.places import WEIGHTS, fetch, is_hub_id, path_of, without_key
 from models.names import architecture_of, architectures, nearest

@@ -1,6 +1,6 @@
 import pytest
 
-from distill.students import TESTED
+from distill.config import TESTED
 from models.building import count_weights
 from models.skeleton import skeleton
 

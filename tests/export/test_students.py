@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from distill.students import TESTED
+from distill.config import TESTED
 from export.fp16 import write_fp16
 from export.int8 import static
 from export.int8.config import Int8Config

@@ -96,18 +96,17 @@ class Sheet:
         colors: ``ON_PAGE`` for SVG, ``ON_WHITE`` for PNG.
     """
 
-    def __init__(self, height: float, about: str, colors: Palette = ON_PAGE, width: float = WIDTH) -> None:
+    def __init__(self, height: float, about: str, colors: Palette = ON_PAGE) -> None:
         self.height = height
-        self.width = width
         self.colors = colors
         self._about = about
-        self._figure = Figure(figsize=(width / POINTS, height / POINTS))
+        self._figure = Figure(figsize=(WIDTH / POINTS, height / POINTS))
         self._figure.patch.set_visible(colors is not ON_PAGE)
 
     def axes(self, left: float, top: float, right: float, bottom: float) -> Axes:
         """A plot between these margins, with quiet lines and words."""
-        size = (self.width - left - right) / self.width, (self.height - top - bottom) / self.height
-        axes = self._figure.add_axes((left / self.width, bottom / self.height, *size), facecolor="none")
+        size = (WIDTH - left - right) / WIDTH, (self.height - top - bottom) / self.height
+        axes = self._figure.add_axes((left / WIDTH, bottom / self.height, *size), facecolor="none")
         axes.tick_params(colors=self.colors.quiet, labelsize=10, pad=4)
         axes.xaxis.label.set_color(self.colors.quiet)
         axes.yaxis.label.set_color(self.colors.quiet)
@@ -120,7 +119,7 @@ class Sheet:
     def text(self, x: float, y: float, words: str, **style: Any) -> None:
         """Words at a place in units from the upper left corner; never a formula."""
         given = {"color": self.colors.ink, "va": "center", **style}
-        self._figure.text(x / self.width, 1 - y / self.height, plain(words), **given)
+        self._figure.text(x / WIDTH, 1 - y / self.height, plain(words), **given)
 
     def svg(self) -> Markup:
         """The drawing as a part of a page."""
@@ -135,7 +134,7 @@ class Sheet:
         text = re.sub(r' transform="rotate\(-0 [^"]*\)"', "", text)
         text = re.sub(r"\s*\n\s*", " ", text)
         label = f'<svg role="img" aria-label="{Markup.escape(plain(self._about))}" '
-        box = f'viewBox="0 0 {self.width:g} {self.height:g}" class="chart">'
+        box = f'viewBox="0 0 {WIDTH:g} {self.height:g}" class="chart">'
         return Markup(re.sub(r"^<svg [^>]*>", lambda _: label + box, text).strip())  # noqa: S704 - Matplotlib escaped it
 
     def png(self) -> bytes:

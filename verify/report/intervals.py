@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 
 from verify.certificate import Rate
 from verify.evidence import Verdict
-from verify.report.canvas import ON_PAGE, Palette, Sheet, beside, drawn
+from verify.report.canvas import ON_PAGE, WIDTH, Palette, Sheet, beside, drawn
 
 ROW = 34
 """Height of a row: a line of words, and the interval below it."""
@@ -76,7 +76,7 @@ def _with_rows(about: str, rows: Sequence[tuple[str, str]], unit: str, colors: P
     for number, (name, figures) in enumerate(rows):
         top = 6 + ROW * number + 11
         sheet.text(12, top, beside(name, figures), fontsize=10.5)
-        sheet.text(sheet.width - 12, top, figures, fontsize=10, ha="right", color=colors.quiet)
+        sheet.text(WIDTH - 12, top, figures, fontsize=10, ha="right", color=colors.quiet)
     return sheet, axes
 
 

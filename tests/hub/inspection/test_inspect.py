@@ -8,10 +8,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 import pocketeva
-from hub.inspection import limits
+from hub.inspection import record
 from hub.inspection.inspect import inspect
-from hub.inspection.limits import Limits
-from hub.inspection.record import Inspection
+from hub.inspection.record import Inspection, Limits
 from run.errors import UserError
 from run.folder import RunFolder
 from tests.hub.fake_hub import FakeHub, File, Repo
@@ -109,7 +108,7 @@ def test_inspect__checkpoints_of_strangers(tmp_path: Path, keys: dict[str, Any],
 
 def test_inspect__a_huge_model_is_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     by_timm(tmp_path / "model")
-    monkeypatch.setattr(limits, "WEIGHTS", 1000)
+    monkeypatch.setattr(record, "WEIGHTS", 1000)
     found = one(tmp_path / "model")
     assert found.latency is None
     assert found.onnx.state == "not tried"
