@@ -9,7 +9,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
@@ -28,7 +28,6 @@ from models.forward import in_order
 from run.console import log, progress
 from run.disk import DiskFullError
 from run.errors import UserError
-from run.files import Json
 from run.ranks import Rank, this_rank, wait_until_empty
 
 _WORDS = {"train": "training", "val": "validation"}
@@ -54,10 +53,6 @@ class PassCount:
         self.images_x_views += other.images_x_views
         self.cached += other.cached
         self.live += other.live
-
-    def to_json(self) -> dict[str, Json]:
-        """As ``metrics.json`` has it under ``teacher_passes``."""
-        return asdict(self)
 
 
 class BatchedForward(Protocol):

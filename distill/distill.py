@@ -101,8 +101,8 @@ def distill(
         say(f"student {config.name}", notes)
         metrics: dict[str, Json] = {
             "fit": dict(fitted),
-            "teacher_passes": teacher.passes.to_json(),
-            "calibration": calibration.to_json(),
+            "teacher_passes": asdict(teacher.passes),
+            "calibration": asdict(calibration),
             "diagnosis": to_json(notes),
         }
         facts = CheckpointFacts(

@@ -2,8 +2,7 @@
 
 from export.points.fit import FittedPoint
 from export.points.record import ThresholdsRecord
-from hub.sections import table
-from run.text import code_span
+from run.text import code_span, markdown_table
 
 
 def decisions(record: ThresholdsRecord | None) -> str:
@@ -23,7 +22,7 @@ def decisions(record: ThresholdsRecord | None) -> str:
         for point in found.points
     ]
     head = ("file", "flags", "from", "recall", "false alarms", "promised")
-    shown = f"\n\n{table(head, rows)}\n\n{_ABOUT}" if rows else ""
+    shown = f"\n\n{markdown_table(head, rows)}\n\n{_ABOUT}" if rows else ""
     decided = {
         "levels": "the most severe level whose score, the probability of this label or a more severe one, reaches its "
         "threshold",

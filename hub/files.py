@@ -2,8 +2,8 @@
 
 from export.int8.result import FailedRow, Int8Result, Quality, Row
 from export.oldest import oldest_runtime
-from hub.sections import table
 from hub.subject import Subject
+from run.text import markdown_table
 
 
 def files(subject: Subject, int8: Int8Result | None) -> str:
@@ -31,7 +31,7 @@ def files(subject: Subject, int8: Int8Result | None) -> str:
     ]
     return f"""## Files
 
-{table(("file", "what it is", "MB", "accuracy", "agreement", "ms", "from"), rows)}
+{markdown_table(("file", "what it is", "MB", "accuracy", "agreement", "ms", "from"), rows)}
 
 Accuracy and agreement with the teacher's float32 file are of the test split; ms is the median for one image on one \
 thread, for `rgb.onnx` with a 640 × 480 image; from is the oldest ONNX Runtime that is known to run the file. \
@@ -61,7 +61,7 @@ INT8: {int8.reason}. Ranges came from {int8.images.ranges:,} training images, ca
 that exported it ({int8.processor}), and vouch for no other: INT8 can be slower than float32 elsewhere, in WASM for \
 one.{_ONE_AT_A_TIME if dynamic else ""}
 
-{table(head, [fp32, *map(_candidate, int8.candidates)])}"""
+{markdown_table(head, [fp32, *map(_candidate, int8.candidates)])}"""
 
 
 def _candidate(row: Row | FailedRow) -> tuple[str, ...]:

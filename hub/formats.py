@@ -1,8 +1,8 @@
 """The part of an ONNX card about files for other runtimes: which there are, what was run and what was not."""
 
 from export.formats.record import Converted, FormatsRecord, NotWritten, Ran
-from hub.sections import table
 from hub.subject import Subject
+from run.text import markdown_table
 
 
 def formats(subject: Subject, record: FormatsRecord | None) -> str:
@@ -29,7 +29,12 @@ ms: median for one image on one thread of the CPU that exported it ({record.proc
     warning = (
         f"No runtime on Linux: {', '.join(unproven)} was converted and not run. Check it with `golden/` on a device."
     )
-    parts = ["## Other runtimes", table(head, rows) if rows else "", about if rows else "", warning if unproven else ""]
+    parts = [
+        "## Other runtimes",
+        markdown_table(head, rows) if rows else "",
+        about if rows else "",
+        warning if unproven else "",
+    ]
     return "\n\n".join(part for part in (*parts, "\n".join(missing)) if part)
 
 

@@ -13,7 +13,6 @@ from hub.places import WEIGHTS, fetch, is_hub_id, path_of
 from models.facts import KEY, CheckpointFacts
 from models.foreign import label_names
 from run.errors import UserError, quoted
-from run.files import file_digest
 from verify.certificate import CERTIFICATE, Certificate
 
 
@@ -134,8 +133,3 @@ def _config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise UserError(f"{quoted(path)} is no JSON object")
     return config
-
-
-def digest_of(published: Published) -> str:
-    """Names a checkpoint, for what was computed of it."""
-    return file_digest(published.checkpoint / WEIGHTS)

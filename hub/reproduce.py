@@ -18,8 +18,8 @@ from export.limits import MOST_SECONDS, bounded_memory
 from export.release import open_onnx
 from export.runtime import processor
 from hub.claims import Claim
-from hub.places import without_key
-from hub.published import Published, digest_of
+from hub.places import WEIGHTS, without_key
+from hub.published import Published
 from models.decision import DecisionRule, Decisions
 from run.config import TrainerConfig
 from run.console import console, show_table
@@ -143,7 +143,7 @@ def _transformers_logits(run: RunFolder, published: Published, rows: Manifest) -
     from hub.transformers_model import open_transformers
     from models.device import one_thread
 
-    name = digest_of(published)
+    name = file_digest(published.checkpoint / WEIGHTS)
     with one_thread():  # images run side by side
         return run_over(rows, {name: open_transformers(published.checkpoint)}, run.root / "reproduce")[name]
 

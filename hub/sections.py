@@ -1,7 +1,6 @@
 """The parts of a model card that people read, each as Markdown; empty where there is nothing to say."""
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from export.page.write import INDEX
 from export.parity_record import ParityRecord
@@ -17,7 +16,7 @@ from hub.snippets import (
     transformers_snippet,
 )
 from hub.subject import Subject
-from run.text import code_span, plain_markdown
+from run.text import code_span, markdown_table, plain_markdown
 from verify.certificate import Certificate, FileFacts, LabelFacts, Majority, Rate
 from verify.evidence import Criterion
 from verify.seal import MOST_IN_PICTURE, PICTURES
@@ -192,7 +191,7 @@ def results(subject: Subject) -> str:
 On {accuracy.n:,} test images that neither training nor calibration saw. The test split has {test.images:,} \
 images; of every group of duplicates one was taken.{where}
 
-{table(("", "value"), rows)}
+{markdown_table(("", "value"), rows)}
 
 {_per_label(subject)}{_confusion(subject)}"""
 
@@ -248,7 +247,7 @@ def _per_label(subject: Subject) -> str:
         )
         for row in subject.measured.per_label
     ]
-    return "A dash means undefined: the label is not in the test split, or was never predicted.\n\n" + table(
+    return "A dash means undefined: the label is not in the test split, or was never predicted.\n\n" + markdown_table(
         ("label", "images", "precision", "recall", "F1", *errors), cells
     )
 
@@ -268,7 +267,7 @@ def _confusion(subject: Subject) -> str:
     matrix, reliability = (f"\n\n![{name.split('.')[0]}]({name})" for name in PICTURES)
     pictures = (matrix if len(named) <= MOST_IN_PICTURE else "") + reliability
     head = "\n\nConfusion matrix, true labels down, predicted labels across:\n\n"
-    return head + table(("", *named), rows) + pictures
+    return head + markdown_table(("", *named), rows) + pictures
 
 
 def notes(subject: Subject) -> str:
@@ -366,17 +365,3 @@ def _percent(share: float) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; columns of numbers stand to the right."""
-    rows = list(rows)
-    columns = zip(*rows, strict=True) if rows else ([] for _ in header)
-    rule = ["---:" if all(map(_is_number, column)) else "---" for column in columns]
-    lines = ([cell.replace("|", "\\|") for cell in cells] for cells in (header, rule, *rows))
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def _is_number(cell: str) -> bool:
-    """True for a cell that begins like a number and is no sentence, or has nothing in it."""
-    return len(cell) <= 30 and re.match(r"[-+−–]?\d|–?$", cell) is not None

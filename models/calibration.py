@@ -1,7 +1,7 @@
 """Temperature scaling: one number that makes a model's probabilities mean what they say (Guo et al. 2017)."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,7 +11,6 @@ from scipy.special import expit, softmax
 
 from models.classifier import Classifier
 from models.decision import DecisionRule, Floats
-from run.files import Json
 
 BOUNDS = (0.05, 20.0)
 """Smallest and largest temperature that is looked at; one at either end is no optimum, and is not taken."""
@@ -36,10 +35,6 @@ class Calibration:
     nll_before: float
     """Cross-entropy in nats."""
     nll_after: float
-
-    def to_json(self) -> dict[str, Json]:
-        """As ``metrics.json`` has it."""
-        return asdict(self)
 
 
 def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.floating], rule: DecisionRule) -> float | None:

@@ -1,6 +1,7 @@
 """Text that others wrote, made safe to show, to store and to put into Markdown."""
 
 import re
+from collections.abc import Iterable, Sequence
 
 _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What steers a terminal or turns the order of what is read: controls but tab and line break, bidirectional marks; and
@@ -42,6 +43,20 @@ def code_span(name: str) -> str:
 def plain_markdown(words: str) -> str:
     """Words in one line that Markdown shows as they are."""
     return re.sub(r"([\\`*_\[\]<>&~|])", r"\\\1", " ".join(escaped(words).split()))
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; columns of numbers stand to the right."""
+    rows = list(rows)
+    columns = zip(*rows, strict=True) if rows else ([] for _ in header)
+    rule = ["---:" if all(map(_is_number, column)) else "---" for column in columns]
+    lines = ([cell.replace("|", "\\|") for cell in cells] for cells in (header, rule, *rows))
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _is_number(cell: str) -> bool:
+    """True for a cell that begins like a number and is no sentence, or has nothing in it."""
+    return len(cell) <= 30 and re.match(r"[-+−–]?\d|–?$", cell) is not None
 
 
 def defused(cell: str) -> str:

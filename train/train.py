@@ -97,9 +97,9 @@ def train(
         # Of the last fit: what the head's own lacked, the one of all layers may have made good.
         notes = diagnose(fitted, how, logits, targets, DecisionRule.of(teacher.labels), calibration.uncalibrated)
         say("the teacher", notes)
-        metrics["calibration"] = calibration.to_json()
+        metrics["calibration"] = asdict(calibration)
         metrics["diagnosis"] = to_json(notes)
-        metrics["teacher_passes"] = backbone.passes.to_json()
+        metrics["teacher_passes"] = asdict(backbone.passes)
         facts = CheckpointFacts(
             labels=manifest.labels,
             base_model=public_name(config.model, teacher.revision),

@@ -123,8 +123,8 @@ def _digests(place: Path, certificate: Certificate) -> list[str]:
         return file_differences(files_of_release(place, ours=False), certificate.files)
     # One folder of it, under whatever name it was downloaded: the name that most of its files have in the certificate.
     names = sorted({name.split("/")[0] for name in certificate.files})
-    found = [(released_files(place, name, ours=False), _part(certificate, name)) for name in names]
-    return min((file_differences(files, listed) for files, listed in found), key=len, default=["no file was judged"])
+    found = [file_differences(released_files(place, name, ours=False), _part(certificate, name)) for name in names]
+    return min(found, key=len, default=["no file was judged"])
 
 
 def _contradictions(place: Path, certificate: Certificate) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """Tables of how many test images show what: ``python -m verify.sizes`` prints those of docs/certificate.md."""
 
-from collections.abc import Sequence
-
+from run.text import markdown_table
 from verify.evidence import Claim, Share
 from verify.ledger import confidence_of_look
 from verify.verdicts import fewest, verdict
@@ -14,9 +13,9 @@ IMAGES = (100, 200, 505, 1000, 2000, 5000)
 TARGETS = (0.90, 0.95, 0.98, 0.99)
 
 
-def needed(limit: float, misses: int, look: int = 1) -> int:
-    """Fewest images with which so many misses pass a limit on their share."""
-    found = fewest(lambda n: _passes(n, misses, limit, look), max(misses, 1))
+def needed(limit: float, misses: int) -> int:
+    """Fewest images with which so many misses pass a limit on their share, at the first look."""
+    found = fewest(lambda n: _passes(n, misses, limit, 1), max(misses, 1))
     assert found is not None, "a number of images shows any limit above 0"
     return found
 
@@ -39,8 +38,8 @@ def tables() -> str:
     ]
     return "\n\n".join(
         [
-            _table(["share at most", *(f"{misses} missed" for misses in MISSES)], by_limit),
-            _table(["agreement", "look", *(f"of {images:,}" for images in IMAGES)], by_target),
+            markdown_table(["share at most", *(f"{misses} missed" for misses in MISSES)], by_limit),
+            markdown_table(["agreement", "look", *(f"of {images:,}" for images in IMAGES)], by_target),
         ]
     )
 
@@ -62,11 +61,6 @@ def _passes(images: int, misses: int, limit: float, look: int) -> bool:
 
 def _shown(count: int | None) -> str:
     return "–" if count is None else f"{count:,}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---:"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 if __name__ == "__main__":

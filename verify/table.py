@@ -27,7 +27,7 @@ def write_table(path: Path, predictions: Predictions, manifest: Manifest, key: b
         manifest: its rows say where the images lie.
         key: of the predictions' digests.
     """
-    names = [name for file in predictions.files for name in (f"{file}: label", *_scores(file, predictions.labels))]
+    names = [f"{file}: {name}" for file in predictions.files for name in ("label", *predictions.labels.names)]
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([defused(name) for name in ("path", "split", "truth", *names)])
@@ -57,10 +57,6 @@ def truths(predictions: Predictions) -> list[str]:
     for row, word in zip(rows, named(predictions.take(rows).truth(), predictions.labels), strict=True):
         words[row] = word
     return words
-
-
-def _scores(file: str, labels: LabelSet) -> list[str]:
-    return [f"{file}: {name}" for name in labels.names]
 
 
 def _rows(predictions: Predictions, paths: list[str]) -> Iterator[tuple[object, ...]]:

@@ -1,6 +1,7 @@
 """The verb ``inspect``: what X is, and what can be said of it."""
 
 import json
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def print_inspection(name: str, limits: Limits, *, as_json: bool) -> None:
     """
     found = inspect(name, limits)
     if as_json:
-        models = [one.to_json() for one in found]
+        models = [asdict(one) for one in found]
         console.out(json.dumps({"format": SCHEMA, "given": name, "models": models}), highlight=False)
         return
     for one in found:

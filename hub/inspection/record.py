@@ -1,7 +1,7 @@
 """Bounds of what ``inspect`` runs, and everything that it says of one model: what its JSON holds."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from data.config import Kind
 from models.spec import ResizeMode
@@ -146,7 +146,3 @@ class Inspection:
     """Of the file that stands for the model, or of its export."""
     not_timed: str | None = None
     teaching: Teaching
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields, as JSON has them."""
-        return asdict(self)

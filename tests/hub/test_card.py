@@ -13,7 +13,7 @@ from hub.card import hub_id, write_cards
 from hub.config import HubConfig
 from run.errors import UserError
 from run.folder import RunFolder
-from run.text import code_span
+from run.text import code_span, markdown_table
 from verify.certificate import Certificate, LabelFacts, Majority
 from verify.evidence import Verdict
 from verify.seal import PICTURES
@@ -213,7 +213,7 @@ def test_sections__of_a_multilabel_set() -> None:
 
 
 def test_table__label_names_do_not_break_it() -> None:
-    text = sections.table(("label", "n"), [(code_span("worn | `torn`\n"), "3")])
+    text = markdown_table(("label", "n"), [(code_span("worn | `torn`\n"), "3")])
     assert text.splitlines()[-1] == "| `worn \\| 'torn'` | 3 |"
 
 
@@ -287,6 +287,6 @@ def test_table__numbers_stand_to_the_right() -> None:
         ("`a`", "1.5", "12 of 30", "–", "", "yes"),
         ("b", "-2%", "3 of 7", "0.1", "4", "30 of 250 images change their decision"),
     ]
-    assert sections.table(("file", "MB", "flips", "F1", "ms", "why not"), rows).splitlines()[1] == (
+    assert markdown_table(("file", "MB", "flips", "F1", "ms", "why not"), rows).splitlines()[1] == (
         "| --- | ---: | ---: | ---: | ---: | --- |"
     )
