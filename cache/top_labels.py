@@ -17,9 +17,6 @@ from scipy.special import logsumexp
 K = 32
 """Logits kept of each image and view."""
 
-DENSE_UP_TO = 64
-"""Labels up to which all logits are kept in any case."""
-
 RECORD = np.dtype([("label", "<i4", (K,)), ("logit", "<f2", (K,)), ("others", "<f4")])
 
 
@@ -29,7 +26,7 @@ def keeps_all(count: int, *, exclusive: bool) -> bool:
     They are where that takes no more room (up to 98 labels), and for a multilabel set of any size: its labels are
     independent of each other, so there is no weight for the others to share.
     """
-    return count <= DENSE_UP_TO or not exclusive or RECORD.itemsize >= 2 * count
+    return not exclusive or RECORD.itemsize >= 2 * count
 
 
 def compress(logits: NDArray[np.float32]) -> NDArray[np.void]:

@@ -76,3 +76,36 @@ def test_reconstruct__the_likeliest_label_stays_where_float16_cannot_tell(best: 
 def test_reconstruct__all_alike_stay_below_the_first(value: float) -> None:
     logits = np.full((1, 200), value, np.float32)
     assert reconstruct(compress(logits), 200)[0].argmax() == 0
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (4, 3)])
+def test_compress__labels_are_the_last_axis(shape: tuple[int, ...]) -> None:
+    logits = np.random.default_rng(0).normal(0, 2, (*shape, 120)).astype(np.float32)
+    records = compress(logits)
+    assert records.shape == shape
+    flat = compress(logits.reshape(-1, 120))
+    assert records.tobytes() == flat.tobytes()
+    assert np.array_equal(reconstruct(records, 120).reshape(-1, 120), reconstruct(flat, 120))
+
+
+def test_compress__of_equal_logits_the_first_labels_are_kept() -> None:
+    """Whatever the sort does elsewhere: other bytes would be another cache."""
+    logits = np.random.default_rng(0).integers(0, 3, (50, 300)).astype(np.float32)
+    expected = [sorted(range(300), key=lambda label: (-row[label], label))[:K] for row in logits]
+    assert compress(logits)["label"].tolist() == expected
+
+
+def test_compress__the_first_stays_above_a_second_that_is_above_the_third() -> None:
+    logits = (np.arange(200)[None] / 100).astype(np.float32)
+    logits[0, [10, 150]] = 10.0, 10.001
+    found = compress(logits)["logit"][0]
+    assert found[:3].tolist() == [float(np.nextafter(np.float16(10), np.float16(11))), 10, float(np.float16(1.99))]
+
+
+def test_compress__a_logit_above_float16_is_infinite_without_a_warning() -> None:
+    logits = logits_of(120, 1.0, rows=2)
+    logits[0, 7] = 1e6
+    with np.errstate(over="raise"):
+        found = compress(logits)["logit"]
+    assert np.isinf(found[0, 0])
+    assert np.isfinite(found[1]).all()

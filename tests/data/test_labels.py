@@ -53,6 +53,25 @@ def test_of_json__gives_back_what_to_json_wrote() -> None:
     assert LabelSet.of_json(labels.to_json()) == labels
 
 
+@pytest.mark.parametrize("names", [3, ["a", 1], ["a", ""], ["a"], ["a", "a"], ["a", "b", "a"]])
+def test_of_json__refuses_what_are_no_names(names: object) -> None:
+    with pytest.raises(ValueError, match="label names"):
+        LabelSet.of_json({"names": names, "kind": "nominal"})
+
+
+def test_index__however_accents_are_written() -> None:
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    assert LabelSet(("tea", composed), "nominal").index(apart, "row 1") == 1
+    assert LabelSet(("tea", apart), "nominal").index(composed, "row 1") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "like"), [(" CAFE\u0301 ", True), ("caf\u00e9", True), ("cafe", False), ("tea room", False)]
+)
+def test_resembles__takes_no_notice_of_case_accents_and_spaces(name: str, like: bool) -> None:
+    assert LabelSet(("tea", "Caf\u00e9"), "nominal").resembles(name) is like
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

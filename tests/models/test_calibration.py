@@ -61,6 +61,38 @@ def test_fit_temperature__none_where_every_image_is_right(seed: int, scale: floa
     assert fit_temperature(logits, (logits > 0).astype(np.float32), MULTILABEL) is None
 
 
+def soft(logits: NDArray[np.float64], temperature: float, rule: DecisionRule) -> NDArray[np.float64]:
+    """Targets that this temperature makes of logits."""
+    scaled = logits / temperature
+    return np.asarray(softmax(scaled, axis=1) if rule.exclusive else expit(scaled))
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("temperature", "within"), [(0.03, False), (0.06, True), (15.0, True), (20.5, False)])
+def test_fit_temperature__looks_as_far_as_the_bounds(temperature: float, within: bool, rule: DecisionRule) -> None:
+    logits = np.random.default_rng(0).normal(0, 4 * temperature, (2000, 4))
+    fitted = fit_temperature(logits, soft(logits, temperature, rule), rule)
+    assert (fitted is not None) == within
+    assert fitted is None or fitted == pytest.approx(temperature, rel=0.02)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_fit_temperature__is_the_likeliest_under_the_prior(rule: DecisionRule) -> None:
+    """Of a grid: half and double are one standard deviation from 1."""
+    logits, targets = drawn(3.0, rule, 30)
+    grid = np.geomspace(0.5, 10, 4000)
+    losses = [30 * rule.cross_entropy(logits / t, targets) + np.log2(t) ** 2 / 2 for t in grid]
+    assert fit_temperature(logits, targets, rule) == pytest.approx(grid[np.argmin(losses)], rel=1e-3)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_fit_temperature__two_images_may_tell_one_and_one_may_not(rule: DecisionRule) -> None:
+    logits = 3 * np.eye(4)[:2]
+    targets = soft(logits, 2.0, rule)
+    assert 1 < (fit_temperature(logits, targets, rule) or 0) < 2
+    assert fit_temperature(logits[:1], targets[:1], rule) is None
+
+
 def test_fit_temperature__one_image_says_nothing() -> None:
     for label in range(2):
         assert fit_temperature(np.array([[2.0, 0.0]]), np.eye(2)[[label]], DecisionRule.of(TWO)) is None
@@ -88,11 +120,22 @@ def test_fit_temperature__does_no_worse_where_one_in_ten_is_wrong(margin: float,
 
 def test_why_uncalibrated__a_fit_that_does_no_better_elsewhere() -> None:
     margins = np.abs(np.random.default_rng(1).normal(2, 1, 40))
-    said = why_uncalibrated(two_logits(margins, 1), np.eye(2)[[0] * 40], DecisionRule.of(TWO))
-    assert said == (
+    logits, targets, rule = two_logits(margins, 1), np.eye(2)[[0] * 40], DecisionRule.of(TWO)
+    assert fit_temperature(logits, targets, rule) is None
+    assert why_uncalibrated(logits, targets, rule) == (
         "is right on 39 of 40 validation images; a temperature of 0.61 fits best there, and does no better on images "
         "left out of its fit"
     )
+
+
+def test_why_uncalibrated__scores_so_large_that_nothing_is_left_to_gain() -> None:
+    said = why_uncalibrated(1e4 * np.eye(4), np.eye(4), NOMINAL)
+    assert said == "is right on all 4 validation images, and no temperature fits best there"
+
+
+def test_why_uncalibrated__votes_that_tie() -> None:
+    said = why_uncalibrated(np.array([[2.0, 0.0]]), np.array([[0.5, 0.5]]), DecisionRule.of(TWO))
+    assert said == "has only tied votes, and no temperature fits best there"
 
 
 def test_fit_temperature__a_prior_holds_it_near_one() -> None:
@@ -107,6 +150,7 @@ def test_fit_temperature__a_prior_holds_it_near_one() -> None:
     ("targets", "words"),
     [
         ([0, 0, 0], "is right on all 3 validation images"),
+        ([0, 0], "is right on all 2 validation images"),
         ([0, 1, 1], "is right on 1 of 3 validation images"),
         ([1], "is right on 0 of 1 validation image"),
         ([0], "is right on the one validation image"),
