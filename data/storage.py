@@ -1,4 +1,7 @@
-"""Bytes by URI: a path on this machine, or whatever fsspec has a file system for."""
+"""Bytes by URI: a path on this machine, or whatever fsspec has a file system for.
+
+Whatever is given a URI whose protocol nothing here can speak raises UserError.
+"""
 
 import errno
 import functools
@@ -67,7 +70,6 @@ def read_bytes(uri: str) -> bytes:
 
     Raises:
         OSError: it is not there, or cannot be had.
-        UserError: nothing here can speak the URI's protocol.
     """
     if not is_remote(uri):
         return _read_regular(uri)
@@ -120,7 +122,6 @@ def fingerprint(uri: str) -> str:
 
     Raises:
         OSError: it is not there, or cannot be had.
-        UserError: nothing here can speak the URI's protocol.
     """
     if not is_remote(uri):
         found = os.stat(path_of(uri))  # noqa: PTH116 - once per row
@@ -141,7 +142,6 @@ def fingerprints(folder: str) -> dict[str, str]:
 
     Raises:
         OSError: the folder cannot be had.
-        UserError: nothing here can speak the URI's protocol.
     """
     return {entry.name: entry.fingerprint for entry in entries(folder) if entry.fingerprint}
 
@@ -157,7 +157,6 @@ def local_copy(uri: str) -> Iterator[Path]:
 
     Raises:
         OSError: it is not there, is a folder, or cannot be had.
-        UserError: nothing here can speak the URI's protocol.
     """
     if not is_remote(uri):
         require_regular(uri, Path(uri).stat().st_mode)
@@ -207,7 +206,6 @@ def entries(uri: str) -> list[Entry]:
 
     Raises:
         OSError: it is not there, is no folder, or cannot be had.
-        UserError: nothing here can speak the URI's protocol.
     """
     if not is_remote(uri):
         with os.scandir(uri) as found:
@@ -228,7 +226,6 @@ def listing(uri: str) -> tuple[list[str], list[str]]:
 
     Raises:
         OSError: it is not there, is no folder, or cannot be had.
-        UserError: nothing here can speak the URI's protocol.
     """
     seen = [(entry.name, entry.is_folder) for entry in entries(uri) if not is_junk(entry.name)]
     return [name for name, folder in seen if folder], [name for name, folder in seen if not folder]
@@ -239,7 +236,6 @@ def first_bytes(uri: str, count: int) -> bytes:
 
     Raises:
         OSError: it is not there, is no regular file, or cannot be had.
-        UserError: nothing here can speak the URI's protocol.
     """
     if not is_remote(uri):
         return _read_regular(uri, count)
@@ -254,7 +250,6 @@ def is_folder(uri: str) -> bool:
 
     Raises:
         OSError: it cannot be known.
-        UserError: nothing here can speak the URI's protocol.
     """
     if not is_remote(uri):
         return Path(uri).is_dir()
