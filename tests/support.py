@@ -1,6 +1,7 @@
 """Real images, tiny models and small runs for the tests."""
 
 import io
+import json
 import os
 import platform
 import shutil
@@ -17,6 +18,7 @@ import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 
 from data.config import DataConfig, SplitsConfig
 from data.labels import LabelSet
@@ -175,6 +177,22 @@ def interrupted(work: Callable[[], T], *steps: tuple[int, int]) -> T:
 def files_below(root: Path) -> dict[str, bytes]:
     """Every file below a folder by its relative path."""
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def edit_json(path: Path, change: Callable[[Any], object]) -> None:
+    """Change what a JSON file holds."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+class Sorting(nn.Module):
+    """Uses an operator that ONNX has no word for."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """The features, moved by their singular values."""
+        values: torch.Tensor = torch.linalg.svdvals(features.flatten(1))
+        return features + values.sum()
 
 
 def rows_of(paths: Sequence[Path], labels: LabelSet, split: str = "train") -> list[dict[str, Any]]:

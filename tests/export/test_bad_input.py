@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 import pocketeva
 from data.manifest import Manifest
@@ -38,14 +37,6 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return printed.err[start.end() :].strip()
 
 
-class Sorting(nn.Module):
-    """Uses an operator that ONNX has no word for."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        values: Tensor = torch.linalg.svdvals(features.flatten(1))
-        return features + values.sum()
-
-
 def with_another_student(monkeypatch: pytest.MonkeyPatch, change: Callable[[Classifier], Classifier]) -> None:
     """Have every checkpoint but the teacher's come out of its folder changed."""
     load = checkpoint.load
@@ -73,7 +64,7 @@ def test_export__a_model_that_onnx_cannot_express(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def sorting(classifier: Classifier) -> Classifier:
-        classifier.model.conv_head = nn.Sequential(classifier.model.conv_head, Sorting())  # type: ignore[arg-type]
+        classifier.model.conv_head = nn.Sequential(classifier.model.conv_head, support.Sorting())  # type: ignore[arg-type]
         return classifier
 
     before = make_again(run)

@@ -166,15 +166,7 @@ class Branching(nn.Module):
         return features * 2 if features.sum() > 0 else features
 
 
-class Sorting(nn.Module):
-    """Uses an operator that ONNX has no word for."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        values: Tensor = torch.linalg.svdvals(features.flatten(1))
-        return features + values.sum()
-
-
-@pytest.mark.parametrize(("extra", "before"), [(Branching, {}), (Sorting, {"model.onnx": b"old"})])
+@pytest.mark.parametrize(("extra", "before"), [(Branching, {}), (support.Sorting, {"model.onnx": b"old"})])
 def test_write_onnx__what_onnx_cannot_express(tmp_path: Path, extra: type[nn.Module], before: dict[str, bytes]) -> None:
     for name, data in before.items():
         (tmp_path / name).write_bytes(data)

@@ -197,10 +197,7 @@ def test_within_time__a_single_node_that_does_not_end(tmp_path: Path, when: str,
 
 
 def change_index(release: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    path = release / "golden" / "index.json"
-    index = json.loads(path.read_text(encoding="utf-8"))
-    change(index)
-    path.write_text(json.dumps(index), encoding="utf-8")
+    support.edit_json(release / "golden" / "index.json", change)
 
 
 @pytest.fixture

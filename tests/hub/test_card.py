@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from hub.config import HubConfig
 from run.errors import UserError
 from run.folder import RunFolder
 from run.text import code_span, markdown_table
+from tests.support import edit_json
 from verify.certificate import Certificate, LabelFacts, Majority
 from verify.evidence import Verdict
 from verify.seal import PICTURES
@@ -40,10 +40,7 @@ def cards(run: RunFolder, config: HubConfig = CONFIG, certificate: Certificate |
 
 
 def set_facts(run: RunFolder, name: str, **facts: Any) -> None:
-    path = run.release / name / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    config["pocketeva"].update(facts)
-    path.write_text(json.dumps(config), encoding="utf-8")
+    edit_json(run.release / name / "config.json", lambda config: config["pocketeva"].update(facts))
 
 
 def test_write_cards__metadata(release_run: RunFolder) -> None:

@@ -1,4 +1,3 @@
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from run.files import file_digest
 from run.folder import RunFolder
 from tests.hub.fake_hub import FakeHub, Repo
 from tests.hub.scripts import last_json, run_python
+from tests.support import edit_json
 from verify.certificate import Certificate
 from verify.predictions import LOGITS, Predictions
 from verify.verify import Verification, verify
@@ -164,13 +164,6 @@ def allowed(verification: Verification) -> str:
     return (verification.run.release / STUDENT / "README.md").read_text(encoding="utf-8")
 
 
-def edit(path: Path, change: Callable[[Any], object]) -> None:
-    """Change a JSON file."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    change(content)
-    path.write_text(json.dumps(content), encoding="utf-8")
-
-
 def certificate_path(verification: Verification) -> Path:
     return verification.run.verify / "certificate.json"
 
@@ -217,7 +210,7 @@ def empty_criteria(content: Any) -> None:
     ],
 )
 def test_push__an_edited_certificate(verification: Verification, change: Callable[[Any], object], said: str) -> None:
-    edit(certificate_path(verification), change)
+    edit_json(certificate_path(verification), change)
     assert said in refused(verification)
     card = allowed(verification)
     assert "> **Not verified.** The certificate does not hold for these files" in card
@@ -247,7 +240,7 @@ def test_push__a_file_that_was_changed(verification: Verification, name: str) ->
         file.write(b" ")
     assert f"  {name} has changed since it was judged" in refused(verification)
     # And its digest in the certificate with it.
-    edit(certificate_path(verification), lambda content: content["files"].update({name: file_digest(path)}))
+    edit_json(certificate_path(verification), lambda content: content["files"].update({name: file_digest(path)}))
     assert f"  {name} was changed" in refused(verification)
     # And in export's own record: then the predictions are of other bytes, or parity was measured on others.
     said = {
@@ -256,7 +249,7 @@ def test_push__a_file_that_was_changed(verification: Verification, name: str) ->
     }
     if name in said:
         stamp = verification.run.root / "stamps" / "export-mini.json"
-        edit(stamp, lambda content: content["outputs"].update({f"release/{name}": file_digest(path)}))
+        edit_json(stamp, lambda content: content["outputs"].update({f"release/{name}": file_digest(path)}))
         assert said[name] in refused(verification)
 
 
@@ -292,8 +285,8 @@ def test_push__a_file_that_was_changed_and_every_digest_with_it(
     path.write_bytes(changed)
     digest = file_digest(path)
     stamp = verification.run.root / "stamps" / f"export-{name.split('/')[0].removesuffix('-onnx')}.json"
-    edit(certificate_path(verification), lambda content: content["files"].update({name: digest}))
-    edit(stamp, lambda content: content["outputs"].update({f"release/{name}": digest}))
+    edit_json(certificate_path(verification), lambda content: content["files"].update({name: digest}))
+    edit_json(stamp, lambda content: content["outputs"].update({f"release/{name}": digest}))
     message = refused(verification)
     assert said in message
     assert "has changed since" not in message
@@ -318,7 +311,9 @@ def test_push__weights_that_were_replaced_and_verified_anew(verification: Verifi
         verify(verification)
     # Even where the record of the export is edited: parity was measured with other weights.
     stamp = verification.run.root / "stamps" / "export-mini.json"
-    edit(stamp, lambda content: content["outputs"].update({f"release/{STUDENT}/model.safetensors": file_digest(path)}))
+    edit_json(
+        stamp, lambda content: content["outputs"].update({f"release/{STUDENT}/model.safetensors": file_digest(path)})
+    )
     assert verify(verification).verdict == "FAIL"
     assert "certificate.json says FAIL" in refused(verification)
 
@@ -331,7 +326,7 @@ def test_push__predictions_that_were_edited(verification: Verification) -> None:
     wished = pa.array([[5.0 * value for value in row] for row in found.targets.tolist()], LOGITS)
     replace(found, table=found.table.set_column(place, name, wished)).write(path)
     stamp = verification.run.root / "stamps" / "measure.json"
-    edit(stamp, lambda content: content["outputs"].update({"verify/predictions.parquet": file_digest(path)}))
+    edit_json(stamp, lambda content: content["outputs"].update({"verify/predictions.parquet": file_digest(path)}))
     verify(verification)
     message = refused(verification)
     assert f"release/{name} gives other scores than it was judged on" in message

@@ -19,7 +19,7 @@ from models.classifier import Classifier
 from models.facts import public_name
 from models.names import architecture_of
 from run.errors import UserError
-from tests.support import TWO, tiny, uint8_batch
+from tests.support import TWO, edit_json, tiny, uint8_batch
 
 ABC = LabelSet(("b", "a", "c"), "nominal")
 IMAGES = uint8_batch(2, 160).float() / 255
@@ -295,10 +295,7 @@ def test_build__the_weights_beside_the_config_are_the_ones_that_are_loaded(tmp_p
 
 
 def change_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    path = folder / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    change(config)
-    path.write_text(json.dumps(config), encoding="utf-8")
+    edit_json(folder / "config.json", change)
 
 
 def test_find_checkpoint__a_pinned_revision_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,3 @@
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +6,7 @@ from typing import Any
 import pytest
 
 from run.errors import UserError
+from tests.support import edit_json
 from verify.certificate import Certificate
 from verify.evidence import Largest, Share
 
@@ -14,9 +14,7 @@ from verify.evidence import Largest, Share
 def edited(path: Path, certificate: Certificate, edit: Callable[[dict[str, Any]], object]) -> str:
     """The refusal of a certificate whose JSON was edited."""
     certificate.write(path)
-    content = json.loads(path.read_text(encoding="utf-8"))
-    edit(content)
-    path.write_text(json.dumps(content), encoding="utf-8")
+    edit_json(path, edit)
     with pytest.raises(UserError) as caught:
         Certificate.read(path)
     return str(caught.value)

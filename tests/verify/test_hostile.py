@@ -17,7 +17,7 @@ from run import files
 from run.errors import UserError
 from run.files import file_digest
 from run.folder import RunFolder
-from tests.support import FOUR
+from tests.support import FOUR, edit_json
 from verify.config import VerifyConfig
 from verify.consistent import onnx_contradictions
 from verify.recheck import find_certificate, recheck, recheck_data
@@ -41,10 +41,7 @@ def lone(finished_run: RunFolder, tmp_path: Path) -> Path:
 
 
 def edit(folder: Path, change: Callable[[Content], object]) -> None:
-    path = folder / "certificate.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
-    change(content)
-    path.write_text(json.dumps(content), encoding="utf-8")
+    edit_json(folder / "certificate.json", change)
 
 
 def first(content: Content, name: str) -> Content:
@@ -218,12 +215,6 @@ def other_thresholds(content: Content) -> None:
     content["files"]["rgb.onnx"]["thresholds"] = [0.1, 0.1, 0.1]
 
 
-def change_json(path: Path, change: Callable[[Content], object]) -> None:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    change(content)
-    path.write_text(json.dumps(content), encoding="utf-8")
-
-
 SAID = [
     ("labels.json", swap_labels, "labels.json says something else of the labels"),
     ("config.json", swap_ids, "config.json says something else of the labels"),
@@ -237,7 +228,7 @@ def test_recheck__a_file_that_was_edited_and_its_digest_with_it(
     release: Path, name: str, change: Callable[[Content], object], said: str
 ) -> None:
     path = release / name
-    change_json(path, change)
+    edit_json(path, change)
     edit(release, lambda content: content["files"].update({f"mini-onnx/{name}": file_digest(path)}))
     changed, contradicting, *_ = recheck(release)
     assert changed.wrong == ()

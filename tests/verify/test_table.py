@@ -1,4 +1,3 @@
-import csv
 from pathlib import Path
 
 import pytest
@@ -7,19 +6,15 @@ from data.labels import LabelSet
 from data.manifest import Manifest
 from run.folder import RunFolder
 from tests import support
+from tests.finished import read_rows
 from tests.support import FOUR
 from tests.verify.test_predictions import KEY, SETS, manifest_of, predictions_of
 from verify.predictions import PREDICTIONS, Predictions
 from verify.table import TABLE, paths_of, truths, write_table
 
 
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_write_table__of_a_finished_run(finished_run: RunFolder) -> None:
-    rows = table(finished_run.verify / TABLE)
+    rows = read_rows(finished_run.verify / TABLE)
     predictions = Predictions.read(finished_run.verify / PREDICTIONS)
     manifest = Manifest.read(finished_run.manifest, FOUR)
     assert len(rows) == len(predictions)
@@ -42,7 +37,7 @@ def test_write_table__cells_that_begin_a_formula(tmp_path: Path) -> None:
     rows = support.rows_of([Path("-x.png")], labels, "test")
     predictions = predictions_of(Manifest.of(labels, rows), own=[[2.0, 0.0]])
     write_table(tmp_path / "t.csv", predictions, Manifest.of(labels, rows), KEY)
-    (row,) = table(tmp_path / "t.csv")
+    (row,) = read_rows(tmp_path / "t.csv")
     assert (row["path"], row["truth"], row["own: label"]) == ("'-x.png", "'=1+1", "'=1+1")
     assert float(row["own: @b"]) < 0.5
 

@@ -23,7 +23,7 @@ from models.decision import DecisionRule
 from models.spec import InputSpec
 from run.errors import UserError
 from run.files import file_digest
-from tests.support import FOUR, files_below
+from tests.support import FOUR, edit_json, files_below
 
 
 @pytest.fixture
@@ -37,10 +37,7 @@ def failed(release: Path) -> list[tuple[str, str]]:
 
 
 def change_index(release: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    path = release / "golden" / "index.json"
-    index = json.loads(path.read_text(encoding="utf-8"))
-    change(index)
-    path.write_text(json.dumps(index), encoding="utf-8")
+    edit_json(release / "golden" / "index.json", change)
 
 
 def entry_of(index: dict[str, Any], name: str) -> dict[str, Any]:
