@@ -1,15 +1,14 @@
 """Chooses models, views, batches and targets that suit the hardware and the number of images."""
 
 import math
-from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data.audit import Promise
 from start.hardware import Hardware
 from verify.config import VerifyConfig
 from verify.ledger import confidence_of_look
-from verify.statistics import Proportion
 
 BUDGET_S = {"cpu": 240.0, "gpu": 3600.0}
 """Time for the teacher's passes, and again for the student's epochs, that the choice keeps to where it can."""
@@ -119,7 +118,7 @@ def minutes(sizes: Sizes, hardware: Hardware, teacher: str, views: int, epochs: 
 
 def may_differ(test: int, agreement: float) -> int:
     """Test images on which student and teacher may differ at most, where so much agreement is to be shown."""
-    return max(0, bisect_right(range(test), -agreement, key=lambda count: -_shown(test, count)) - 1)
+    return Promise(agreement, CONFIDENCE).may_differ(test) or 0
 
 
 def random_teacher(choice: Choice) -> dict[str, Any]:
@@ -156,11 +155,6 @@ def _target(test: int) -> float:
     """The strictest agreement that so many test images can show with some differing."""
     luck = DISAGREEING * test
     return next((target for target in TARGETS if may_differ(test, target) >= luck), TARGETS[-1])
-
-
-def _shown(test: int, differing: int) -> float:
-    """The agreement that is shown where so many of the test images differ."""
-    return Proportion(test - differing, test).lower(CONFIDENCE)
 
 
 def _same(known: str, given: str) -> bool:
