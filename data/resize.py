@@ -7,7 +7,7 @@ from PIL import Image
 LINES = 2**16
 """Lines up to which Pillow makes a whole pass, of which a part is then cut out."""
 
-_UNIT_BITS = 22
+UNIT_BITS = 22
 """Pillow's unit for the filter's weights is two to this power (``PRECISION_BITS`` in its ``Resample.c``)."""
 
 
@@ -38,10 +38,10 @@ def resize_height(image: Image.Image, height: int, top: int, count: int) -> Imag
         first = max(int(center - 2 * widening + 0.5), 0)
         end = min(int(center + 2 * widening + 0.5), image.height)
         weights = _bicubic((np.arange(first, end) - center + 0.5) / widening)
-        units = weights / weights.sum() * 2**_UNIT_BITS
+        units = weights / weights.sum() * 2**UNIT_BITS
         rounded = np.trunc(units + np.copysign(0.5, units)).astype(np.int32)
-        sums = np.tensordot(rounded, pixels[first:end].astype(np.int32), 1) + 2 ** (_UNIT_BITS - 1)
-        lines[line] = np.clip(sums >> _UNIT_BITS, 0, 255)
+        sums = np.tensordot(rounded, pixels[first:end].astype(np.int32), 1) + 2 ** (UNIT_BITS - 1)
+        lines[line] = np.clip(sums >> UNIT_BITS, 0, 255)
     return Image.fromarray(lines)
 
 

@@ -14,14 +14,13 @@ weights are Pillow's (``precompute_coeffs`` and ``normalize_coeffs_8bpc`` in its
 
 import onnx
 
+from data.resize import UNIT_BITS
 from models.spec import InputSpec
 
 DIGITS = 4
 """Digits of a weight: 28 bits, where Pillow's have 22 and a sign, and seldom a bit more than 1."""
 
 _RADIX = 2**7
-_UNIT_BITS = 22
-"""Pillow's unit for filter weights is two to this power (``PRECISION_BITS`` in its ``Resample.c``)."""
 
 _LINES = 16
 """Most lines of the result that are made at a time: more need a longer span, which most lines use little of."""
@@ -57,10 +56,10 @@ def constants(spec: InputSpec) -> str:
             double rgb_0d = {{0.0}}, double rgb_half = {{0.5}}, double rgb_1d = {{1.0}}, double rgb_2d = {{2.0}},
             double rgb_near_3 = {{1.5}}, double rgb_near_2 = {{2.5}}, double rgb_far_3 = {{-0.5}},
             double rgb_4d = {{4.0}}, double rgb_5d = {{5.0}}, double rgb_8d = {{8.0}},
-            double rgb_unit = {{{float(2**_UNIT_BITS)}}}, double rgb_radix_double = {{{float(_RADIX)}}},
-            int32 rgb_radix = {{{_RADIX}}}, int32 rgb_half_unit = {{{2 ** (_UNIT_BITS - 1)}}},
-            int32 rgb_black = {{0}}, int32 rgb_full = {{{2 ** (_UNIT_BITS + 8) - 1}}},
-            uint32 rgb_bits = {{{_UNIT_BITS}}}"""
+            double rgb_unit = {{{float(2**UNIT_BITS)}}}, double rgb_radix_double = {{{float(_RADIX)}}},
+            int32 rgb_radix = {{{_RADIX}}}, int32 rgb_half_unit = {{{2 ** (UNIT_BITS - 1)}}},
+            int32 rgb_black = {{0}}, int32 rgb_full = {{{2 ** (UNIT_BITS + 8) - 1}}},
+            uint32 rgb_bits = {{{UNIT_BITS}}}"""
 
 
 def nodes(spec: InputSpec) -> str:

@@ -1,12 +1,12 @@
 """Stage 4: measure the exported files on the test split, judge, and write the certificate. No torch here."""
 
-import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from data.audit import Promise
 from data.changes import Rows
 from data.labels import LabelSet
 from data.manifest import Manifest
@@ -194,9 +194,7 @@ def require_test_images(manifest: Manifest, config: VerifyConfig) -> None:
 def _fewest(config: VerifyConfig) -> int:
     """Images with which agreement can pass if all agree, or fail if none does."""
     confidence = confidence_of_look(1, config.confidence)
-    pass_from = math.ceil(math.log(1 - confidence) / math.log(config.agreement))
-    fail_from = math.ceil(math.log(1 - confidence) / math.log(1 - config.agreement))
-    return min(pass_from, fail_from)
+    return min(Promise(share, confidence).images for share in (config.agreement, 1 - config.agreement))
 
 
 def doubts(asked: Verification, found: Certificate) -> list[str]:
