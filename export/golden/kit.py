@@ -69,7 +69,7 @@ def tolerance_of(name: str, logits: Sequence[float], *, quantized: bool) -> Tole
 
     Args:
         name: of the image; one that is none of ours has to decode without loss.
-        quantized: ``rgb.onnx`` has an INT8 body. Integer arithmetic saturates differently between processors.
+        quantized: ``rgb.onnx`` has an INT8 body. Its values are rounded differently between processors and runtimes.
     """
     return Tolerance(
         decode=LEVELS.get(name, 0),

@@ -44,7 +44,10 @@ class MatMulQuantizer:
             if candidate.method == "dynamic":
                 only = ["MatMul"]
                 per_channel = candidate.per_channel
-                quantize_dynamic(self._prepared, path, only, per_channel, weight_type=QuantType.QInt8)
+                # 7 bits of weights, as in static files: a processor without VNNI would saturate.
+                quantize_dynamic(
+                    self._prepared, path, only, per_channel, reduce_range=True, weight_type=QuantType.QInt8
+                )
             else:
                 self._write_weight_only(path, candidate)
 

@@ -1,7 +1,8 @@
 """Static INT8 for convolutional networks: ONNX Runtime's quantizer with ranges from real images."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,8 @@ LAYERS = ("Conv", "Gemm", "MatMul")
 
 ACTIVATIONS = ("Relu", "Clip")
 """Operators that ONNX Runtime fuses into the layer before them."""
+
+POOLING = ("ReduceMean", "GlobalAveragePool")
 
 
 def candidates(mode: Literal["quick", "full"]) -> list[Candidate]:
@@ -47,8 +50,10 @@ class StaticQuantizer:
     def write(self, path: Path, candidate: Candidate, only: tuple[str, ...] = ()) -> None:
         """Quantize all layers but the excluded ones, or only the nodes of these names.
 
-        The head's logits stay float: 256 levels would be too few for calibrated probabilities.
+        Behind the last pooling only weights are INT8: 256 levels of pooled features and logits are too few for their
+        small differences, and of one pixel, float costs no time.
         """
+        behind = self._behind_pooling
         with quietly():
             quantize_static(
                 self._prepared,
@@ -59,11 +64,14 @@ class StaticQuantizer:
                 activation_type=QuantType[candidate.activation],
                 weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod[candidate.method],
-                nodes_to_exclude=list(candidate.excluded),
+                nodes_to_exclude=[*candidate.excluded, *behind],
+                reduce_range=True,  # to 7 bits of weights: of 8, processors without VNNI add pairs in too few bits
                 nodes_to_quantize=list(only),
                 extra_options={"CalibStridedMinMax": 1, "OpTypesToExcludeOutputQuantization": ["Gemm"]},
                 calibration_cache_path=self._prepared.with_name(f"{candidate.method}.json"),
             )
+        if not only:
+            quantize_weights(path, behind)
 
     def layers(self) -> list[tuple[str, ...]]:
         """Names of each node with weights and of the activation that runs fused with it, in the order of the graph.
@@ -76,8 +84,15 @@ class StaticQuantizer:
         return [
             tuple(name for name in (node.name, fused.get(node.output[0])) if name)
             for node in graph.node
-            if node.op_type in LAYERS and node.input[1] in weights
+            if node.op_type in LAYERS and node.input[1] in weights and node.name not in self._behind_pooling
         ]
+
+    @cached_property
+    def _behind_pooling(self) -> tuple[str, ...]:
+        """Names of the nodes behind the last pooling; none where there is no pooling."""
+        nodes = onnx.load(self._prepared, load_external_data=False).graph.node
+        pooled = [place for place, node in enumerate(nodes) if node.op_type in POOLING]
+        return tuple(node.name for node in nodes[pooled[-1] :]) if pooled else ()
 
     def convolutions(self) -> int:
         """Count the convolutions."""
@@ -88,6 +103,42 @@ class StaticQuantizer:
         path = self._prepared.with_name("one-layer.onnx")
         self.write(path, candidate, only=layer)
         return judge.cost(path)
+
+
+def quantize_weights(path: Path, names: Collection[str]) -> None:
+    """Store the weights of the nodes of these names as INT8, with a scale for each output; they compute in float.
+
+    Runtimes make float weights of them when they open the file, so it is smaller and no slower.
+    """
+    model = onnx.load(path)
+    graph = model.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    for node in list(graph.node):
+        if node.name not in names or node.op_type not in LAYERS or node.input[1] not in weights:
+            continue
+        name = node.input[1]
+        values = onnx.numpy_helper.to_array(weights[name])
+        axis = _output_axis(node, values.ndim)
+        others = tuple(place for place in range(values.ndim) if place != axis)
+        scales = np.maximum(np.abs(values).max(others, keepdims=True) / 127, np.finfo(np.float32).tiny)
+        stored = {
+            f"{name}_int8": np.round(values / scales).astype(np.int8),
+            f"{name}_scale": scales.ravel(),
+            # May be left out, but ONNX Runtime's exact mode looks for them.
+            f"{name}_zero": np.zeros(scales.size, np.int8),
+        }
+        graph.initializer.remove(weights.pop(name))
+        graph.initializer.extend(onnx.numpy_helper.from_array(value, key) for key, value in stored.items())
+        graph.node.insert(
+            0, onnx.helper.make_node("DequantizeLinear", list(stored), [name], f"{name}_float", axis=axis)
+        )
+    onnx.save(model, path)
+
+
+def _output_axis(node: onnx.NodeProto, dimensions: int) -> int:
+    """The axis of a layer's weights that its outputs are along."""
+    transposed = any(one.name == "transB" and one.i for one in node.attribute)
+    return 0 if node.op_type == "Conv" or transposed else dimensions - 1
 
 
 class _Images(CalibrationDataReader):  # type: ignore[misc]

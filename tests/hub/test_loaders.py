@@ -49,8 +49,6 @@ pytestmark = pytest.mark.slow
 
 NOMINAL = LabelSet(support.FOUR.names, "nominal")
 SCRIPT = Path(__file__).with_name("loaders.mjs")
-INTEGERS = tolerance_of("", (0.0,), quantized=True).probabilities
-"""Tolerance where weights are INT8."""
 PYTHON = """
 import json
 found = {}
@@ -259,10 +257,7 @@ console.log = (value) => process.stdout.write(`${{JSON.stringify(value)}}\\n`);
     given = list(in_node(node_folder, settings + here[runtime]).values())
     with Image.open(path) as opened:
         ours = open_onnx(model.onnx / RGB.path).probabilities([opened.convert("RGB")])[0].tolist()
-    if tolerance(model) < INTEGERS:
-        assert given == pytest.approx(ours, abs=tolerance(model))
-    else:  # the next test says how far off its INT8 body is
-        assert given == pytest.approx(list(expected(model)[image].values()), abs=0.3)
+    assert given == pytest.approx(ours, abs=tolerance(model))
 
 
 def test_loaders__onnx_runtime_and_its_web_build_on_every_file(pushed: Pushed, node_folder: Path) -> None:
@@ -285,20 +280,12 @@ def test_loaders__onnx_runtime_and_its_web_build_on_every_file(pushed: Pushed, n
         rule = GoldenIndex.read(model.onnx).rule
         outputs = [next(found)["outputs"] for _ in rows]
         web = np.array([_probabilities(one, rule) for one in outputs])
-        right, reference = (
-            np.array([list(row.values()) for row in kit.values()])
-            for kit in (whole(model) if name == "rgb" else expected(model), expected(model))
-        )
+        right = np.array([list(row.values()) for row in (whole if name == "rgb" else expected)(model).values()])
         console.print(f"{repo} {name}: {np.abs(web - rows).max():.2g} between the web build and Python")
         allowed = 0.02 if name == "fp16" else tolerance(model, name)
         if name in ("fp32", "rgb"):
             assert np.abs(rows - right).max() <= allowed
-        if allowed < INTEGERS:
-            assert np.abs(web - rows).max() <= allowed
-        else:  # the web build multiplies them otherwise than a CPU: each is held against float32
-            off, ours = np.abs(web - reference).max(), np.abs(rows - reference).max()
-            console.print(f"{repo} {name}: {off:.2g} from float32 in the web build, {ours:.2g} in Python")
-            assert off <= 2 * ours + INTEGERS
+        assert np.abs(web - rows).max() <= allowed
 
 
 def _probabilities(outputs: Mapping[str, list[float]], rule: DecisionRule) -> NDArray[np.float32]:

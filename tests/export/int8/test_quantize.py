@@ -6,10 +6,11 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import timm
 import torch
@@ -25,7 +26,7 @@ from export.int8.judge import Judge, SweepImages
 from export.int8.matmul import MatMulQuantizer
 from export.int8.quantize import quantize
 from export.int8.result import Candidate, Int8Result, Row, Winner
-from export.int8.static import StaticQuantizer
+from export.int8.static import StaticQuantizer, quantize_weights
 from export.onnx_file import write_onnx
 from export.onnx_graph import metadata_of
 from export.runtime import OnnxClassifier
@@ -239,6 +240,56 @@ def test_static_quantizer__excluded_layers_stay_float(student: Exported, tmp_pat
     stem = next(node for node in onnx.load(tmp_path / "without.onnx").graph.node if node.name == first[0])
     assert weights[stem.input[1]] == onnx.TensorProto.FLOAT
     assert without < whole
+
+
+def test_static_quantizer__behind_the_last_pooling_only_weights_are_int8(student: Exported, tmp_path: Path) -> None:
+    source, pixels, _ = student
+    StaticQuantizer(quantize_module._prepare(source, tmp_path), pixels[:4]).write(
+        tmp_path / "int8.onnx", Candidate("MinMax", True, "QUInt8")
+    )
+    graph = onnx.load(tmp_path / "int8.onnx").graph
+    made_by = {name: node for node in graph.node for name in node.output}
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    (pooling,) = (place for place, node in enumerate(graph.node) if node.op_type == "ReduceMean")
+    layers = [node for node in graph.node[pooling:] if node.op_type in static.LAYERS]
+    assert [node.op_type for node in layers] == ["Conv", "Gemm"]
+    for node in layers:
+        assert made_by[node.input[0]].op_type not in ("QuantizeLinear", "DequantizeLinear")
+        weights = made_by[node.input[1]]
+        assert weights.op_type == "DequantizeLinear"
+        assert types[weights.input[0]] == onnx.TensorProto.INT8
+
+
+@pytest.mark.parametrize("source", ["student", "transformer"])
+def test_quantize_weights__a_quarter_of_the_bytes_and_nearly_the_same_logits(
+    source: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    path, pixels, _ = request.getfixturevalue(source)
+    model = onnx.load(path)
+    onnx.save(model, tmp_path / "float.onnx")
+    onnx.save(model, tmp_path / "int8.onnx")
+    quantize_weights(tmp_path / "int8.onnx", {node.name for node in model.graph.node})
+    assert (tmp_path / "int8.onnx").stat().st_size < 0.4 * (tmp_path / "float.onnx").stat().st_size
+    expected, found = (run_one_by_one(open_session(tmp_path / f"{name}.onnx"), pixels) for name in ("float", "int8"))
+    assert 0 < np.abs(found - expected).max() < 0.2 * expected.std()
+
+
+@pytest.mark.parametrize("method", ["MinMax", "dynamic"])
+def test_write__int8_of_a_processor_that_adds_in_16_bits_is_that_of_any_other(
+    method: Literal["MinMax", "dynamic"], request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Without VNNI, ONNX Runtime adds pairs of products in 16 bits unless asked to be exact, which no app does."""
+    source, pixels, _ = request.getfixturevalue("student" if method == "MinMax" else "transformer")
+    prepared = quantize_module._prepare(source, tmp_path)
+    quantizer = StaticQuantizer(prepared, pixels[:4]) if method == "MinMax" else MatMulQuantizer(prepared)
+    quantizer.write(tmp_path / "int8.onnx", Candidate(method, True, "QUInt8"))
+    exact = onnxruntime.SessionOptions()
+    exact.add_session_config_entry("session.x64quantprecision", "1")
+    fast, slow = (
+        run_one_by_one(onnxruntime.InferenceSession(tmp_path / "int8.onnx", options), pixels[:8])
+        for options in (onnxruntime.SessionOptions(), exact)
+    )
+    np.testing.assert_allclose(fast, slow, atol=1e-5)
 
 
 def test_quantize__candidate_that_cannot_be_made_is_a_row(
