@@ -1,6 +1,6 @@
 """Correcting labels: what ``prepare`` and ``train`` take when many labels have changed, against the first time.
 
-``python -m benchmarks.relabel [--changed 2000] [--model eva02_tiny_patch14_224 --size 112] [--views 4] [--epochs 20]``.
+``python -m benchmarks.relabel [--changed 2000] [--model eva02_tiny_patch14_224 --size 112] [--views 4]``.
 Needs the ``demo`` extra.
 
 The photographs of the elpv-dataset package are listed in a CSV and prepared, and the head of a teacher with random
@@ -34,7 +34,6 @@ def options() -> argparse.Namespace:
     """Parse the command line."""
     parser = common.parser_of(__doc__, "model", "size", "views", model="eva02_tiny_patch14_224", size=112, views=4)
     parser.add_argument("--changed", type=int, default=2000, help="labels")
-    parser.add_argument("--epochs", type=int, default=20, help="of the head")
     return parser.parse_args()
 
 
@@ -60,7 +59,6 @@ def main() -> None:
         images=len(rows),
         changed_labels=given.changed,
         views=given.views,
-        epochs=given.epochs,
         seconds={"imports": imports, "first": first, "again": again},
         teacher_passes_again=metrics["teacher_passes"],
     )
@@ -68,7 +66,6 @@ def main() -> None:
 
 def settings(given: argparse.Namespace) -> dict[str, Any]:
     """A run of the head alone; its student is never trained."""
-    head = {"epochs": given.epochs, "batch_size": 64, "lr": 1e-3}
     teacher = {"model": given.model, "pretrained": False, "image_size": given.size, "resize": "squash", "mode": "head"}
     return {
         "name": NAME,
@@ -78,7 +75,7 @@ def settings(given: argparse.Namespace) -> dict[str, Any]:
             "allow_outside": True,
             "splits": {"val": 0.1, "calibration": 0.1, "test": 0.2},
         },
-        "teacher": {**teacher, "head": head},
+        "teacher": teacher,
         "views": {"count": given.views},
         "students": [{"name": "none", "model": "mobilenetv4_conv_small", "pretrained": False}],
     }

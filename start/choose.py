@@ -60,7 +60,6 @@ class Choice:
 
     teacher: str
     views: int
-    head_batch: int
     student: str
     batch: int
     epochs: int
@@ -83,13 +82,12 @@ def choose(sizes: Sizes, hardware: Hardware, teacher: str | None = None, student
         ((one, count) for one in known for count in VIEWS if _passes(sizes, one, count, hardware) <= budget),
         (known[-1], VIEWS[-1]),
     )
-    batch = _batch(sizes.train, 128)
+    batch = _batch(sizes.train)
     steps = max(1, sizes.train // batch)
     epochs = max(10, min(50, int(budget * hardware.student_images / max(1, sizes.train))))
     return Choice(
         teacher=teacher or model.model,
         views=views,
-        head_batch=_batch(sizes.train, 512),
         student=student or STUDENT,
         batch=batch,
         epochs=epochs,
@@ -146,9 +144,9 @@ def _passes(sizes: Sizes, teacher: Teacher, views: int, hardware: Hardware) -> f
     return sizes.seen(views) * teacher.macs / hardware.macs
 
 
-def _batch(images: int, most: int) -> int:
-    """A power of two that leaves eight steps an epoch or more, between 16 and ``most``."""
-    return int(min(most, max(16, 2 ** int(math.log2(max(1, images / 8))))))
+def _batch(images: int) -> int:
+    """A power of two that leaves eight steps an epoch or more, between 16 and 128."""
+    return int(min(128, max(16, 2 ** int(math.log2(max(1, images / 8))))))
 
 
 def _target(test: int) -> float:

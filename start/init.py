@@ -160,8 +160,7 @@ def _data(found: Found, given: SourceConfig) -> dict[str, Any]:
 def _teacher(choice: Choice, wish: Wish) -> dict[str, Any]:
     if wish.from_scratch:
         return random_teacher(choice)
-    # Small batches for few images: a head needs hundreds of steps.
-    return {"model": choice.teacher, "mode": "head", "head": {"batch_size": choice.head_batch}}
+    return {"model": choice.teacher, "mode": "head"}
 
 
 def _student(choice: Choice, wish: Wish) -> dict[str, Any]:

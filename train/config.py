@@ -1,7 +1,7 @@
 """Config section of the teacher."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 from fitting.config import FitConfig
 from models.facts import Mode
@@ -16,6 +16,31 @@ class ImageFitConfig(FitConfig):
     """Activations are computed again in the backward pass instead of being kept: less memory, slower steps, the same
     gradient (batch norms' running statistics move twice a step). ``auto``: where a GPU's memory is too small for a
     single image without."""
+
+
+LEAST_BATCH = 16
+"""Smaller batches are not made of larger ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig(FitConfig):
+    """One optimization of the last layer: AdamW, linear warm-up, then a cosine to zero."""
+
+    epoch_steps: int = 16
+    """``batch_size`` is halved, down to 16 images at the least, until an epoch has so many steps: a head needs hundreds
+    of them, however few images there are. 1 leaves it as it is."""
+
+    def __post_init__(self) -> None:
+        with checking(self) as require:
+            self.check(require)
+            require("epoch_steps", lambda: self.epoch_steps >= 1, "1 or more")
+
+    def sized_for(self, images: int) -> Self:
+        """The same with the ``batch_size`` that suits so many images."""
+        size = self.batch_size
+        while size >= 2 * LEAST_BATCH and size * self.epoch_steps > images:
+            size //= 2
+        return replace(self, batch_size=size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +91,7 @@ class TeacherConfig:
     ``full`` trains every layer; ``probe_then_full`` does ``head``, then ``full``."""
     class_weighting: Literal["none", "sqrt", "balanced"] = "none"
     """Weigh the loss by the inverse frequency of the labels, or by its square root."""
-    head: FitConfig = FitConfig(epochs=50, batch_size=512, lr=1e-3, patience=10)
+    head: HeadConfig = HeadConfig(epochs=50, batch_size=512, lr=1e-3, patience=10)
     """Optimization of the last layer."""
     lora: LoraConfig = LoraConfig(epochs=10, batch_size=32, lr=5e-4)
     """Optimization of adapters, and of the last layer with them."""

@@ -39,7 +39,7 @@ class TeacherFits:
 
     def of_head(self, backbone: FrozenModel, views: int, folder: Path) -> FitRequest:
         """The last layer, on the backbone's features of the views; those that are not cached are computed here."""
-        config = self.config.head
+        config = self.config.head.sized_for(len(self.learned) // this_rank().world)
         learned = FeatureDataset(self.learned.rows, backbone.compute_outputs(self.learned, views))
         held_out = FeatureDataset(self.held_out.rows, backbone.compute_outputs(self.held_out, 1))
         sampler = EpochSampler(len(self.learned), views, self.context.seed)

@@ -15,6 +15,7 @@ from data.config import ViewsConfig
 from data.examples import Examples
 from data.manifest import Manifest
 from data.working import warn_if_enlarged
+from fitting.config import FitConfig
 from fitting.diagnosis import diagnose, say, to_json
 from fitting.fit import fit, remove_checkpoints
 from models import checkpoint
@@ -79,7 +80,7 @@ def train(
         metrics: dict[str, Json] = {}
         if config.trains_head:
             fitted = fit(fits.of_head(backbone, learning.views, work / "head"), context)
-            how = config.head
+            how: FitConfig = config.head
             metrics["head"] = dict(fitted)
         if config.mode != "head":
             key = config.images_key

@@ -8,7 +8,7 @@ from data.config import DataConfig, LabelsConfig, SplitsConfig, ViewsConfig
 from distill.config import StudentConfig
 from fitting.config import FitConfig
 from run.config import ConfigError, TrainerConfig, UnknownValueError, checking, shown
-from train.config import TeacherConfig
+from train.config import HeadConfig, TeacherConfig
 
 FIT: dict[str, Any] = {"epochs": 1, "batch_size": 1, "lr": 0.1}
 STUDENT: dict[str, Any] = {"name": "phone"}
@@ -32,6 +32,8 @@ TEACHER: dict[str, Any] = {"model": "test_vit"}
         (FitConfig, FIT, {"ema_decay": 0.0}, "ema_decay"),
         (FitConfig, FIT, {"patience": 0}, "patience"),
         (FitConfig, FIT, {"clip_norm": 0.0}, "clip_norm"),
+        (HeadConfig, FIT, {"epoch_steps": 0}, "epoch_steps"),
+        (HeadConfig, FIT, {"epochs": 0}, "epochs"),
         (LabelsConfig, {"names": ["a", "b"]}, {"names": ["a"]}, "names"),
         (LabelsConfig, {"names": ["a", "b"]}, {"names": ["a", "b", "a"]}, "names"),
         (LabelsConfig, {"names": ["a", "b"]}, {"names": ["a", " b"]}, "names"),

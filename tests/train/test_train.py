@@ -10,7 +10,6 @@ import pytorch_lightning as pl
 from data.config import ViewsConfig
 from data.examples import Examples
 from data.manifest import Manifest
-from fitting.config import FitConfig
 from models import checkpoint
 from models.building import build
 from models.classifier import Classifier
@@ -20,7 +19,7 @@ from models.forward import whole_image_logits
 from run.context import RunContext
 from run.folder import RunFolder
 from tests.support import FOUR, TRAINER, context, copied, files_below, interrupted
-from train.config import ImageFitConfig, LastBlocksConfig, LoraConfig, TeacherConfig
+from train.config import HeadConfig, ImageFitConfig, LastBlocksConfig, LoraConfig, TeacherConfig
 from train.train import _relevant, train
 
 Prepared = tuple[RunFolder, Manifest]
@@ -31,7 +30,7 @@ TEACHER = TeacherConfig(
     image_size=32,
     mode="full",
     drop_path=0.0,
-    head=FitConfig(epochs=3, batch_size=16, lr=0.01),
+    head=HeadConfig(epochs=3, batch_size=16, lr=0.01),
     full=ImageFitConfig(epochs=3, batch_size=8, lr=0.002, ema_decay=0.5),
 )
 
@@ -199,7 +198,7 @@ def test_train__resize_squash_replaces_the_models_own_way(run: RunContext, manif
 
 def test_train__learns_what_can_be_learned(run: RunContext, manifest: Manifest) -> None:
     """A head on random features fits its training images better than chance."""
-    config = replace(TEACHER, mode="head", head=FitConfig(epochs=40, batch_size=16, lr=0.1))
+    config = replace(TEACHER, mode="head", head=HeadConfig(epochs=40, batch_size=16, lr=0.1))
     teacher = trained(run, manifest, config, ViewsConfig(count=1))
     part = manifest.usable("train")
     logits = whole_image_logits(teacher, Examples.of_originals(part, VIEWS), TRAINER, "32-true", "test")
