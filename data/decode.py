@@ -63,6 +63,15 @@ _TURNS: dict[int, Image.Transpose] = {
 
 _HEIC_BRANDS = frozenset((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"))
 """In the ``ftyp`` box of an HEIC file."""
+_NOT_READ = (
+    ("AVIF", re.compile(rb"....ftypavi[fs]", re.DOTALL)),
+    ("JPEG XL", re.compile(rb"\xff\x0a|\0\0\0\x0cJXL ")),
+    ("JPEG 2000", re.compile(rb"\0\0\0\x0cjP  ")),
+    ("Photoshop", re.compile(rb"8BPS")),
+)
+"""Formats that are left out of the contract, and how their files begin."""
+_SHOWN = 60
+"""Bytes of a text that are shown where an image should be."""
 _STRIP = 2**20
 """Pixels converted at a time, where the conversion needs more memory than the image."""
 _JPEG_MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")
@@ -85,6 +94,11 @@ def reads_heic() -> bool:
     return find_spec("pillow_heif") is not None
 
 
+def format_not_read(start: bytes) -> str | None:
+    """The name of a picture's format that is not read, by how the file begins."""
+    return next((name for name, beginning in _NOT_READ if beginning.match(start)), None)
+
+
 def decode(data: bytes) -> Image.Image:
     """Decode image bytes to an 8-bit RGB image by the contract above, which carries no metadata.
 
@@ -100,14 +114,24 @@ def decode(data: bytes) -> Image.Image:
     except DecodeError:
         raise
     except UnidentifiedImageError:
-        formats = ", ".join(_with_heic() if is_heic(data) else FORMATS)
-        raise DecodeError(f"not an image in an allowed format ({formats}), or its header is damaged") from None
+        raise DecodeError(_unidentified(data)) from None
     except Image.DecompressionBombError:
         raise DecodeError(f"above the limit of {MAX_PIXELS:,} pixels") from None
     except _DAMAGED as error:
         raise DecodeError(f"damaged: {str(error) or type(error).__name__}") from error
     turn = _TURNS.get(orientation)
     return rgb if turn is None else rgb.transpose(turn)
+
+
+def _unidentified(data: bytes) -> str:
+    """The reason why no decoder takes bytes; their file's name may promise something else."""
+    if is_heic(data):
+        return "begins as HEIC does, but its header is damaged"
+    if name := format_not_read(data):
+        return f"the format is {name}, which is not read: convert it to JPEG or PNG"
+    start = data[:_SHOWN].decode("utf-8", "ignore").split("\n")[0].strip()
+    text = f"; it begins with the text {start!r}" if start and start.isprintable() else ""
+    return f"not an image in an allowed format ({', '.join(FORMATS)}), or its header is damaged{text}"
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
-from data.decode import SUFFIXES, is_heic, reads_heic
+from data.decode import SUFFIXES, format_not_read, is_heic, reads_heic
 from data.storage import CONNECTIONS, Entry, entries, first_bytes, is_junk, is_remote, shown
 from run.errors import plural
 
@@ -17,8 +17,6 @@ Kind = Literal["picture", "unread", "other"]
 
 _RAW = frozenset((".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".pef", ".srw", ".raf"))
 """Raw files of cameras: most begin as TIFF files do, and hold a thumbnail as their first page."""
-_AVIF = (b"ftypavif", b"ftypavis")
-_UNREAD = (b"\xff\x0a", b"\0\0\0\x0cJXL ", b"\0\0\0\x0cjP  ", b"8BPS")
 _BMP_HEADERS = frozenset((12, 16, 40, 52, 56, 64, 108, 124))
 _NO_PICTURES = frozenset((".txt", ".json", ".jsonl", ".xml", ".csv", ".tsv", ".yaml", ".yml", ".md", ".npy", ".html"))
 """Endings that are believed in a store, where looking takes a request for each file."""
@@ -161,9 +159,7 @@ def _kind(start: bytes) -> Kind:
         return "picture"
     if is_heic(start):
         return "picture" if reads_heic() else "unread"
-    if start.startswith(_UNREAD) or start[4:12] in _AVIF:
-        return "unread"
-    return "other"
+    return "unread" if format_not_read(start) else "other"
 
 
 def _files_below(folder: str) -> int:

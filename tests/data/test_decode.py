@@ -442,9 +442,23 @@ def test_decode__empty() -> None:
         decode(b"")
 
 
-@pytest.mark.parametrize("data", [b"<!doctype html><title>Not found</title>", b"\0" * 5000, b"%PDF-1.7\n", b"GIF89a"])
-def test_decode__not_an_image(data: bytes) -> None:
-    with pytest.raises(DecodeError, match="not an image in an allowed format"):
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"<!doctype html>\n<title>Not found</title>", "damaged; it begins with the text '<!doctype html>'$"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "text 'version https://git-lfs.github.com/spec/v1'$"),
+        (b"\0" * 5000, "not an image in an allowed format .*, or its header is damaged$"),
+        (b"\x1b[2J", "header is damaged$"),
+        (b"%PDF-1.7\n", "not an image in an allowed format"),
+        (b"GIF89a", "not an image in an allowed format"),
+        (b"a photograph, they said", "it begins with the text 'a photograph, they said'$"),
+        (b"\0\0\0\x18ftypheic" + bytes(200), "^begins as HEIC does, but its header is damaged$"),
+        (b"\0\0\0\x1cftypavif" + bytes(200), "^the format is AVIF, which is not read: convert it to JPEG or PNG$"),
+        (b"8BPS" + bytes(200), "^the format is Photoshop, which is not read"),
+    ],
+)
+def test_decode__not_an_image(data: bytes, reason: str) -> None:
+    with pytest.raises(DecodeError, match=reason):
         decode(data)
 
 
