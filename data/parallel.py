@@ -15,6 +15,8 @@ from run.errors import UserError
 
 WORTH_PROCESSES = 256
 """Fewer images than this are left to threads: processes take longer to start."""
+MOST_PROCESSES = 61
+"""Windows can wait for no more at a time; reading images keeps no more busy anywhere."""
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def in_parallel(images: int, doing: str, chunk: int = 32) -> Iterator[Callable[.
     Raises:
         UserError: a process was ended from outside.
     """
-    workers = os.cpu_count() or 1
+    workers = min(os.cpu_count() or 1, MOST_PROCESSES)
     processes = images >= WORTH_PROCESSES and workers > 1
     pool: Executor = (
         ProcessPoolExecutor(workers, initializer=_follow_parent) if processes else ThreadPoolExecutor(workers)

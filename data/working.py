@@ -74,7 +74,7 @@ def make_working_copies(manifest: Manifest, run: RunFolder, size: int | None) ->
     fits = pc.less_equal(pc.multiply(longer, size), pc.multiply(shorter, LONGEST))
     large = pc.and_(pc.greater(shorter, size), fits)
     ids = table.column("image_id")
-    places = pc.binary_join_element_wise(str(folder), pc.utf8_slice_codeunits(ids, 0, 2), ids, "/")
+    places = pc.binary_join_element_wise(folder.as_posix(), pc.utf8_slice_codeunits(ids, 0, 2), ids, "/")
     copies = pc.binary_join_element_wise(places, ".jpg", "")
     _make_missing(table.append_column("copy", copies).filter(large), folder, size)
     uris = pc.if_else(large, copies, table.column("uri"))

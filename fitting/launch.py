@@ -25,6 +25,9 @@ GRACE_S = 15.0
 PR_SET_PDEATHSIG = 1
 """Linux: the signal that a process gets when the one that started it is gone (``prctl(2)``)."""
 
+KILLED = 9
+"""SIGKILL, a name that Windows lacks."""
+
 Process = subprocess.Popen[bytes]
 
 
@@ -70,7 +73,7 @@ def launch(arguments: Sequence[str], count: int) -> int:
     with _handing_on_signals(processes):
         _wait(processes)
     for number, process in enumerate(processes):
-        if process.returncode == -signal.SIGKILL:
+        if process.returncode == -KILLED:
             log.print(f"process {number} of {count} was killed; where memory is short, the system does that")
     return next((_exit_code(process) for process in processes if process.returncode), 0)
 
@@ -101,7 +104,9 @@ def _handing_on_signals(processes: Sequence[Process]) -> Iterator[None]:
         for process in processes:
             process.send_signal(number)  # no-op once it has ended
 
-    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    # On Windows nothing can hand an interrupt on, and Ctrl-C reaches all processes of the console by itself.
+    wanted = [signal.SIGTERM] if os.name == "nt" else [signal.SIGINT, signal.SIGTERM]
+    before = {number: signal.signal(number, hand_on) for number in wanted}
     try:
         yield
     finally:

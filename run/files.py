@@ -54,7 +54,8 @@ def _put(partial: Path, path: Path) -> None:
         partial.rename(path)
         remove(replaced)
     else:
-        with partial.open("rb") as file:  # the bytes before the name: a power cut must not leave an empty file
+        # The bytes before the name: a power cut must not leave an empty file. Windows syncs only what may be written.
+        with partial.open("r+b" if os.name == "nt" else "rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
 

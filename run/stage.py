@@ -135,8 +135,9 @@ class _Stamp:
         return not changes
 
     def write(self, inputs: Inputs, outputs: Iterable[Path]) -> None:
-        # Paths from the root, so that a run folder can be moved.
-        digests: dict[str, Json] = {str(path.relative_to(self.root)): file_digest(path) for path in sorted(outputs)}
+        # Paths from the root, with /, so that a run folder can be moved, to another system too.
+        named = {path.relative_to(self.root).as_posix(): path for path in sorted(outputs)}
+        digests: dict[str, Json] = {name: file_digest(path) for name, path in named.items()}
         for key, value in _described(inputs).items():
             value.save(kept_rows(RunFolder(self.root), self.name, key))
         write_json(self.path, {"inputs": _with_version(inputs), "outputs": digests})

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from data.decode import SUFFIXES
 from data.readers.addresses import readings, tails
-from data.readers.paths import file_name, join, normal, parent
+from data.readers.paths import file_name, join, normal, parent, slashed
 from data.readers.source import Source
 from data.storage import MOST_BYTES, is_junk, is_remote, listing, path_of, shown, writable
 from run.errors import UserError, above
@@ -69,7 +69,7 @@ class ImageRoot:
         self._roots = [self._start] if config.image_root else [self._start, *also]
         self._limited = not config.allow_outside and (limited or config.image_root is not None)
         # Most images share their folder with others, and resolving one takes a call per part of its path.
-        self._resolved = functools.lru_cache(maxsize=4096)(os.path.realpath)
+        self._resolved = functools.lru_cache(maxsize=4096)(_real)
         self._names = functools.lru_cache(maxsize=256)(_names)
 
     def locate(self, image: object, where: str, places: Sequence[str] | None = ("",)) -> Found:
@@ -145,7 +145,7 @@ class ImageRoot:
         )
 
     def _uri(self, path: str) -> str:
-        whole = is_remote(path) or path.lower().startswith("file://") or path.startswith("/")
+        whole = is_remote(path) or path.lower().startswith("file://") or os.path.isabs(path)  # noqa: PTH117
         # Normal first, checked then: `..` must not lead out of the root unseen.
         return normal(path if whole else join(self._start, path))
 
@@ -210,8 +210,12 @@ class ImageRoot:
         # Once per row of a table: os.path takes a fraction of pathlib's time.
         folder, name = os.path.split(uri)
         linked = os.path.islink(uri)  # noqa: PTH114
-        real = os.path.realpath(uri) if linked else f"{self._resolved(folder)}/{name}"
+        real = _real(uri) if linked else f"{self._resolved(folder)}/{name}"
         return any(_is_below(self._resolved(root), real) for root in self._roots)
+
+
+def _real(path: str) -> str:
+    return slashed(os.path.realpath(path))
 
 
 def _found(image: str, uri: str, present: str) -> Found:
@@ -259,7 +263,7 @@ def write_image(data: bytes, store: Path) -> str:
     if not path.is_file():
         with atomic_path(path) as partial:
             partial.write_bytes(data)
-    return str(path)
+    return path.as_posix()
 
 
 def _is_below(root: str, uri: str) -> bool:

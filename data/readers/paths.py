@@ -2,7 +2,7 @@
 
 import os
 import posixpath
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 from data.storage import is_remote, path_of
@@ -13,7 +13,7 @@ def normal(path: str) -> str:
     if path.lower().startswith("file://"):
         path = path_of(f"file://{path[len('file://') :]}")
     if not is_remote(path):
-        return os.path.normpath(path if path.startswith("/") else Path(path).absolute())
+        return slashed(os.path.abspath(path))  # noqa: PTH100 - once per row of a table
     scheme, rest = path.split("://", 1)
     scheme = scheme.lower()
     web = scheme in ("http", "https")
@@ -30,12 +30,17 @@ def normal(path: str) -> str:
     return f"{scheme}://{'/'.join((host, *kept))}{mark}{query}"
 
 
+def slashed(path: str) -> str:
+    """A path of this system with ``/`` alone, which Windows takes too; elsewhere a backslash belongs to a name."""
+    return path.replace(os.sep, "/")
+
+
 def parent(uri: str) -> str:
     """The folder of a file; both are normal."""
     if is_remote(uri):
         scheme, rest = uri.split("://", 1)
         return f"{scheme}://{posixpath.dirname(rest)}"
-    return str(Path(uri).parent)
+    return os.path.dirname(uri)  # noqa: PTH120 - once per row of a table
 
 
 def join(folder: str, name: str) -> str:

@@ -1,3 +1,4 @@
+import ntpath
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,17 @@ def test_locate__outside_needs_leave(name: str) -> None:
 def test_locate__no_path(name: object) -> None:
     with pytest.raises(UserError, match="row 3: no image path"):
         root_at("/data/set", allow_outside=True).locate(name, "row 3")
+
+
+def test_locate__on_windows(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.path", ntpath)
+        patch.setattr("os.sep", "\\")
+        root = ImageRoot(Source(SourceConfig(), None, tmp_path), "C:/set")
+        found = [root.locate(image, "row 1").uri for image in (r"C:\set\a.jpg", "b.jpg", r"sub\c.jpg")]
+        with pytest.raises(UserError, match="lies outside the image root C:/set"):
+            root.locate(r"C:\settings\a.jpg", "row 1")
+    assert found == ["C:/set/a.jpg", "C:/set/b.jpg", "C:/set/sub/c.jpg"]
 
 
 def test_locate__image_root_is_the_start_and_the_limit() -> None:

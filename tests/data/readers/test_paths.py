@@ -1,3 +1,4 @@
+import ntpath
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,16 @@ def test_normal__relative_paths_start_in_the_working_folder(tmp_path: Path, monk
     (tmp_path / "link").symlink_to(tmp_path / "real")
     monkeypatch.chdir(tmp_path)
     assert normal("link/x.png") == str(tmp_path / "link" / "x.png")
+
+
+def test_normal__paths_of_windows() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.path", ntpath)
+        patch.setattr("os.sep", "\\")
+        found = [normal(path) for path in (r"C:\set\.\a b.jpg", "C:/set/../a.jpg", r"\\server\share\a.jpg")]
+        folders = [parent(uri) for uri in found]
+    assert found == ["C:/set/a b.jpg", "C:/a.jpg", "//server/share/a.jpg"]
+    assert folders == ["C:/set", "C:/", "//server/share/"]
 
 
 @pytest.mark.parametrize(
