@@ -27,7 +27,7 @@ from data.manifest import SPLITS, Manifest
 from models.forward import in_order
 from run.console import log, progress
 from run.disk import DiskFullError
-from run.errors import UserError
+from run.errors import UserError, quoted
 from run.ranks import Rank, this_rank, wait_until_empty
 
 _WORDS = {"train": "training", "val": "validation"}
@@ -136,7 +136,7 @@ class _Filling:
             for shard in unfit:
                 discard(folder, shard)
         if self.rank.world > 1:
-            raise UserError(f"what was left undone in {folder} is planned anew: start the same command again")
+            raise UserError(f"what was left undone in {quoted(folder)} is planned anew: start the same command again")
         ensure_planned(folder, wanted, self.views, self.rank, self._batch_size)
         return self._unsound(wanted)
 

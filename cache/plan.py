@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cache.shards import Shard
 from run.console import log
+from run.errors import quoted
 from run.files import atomic_path
 from run.ranks import Rank, wait_until_empty
 
@@ -42,7 +43,7 @@ def ensure_planned(
         return
     plans = read_plans(folder)
     for path in set(folder.glob(PLANS)).difference(plans):
-        log.print(f"{path} is damaged; its images are planned again", soft_wrap=True)
+        log.print(f"{quoted(path)} is damaged; its images are planned again", soft_wrap=True)
         path.unlink()
     missing = _uncovered(plans.values(), wanted, views)
     if missing:

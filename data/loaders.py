@@ -16,7 +16,7 @@ from data.examples import Examples
 from data.storage import read_bytes
 from data.views import View
 from data.working import is_copy
-from run.errors import UserError
+from run.errors import UserError, quoted
 from run.ranks import Rank, this_rank
 
 Render = Callable[[Image.Image, View], NDArray[np.uint8]]
@@ -218,7 +218,7 @@ def load(uri: str) -> Image.Image:
         return decode(read_bytes(uri))
     except (OSError, DecodeError) as error:
         remedy = "delete it and run the same command again" if is_copy(uri) else "run `pocketeva prepare` again"
-        raise UserError(f"{uri}: {error}; it was readable before: {remedy}") from error
+        raise UserError(f"{quoted(uri)}: {error}; it was readable before: {remedy}") from error
 
 
 def to_chw(pixels: NDArray[np.uint8]) -> torch.Tensor:

@@ -25,6 +25,7 @@ from data.remarks import show
 from data.scan import scan
 from data.splits import NONE, Assignment, Splits, assign
 from data.statuses import UNLABELED, statuses
+from data.storage import path_of, shown
 from run.errors import UserError, listed, plural, quoted
 from run.files import Json, remove, write_text
 from run.folder import RunFolder
@@ -139,7 +140,7 @@ def _require_readable(run: RunFolder, table: pa.Table, config: DataConfig) -> No
     remove(path)
     refused = table.select(["uri", "status"]).filter(pc.not_equal(table.column("status"), OK)).to_pylist()
     if refused and not config.skip_unreadable:
-        lines = [f"{row['uri']}: {row['status']}" for row in refused]
+        lines = [f"{quoted(shown(path_of(row['uri'])))}: {row['status']}" for row in refused]
         write_text(path, "\n".join(lines) + "\n")
         raise UserError(
             f"{len(refused):,} of {len(table):,} images cannot be read (all of them are in {quoted(path)}):\n"

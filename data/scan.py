@@ -23,9 +23,9 @@ from PIL import Image
 from data.decode import DecodeError, decode
 from data.manifest import OK, write_table
 from data.parallel import in_parallel
-from data.storage import CONNECTIONS, is_remote, read_bytes
+from data.storage import CONNECTIONS, is_remote, path_of, read_bytes, shown
 from run.console import progress
-from run.errors import UserError, listed, plural
+from run.errors import UserError, listed, plural, quoted
 from run.files import json_digest
 
 SCHEMA = pa.schema(
@@ -106,7 +106,7 @@ def _scan(todo: pa.Table, folder: Path) -> list[str]:
             for file, found in zip(files, _scanned(run, [file["uri"] for file in files]), strict=True):
                 advance(1)
                 if isinstance(found, OSError):
-                    failed.append(f"{file['uri']}: {found}")
+                    failed.append(f"{quoted(shown(path_of(file['uri'])))}: {found}")
                 else:
                     rows.append({**file, **asdict(found)})
             # A shard is written once its images are read: a kill costs at most one, and a name is never half a file.

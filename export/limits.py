@@ -14,7 +14,7 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-from run.errors import UserError, plural
+from run.errors import UserError, plural, quoted
 
 T = TypeVar("T")
 
@@ -53,7 +53,8 @@ def bounded_memory(path: Path, *more: Path, images: int = 1) -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        raise UserError(f"{path} asks for more than {allowed / 2**30:.0f} GiB of memory: it is not run") from error
+        most = f"{allowed / 2**30:.0f} GiB of memory"
+        raise UserError(f"{quoted(path)} asks for more than {most}: it is not run") from error
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
 

@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import Callback, Checkpoint
 from torch.utils.data import DataLoader
 
 from run.console import log
+from run.errors import quoted
 from run.files import atomic_path
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
@@ -146,5 +147,5 @@ def _is_readable(path: Path) -> bool:
     if path.is_file():
         aside = path.with_suffix(ASIDE)
         path.replace(aside)
-        log.print(f"{path} cannot be read and is set aside as {aside.name}", soft_wrap=True)
+        log.print(f"{quoted(path)} cannot be read and is set aside as {aside.name}", soft_wrap=True)
     return False

@@ -1,8 +1,10 @@
 """Config sections that every stage shares, and how a section says what is wrong with it."""
 
+import hashlib
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -149,10 +151,15 @@ def plain_name(text: str) -> str:
     """``PLAIN_NAME`` made of any text; empty where it has no letter and no digit.
 
     Example:
-        >>> plain_name("my photos (2)")
-        'my-photos-2'
+        >>> plain_name("my photos (2)"), plain_name("写真")
+        ('my-photos-2', '9c3250')
     """
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
+    if not any(letter.isalnum() and not letter.isascii() for letter in text):
+        return name
+    # What was left out may be all that tells two configs apart, and their runs would be one folder.
+    digest = hashlib.sha256(unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{name}-{digest[:6]}".lstrip("-")
 
 
 def shown(value: object) -> str:

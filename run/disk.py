@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from run.errors import quoted
+
 _SAID = re.compile(r"No space left on device|Disk quota exceeded|os error (28|122)\b")
 """The words of compiled libraries, whose exceptions carry no number."""
+_QUOTA = re.compile(r"Disk quota exceeded|os error 122\b")
 
 
 class DiskFullError(Exception):
@@ -32,16 +35,17 @@ def as_disk_full(error: BaseException, path: Path | None = None) -> DiskFullErro
         number = cause.errno if isinstance(cause, OSError) else None
         if number in (errno.ENOSPC, errno.EDQUOT) or (number is None and _SAID.search(str(cause))):
             name = getattr(cause, "filename", None)
-            return DiskFullError(_message(number == errno.EDQUOT, path or (Path(name) if name else None)))
+            quota = number == errno.EDQUOT or (number is None and _QUOTA.search(str(cause)) is not None)
+            return DiskFullError(_message(quota, path or (Path(name) if name else None)))
     return None
 
 
 def _message(quota: bool, path: Path | None) -> str:
     what = "your quota on the disk is used up" if quota else "the disk is full"
-    where = f"there is no room for {path}" if path else f"look at outputs, and at {tempfile.gettempdir()}"
+    where = f"there is no room for {quoted(path)}" if path else f"look at outputs, and at {tempfile.gettempdir()}"
     free = ""
-    with suppress(OSError):
-        free = f" ({shutil.disk_usage(path.parent if path else '.').free:,} bytes are free)"
+    with suppress(OSError):  # a quota leaves room on the disk
+        free = "" if quota else f" ({shutil.disk_usage(path.parent if path else '.').free:,} bytes are free)"
     advice = "make room there (older runs below outputs, for example), and the same command goes on from here"
     return f"{what}: {where}{free}; {advice}"
 

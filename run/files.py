@@ -83,7 +83,7 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
     from filelock import FileLock
 
     if path.is_symlink():  # one that is put there later is not followed either: the lock fails
-        raise UserError(f"{path} is a symbolic link, and links are not followed there: remove it")
+        raise UserError(f"{quoted(path)} is a symbolic link, and links are not followed there: remove it")
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path, timeout=-1 if wait else 0):
         yield
@@ -108,8 +108,8 @@ def require_no_links(root: Path) -> None:
 
 def _linked(path: Path) -> UserError:
     return UserError(
-        f"{path} is a symbolic link: inside the folder of runs none is followed. Put the files themselves there; for "
-        "another disk, let outputs itself be the link"
+        f"{quoted(path)} is a symbolic link: inside the folder of runs none is followed. Put the files themselves "
+        "there; for another disk, let outputs itself be the link"
     )
 
 

@@ -22,7 +22,7 @@ from data.readers.source import Source, is_split
 from data.storage import is_folder, is_remote, listing
 from data.walk import Walk
 from data.walk import join as inside
-from run.errors import UserError, plural
+from run.errors import UserError, plural, quoted
 from start.columns import choose_columns
 
 MOST_LABELS = 512
@@ -163,8 +163,8 @@ def _require_folders(source: Source, folders: Sequence[str]) -> None:
     files = f" Or give the label file itself: {', '.join(tables[:5])}." if tables else ""
     only = f"only one folder, {folders[0]}" if folders else "no folders"
     raise UserError(
-        f"{source.uri} has {only} to take labels from: put the images into one folder per label, or give a table with "
-        f"an image and a label on each line.{files}"
+        f"{quoted(source.uri)} has {only} to take labels from: put the images into one folder per label, or give a "
+        f"table with an image and a label on each line.{files}"
     )
 
 
@@ -192,7 +192,7 @@ def require_tidy(found: Found) -> None:
     """
     if len(found.images) < 2:
         only = ", ".join(found.images) or "none"
-        raise UserError(f"{found.config.path}: two labels or more are needed, there is {only}")
+        raise UserError(f"{quoted(found.config.path)}: two labels or more are needed, there is {only}")
     spaced = next((name for name in found.images if name != name.strip()), None)
     by_form: dict[str, list[str]] = {}
     for name in found.images:
@@ -203,8 +203,8 @@ def require_tidy(found: Found) -> None:
             " and ".join(f"{name!r} ({plural(found.images[name], 'image')})" for name in names) for names in twins
         )
         raise UserError(
-            f"{found.config.path}: labels that differ in case, spaces or signs alone would be labels of their own: "
-            f"{lines}. Give them one name."
+            f"{quoted(found.config.path)}: labels that differ in case, spaces or signs alone would be labels of their "
+            f"own: {lines}. Give them one name."
         )
     if spaced is not None:
-        raise UserError(f"{found.config.path}: the label {spaced!r} begins or ends with a space: take it away")
+        raise UserError(f"{quoted(found.config.path)}: the label {spaced!r} begins or ends with a space: take it away")

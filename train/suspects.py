@@ -20,7 +20,7 @@ from data.manifest import Manifest
 from models.classifier import Classifier
 from run.console import log
 from run.context import RunContext
-from run.errors import UserError
+from run.errors import UserError, quoted
 
 FOLDS = 5
 
@@ -47,7 +47,7 @@ def write_suspects(context: RunContext, manifest: Manifest, teacher: Classifier,
     path = context.folder.data / SUSPECTS
     write_suspects_file(path, rows)
     test = sum(row.split == "test" for row in rows)
-    log.print(f"{len(rows):,} of {len(part):,} labels are suspect: {path}", soft_wrap=True)
+    log.print(f"{len(rows):,} of {len(part):,} labels are suspect: {quoted(path)}", soft_wrap=True)
     if test:
         log.print(
             f"{test:,} of them are in the test split: correcting only what a model doubts makes the test easier, so "

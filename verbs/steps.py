@@ -14,7 +14,7 @@ from typing import Literal
 from data.config import SourceConfig
 from data.place import require_place
 from run.console import console, log, say_with_time
-from run.errors import UserError
+from run.errors import UserError, quoted
 from run.files import write_text
 from run.hardware import require_hardware
 from run.ranks import once, this_rank
@@ -78,7 +78,7 @@ def _init(_: None, options: Namespace) -> None:
 
     chosen = {"teacher": options.teacher, "student": options.student, "from_scratch": options.from_scratch}
     file = init(Config, options.path, options.overrides, file=options.config, schema=SCHEMA, **chosen)
-    console.print(f"{file} is written; to run it: pocketeva run {shlex.quote(str(file))}", soft_wrap=True)
+    console.print(f"{quoted(file)} is written; to run it: pocketeva run {shlex.quote(str(file))}", soft_wrap=True)
 
 
 def _config(_: None, options: Namespace) -> None:
@@ -103,7 +103,7 @@ def _views(run: Run, options: Namespace) -> None:
     path = run.folder.root / "views.png"
     specs = specs_of(config.teacher, config.students)
     write_sheet(path, source, config.views, specs, images=options.images, views=options.views)
-    console.print(f"{path}: images as the teacher and the students will see them", soft_wrap=True)
+    console.print(f"{quoted(path)}: images as the teacher and the students will see them", soft_wrap=True)
 
 
 def _prepare(run: Run, _: Namespace) -> None:
@@ -203,7 +203,7 @@ def _errors(run: Run, _: Namespace) -> None:
 
     path = run.folder.verify / "errors.html"
     write_text(path, gallery(run.folder, run.manifest(), run.students))
-    console.print(f"{path}: open it in a browser; it holds your images and stays here", soft_wrap=True)
+    console.print(f"{quoted(path)}: open it in a browser; it holds your images and stays here", soft_wrap=True)
 
 
 def _compare(run: Run, options: Namespace) -> bool:

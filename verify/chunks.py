@@ -17,7 +17,7 @@ from data.manifest import Manifest
 from data.storage import read_bytes
 from export.runtime import Picture
 from run.console import progress
-from run.errors import UserError
+from run.errors import UserError, quoted
 from run.files import atomic_path, json_digest
 
 CHUNK = 64
@@ -100,7 +100,7 @@ def _read(uri: str, image_id: str) -> Image.Image:
     try:
         data = read_bytes(uri)
     except OSError as error:
-        raise UserError(f"{uri} cannot be read: {error.strerror or error}") from error
+        raise UserError(f"{quoted(uri)} cannot be read: {error.strerror or error}") from error
     if hashlib.sha256(data).hexdigest() != image_id:
-        raise UserError(f"{uri} is not the file that it was: run `pocketeva prepare` again")
+        raise UserError(f"{quoted(uri)} is not the file that it was: run `pocketeva prepare` again")
     return decode(data)

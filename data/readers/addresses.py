@@ -13,6 +13,7 @@ from urllib.parse import unquote, unquote_plus, unquote_to_bytes
 _LOCAL_FILES = re.compile(r"data/+local-files/*\?(?:[^#]*?&)?d=(?P<path>.*)", re.DOTALL)
 _UPLOAD = re.compile(r"(?:^|/)data/+(?P<path>upload/.*)", re.DOTALL)
 _HOST = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://[^/]*/*")
+_WHOLE = re.compile(r"[0-9]+\.0")
 _DRIVE = re.compile(r"^[A-Za-z]:(?=[\\/])")
 
 
@@ -65,6 +66,9 @@ def _encodings(address: str) -> Iterator[str]:
     # A space around a name is a table's more often than the name's.
     if address != address.strip():
         yield address.strip()
+    # An id of which a spreadsheet or pandas made a fraction.
+    if _WHOLE.fullmatch(address):
+        yield address.split(".", 1)[0]
     yield from _seldom(address)
 
 

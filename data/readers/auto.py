@@ -31,7 +31,7 @@ def resolved(source: Source) -> Source:
     """
     found, why = _resolved(source, source.uri)
     found = replace(found, met=set())  # looking is not reading: what was met may play no part in this format
-    log.print(f"{found.config.path}: read as format {found.config.format}, because {why}", soft_wrap=True)
+    log.print(f"{quoted(found.config.path)}: read as format {found.config.format}, because {why}", soft_wrap=True)
     return found
 
 
@@ -47,7 +47,7 @@ def _resolved(source: Source, uri: str) -> _Found:
     # Only now: a path that is there is never taken for a Hub id.
     if is_hub_id(source.config.path) and suffix not in _SUFFIXES:
         return source.with_options(format="huggingface"), "there is no such path here, so it is taken for a Hub id"
-    raise UserError(f"{source.key_of('path')}: there is no file or folder {uri}")
+    raise UserError(f"{source.key_of('path')}: there is no file or folder {quoted(uri)}")
 
 
 def _as_file(source: Source, file: LabelFile) -> _Found:

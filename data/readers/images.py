@@ -17,7 +17,7 @@ from data.readers.addresses import readings, tails
 from data.readers.paths import file_name, join, normal, parent, slashed
 from data.readers.source import Source
 from data.storage import MOST_BYTES, is_junk, is_remote, listing, path_of, shown, writable
-from run.errors import UserError, above
+from run.errors import UserError, above, quoted
 from run.files import atomic_path
 
 _COMPARED = 20_000
@@ -30,7 +30,7 @@ class Found(NamedTuple):
     uri: str
     """Of the first reading of its address where no file was found."""
     address: str | None = None
-    """The address, where leading folders were dropped, or case differs: two that come to one file may be two images."""
+    """The address, where leading folders were dropped, or case or zeros differ: two with one file may be two images."""
     recased: bool = False
     """The file's path differs from the address in case."""
 
@@ -44,6 +44,8 @@ class _Names(NamedTuple):
     """Names by that form without its case."""
     stems: Mapping[str, Sequence[str]]
     """Names of pictures by what stands before their ending."""
+    numbers: Mapping[str, Sequence[str]]
+    """Those whose stem is a number that begins with 0, without its zeros: spreadsheets take them away."""
 
     def like(self, name: str) -> str | None:
         """The name that is the same but for how accents are written; else the only one that differs in case."""
@@ -199,7 +201,7 @@ class ImageRoot:
 
     def _without_ending(self, uri: str, names: _Names, where: str) -> str | None:
         stem = file_name(uri)
-        matches = names.stems.get(unicodedata.normalize("NFC", stem), ())
+        matches = names.stems.get(unicodedata.normalize("NFC", stem)) or names.numbers.get(stem, ())
         if len(matches) > 1:
             raise UserError(f"{where}: {stem!r} may be {' or '.join(matches)}: write the name with its ending")
         return join(parent(uri), matches[0]) if matches else None
@@ -222,7 +224,7 @@ def _found(image: str, uri: str, present: str) -> Found:
     """The file that is there for one reading of an address."""
     tried, there = (unicodedata.normalize("NFC", path) for path in (uri, present))
     recased = not there.startswith(tried) and there.casefold().startswith(tried.casefold())
-    return Found(present, image if recased else None, recased)
+    return Found(present, None if there.startswith(tried) else image, recased)
 
 
 def nearest(uri: str) -> str:
@@ -241,8 +243,8 @@ def nearest(uri: str) -> str:
     for wanted in (name.casefold(), file_name(path).casefold()):
         near = [wanted] if wanted in folded else difflib.get_close_matches(wanted, folded, n=1)
         if near:
-            return shown(join(folder, folded[near[0]]))
-    return shown(f"the folder {folder}")
+            return quoted(shown(join(folder, folded[near[0]])))
+    return f"the folder {quoted(shown(folder))}"
 
 
 @functools.lru_cache(maxsize=16)
@@ -289,6 +291,7 @@ def _names(folder: str) -> _Names:
     except OSError:
         names = []
     stems: dict[str, list[str]] = {}
+    numbers: dict[str, list[str]] = {}
     folded: dict[str, list[str]] = {}
     composed = {}
     web = folder.startswith("http")
@@ -300,4 +303,6 @@ def _names(folder: str) -> _Names:
         stem, ending = os.path.splitext(whole)  # noqa: PTH122
         if ending.lower() in SUFFIXES and not name.startswith("."):
             stems.setdefault(stem, []).append(name)
-    return _Names(composed, folded, stems)
+            if stem[:1] == "0" and stem.isdecimal():
+                numbers.setdefault(stem.lstrip("0") or "0", []).append(name)
+    return _Names(composed, folded, stems, numbers)

@@ -1,7 +1,7 @@
 """From a row of named cells to a record: what tables, Parquet and Hugging Face datasets have in common."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from data.labels import LabelSet
@@ -48,13 +48,13 @@ class RowReader:
         return list(dict.fromkeys(name for name in wanted if name is not None))
 
     def require_columns(self, present: Sequence[str], where: str) -> list[str]:
-        """Check a header; gives ``columns`` as they are written there, spaces around them included.
+        """Check a header; gives ``columns`` as they are written there, in their own case, with spaces around them.
 
         Raises:
             UserError: a column is missing, or a column that is read stands there twice.
         """
-        stripped = {name.strip(): name for name in present}
-        missing = [name for name in self.columns if name not in present and name not in stripped]
+        spelled = [_spelled(name, present) for name in self.columns]
+        missing = [name for name, there in zip(self.columns, spelled, strict=True) if there is None]
         if missing:
             unlabeled = self._split and self._is_label(missing)
             hint = "; data.unlabeled_splits takes a split without labels" if unlabeled else ""
@@ -63,7 +63,7 @@ class RowReader:
         twice = [name for name in self.columns if counts[name] > 1]
         if twice:
             raise UserError(f"{where}: column {', '.join(twice)} stands there more than once; rename the others")
-        return [name if name in present else stripped[name] for name in self.columns]
+        return [name for name in spelled if name is not None]
 
     def _is_label(self, columns: Iterable[str]) -> bool:
         config = self._source.config
@@ -77,7 +77,8 @@ class RowReader:
         """
         where, cells = row
         if not all(name in cells for name in self.columns):
-            cells = {**{name.strip(): cell for name, cell in cells.items()}, **cells}
+            spelled = {name: _spelled(name, cells) for name in self.columns}
+            cells = {**cells, **{name: cells[there] for name, there in spelled.items() if there is not None}}
         absent = [name for name in self.columns if name not in cells]
         if absent:
             raise UserError(f"{where}: no {_quoted(absent)}; it has {_quoted(cells) or 'nothing'}")
@@ -98,6 +99,15 @@ class RowReader:
                 metadata=cells,
             )
         )
+
+
+def _spelled(column: str, present: Collection[str]) -> str | None:
+    """A column as it is written: with spaces around it, or in another case if it is the only one like it."""
+    if column in present:
+        return column
+    alike = [name for name in present if name.strip() == column]
+    alike = alike or [name for name in present if name.strip().casefold() == column.casefold()]
+    return alike[0] if len(alike) == 1 else None
 
 
 def _quoted(names: Iterable[str]) -> str:

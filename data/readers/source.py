@@ -168,8 +168,8 @@ class Source:
         found = self.files_inside((name,))
         if not found:
             raise UserError(
-                f"{self.key_of('path')}: there is no {name} in {self.uri}, nor in folders train, valid or test inside "
-                "it"
+                f"{self.key_of('path')}: there is no {name} in {quoted(self.uri)}, nor in folders train, valid or test "
+                "inside it"
             )
         return found
 

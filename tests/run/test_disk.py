@@ -18,13 +18,15 @@ def coming_from(error: Exception, cause: Exception) -> Exception:
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "your quota on the disk is used up"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "the disk is full"),
+        (RuntimeError("Disk quota exceeded (os error 122)"), "your quota on the disk is used up"),
         (coming_from(RuntimeError("unexpected pos 704"), OSError(errno.ENOSPC, "full")), "the disk is full"),
     ],
 )
 def test_as_disk_full__whoever_says_it(tmp_path: Path, error: BaseException, says: str) -> None:
     full = as_disk_full(error, tmp_path / "model.onnx")
     assert full is not None
-    assert str(full).startswith(f"{says}: there is no room for {tmp_path}/model.onnx (")
+    assert str(full).startswith(f"{says}: there is no room for {tmp_path}/model.onnx")
+    assert ("bytes are free" in str(full)) == (says == "the disk is full"), "room on the disk is no room in the quota"
     assert as_disk_full(full) is full
 
 

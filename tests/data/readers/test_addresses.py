@@ -54,6 +54,12 @@ def located(root: Path, address: object, **settings: Any) -> str:
         (17, "17.JPG"),
         (" in/a+b.jpg ", "in/a+b.jpg"),
         (17.0, "17.JPG"),
+        ("17.0", "17.JPG"),
+        ("in/23", "in/0023.png"),
+        (23, "0023.png"),
+        ("23.0", "0023.png"),
+        ("0", "000.jpg"),
+        ("in/023", "in/023"),
         ("in/plus+space.jpg", "in/plus space.jpg"),
         ("in/c&amp;d.jpg", "in/c&d.jpg"),
         ("in/e%23f.jpg?v=2", "in/e#f.jpg"),
@@ -66,7 +72,7 @@ def test_locate__what_a_person_would_take(tmp_path: Path, address: object, name:
         tmp_path,
         *("upload/3/écran 0.jpg", "upload/3/100% 1.jpg", "upload/3/a.jpg", "panels/line0/p0.jpg", "in/back\\slash.jpg"),
         *("in/a+b.jpg", "in/c&d.jpg", "in/e#f.jpg", "in/plus space.jpg", "in/a%20b.jpg", "in/a b.jpg"),
-        *("in/id_7.png", "17.JPG"),
+        *("in/id_7.png", "17.JPG", "in/0023.png", "0023.png", "000.jpg"),
     )
     assert located(tmp_path, address) == name
 
@@ -82,6 +88,9 @@ def test_locate__several_files_with_one_stem_are_a_question(tmp_path: Path) -> N
     put(tmp_path, "id_7.png", "id_7.jpg")
     with pytest.raises(UserError, match=r"row 3: 'id_7' may be id_7\.jpg or id_7\.png: write the name with its ending"):
         located(tmp_path, "id_7")
+    put(tmp_path, "07.png", "007.png")
+    with pytest.raises(UserError, match=r"row 3: '7' may be 007\.png or 07\.png"):
+        located(tmp_path, "7")
 
 
 def test_locate__a_folder_that_is_there_is_not_dropped(tmp_path: Path) -> None:

@@ -254,9 +254,9 @@ def test_read__splits_of_a_pool_that_play_no_part_cannot_be_left_out(tmp_path: P
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet", "saved"])
-def test_read__spaces_around_a_headers_names(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("row", [{" image": "a.png", "label ": "sound"}, {"Image": "a.png", "LABEL": "sound"}])
+def test_read__spaces_around_a_headers_names_and_their_case(tmp_path: Path, kind: str, row: dict[str, str]) -> None:
     put(tmp_path, "a.png")
-    row = {" image": "a.png", "label ": "sound"}
     path = tmp_path / f"labels.{kind}"
     if kind == "jsonl":
         path.write_text(json.dumps(row))
@@ -268,6 +268,14 @@ def test_read__spaces_around_a_headers_names(tmp_path: Path, kind: str) -> None:
         path.write_text("\n".join((", " if kind == "csv" else "\t ").join(cells) for cells in (row, row.values())))
     config = SourceConfig(path=str(path), image_root=str(tmp_path))
     assert [(r.uri, r.target) for r in read(Source(config, TWO, tmp_path))] == [(str(tmp_path / "a.png"), (1.0, 0.0))]
+
+
+def test_read__two_columns_that_differ_in_case_are_not_guessed_at(tmp_path: Path) -> None:
+    put(tmp_path, "a.png")
+    (tmp_path / "labels.csv").write_text("Image,IMAGE,label\na.png,b.png,sound\n")
+    config = SourceConfig(path=str(tmp_path / "labels.csv"))
+    with pytest.raises(UserError, match="no column 'image'; it has 'Image', 'IMAGE', 'label'"):
+        list(read(Source(config, TWO, tmp_path)))
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
