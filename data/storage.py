@@ -24,8 +24,16 @@ _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http":
 
 _JUNK = frozenset(
     (
-        *("__macosx", "@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "system volume information"),
-        *("lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__pycache__"),
+        *("__macosx", "@eadir", "@recycle", "#recycle", "#snapshot", "~snapshot", "$recycle.bin"),
+        *(
+            "system volume information",
+            "lost+found",
+            "thumbs.db",
+            "ehthumbs.db",
+            "desktop.ini",
+            "icon\r",
+            "__pycache__",
+        ),
     )
 )
 CONNECTIONS = 32

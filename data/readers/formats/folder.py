@@ -73,6 +73,7 @@ class _Layout:
         if not splits:
             return self._label_places(root, None, labels, (folders, files))
         if len(splits) < len(folders):
+            self._problems.raise_any()  # what may be a split must not be left out as a label
             others = ", ".join(name for name in folders if name not in splits)
             raise UserError(
                 f"{quoted(root)} has split folders beside {others}: keep either splits or labels there, or leave "
