@@ -24,16 +24,8 @@ _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http":
 
 _JUNK = frozenset(
     (
-        *("__macosx", "@eadir", "@recycle", "#recycle", "#snapshot", "~snapshot", "$recycle.bin"),
-        *(
-            "system volume information",
-            "lost+found",
-            "thumbs.db",
-            "ehthumbs.db",
-            "desktop.ini",
-            "icon\r",
-            "__pycache__",
-        ),
+        *("__macosx", "@eadir", "@recycle", "#recycle", "#snapshot", "~snapshot", "$recycle.bin", "lost+found"),
+        *("system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__pycache__"),
     )
 )
 CONNECTIONS = 32
