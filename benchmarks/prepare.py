@@ -1,14 +1,14 @@
 """The cost of ``prepare``: images/s against a plain Pillow loop, and how time and memory grow with the number of rows.
 
-``python -m benchmarks.prepare [--rows 10000 100000 1000000]``
+``python -m benchmarks.prepare [--rows 10000 100000 1000000] [--folders] [--photographs 0]``
 
 The rate is measured on 1,500 JPEG files of 1024 × 768 pixels, each made from photographs of the elpv-dataset package.
 The plain loop opens, decodes and converts each file to RGB, in one process and nothing more; ``prepare`` also hashes
 bytes and pixels, computes a perceptual hash, finds duplicates, draws splits and writes manifest and audit.
 
-Growth is measured on files of 16 × 16 random pixels, none like another, listed in one CSV file; every size runs in a
-process of its own, so that its peak memory is its own. ``load`` is reading the manifest and building the training data
-set from it.
+Growth is measured on files of 16 × 16 random pixels, none like another, listed in one CSV file or lying in four label
+folders; every size runs in a process of its own, so that its peak memory is its own. ``load`` is reading the manifest
+and building the training data set from it.
 """
 
 import argparse
@@ -41,6 +41,7 @@ def main() -> None:
     """Measure and print one JSON object."""
     parser = common.parser_of(__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--folders", action="store_true", help="label folders instead of a table")
     parser.add_argument("--photographs", type=int, default=1500, help="JPEG files that the rate is measured on")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -48,16 +49,16 @@ def main() -> None:
         print(json.dumps(one_size(given.one)))
         return
     with common.scratch() as folder:
-        rate = rates(folder, given.photographs)
+        rate = rates(folder, given.photographs) if given.photographs else None
         growth = []
         for rows in sorted(given.rows):
             root = folder / str(rows)
-            write_tiny(root, rows)
+            write_tiny(root, rows, folders=given.folders)
             growth.append({"rows": rows, **common.in_own_process("prepare", "--one", str(root))})
             common.say(str(growth[-1]))
     common.report(
         "prepare",
-        ratio=round(rate["prepare"] / rate["pillow_loop"], 2),
+        ratio=round(rate["prepare"] / rate["pillow_loop"], 2) if rate else None,
         against="a plain Pillow loop that only decodes, images/s",
         machine=common.machine(),
         images_per_s=rate,
@@ -105,16 +106,19 @@ def write_photographs(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def write_tiny(root: Path, rows: int) -> None:
-    """``rows`` small files that are all different, and ``labels.csv``."""
+def write_tiny(root: Path, rows: int, *, folders: bool) -> None:
+    """``rows`` small files that are all different, in label folders, or listed in ``labels.csv``."""
     root.mkdir(parents=True)
-    with (root / "labels.csv").open("w", encoding="utf-8") as table:
-        table.write("image,label\n")
-        for number, data in enumerate(tiny_images(rows)):
-            path = root / f"{number // FOLDER_FILES:05}" / f"{number % FOLDER_FILES:03}.bmp"
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(data)
-            table.write(f"{path.relative_to(root)},{LABELS.names[number % len(LABELS)]}\n")
+    lines = ["image,label\n"]
+    for number, data in enumerate(tiny_images(rows)):
+        label = LABELS.names[number % len(LABELS)]
+        name = f"{number:07}.bmp" if folders else f"{number % FOLDER_FILES:03}.bmp"
+        path = root / (label if folders else f"{number // FOLDER_FILES:05}") / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        lines.append(f"{path.relative_to(root)},{label}\n")
+    if not folders:
+        (root / "labels.csv").write_text("".join(lines), encoding="utf-8")
 
 
 def tiny_images(count: int) -> Iterator[bytes]:
@@ -129,17 +133,22 @@ def tiny_images(count: int) -> Iterator[bytes]:
 
 def one_size(root: Path) -> dict[str, object]:
     """Seconds and peak memory of the first ``prepare``, a second one, one after ten new rows, and loading."""
-    run = RunFolder(root / "run")
-    config = DataConfig(format="csv", path=str(root / "labels.csv"))
+    run = RunFolder(root.with_name(f"{root.name}-run"))
+    table = root / "labels.csv"
+    config = (
+        DataConfig(format="csv", path=str(table)) if table.is_file() else DataConfig(format="folder", path=str(root))
+    )
 
     def again() -> float:
         return common.timed(lambda: prepare(run, LABELS, config)).seconds
 
     seconds = {"first": again(), "unchanged": again()}
-    with (root / "labels.csv").open("a", encoding="utf-8") as table:
-        for number, data in enumerate(tiny_images(10)):
-            (root / f"new{number}.bmp").write_bytes(data)
-            table.write(f"new{number}.bmp,a\n")
+    new = [Path("a" if config.format == "folder" else "", f"new{number}.bmp") for number in range(10)]
+    for path, data in zip(new, tiny_images(10), strict=True):
+        (root / path).write_bytes(data)
+    if config.format == "csv":
+        with table.open("a", encoding="utf-8") as file:
+            file.writelines(f"{path},a\n" for path in new)
     seconds["ten_new"] = again()
     largest_worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20  # KiB on Linux
     peak = {"prepare": peak_gib(), "largest_worker": round(largest_worker, 3)}
