@@ -12,6 +12,7 @@ from tests import support
 PLACE = 'Größe "A" it\'s 猫'
 IMAGES = "Bilder & 写真 #1"
 CONFIG = "mein 設定.yaml"
+SPLITS = ("--data.splits.val", "0.2", "--data.splits.calibration", "0.3")
 LABELS = ("schräg % neu", "ganz 全")
 
 
@@ -19,7 +20,7 @@ LABELS = ("schräg % neu", "ganz 全")
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder: label folders as a Mac writes them, files in both forms."""
     root = tmp_path / PLACE
-    sources = [path for path, _ in support.elpv_rows()[:24]]
+    sources = [path for path, _ in support.elpv_rows()[:40]]
     for number, source in enumerate(sources):
         form = "NFC" if number % 4 < 2 else "NFD"
         name = unicodedata.normalize(form, f"é '{number}' +a&b.png")  # type: ignore[arg-type]
@@ -36,10 +37,10 @@ def test_verbs__odd_names_everywhere(place: Path, capsys: pytest.CaptureFixture[
         printed = capsys.readouterr()
         return printed.out + printed.err
 
-    assert f"pocketeva run '{CONFIG}'" in said("init", IMAGES, "--config", CONFIG, "--from-scratch")
+    assert f"pocketeva run '{CONFIG}'" in said("init", IMAGES, "--config", CONFIG, "--from-scratch", *SPLITS)
     config = pocketeva.read_config(Path(CONFIG))
     assert (config.data.path, sorted(config.labels.names)) == (IMAGES, sorted(LABELS))
-    assert "reading images: 24 of 24" in said("prepare", CONFIG)
+    assert "reading images: 40 of 40" in said("prepare", CONFIG)
     assert "prepare: done already" in said("prepare", CONFIG)
     assert f"outputs/{config.name}/views.png" in said("views", CONFIG, "--images", "2", "--views", "2")
     table = Path("Tabelle ü.csv")  # accents the other way round, and percent-encoded
