@@ -21,6 +21,10 @@ from run.ranks import once, this_rank
 from run.text import redacted
 
 
+LONGEST = 100
+"""Characters of a value that a reader is shown."""
+
+
 class Described(Protocol):
     """An input too large for a stamp: the stamp has its digest, and a file beside it what changes are found by."""
 
@@ -165,9 +169,9 @@ def _changes(before: Mapping[str, Json], now: Mapping[str, Json], words: Callabl
 
 
 def _said(key: str, before: Mapping[str, Json], now: Mapping[str, Json], words: str) -> str:
-    """One change, in words where values are digests, which tell nobody anything."""
+    """One change, in words where values are digests or long lists, which tell nobody anything."""
     old, new = before.get(key), now.get(key)
-    if words or (_is_digest(old) and _is_digest(new)):
+    if words or (_is_digest(old) and _is_digest(new)) or max(map(len, map(str, (old, new)))) > LONGEST:
         return f"{key}: {words or 'changed'}"
     if old is None and new is None:  # a run of another version, whose stages had other inputs
         return f"{key}: this version {'looks at it too' if key in now else 'no longer looks at it'}"

@@ -52,6 +52,7 @@ def test_stage__says_what_changed(tmp_path: Path, capsys: pytest.CaptureFixture[
             ["more: this version looks at it too"],
         ),
         ({"teacher": {"lr": 0.1, "names": ["a", "b"]}, "seed": 0, "more": {}}, ["more: None → {}"]),
+        ({"teacher": {"lr": 0.1, "names": ["a", "b"]}, "seed": list(range(60))}, ["seed: changed"]),
         (
             {"teacher": {"lr": 0.2, "names": ["a", "b"], "mode": "full"}, "seed": "1a" * 32},
             ["teacher.lr: 0.1 → 0.2", "teacher.mode: None → full", "seed: 0 → 1a1a1a1a…"],
