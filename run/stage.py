@@ -20,7 +20,6 @@ from run.folder import RunFolder
 from run.ranks import once, this_rank
 from run.text import redacted
 
-
 LONGEST = 100
 """Characters of a value that a reader is shown."""
 
