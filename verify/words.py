@@ -20,8 +20,12 @@ from verify.evidence import (
 def title(criterion: Criterion) -> str:
     """Name of the criterion, what it is about and which file, and which images count, if not one of each group."""
     about = f" of {criterion.about!r}" if criterion.about else ""
-    counted = "" if criterion.counted == "one of each group" else f", counting {criterion.counted}"
-    return f"{criterion.name}{about}, {criterion.file}{counted}"
+    return f"{criterion.name}{about}, {criterion.file}{counted(criterion)}"
+
+
+def counted(criterion: Criterion) -> str:
+    """The images that count, where it is not one of each group."""
+    return "" if criterion.counted == "one of each group" else f", counting {criterion.counted}"
 
 
 def worth_a_line(criterion: Criterion) -> bool:

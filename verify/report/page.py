@@ -10,9 +10,9 @@ from markupsafe import Markup
 
 from run.text import escaped, redacted
 from verify.certificate import Certificate, Rate
-from verify.evidence import Criterion
+from verify.evidence import Criterion, Share
 from verify.report.content import Content, candidate_name, criteria_figures, latency_figure, model_figures
-from verify.words import figures, judged_for, missing, outcome, short_name, still_open, title, worth_a_line
+from verify.words import counted, figures, judged_for, missing, outcome, short_name, still_open, title, worth_a_line
 
 TEMPLATE = "page.html"
 
@@ -62,7 +62,11 @@ def _summary(certificate: Certificate, name: str) -> str:
     file = facts.reference
     teacher = certificate.models["teacher"].reference
     found = certificate.agreement(facts.file)
-    least = f", and on at least {found.lower:.1%} of images like them" if found and found.lower is not None else ""
+    assert found is not None, "a student has a criterion on its agreement"
+    assert isinstance(found.evidence, Share)
+    # The share that the bound is of, not that of all images: the two would not fit together.
+    agrees = f"{found.evidence.count / found.evidence.n:.1%} of {found.evidence.n:,} test images{counted(found)}"
+    least = f", and on at least {found.lower:.1%} of images like them" if found.lower is not None else ""
     right = (
         f"It is right on {file.accuracy.rate:.1%}, the teacher on {teacher.accuracy.rate:.1%}; always saying the most "
         f"frequent answer would be right on {certificate.test.majority.rate:.1%}."
@@ -71,10 +75,7 @@ def _summary(certificate: Certificate, name: str) -> str:
         f"It is {file.bytes / 1e6:.1f} MB instead of {teacher.bytes / 1e6:.1f} and takes {_ms(file.latency_ms.p50)} "
         f"instead of {_ms(teacher.latency_ms.p50)} for an image, on one thread of this machine."
     )
-    return (
-        f"{name} decides as its teacher on {file.agreement.rate:.1%} of {file.agreement.n:,} test images{least}. "
-        f"{right} {size}"
-    )
+    return f"{name} decides as its teacher on {agrees}{least}. {right} {size}"
 
 
 def _ms(value: float) -> str:

@@ -17,6 +17,7 @@ from tests.verify.test_judge import TEACHER as JUDGED_TEACHER
 from tests.verify.test_predictions import manifest_of, predictions_of
 from verify.certificate import Certificate
 from verify.config import VerifyConfig
+from verify.evidence import Share
 from verify.judge import judge
 from verify.measure import Measurements
 from verify.predictions import Predictions
@@ -130,6 +131,19 @@ def test_page__the_verdict_comes_first_with_what_would_change_it(agreement: floa
     for one in known.certificate.criteria:
         if one.verdict != "PASS" and one.tier != "reported" and one.file in ("a", "b"):
             assert figures(one) in first.replace("&#39;", "'")
+
+
+def test_page__the_first_sentence_gives_the_share_that_its_bound_is_of() -> None:
+    known = content("ordinal", 0.9)
+    strict = {"evidence": Share(n=10, count=9), "counted": "those unlike any in training", "lower": 0.55}
+    criteria = tuple(
+        replace(one, **strict) if one.name == "agreement" else one  # type: ignore[arg-type]
+        for one in known.certificate.criteria
+    )
+    text = page(replace(known, certificate=replace(known.certificate, criteria=criteria)))
+    assert (
+        "90.0% of 10 test images, counting those unlike any in training, and on at least 55.0% of images like" in text
+    )
 
 
 def test_page__every_figure_is_the_certificates(finished_run: RunFolder, certificate: Certificate) -> None:
