@@ -35,10 +35,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests come first, so that processes that share the files out end at about the same time.
 
-    Of these, files of one folder are kept apart: they share what takes long to make, and would wait for each other.
+    Of these, files of one folder are kept apart: they share what takes long to make, and would wait for each other. The
+    one that takes minutes alone is the very first, or one process would end with it while the other has nothing to do.
     """
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    slow = {item.path: marker for item in items if (marker := item.get_closest_marker("slow"))}
     turns = {path: sum(path.parent == other.parent and other < path for other in slow) for path in slow}
+    turns |= {path: -1 for path, marker in slow.items() if marker.kwargs.get("minutes")}
     items.sort(key=lambda item: turns.get(item.path, len(items)))
 
 

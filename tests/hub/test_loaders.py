@@ -285,6 +285,9 @@ def test_loaders__onnx_runtime_and_its_web_build_on_every_file(pushed: Pushed, n
         allowed = 0.02 if name == "fp16" else tolerance(model, name)
         if name in ("fp32", "rgb"):
             assert np.abs(rows - right).max() <= allowed
+        if name == "int8" or (name == "rgb" and allowed > 1e-3):
+            # A student's ranges are in its file. A teacher's scales are taken from each image, and round otherwise.
+            allowed = 0.01 if model.role == "student" else 0.1
         assert np.abs(web - rows).max() <= allowed
 
 
