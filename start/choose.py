@@ -10,7 +10,7 @@ from start.hardware import Hardware
 from verify.config import VerifyConfig
 from verify.ledger import confidence_of_look
 
-BUDGET_S = {"cpu": 240.0, "gpu": 3600.0}
+BUDGET_S = {"cpu": 180.0, "gpu": 3600.0}
 """Time for the teacher's passes, and again for the student's epochs, that the choice keeps to where it can."""
 VIEWS = (8, 4, 2)
 STUDENT = "timm/mobilenetv4_conv_small.e2400_r224_in1k"
