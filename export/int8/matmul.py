@@ -42,11 +42,13 @@ class MatMulQuantizer:
         """Quantize every matrix product with constant weights."""
         with quietly():
             if candidate.method == "dynamic":
-                only = ["MatMul"]
-                per_channel = candidate.per_channel
-                # 7 bits of weights, as in static files: a processor without VNNI would saturate.
                 quantize_dynamic(
-                    self._prepared, path, only, per_channel, reduce_range=True, weight_type=QuantType.QInt8
+                    self._prepared,
+                    path,
+                    op_types_to_quantize=["MatMul"],
+                    per_channel=candidate.per_channel,
+                    reduce_range=True,  # to 7 bits, as in static files
+                    weight_type=QuantType.QInt8,
                 )
             else:
                 self._write_weight_only(path, candidate)
