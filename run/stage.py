@@ -79,6 +79,12 @@ def recorded_files(folder: RunFolder, name: str) -> dict[str, str]:
     return {} if stamp is None else dict(stamp["outputs"])
 
 
+def had_input(folder: RunFolder, name: str, key: str, value: Json) -> bool:
+    """True where a finished stage had this value of an input."""
+    stamp = _Stamp(folder.root, name).read()
+    return stamp is not None and stamp["inputs"].get(key) == _with_version({key: value})[key]
+
+
 @contextmanager
 def stage(folder: RunFolder, name: str, inputs: Inputs) -> Iterator[Stage]:
     """Run one stage; the caller leaves the block at once where ``done``.

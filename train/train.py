@@ -15,7 +15,6 @@ from data.config import ViewsConfig
 from data.examples import Examples
 from data.manifest import Manifest
 from data.working import warn_if_enlarged
-from fitting.config import FitConfig
 from fitting.diagnosis import diagnose, say, to_json
 from fitting.fit import fit, remove_checkpoints
 from models import checkpoint
@@ -79,13 +78,13 @@ def train(
         backbone = FrozenModel(teacher, "features", context)
         metrics: dict[str, Json] = {}
         if config.trains_head:
-            fitted = fit(fits.of_head(backbone, learning.views, work / "head"), context)
-            how: FitConfig = config.head
+            request = fits.of_head(backbone, learning.views, work / "head")
+            fitted = fit(request, context)
             metrics["head"] = dict(fitted)
         if config.mode != "head":
             key = config.images_key
-            fitted = fit(fits.of_images(work / key), context)
-            how = config.on_images
+            request = fits.of_images(work / key)
+            fitted = fit(request, context)
             metrics[key] = dict(fitted)
         if adapted is not None:
             # Before calibration: from here on the teacher is a plain model.
@@ -96,7 +95,8 @@ def train(
         targets = unseen.rows.targets()
         calibration = calibrate(teacher, logits, targets)
         # Of the last fit: what the head's own lacked, the one of all layers may have made good.
-        notes = diagnose(fitted, how, logits, targets, DecisionRule.of(teacher.labels), calibration.uncalibrated)
+        rule = DecisionRule.of(teacher.labels)
+        notes = diagnose(fitted, request.module.config, logits, targets, rule, calibration.uncalibrated)
         say("the teacher", notes)
         metrics["calibration"] = asdict(calibration)
         metrics["diagnosis"] = to_json(notes)

@@ -11,6 +11,7 @@ from data.changes import Rows
 from data.labels import LabelSet
 from data.manifest import Manifest
 from data.storage import shown
+from export.points.config import DecisionConfig
 from export.release import TEACHER, Release, ReleasedFile, ReleasedModel
 from fitting.diagnosis import read_notes, to_json
 from models.decision import DecisionRule
@@ -18,7 +19,7 @@ from run.console import log
 from run.errors import UserError, plural, quoted
 from run.files import atomic_path, file_digest, json_digest
 from run.folder import RunFolder
-from run.stage import Inputs, stage
+from run.stage import Inputs, had_input, stage
 from verify.certificate import CERTIFICATE, SCHEMA, Certificate, Look
 from verify.config import VerifyConfig
 from verify.consistent import checkpoint_contradictions, onnx_contradictions
@@ -113,6 +114,7 @@ def verify(asked: Verification) -> Certificate:
     # Before the hours of measuring: a release that is not whole, or a split that is too small, is refused at once.
     exported = asked.exported()
     require_exported(run, models)
+    _require_decision(asked)
     require_test_images(asked.manifest, asked.config)
     measured = measure(run, asked.manifest, asked.files, list(asked.baselines.values()))
     # Before judging: a try counts as soon as anyone may see how it went.
@@ -159,6 +161,18 @@ def images_of(evidence: Evidence, rows: Manifest, key: bytes) -> list[str]:
         return []
     digests = (keyed(key, image) for image in rows.column("image_id"))
     return [uri for uri, digest in zip(rows.column("uri"), digests, strict=True) if digest.startswith(named)]
+
+
+def _require_decision(asked: Verification) -> None:
+    """Refuse files that decide otherwise than the config asks for now: thresholds are fitted at export."""
+    config = asked.config
+    decision = asdict(DecisionConfig.of(config.decision, config.operating_points, asked.labels))
+    for model in asked.models:
+        if not had_input(asked.run, model.stage, "decision", decision):
+            raise UserError(
+                f"{model.name} was exported with another decision than verify.decision and verify.operating_points "
+                "ask for now: run `pocketeva export` again"
+            )
 
 
 def require_test_images(manifest: Manifest, config: VerifyConfig) -> None:
@@ -208,6 +222,7 @@ def doubts(asked: Verification, found: Certificate) -> list[str]:
     run = asked.run
     manifest = asked.manifest
     require_exported(run, asked.models)
+    _require_decision(asked)
     predictions = Predictions.read(run.verify / PREDICTIONS)
     measured_digests = {name: found.sha256 for name, found in predictions.files.items()}
     changed = [file.name for file in asked.files if measured_digests.get(file.name) != file.digest]

@@ -230,9 +230,14 @@ def _ms(row: Row) -> float:
 
 
 def _prepare(source: Path, folder: Path) -> Path:
-    """Shapes inferred, constants and batch norms folded: what the quantizers need."""
+    """Shapes inferred, constants and batch norms folded, every node named: what the quantizers need."""
     prepared = folder / "prepared.onnx"
     quant_pre_process(source, prepared)
+    model = onnx.load(prepared)
+    for place, node in enumerate(model.graph.node):
+        # The optimizer leaves new nodes without names, and the quantizers choose nodes by name.
+        node.name = node.name or f"unnamed_{place}"
+    onnx.save(model, prepared)
     return prepared
 
 

@@ -15,6 +15,7 @@ from export.images import Pixels
 from export.int8.judge import Judge
 from export.int8.result import Candidate
 from export.libraries import quietly
+from export.onnx_graph import drop_unused_weights
 
 LAYERS = ("Conv", "Gemm", "MatMul")
 """Operators that the sensitivity pass may leave in fp32."""
@@ -112,26 +113,25 @@ def quantize_weights(path: Path, names: Collection[str]) -> None:
     """
     model = onnx.load(path)
     graph = model.graph
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    for node in list(graph.node):
-        if node.name not in names or node.op_type not in LAYERS or node.input[1] not in weights:
-            continue
-        name = node.input[1]
-        values = onnx.numpy_helper.to_array(weights[name])
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    layers = [node for node in graph.node if node.name in names and node.op_type in LAYERS and node.input[1] in weights]
+    for node in layers:
+        values = weights[node.input[1]]
         axis = _output_axis(node, values.ndim)
         others = tuple(place for place in range(values.ndim) if place != axis)
         scales = np.maximum(np.abs(values).max(others, keepdims=True) / 127, np.finfo(np.float32).tiny)
         stored = {
-            f"{name}_int8": np.round(values / scales).astype(np.int8),
-            f"{name}_scale": scales.ravel(),
+            f"{node.name}_int8": np.round(values / scales).astype(np.int8),
+            f"{node.name}_scale": scales.ravel(),
             # May be left out, but ONNX Runtime's exact mode looks for them.
-            f"{name}_zero": np.zeros(scales.size, np.int8),
+            f"{node.name}_zero": np.zeros(scales.size, np.int8),
         }
-        graph.initializer.remove(weights.pop(name))
         graph.initializer.extend(onnx.numpy_helper.from_array(value, key) for key, value in stored.items())
-        graph.node.insert(
-            0, onnx.helper.make_node("DequantizeLinear", list(stored), [name], f"{name}_float", axis=axis)
-        )
+        # One for each layer, even of shared weights: the exact mode takes only tensors that a single layer reads.
+        node.input[1] = f"{node.name}_float"
+        dequantize = onnx.helper.make_node("DequantizeLinear", list(stored), [node.input[1]], node.input[1], axis=axis)
+        graph.node.insert(0, dequantize)
+    drop_unused_weights(model)
     onnx.save(model, path)
 
 

@@ -55,7 +55,9 @@ class DecisionConfig:
     points: tuple[PointConfig, ...] = ()
 
     @classmethod
-    def of(cls, method: Method | None, points: Sequence[PointConfig], labels: LabelsConfig) -> "DecisionConfig":
+    def of(
+        cls, method: Method | None, points: Sequence[PointConfig], labels: LabelsConfig | LabelSet
+    ) -> "DecisionConfig":
         """As a config asks for it; by default, points of an ordinal set are thresholds of its levels."""
         return cls(
             method=method or ("levels" if points and labels.kind == "ordinal" else "argmax"), points=tuple(points)

@@ -12,6 +12,7 @@ import pocketeva
 from data.labels import LabelSet
 from data.loaders import load
 from data.manifest import Manifest
+from export.points.config import PointConfig
 from export.release import Release, open_onnx
 from export.runtime import OnnxClassifier
 from run.errors import UserError
@@ -231,6 +232,14 @@ def test_verify__a_release_that_is_not_as_export_left_it(run: RunFolder, name: s
         file.write(b" ")
     with pytest.raises(UserError, match=rf"is not as `pocketeva export` left it:\n  {name} {said}\nRemove"):
         judged(run)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"decision": "levels"}, {"operating_points": [PointConfig(level="mild", fpr=0.1)]}]
+)
+def test_verify__files_that_decide_otherwise_than_asked(run: RunFolder, changed: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"^teacher was exported with another decision than .*run `pocketeva export`"):
+        judged(run, **changed)
 
 
 def test_verify__another_release_on_the_same_images_is_another_look(run: RunFolder) -> None:

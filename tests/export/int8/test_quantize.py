@@ -274,6 +274,44 @@ def test_quantize_weights__a_quarter_of_the_bytes_and_nearly_the_same_logits(
     assert 0 < np.abs(found - expected).max() < 0.2 * expected.std()
 
 
+def test_quantize_weights__shared_by_two_layers(tmp_path: Path) -> None:
+    weights = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
+    nodes = [
+        onnx.helper.make_node("MatMul", ["pixel_values", "shared"], ["hidden"], "first"),
+        onnx.helper.make_node("MatMul", ["hidden", "shared"], ["logits"], "second"),
+    ]
+    values = [onnx.helper.make_tensor_value_info(name, 1, [1, 8]) for name in ("pixel_values", "logits")]
+    graph = onnx.helper.make_graph(
+        nodes, "shared", values[:1], values[1:], [onnx.numpy_helper.from_array(weights, "shared")]
+    )
+    opset = onnx.helper.make_opsetid("", 18)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8), tmp_path / "int8.onnx")
+    quantize_weights(tmp_path / "int8.onnx", {"first", "second"})
+    assert "shared" not in [tensor.name for tensor in onnx.load(tmp_path / "int8.onnx").graph.initializer]
+    given = np.ones((1, 8), np.float32)
+    for options in (onnxruntime.SessionOptions(), exact()):
+        found = onnxruntime.InferenceSession(tmp_path / "int8.onnx", options).run(None, {"pixel_values": given})[0]
+        np.testing.assert_allclose(found, given @ weights @ weights, atol=0.2)
+
+
+def test_prepare__every_node_has_a_name_of_its_own(tmp_path: Path) -> None:
+    """Those that the optimizer makes have none, and would all be left out with one of them."""
+    nodes = [onnx.helper.make_node("Relu", ["pixel_values"], ["a"]), onnx.helper.make_node("Exp", ["a"], ["logits"])]
+    values = [onnx.helper.make_tensor_value_info(name, 1, [1, 8]) for name in ("pixel_values", "logits")]
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "unnamed", values[:1], values[1:]))
+    onnx.save(model, tmp_path / "model.onnx")
+    names = [node.name for node in onnx.load(quantize_module._prepare(tmp_path / "model.onnx", tmp_path)).graph.node]
+    assert all(names)
+    assert len(set(names)) == len(names) == 2
+
+
+def exact() -> onnxruntime.SessionOptions:
+    """Options of the mode in which ONNX Runtime adds products in 32 bits on every processor."""
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    return options
+
+
 @pytest.mark.parametrize("method", ["MinMax", "dynamic"])
 def test_write__int8_of_a_processor_that_adds_in_16_bits_is_that_of_any_other(
     method: Literal["MinMax", "dynamic"], request: pytest.FixtureRequest, tmp_path: Path
@@ -283,11 +321,9 @@ def test_write__int8_of_a_processor_that_adds_in_16_bits_is_that_of_any_other(
     prepared = quantize_module._prepare(source, tmp_path)
     quantizer = StaticQuantizer(prepared, pixels[:4]) if method == "MinMax" else MatMulQuantizer(prepared)
     quantizer.write(tmp_path / "int8.onnx", Candidate(method, True, "QUInt8"))
-    exact = onnxruntime.SessionOptions()
-    exact.add_session_config_entry("session.x64quantprecision", "1")
     fast, slow = (
         run_one_by_one(onnxruntime.InferenceSession(tmp_path / "int8.onnx", options), pixels[:8])
-        for options in (onnxruntime.SessionOptions(), exact)
+        for options in (onnxruntime.SessionOptions(), exact())
     )
     np.testing.assert_allclose(fast, slow, atol=1e-5)
 
