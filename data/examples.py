@@ -27,11 +27,7 @@ class Examples:
 
     @classmethod
     def make_working_copies(cls, rows: Manifest, views: ViewsConfig, context: RunContext) -> "Examples":
-        """Working copies of large images, made where they are missing: what a model learns from.
-
-        Raises:
-            UserError: as ``data.working.make_working_copies``.
-        """
+        """Working copies of large images, made where they are missing: what a model learns from."""
         size = context.working_size
         return cls(make_working_copies(rows, context.folder, size), ViewSpec.of(views, size))
 

@@ -100,11 +100,7 @@ class LabelSet:
         return _folded(name) in map(_folded, self.names)
 
     def require_equal(self, other: "LabelSet", what: str) -> None:
-        """Refuse an artifact made for another label set.
-
-        Raises:
-            UserError: the sets differ in names, order or kind.
-        """
+        """Refuse an artifact made for another label set."""
         if self != other:
             raise UserError(
                 f"{what} was made for the labels {list(other.names)} ({other.kind}), this run has {list(self.names)} "

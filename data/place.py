@@ -24,9 +24,6 @@ def require_place(config: SourceConfig, key: str) -> None:
     Args:
         config: the source; what lies in a store or on the Hub is not asked for.
         key: the config's section, for the message.
-
-    Raises:
-        UserError: one is not there; the message has the name beside it that is most like it.
     """
     may_be_id = config.format in ("auto", "huggingface") and is_hub_id(config.path) and not _FILE.search(config.path)
     if config.format != "elpv" and not may_be_id:

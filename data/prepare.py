@@ -83,11 +83,7 @@ def prepare(
 
 
 def require_current(run: RunFolder, labels: LabelSet, config: DataConfig, slices: Sequence[str] = ()) -> None:
-    """Check that the labels are still those that ``prepare`` read. A source that is not on this machine is not asked.
-
-    Raises:
-        UserError: some have changed; or a source is wrong now.
-    """
+    """Refuse labels that are no longer those that ``prepare`` read; a source that is not here is not asked."""
     sources = [config, *([config.unlabeled] if config.unlabeled else [])]
     kept = kept_rows(run, "prepare", "files")
     if not (kept.is_file() and all(Path(source.path).exists() for source in sources)):

@@ -1,6 +1,7 @@
 """Bytes by URI: a path on this machine, or whatever fsspec has a file system for.
 
-Whatever is given a URI whose protocol nothing here can speak raises UserError.
+What is not there, cannot be had, or is no regular file where one is asked for, raises an ``OSError`` that says which; a
+URI whose protocol nothing here can speak, a ``UserError``.
 """
 
 import errno
@@ -66,15 +67,10 @@ def path_of(uri: str) -> str:
 
 
 def read_bytes(uri: str) -> bytes:
-    """A whole file.
-
-    Raises:
-        OSError: it is not there, or cannot be had.
-    """
+    """A whole file."""
     if not is_remote(uri):
         return _read_regular(uri)
-    with _errors_of(uri):
-        system, path = file_system(uri, stays=True)
+    with _store(uri, stays=True) as (system, path):
         data: bytes = system.cat_file(path)
     return data
 
@@ -85,9 +81,6 @@ def require_regular(path: str, mode: int) -> None:
     Args:
         path: on this machine.
         mode: its ``st_mode``, links followed.
-
-    Raises:
-        OSError: it is a folder, a pipe, a socket or a device; the message says which.
     """
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "this is a folder, not a file", path)
@@ -118,18 +111,13 @@ def _require_size(place: str, size: int) -> None:
 
 
 def fingerprint(uri: str) -> str:
-    """A text that changes when the file does, without reading it: size and time, or the store's own tag.
-
-    Raises:
-        OSError: it is not there, or cannot be had.
-    """
+    """A text that changes when the file does, without reading it: size and time, or the store's own tag."""
     if not is_remote(uri):
         found = os.stat(path_of(uri))  # noqa: PTH116 - once per row
         require_regular(uri, found.st_mode)
         _require_size(uri, found.st_size)
         return f"{found.st_size}:{found.st_mtime_ns}"
-    with _errors_of(uri):
-        system, path = file_system(uri, stays=True)
+    with _store(uri, stays=True) as (system, path):
         info = system.info(path)
     _require_size(uri, int(info.get("size") or 0))
     return _mark(info) or f"{info.get('size')}:None"
@@ -139,9 +127,6 @@ def fingerprints(folder: str) -> dict[str, str]:
     """By name, the fingerprint of every file in a store's folder that its listing gives one for.
 
     Stores list a thousand files a request. Web servers' listings have no fingerprints.
-
-    Raises:
-        OSError: the folder cannot be had.
     """
     return {entry.name: entry.fingerprint for entry in entries(folder) if entry.fingerprint}
 
@@ -153,11 +138,7 @@ def _mark(info: Mapping[str, Any]) -> str | None:
 
 @contextmanager
 def local_copy(uri: str) -> Iterator[Path]:
-    """A file as a path that can be read, sought in and streamed: itself, or a temporary copy while the block runs.
-
-    Raises:
-        OSError: it is not there, is a folder, or cannot be had.
-    """
+    """A file as a path that can be read, sought in and streamed: itself, or a temporary copy while the block runs."""
     if not is_remote(uri):
         require_regular(uri, Path(uri).stat().st_mode)
         with Path(uri).open("rb"):  # say now that it cannot be read
@@ -166,10 +147,8 @@ def local_copy(uri: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="pocketeva-") as folder:
         target = Path(folder) / "file"
-        with _errors_of(uri):
-            system, path = file_system(uri)
-            with system.open(path, "rb") as source, target.open("wb") as file:
-                _copy(source, file, uri)
+        with _store(uri) as (system, path), system.open(path, "rb") as source, target.open("wb") as file:
+            _copy(source, file, uri)
         yield target
 
 
@@ -180,6 +159,11 @@ def _copy(source: Any, file: BinaryIO, uri: str) -> None:
         left -= file.write(chunk)
         if left < 0:
             raise OSError(errno.EFBIG, above("this file", "what the server sends", MOST_UNSIZED), uri)
+
+
+def join(folder: str, name: str) -> str:
+    """A name in a folder; not yet normal where the name leads upwards."""
+    return f"{folder.rstrip('/')}/{name}"
 
 
 def is_junk(name: str) -> bool:
@@ -202,18 +186,14 @@ class Entry(NamedTuple):
 
 
 def entries(uri: str) -> list[Entry]:
-    """Everything directly inside a folder, sorted by name.
-
-    Raises:
-        OSError: it is not there, is no folder, or cannot be had.
-    """
+    """Everything directly inside a folder, sorted by name."""
     if not is_remote(uri):
         with os.scandir(uri) as found:
             return sorted(Entry(entry.name, entry.is_dir()) for entry in found)
-    with _errors_of(uri):
-        system, path = file_system(uri.rstrip("/") + "/" if uri.startswith("http") else uri)
+    with _store(uri) as (system, path):
         own = path.rstrip("/")
-        listed = [entry for entry in system.ls(path, detail=True) if entry["name"].rstrip("/") != own]
+        place = f"{own}/" if uri.startswith("http") else path
+        listed = [entry for entry in system.ls(place, detail=True) if entry["name"].rstrip("/") != own]
     named = ((PurePosixPath(info["name"]).name, info) for info in listed)
     return sorted(
         Entry(name, info["type"] == "directory", _mark(info) if info["type"] == "file" else None)
@@ -222,39 +202,25 @@ def entries(uri: str) -> list[Entry]:
 
 
 def listing(uri: str) -> tuple[list[str], list[str]]:
-    """Names of the folders and of the files directly inside a folder, sorted, without ``is_junk`` names.
-
-    Raises:
-        OSError: it is not there, is no folder, or cannot be had.
-    """
+    """Names of the folders and of the files directly inside a folder, sorted, without ``is_junk`` names."""
     seen = [(entry.name, entry.is_folder) for entry in entries(uri) if not is_junk(entry.name)]
     return [name for name, folder in seen if folder], [name for name, folder in seen if not folder]
 
 
 def first_bytes(uri: str, count: int) -> bytes:
-    """The beginning of a file.
-
-    Raises:
-        OSError: it is not there, is no regular file, or cannot be had.
-    """
+    """The beginning of a file."""
     if not is_remote(uri):
         return _read_regular(uri, count)
-    with _errors_of(uri):
-        system, path = file_system(uri, stays=True)
+    with _store(uri, stays=True) as (system, path):
         data: bytes = system.cat_file(path, start=0, end=count)
     return data[:count]
 
 
 def is_folder(uri: str) -> bool:
-    """True where there is such a folder.
-
-    Raises:
-        OSError: it cannot be known.
-    """
+    """True where there is such a folder."""
     if not is_remote(uri):
         return Path(uri).is_dir()
-    with _errors_of(uri):
-        system, path = file_system(uri)
+    with _store(uri) as (system, path):
         return bool(system.isdir(path))
 
 
@@ -328,10 +294,10 @@ def _bounded() -> type:
 
 
 @contextmanager
-def _errors_of(uri: str) -> Iterator[None]:
-    """Give every failure of a remote store as one kind, its message starting with the URI."""
+def _store(uri: str, *, stays: bool = False) -> Iterator[tuple[Any, str]]:
+    """As ``file_system``; every failure in the block is an ``OSError`` whose message begins with the URI."""
     try:
-        yield
+        yield file_system(uri, stays=stays)
     except UserError:
         raise
     except FileNotFoundError as error:

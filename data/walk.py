@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
 from data.decode import SUFFIXES, format_not_read, is_heic, reads_heic
-from data.storage import CONNECTIONS, Entry, entries, first_bytes, is_junk, is_remote, shown
+from data.storage import CONNECTIONS, Entry, entries, first_bytes, is_junk, is_remote, join, shown
 from run.errors import plural
 
 Kind = Literal["picture", "unread", "other"]
@@ -66,11 +66,7 @@ class Walk:
             yield from self.pictures(join(folder, name), (*above, real))
 
     def inside(self, folder: str) -> tuple[list[str], list[str]]:
-        """Names of the folders and files directly inside, without those that nobody made on purpose.
-
-        Raises:
-            OSError: it is not there, is no folder, or cannot be had.
-        """
+        """Names of the folders and files directly inside, without those that nobody made on purpose."""
         folders, files = self._inside(folder)
         return folders, [file.name for file in files]
 
@@ -144,11 +140,6 @@ def kind_of(uri: str) -> Kind:
         return _kind(first_bytes(uri, 32))
     except OSError:
         return "picture"  # that it cannot be read is said where it is read
-
-
-def join(folder: str, name: str) -> str:
-    """A name in a folder."""
-    return f"{folder.rstrip('/')}/{name}"
 
 
 def _kind(start: bytes) -> Kind:

@@ -13,8 +13,7 @@ from data.readers.formats import huggingface, imagefolder, jsonl, table
 from data.readers.images import ImageRoot
 from data.readers.problems import Problems
 from data.readers.source import LabelFile, Source, is_split
-from data.storage import is_remote, listing
-from data.walk import join
+from data.storage import is_remote, join, listing
 from run.errors import UserError
 
 ROWS = 2000

@@ -19,9 +19,8 @@ from data.readers.formats import classes_csv
 from data.readers.formats.table import columns as table_columns
 from data.readers.record import Record
 from data.readers.source import Source, is_split
-from data.storage import is_folder, is_remote, listing
+from data.storage import is_folder, is_remote, join, listing
 from data.walk import Walk
-from data.walk import join as inside
 from run.errors import UserError, plural, quoted
 from start.columns import choose_columns
 
@@ -146,7 +145,7 @@ def _label_folders(path: str) -> list[str]:
     walk = Walk()
     folders = walk.inside(path)[0]
     splits = [name for name in folders if is_split(name)]
-    inner = [name for split in splits for name in walk.inside(inside(path, split))[0]]
+    inner = [name for split in splits for name in walk.inside(join(path, split))[0]]
     names = sorted(set(inner if splits else folders))
     return [] if all(name.casefold() in _HOLDERS for name in names) else names
 

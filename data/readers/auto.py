@@ -8,9 +8,9 @@ from data.config import Format
 from data.labels import LabelSet
 from data.place import is_hub_id
 from data.readers.formats import READERS, classes_csv, huggingface, imagefolder
-from data.readers.paths import file_name, join
+from data.readers.paths import file_name
 from data.readers.source import LabelFile, Source
-from data.storage import is_folder, is_remote, listing
+from data.storage import is_folder, is_remote, join, listing
 from run.console import log
 from run.errors import UserError, quoted
 
@@ -129,11 +129,7 @@ def _label_files(source: Source, folder: str) -> Sequence[LabelFile]:
 
 
 def _require_nothing_below(source: Source, folder: str, labels: LabelSet) -> None:
-    """Refuse a folder whose labels are one level further down: which of several it is, nobody can guess.
-
-    Raises:
-        UserError: a folder inside has a label file, or label folders; the message names it.
-    """
+    """Refuse a folder whose labels are one level further down: which of several it is, nobody can guess."""
     for name in listing(folder)[0]:
         inner = join(folder, name)
         files = [file for file in listing(inner)[1] if _suffix(file) in _SUFFIXES]

@@ -14,9 +14,9 @@ from urllib.parse import unquote
 
 from data.decode import SUFFIXES
 from data.readers.addresses import readings, tails
-from data.readers.paths import file_name, join, normal, parent, slashed
+from data.readers.paths import file_name, normal, parent, slashed
 from data.readers.source import Source
-from data.storage import MOST_BYTES, is_junk, is_remote, listing, path_of, shown, writable
+from data.storage import MOST_BYTES, is_junk, is_remote, join, listing, path_of, shown, writable
 from run.errors import UserError, above, quoted
 from run.files import atomic_path
 

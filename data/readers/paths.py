@@ -1,4 +1,4 @@
-"""Paths and URIs as text: made normal, taken apart, joined."""
+"""Paths and URIs as text: made normal, taken apart."""
 
 import os
 import posixpath
@@ -41,11 +41,6 @@ def parent(uri: str) -> str:
         scheme, rest = uri.split("://", 1)
         return f"{scheme}://{posixpath.dirname(rest)}"
     return os.path.dirname(uri)  # noqa: PTH120 - once per row of a table
-
-
-def join(folder: str, name: str) -> str:
-    """A name below a folder, not yet normal."""
-    return f"{folder.rstrip('/')}/{name}"
 
 
 def file_name(uri: str) -> str:

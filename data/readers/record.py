@@ -41,10 +41,9 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """One image in the source's own words."""
+    """One image in the source's own words; names that the record has too mean the same."""
 
     where: str
-    """As in the record."""
     image: object
     """The image, as ``ImageRoot.locate`` takes it."""
     answer: Callable[[LabelSet], Answer | None]
@@ -58,11 +57,8 @@ class Entry:
     """Folders below the image root where the format may have put the image; null where ``image`` is the URI of a file
     that a walk has just met."""
     address: str | None = None
-    """As in the record."""
     looked_in: str | None = None
-    """As in the record."""
     fingerprint: str | None = None
-    """As in the record."""
 
 
 class Converter:

@@ -10,8 +10,8 @@ from typing import Any
 
 from data.config import SourceConfig
 from data.labels import LabelSet
-from data.readers.paths import file_name, join, normal, parent
-from data.storage import is_folder, is_remote, listing, local_copy, shown
+from data.readers.paths import file_name, normal, parent
+from data.storage import is_folder, is_remote, join, listing, local_copy, shown
 from run.errors import UserError, quoted
 
 _SPLIT_NAMES: Mapping[str, str] = {
@@ -127,11 +127,7 @@ class Source:
 
     @contextmanager
     def names_met(self) -> Iterator[None]:
-        """Refuse, after the block, a name in ``leave_out`` or ``unlabeled_splits`` that nothing in the source has.
-
-        Raises:
-            UserError: there is one; the message says which names there are, and what else the block found wrong.
-        """
+        """Refuse, after the block, a name in ``leave_out`` or ``unlabeled_splits`` that nothing in the source has."""
         try:
             yield
         except UserError as error:

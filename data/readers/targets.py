@@ -46,11 +46,7 @@ def of_names(names: Iterable[object], labels: LabelSet, where: str) -> Answer:
 
 
 def of_objects(names: Iterable[str], where: str, labels: LabelSet) -> Answer:
-    """An image with objects of these labels: three scratches are one label.
-
-    Raises:
-        UserError: as ``of_names``.
-    """
+    """An image with objects of these labels: three scratches are one label."""
     return of_names(dict.fromkeys(names), labels, where)
 
 

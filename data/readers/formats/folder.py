@@ -6,12 +6,11 @@ from typing import NamedTuple
 from data.decode import FORMATS
 from data.labels import LabelSet
 from data.readers.images import ImageRoot
-from data.readers.paths import join
 from data.readers.problems import Problems
 from data.readers.record import Converter, Entry, Record
 from data.readers.source import Source, is_split
 from data.readers.targets import Answer, one_hot
-from data.storage import listing, shown
+from data.storage import join, listing, shown
 from data.walk import Picture, Walk, kind_of
 from run.console import log
 from run.errors import UserError, plural, quoted

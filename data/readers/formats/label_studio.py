@@ -66,11 +66,7 @@ class _Tasks:
         )
 
     def require_choices(self, name: str) -> None:
-        """Refuse a file in which no annotation used the control.
-
-        Raises:
-            UserError: there is none; the message names those that there are.
-        """
+        """Refuse a file in which no annotation used the control."""
         wanted = self._config.from_name
         if not self._controls or (wanted is not None and wanted not in self._controls):
             there = f"; from_name {wanted!r} is none of {', '.join(sorted(self._controls))}" if self._controls else ""
