@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks import common, material
+from benchmarks.resizing import resizing
 from export.onnx_file import write_onnx
-from export.rgb import resizing, write_rgb
+from export.rgb import write_rgb
 from export.runtime import OnnxClassifier, RgbClassifier
 from models.classifier import Classifier
 from models.decision import DecisionRule
@@ -53,7 +54,7 @@ def pictures() -> Iterator[Image.Image]:
 
 def ours(spec: InputSpec) -> Resize:
     """The graph's."""
-    return _session(resizing(spec, _empty()))
+    return _session(resizing(spec))
 
 
 def resize_node(spec: InputSpec) -> Resize:
@@ -104,11 +105,6 @@ def _session(model: onnx.ModelProto) -> Resize:
         return np.asarray(pixels[0].transpose(1, 2, 0))
 
     return run
-
-
-def _empty() -> onnx.ModelProto:
-    graph = onnx.helper.make_graph([], "empty", [], [])
-    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
 
 
 @dataclass(frozen=True)

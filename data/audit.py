@@ -4,16 +4,15 @@
 it.
 """
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter
 
+from data.bounds import images_needed, most_exceptions
 from run.errors import UserError, plural
-from run.files import Json, write_json
+from run.files import write_json
 
 FORMAT = 3
 
@@ -30,16 +29,12 @@ class Promise:
 
     @property
     def images(self) -> int:
-        """The number of test images that show it if student and teacher never differ (the exact binomial bound)."""
-        return math.ceil(math.log(1 - self.confidence) / math.log(self.agreement))
+        """The number of test images that show it if student and teacher never differ."""
+        return images_needed(1 - self.agreement, self.confidence)
 
     def may_differ(self, images: int) -> int | None:
         """The number of so many test images on which the two may differ; null where even none would be too many."""
-        from scipy.stats import binom  # seconds, which a wrong path in the config need not wait for
-
-        # The count up to which chance alone, at the promised rate, would go with at most 1 - confidence.
-        count = int(binom.ppf(1 - self.confidence, images, 1 - self.agreement))
-        most = count if binom.cdf(count, images, 1 - self.agreement) <= 1 - self.confidence else count - 1
+        most = most_exceptions(images, 1 - self.agreement, 1 - self.confidence)
         return most if most >= 0 else None
 
 
@@ -204,7 +199,7 @@ class Audit:
 
     def write(self, path: Path) -> None:
         """Write JSON, atomically."""
-        write_json(path, asdict(self, dict_factory=_without_nulls))
+        write_json(path, TypeAdapter(type(self)).dump_python(self, exclude_none=True))
 
     def require_images(self, group_column: str | None = None, groups: int = 0) -> None:
         """Refuse data that nothing can be trained on or judged by.
@@ -230,7 +225,3 @@ class Audit:
             raise UserError(
                 f"no training images for {', '.join(empty)}: add some, or take the label out of labels.names"
             )
-
-
-def _without_nulls(items: Iterable[tuple[str, Any]]) -> dict[str, Json]:
-    return {key: value for key, value in items if value is not None}

@@ -44,7 +44,8 @@ def statuses(table: pa.Table, groups: Groups, split: Splits, labels: LabelSet) -
     for row in np.flatnonzero(labeled & (split == NONE)).tolist():
         status[row] = TORN
     image = table.column("image_id").combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
-    mark(_repeats(image * len(SPLITS) + split, decoded), DUPLICATE)
+    alike = _first_like(image * len(SPLITS) + split, decoded, decoded)
+    mark(((row, first) for row, first in alike if row != first), DUPLICATE)
     mark(_first_like(groups.pixels, pool, labeled), DUPLICATE)
     held_out = labeled & np.isin(split, [SPLITS.index(name) for name in HELD_OUT])
     mark(_first_like(groups.near, pool, held_out), NEAR_DUPLICATE)
@@ -67,11 +68,6 @@ def _named(target: Sequence[float], labels: LabelSet) -> str:
     """Labels with a share of half or more, or else all shares."""
     likely = [name for name, share in zip(labels.names, target, strict=True) if share >= LIKELY]
     return " and ".join(likely) or ("no label" if not any(target) else "votes " + "/".join(f"{p:.2g}" for p in target))
-
-
-def _repeats(codes: NDArray[np.integer], among: NDArray[np.bool_]) -> Iterable[tuple[int, int]]:
-    """Pairs of a row and the first row with the same number, where that is another."""
-    return ((row, first) for row, first in _first_like(codes, among, among) if row != first)
 
 
 def _first_like(

@@ -100,19 +100,6 @@ def preprocessing(spec: InputSpec, like: ModelProto) -> ModelProto:
     )
 
 
-def resizing(spec: InputSpec, like: ModelProto) -> ModelProto:
-    """The first part alone: ``image`` uint8 [height, width, 3] → ``rgb_pixels`` uint8 [1, 3, S, S]."""
-    size = spec.size
-    return _parse(
-        like,
-        f"""rgb_resize (uint8[height, width, 3] image) => (uint8[1, 3, {size}, {size}] rgb_pixels) <
-            {constants(spec)}
-        > {{
-            {nodes(spec)}
-        }}""",
-    )
-
-
 def postprocessing(rule: DecisionRule, like: ModelProto) -> ModelProto:
     """``logits`` [batch, C] → ``probabilities`` [C], ``scores`` [C] for ordinal labels, and ``decision``."""
     count = len(rule.labels)

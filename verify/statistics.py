@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from scipy.stats import beta, binom, binomtest, hypergeom, norm
 
+from data.bounds import upper_bound
 from verify.certificate import Gain, Rate
 
 
@@ -22,12 +23,12 @@ class Proportion:
 
     def lower(self, confidence: float) -> float:
         """One-sided lower bound (Clopper and Pearson 1934): the true share is below it with at most 1 - confidence."""
-        # A beta distribution has no parameter 0: without a success, or in ``upper`` a failure, the bound is the end.
+        # A beta distribution has no parameter 0: without a success, the bound is the end.
         return float(beta.ppf(1 - confidence, self.count, self.n - self.count + 1)) if self.count else 0.0
 
     def upper(self, confidence: float) -> float:
         """One-sided upper bound (Clopper and Pearson 1934)."""
-        return float(beta.ppf(confidence, self.count + 1, self.n - self.count)) if self.count < self.n else 1.0
+        return upper_bound(self.count, self.n, confidence)
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Two-sided interval: both one-sided bounds at half the risk each."""

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.bounds import upper_bound
+from data.bounds import upper_bound
 from export.divergence import Divergence
 from export.images import Pixels
 from export.int8.config import Int8Config

@@ -6,7 +6,7 @@ Where nothing was tried, the record says why.
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-from export.bounds import images_needed
+from data.bounds import images_needed
 from export.divergence import Divergence
 from export.int8.config import Int8Config
 from export.records import Record

@@ -2,11 +2,11 @@
 
 from typing import Literal
 
+from data.bounds import images_needed, most_exceptions
 from data.labels import LabelSet
 from data.manifest import Manifest
-from export.bounds import images_needed
 from export.points.config import DecisionConfig
-from export.points.fit import most_exceptions, truth_of
+from export.points.fit import truth_of
 from models.decision import Floats
 from run.errors import UserError
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from data.bounds import most_exceptions
 from data.labels import LabelSet
 from export.points.config import DecisionConfig, PointConfig
 from models.decision import DecisionRule, Floats, Point
@@ -58,15 +59,6 @@ class FittedPoint(Point):
 def tells_nothing(recall: float, fpr: float) -> bool:
     """True where a point flags others nearly as often as what it is for."""
     return recall - fpr < USELESS
-
-
-def most_exceptions(n: int, rate: float, risk: float) -> int:
-    """Largest m for which m or fewer of n draws at a rate have a chance of at most ``risk``; -1 where there is none."""
-    # Here, because it takes seconds, and every command about a run comes by.
-    from scipy.stats import binom
-
-    chances = binom.cdf(np.arange(n + 1), n, rate)
-    return int(np.searchsorted(chances, risk, side="right")) - 1
 
 
 def recall_threshold(positives: NDArray[np.float32], recall: float, risk: float) -> float | None:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 from PIL import Image
 
+from benchmarks.resizing import resizing
 from data.labels import LabelSet
-from export.rgb import postprocessing, preprocessing, resizing, write_rgb
+from export.rgb import postprocessing, preprocessing, write_rgb
 from export.runtime import OnnxClassifier, RgbClassifier
 from models.decision import DecisionRule, Point
 from models.spec import InputSpec
@@ -58,7 +59,7 @@ def session(model: onnx.ModelProto) -> ort.InferenceSession:
 
 @cache
 def resizer(spec: InputSpec) -> ort.InferenceSession:
-    return session(resizing(spec, like()))
+    return session(resizing(spec))
 
 
 def in_graph(spec: InputSpec, image: Image.Image) -> Pixels:
@@ -167,7 +168,7 @@ def test_resizing__48_megapixels(spec: InputSpec) -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (33, 1000), (224, 224), (5000, 7)])
 def test_resizing__digits_cannot_overflow_16_bits(shape: tuple[int, int]) -> None:
     """Processors without VNNI add two products of a pixel and a digit in 16 bits, which this one may not."""
-    model = resizing(squash(224), like())
+    model = resizing(squash(224))
     names = ["rgb_width_digits", "rgb_height_digits"]
     shape_of = ["blocks", "pixels", "digits"]
     model.graph.output.extend(

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from verify import sizes
+from tests.verify import sizes
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "certificate.md"
 

@@ -6,8 +6,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binom
 
+from data.bounds import upper_bound
 from data.decode import decode
-from export.bounds import upper_bound
 from export.int8 import judge as judge_module
 from export.int8.config import Int8Config
 from export.int8.judge import Judge, SweepImages

@@ -7,18 +7,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binom
 
+from data.bounds import images_needed, most_exceptions
 from data.labels import LabelSet
-from export.bounds import images_needed
 from export.points.config import DecisionConfig, PointConfig
 from export.points.enough import require_enough
-from export.points.fit import (
-    FittedPoint,
-    fit_points,
-    fpr_threshold,
-    most_exceptions,
-    recall_threshold,
-    truth_of,
-)
+from export.points.fit import FittedPoint, fit_points, fpr_threshold, recall_threshold, truth_of
 from export.points.record import FileRule, ThresholdsRecord
 from models.decision import DecisionRule
 from run.errors import UserError

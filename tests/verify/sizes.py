@@ -1,4 +1,4 @@
-"""Tables of how many test images show what: ``python -m verify.sizes`` prints those of docs/certificate.md."""
+"""Tables of how many test images show what: ``python -m tests.verify.sizes`` prints those of docs/certificate.md."""
 
 from run.text import markdown_table
 from verify.evidence import Claim, Share
