@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data.manifest import Manifest, table_digest
+from data.manifest import Manifest, read_table, table_digest
 from run.errors import plural
 from run.files import atomic_path
 from run.text import redacted
@@ -53,8 +53,7 @@ class Rows:
     def difference(self, path: Path) -> str:
         """Changes since rows were saved, in words; empty where they cannot be told."""
         try:
-            with pq.ParquetFile(path) as file:
-                old = file.read()
+            old = read_table(path)
         except (OSError, pa.ArrowException):
             return ""
         key = self.table.column_names[0]

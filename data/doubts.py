@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from run.files import atomic_path
-from run.text import defused, redacted
+from run.files import write_csv
 
 SUSPECTS = "suspects.csv"
 
@@ -24,12 +23,8 @@ class Suspect:
 
 
 def write_suspects_file(path: Path, suspects: Iterable[Suspect]) -> None:
-    """Write a CSV file, atomically: no credentials of addresses, and nothing that a spreadsheet takes for a formula."""
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(field.name for field in fields(Suspect))
-        for uri, split, given, suggested, *numbers in map(astuple, suspects):
-            writer.writerow([*map(defused, (redacted(uri), split, given, suggested)), *numbers])
+    """Write a CSV file, atomically."""
+    write_csv(path, [[field.name for field in fields(Suspect)], *map(astuple, suspects)])
 
 
 def read_suspects_file(path: Path) -> list[Suspect]:

@@ -77,9 +77,7 @@ class Manifest:
         """
         if not path.is_file():
             raise UserError(f"{quoted(path)} does not exist: run `pocketeva prepare` first")
-        # Not by `read_table`, which imports pandas: half a second for each verb.
-        with pq.ParquetFile(path) as file:
-            table = file.read()
+        table = read_table(path)
         stored = json.loads(table.schema.metadata[b"labels"])
         labels.require_equal(LabelSet.of_json(stored), str(path))
         if table.column_names != SCHEMA.names:
@@ -151,6 +149,12 @@ class Manifest:
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read Parquet; not by pyarrow's own ``read_table``, which imports pandas: half a second for each verb."""
+    with pq.ParquetFile(path) as file:
+        return file.read()
 
 
 def write_table(table: pa.Table, path: Path) -> None:

@@ -1,10 +1,11 @@
 """Atomic writes, locks, and the digests that name contents."""
 
+import csv
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,7 +13,7 @@ from typing import Any, TypeAlias
 from run.disk import as_disk_full
 from run.errors import UserError, above, quoted
 from run.ranks import this_rank
-from run.text import redacted
+from run.text import defused, redacted
 
 MOST_JSON = 64 * 2**20
 """Bytes of a JSON file that is not about images: a certificate of a thousand labels has a tenth of it."""
@@ -123,6 +124,14 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically, without the credentials in its addresses: it is read, and passed on, by people."""
     with atomic_path(path) as partial:
         partial.write_text(redacted(text), encoding="utf-8")
+
+
+def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
+    """Write a table atomically: no credentials of addresses, and nothing that a spreadsheet takes for a formula."""
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        for row in rows:
+            writer.writerow(defused(redacted(cell)) if isinstance(cell, str) else cell for cell in row)
 
 
 def write_json(path: Path, value: Json) -> None:

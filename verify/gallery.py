@@ -2,9 +2,9 @@
 
 import base64
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,28 +18,14 @@ from models.decision import Decisions
 from run.console import progress
 from run.errors import plural
 from run.folder import RunFolder
-from run.text import escaped, redacted
 from verify.predictions import PREDICTIONS, Predictions, make_key
 from verify.table import named, paths_of, truths
+from verify.template import environment
 
 MOST = 40
 """Images in a section."""
 SIDE = 180
 """Pixels of a picture's longer side."""
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c1c1c; --paper: #fff; --card: #f3f3f3; --quiet: #666; --bad: #b00020 }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #eee; --paper: #161616; --card: #242424; --quiet: #aaa; --bad: #ff8a80 }
-}
-body { font: 15px/1.4 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 2rem }
-section > div { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start }
-figure { background: var(--card); margin: 0; padding: .6rem; border-radius: 6px; width: 200px; overflow-wrap: anywhere }
-img { display: block; margin: 0 auto .4rem; max-width: 100% }
-p { color: var(--quiet); max-width: 60rem }
-figcaption b { color: var(--bad) }
-small { color: var(--quiet) }
-"""
 
 
 @dataclass(frozen=True)
@@ -80,16 +66,15 @@ def gallery(run: RunFolder, manifest: Manifest, students: Sequence[str]) -> str:
 
 
 def page(title: str, sections: Sequence[Section]) -> str:
-    """The HTML text. Everything that comes from files is escaped."""
+    """The HTML text, from ``gallery.html``."""
     with progress("pictures", sum(len(section.cards) for section in sections)) as advance:
-        body = "\n".join(line for section in sections for line in _section(section, advance))
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; style-src '
-        f"'unsafe-inline'\"><style>{_STYLE}</style></head><body>\n<h1>{escape(title)}</h1>\n"
-        f"<p>This page holds images of yours: it stays on this machine, and nothing publishes it.</p>\n{body}\n"
-        "</body></html>\n"
-    )
+
+        def picture(uri: str) -> str | None:
+            advance(1)
+            return thumbnail(uri)
+
+        template = environment(Path(__file__).parent).get_template("gallery.html")
+        return template.render(title=title, sections=sections, picture=picture, plural=plural)
 
 
 def _errors(name: str, file: str, test: Predictions, uris: Sequence[str]) -> Section:
@@ -163,30 +148,8 @@ def _conflicts(manifest: Manifest) -> Iterator[Section]:
         yield Section("conflicting duplicates", about, cards, len(rows))
 
 
-def _section(section: Section, advance: Callable[[int], None]) -> Iterator[str]:
-    more = f"; the first {len(section.cards)} of them" if len(section.cards) < section.total else ""
-    yield f"<section><h2>{escape(section.title)}: {plural(section.total, 'image')}{more}</h2>"
-    yield f"<p>{escape(section.about)}</p><div>"
-    for card in section.cards:
-        lines = "<br>".join(
-            f"{escape(who)}{': ' if who else ''}<b>{escape(what) or '(none)'}</b>" for who, what in card.lines
-        )
-        caption = f"{lines}<br><small>{escape(escaped(redacted(card.uri)))}</small>"
-        yield f"<figure>{_picture(card.uri)}<figcaption>{caption}</figcaption></figure>"
-        advance(1)
-    yield "</div></section>"
-
-
-def _picture(uri: str) -> str:
-    """A small copy inside the page."""
-    picture = thumbnail(uri)
-    if picture is None:
-        return "<small>this image cannot be read any more</small>"
-    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(picture).decode()}">'
-
-
-def thumbnail(uri: str) -> bytes | None:
-    """A small copy as JPEG, with nothing of the file but its pixels; null where it cannot be read any more."""
+def thumbnail(uri: str) -> str | None:
+    """A small copy as an address that holds it, nothing of the file but its pixels; null where it cannot be read."""
     try:
         image = decode(read_bytes(uri))
     except (OSError, DecodeError, ValueError):
@@ -194,4 +157,4 @@ def thumbnail(uri: str) -> bytes | None:
     image.thumbnail((SIDE, SIDE))
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=80)
-    return stream.getvalue()
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -31,9 +31,9 @@ from verify.metrics import (
     label_facts,
     macro_f1,
     majority,
+    ordinal_facts,
     sides,
 )
-from verify.ordinal import ordinal_facts
 from verify.points import point_facts
 from verify.predictions import Predictions
 from verify.probabilities import reliability

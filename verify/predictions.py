@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from data.duplicates import chain, components
 from data.labels import LabelSet
-from data.manifest import SPLITS, Manifest
+from data.manifest import SPLITS, Manifest, read_table
 from models.decision import DecisionRule, Decisions
 from run.errors import UserError, quoted
-from run.files import atomic_path
+from run.files import atomic_path, make_private
 
 SCHEMA = 2
 """Raised whenever a reader of the file would have to change."""
@@ -111,9 +111,7 @@ class Predictions:
         if not path.is_file():
             raise UserError(f"{quoted(path)} does not exist: run `pocketeva verify` first")
         try:
-            # Not by `read_table`, which imports pandas: half a second for each verb.
-            with pq.ParquetFile(path) as file:
-                table = file.read()
+            table = read_table(path)
         except (OSError, pa.ArrowException) as error:
             raise UserError(f"{quoted(path)} is damaged: remove it, and run `pocketeva verify` again") from error
         metadata = table.schema.metadata
@@ -173,11 +171,6 @@ class Predictions:
         return Predictions(self.labels, self.files, self.table.take(rows))
 
     @property
-    def groups(self) -> list[str]:
-        """Group of each image [N]."""
-        return self.column("group")
-
-    @property
     def targets(self) -> NDArray[np.float32]:
         """Targets [N, C]."""
         return self._matrix("target")
@@ -221,8 +214,7 @@ def make_key(path: Path) -> bytes:
     """Read the key of a run's digests; the first call draws it. Only the owner of the file can read it."""
     if not path.is_file():
         with atomic_path(path) as partial:
-            # The mode comes before the content: between the two, others could read it.
-            partial.touch(mode=0o600)
+            make_private(partial)
             partial.write_bytes(secrets.token_bytes(32))
     return path.read_bytes()
 

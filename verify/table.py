@@ -4,17 +4,16 @@ The table that is published knows images only by keyed digests (``verify.predict
 into errors.
 """
 
-import csv
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data.labels import LabelSet
 from data.manifest import Manifest
-from run.files import atomic_path
-from run.text import defused, redacted
+from models.decision import DecisionRule, Decisions
+from run.files import write_csv
 from verify.predictions import Predictions, keyed
 
 TABLE = "predictions.csv"
@@ -28,11 +27,8 @@ def write_table(path: Path, predictions: Predictions, manifest: Manifest, key: b
         key: of the predictions' digests.
     """
     names = [f"{file}: {name}" for file in predictions.files for name in ("label", *predictions.labels.names)]
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow([defused(name) for name in ("path", "split", "truth", *names)])
-        for row in _rows(predictions, paths_of(predictions, manifest, key)):
-            writer.writerow([defused(redacted(cell)) if isinstance(cell, str) else cell for cell in row])
+    rows = _rows(predictions, paths_of(predictions, manifest, key))
+    write_csv(path, chain([("path", "split", "truth", *names)], rows))
 
 
 def paths_of(predictions: Predictions, manifest: Manifest, key: bytes) -> list[str]:
@@ -43,11 +39,10 @@ def paths_of(predictions: Predictions, manifest: Manifest, key: bytes) -> list[s
     return [by_digest.get(image, "") for image in predictions.column("image")]
 
 
-def named(decisions: NDArray[np.intp] | NDArray[np.bool_], labels: LabelSet) -> list[str]:
+def named(decisions: Decisions, labels: LabelSet) -> list[str]:
     """Decisions in words [N]: the label, or those of a multilabel set that apply."""
-    if decisions.ndim == 1:
-        return [labels.names[index] for index in decisions]
-    return [", ".join(name for name, applies in zip(labels.names, row, strict=True) if applies) for row in decisions]
+    rule = DecisionRule.of(labels)
+    return [", ".join(rule.names(decision)) for decision in decisions]
 
 
 def truths(predictions: Predictions) -> list[str]:

@@ -3,7 +3,6 @@
 All but ``compare_with`` is pure. Wins and losses are counted on one image of each group that has one true label.
 """
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -15,8 +14,7 @@ from export.release import KINDS, Release, ReleasedFile, ReleasedModel
 from models.decision import Decisions
 from run.console import console
 from run.errors import UserError, plural
-from run.files import atomic_path
-from run.text import defused, redacted
+from run.files import write_csv
 from verify.certificate import Gain, Rate
 from verify.criteria import DANGEROUS, Answers
 from verify.measure import measured_rows, run_files
@@ -187,10 +185,7 @@ def show_update(updates: Sequence[Update], flips: Sequence[Flip], path: Path) ->
     Args:
         path: of the CSV; it names images, so it stays on this machine.
     """
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(field.name for field in fields(Flip))
-        writer.writerows(map(defused, map(redacted, astuple(flip))) for flip in flips)
+    write_csv(path, [[field.name for field in fields(Flip)], *map(astuple, flips)])
     for update in updates:
         gain = update.accuracy
         console.print(

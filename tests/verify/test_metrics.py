@@ -23,7 +23,10 @@ from verify.metrics import (
     label_facts,
     macro_f1,
     majority,
+    ordinal_facts,
+    quadratic_kappa,
     sides,
+    under_call,
 )
 from verify.statistics import Proportion
 
@@ -158,3 +161,46 @@ def test_against_baseline__counts_images_on_which_one_alone_is_right() -> None:
     assert (found.gain.gained, found.gain.lost, found.gain.n) == (2, 1, 6)
     assert found.gain.rate == pytest.approx(1 / 6)
     assert found.gain.lower < 0 < found.gain.upper
+
+
+SEVERITY = np.array([0, 0, 1, 2, 3, 3, 3, 2])
+SAID = np.array([0, 2, 0, 2, 1, 2, 0, 2])
+SCALES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=30)
+
+
+def test_under_call__only_what_is_too_mild_by_so_many_steps() -> None:
+    assert under_call(SEVERITY, SAID, 1) == Proportion(4, 8)
+    assert under_call(SEVERITY, SAID, 2) == Proportion(2, 8)
+    assert under_call(SAID, SEVERITY, 1) == Proportion(1, 8)
+
+
+def test_quadratic_kappa__by_hand() -> None:
+    """Two raters, two labels: 4 squared steps observed of 8; by chance 6/8 · 5/8 + 2/8 · 3/8 of 1."""
+    truth, decided = np.array([0, 0, 0, 1, 1, 1, 1, 1]), np.array([0, 0, 1, 1, 1, 1, 1, 0])
+    chance = (3 / 8) * (5 / 8) + (5 / 8) * (3 / 8)
+    assert quadratic_kappa(truth, decided) == pytest.approx(1 - (2 / 8) / chance)
+
+
+@settings(max_examples=50, deadline=None)
+@given(SCALES)
+def test_quadratic_kappa__is_one_minus_observed_over_chance(pairs: list[tuple[int, int]]) -> None:
+    truth, decided = (np.array(side) for side in zip(*pairs, strict=True))
+    chance = ((truth[:, None] - decided[None, :]) ** 2).mean()
+    if chance == 0:
+        assert quadratic_kappa(truth, decided) is None
+    else:
+        assert quadratic_kappa(truth, decided) == pytest.approx(1 - ((truth - decided) ** 2).mean() / chance)
+        library = cohen_kappa_score(truth, decided, labels=range(4), weights="quadratic")
+        assert quadratic_kappa(truth, decided) == pytest.approx(library)
+
+
+def test_ordinal_facts__of_both_sides() -> None:
+    facts = ordinal_facts(SEVERITY, SAID, 4, 0.9)
+    assert facts.mean_absolute_error == (0 + 2 + 1 + 0 + 2 + 1 + 3 + 0) / 8
+    assert facts.under_call == {1: Proportion(4, 8).with_interval(0.9), 2: Proportion(2, 8).with_interval(0.9)}
+    assert facts.over_call == {1: Proportion(1, 8).with_interval(0.9), 2: Proportion(1, 8).with_interval(0.9)}
+
+
+def test_ordinal_facts__two_labels_are_never_two_steps_apart() -> None:
+    facts = ordinal_facts(np.array([0, 1]), np.array([0, 1]), 2, 0.9)
+    assert set(facts.under_call) == set(facts.over_call) == {1}

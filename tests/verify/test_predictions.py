@@ -75,9 +75,9 @@ def test_predictions__no_image_can_be_recognized(finished_run: RunFolder) -> Non
         assert not any(str(value).encode() in content for value in test.column(column))
     read = Predictions.read(path)
     assert len(set(read.table.column("image").to_pylist())) == len(test)
-    assert len(set(read.groups)) == len(set(test.column("group")))
+    assert len(set(read.column("group"))) == len(set(test.column("group")))
     other = Predictions.of(test, b"another key", {}, {})
-    assert not set(other.groups) & set(read.groups)
+    assert not set(other.column("group")) & set(read.column("group"))
 
 
 def test_predictions__another_schema_version(tmp_path: Path) -> None:

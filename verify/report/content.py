@@ -30,7 +30,7 @@ MOST_CURVES = 6
 class Picture:
     """A test image on which a student and its teacher differ."""
 
-    source: Markup
+    source: str
     """A small copy, as an address that holds it."""
     lines: Sequence[tuple[str, str]]
     """Who says it, and what."""

@@ -1,41 +1,33 @@
-"""The page: a template filled with what ``content`` gives. Everything that comes from people is escaped."""
+"""The page: a template filled with what ``content`` gives."""
 
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Template
 
-from run.text import escaped, redacted
 from verify.certificate import Certificate, Rate
 from verify.evidence import Criterion, Share
 from verify.report.content import Content, candidate_name, criteria_figures, latency_figure, model_figures
+from verify.template import environment
 from verify.words import counted, figures, judged_for, missing, outcome, short_name, still_open, title, worth_a_line
-
-TEMPLATE = "page.html"
 
 
 def page(content: Content) -> str:
     """The HTML text: one file that loads nothing."""
     certificate = content.certificate
     names = sorted(certificate.models, key=lambda name: certificate.models[name].role != "student")
-    return (
-        _environment()
-        .get_template(TEMPLATE)
-        .render(
-            content=content,
-            certificate=certificate,
-            models={name: certificate.models[name] for name in names},
-            summaries=[_summary(certificate, name) for name in names if certificate.models[name].role == "student"],
-            open={name: still_open(_deciding(certificate, name)) for name in names},
-            criteria={name: [one for one in certificate.of(model=name) if worth_a_line(one)] for name in names},
-            criteria_figures={name: list(criteria_figures(certificate, name)) for name in names},
-            model_figures={name: list(model_figures(content, name)) for name in names},
-            latency=latency_figure(certificate),
-            judged=judged_for(certificate.look.number),
-        )
+    return _template().render(
+        content=content,
+        certificate=certificate,
+        models={name: certificate.models[name] for name in names},
+        summaries=[_summary(certificate, name) for name in names if certificate.models[name].role == "student"],
+        open={name: still_open(_deciding(certificate, name)) for name in names},
+        criteria={name: [one for one in certificate.of(model=name) if worth_a_line(one)] for name in names},
+        criteria_figures={name: list(criteria_figures(certificate, name)) for name in names},
+        model_figures={name: list(model_figures(content, name)) for name in names},
+        latency=latency_figure(certificate),
+        judged=judged_for(certificate.look.number),
     )
 
 
@@ -91,19 +83,9 @@ def _interval(rate: Rate) -> str:
 
 
 @cache
-def _environment() -> Environment:
-    def shown(value: Any) -> Any:
-        return escaped(redacted(value)) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        finalize=shown,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+def _template() -> Template:
+    found = environment(Path(__file__).parent)
+    found.filters |= {
         "percent": _percent,
         "interval": _interval,
         "ms": _ms,
@@ -115,4 +97,4 @@ def _environment() -> Environment:
         "change": change,
         "candidate": candidate_name,
     }
-    return environment
+    return found.get_template("page.html")

@@ -1,13 +1,10 @@
 """``verify/report.html``: written beside the certificate of a verified run. It stays on this machine."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-from markupsafe import Markup
 
 from data.audit import Audit
 from export.int8.result import Int8Result
@@ -121,14 +118,10 @@ def _pictures(verified: Verification, predictions: Predictions) -> dict[str, lis
     files = {model.name: model.reference.name for model in verified.models}
     return {
         name: [
-            Picture(source=_address(picture), lines=card.lines)
+            Picture(source=source, lines=card.lines)
             for card in disagreements(name, files, test, uris).cards[:MOST_PICTURES]
-            if (picture := thumbnail(card.uri)) is not None
+            if (source := thumbnail(card.uri)) is not None
         ]
         for name in files
         if name != TEACHER
     }
-
-
-def _address(picture: bytes) -> Markup:
-    return Markup(f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}")  # noqa: S704 - of our own making
