@@ -22,7 +22,6 @@ def near_links(hashes: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
 
     Args:
         hashes: [N], without repeats.
-        bits: the largest Hamming distance.
 
     Returns:
         Indices [links, 2].

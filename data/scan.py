@@ -50,11 +50,7 @@ SMALL = 64
 
 
 def scan(listing: pa.Table, folder: Path) -> pa.Table:
-    """Read every image of the listing that is new or has changed; this may take hours.
-
-    Args:
-        listing: has ``uri`` and ``fingerprint``.
-        folder: keeps the results.
+    """Read every image of the listing (``uri``, ``fingerprint``) that is new or has changed; this may take hours.
 
     Returns:
         A row per row of the listing, in its order: ``image_id`` (SHA-256 of the bytes), ``pixels`` (a digest of size

@@ -76,12 +76,7 @@ def read_bytes(uri: str) -> bytes:
 
 
 def require_regular(path: str, mode: int) -> None:
-    """Refuse what is no regular file: reading a pipe waits for its writer, and a device may never end.
-
-    Args:
-        path: on this machine.
-        mode: its ``st_mode``, links followed.
-    """
+    """Refuse what is no regular file: reading a pipe waits for its writer, and a device may never end."""
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "this is a folder, not a file", path)
     if not stat.S_ISREG(mode):

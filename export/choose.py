@@ -22,15 +22,12 @@ def find_model(path: Path) -> Path:
         return path
     if found := _inside(path):
         return found
-    folders = [folder for folder in _model_folders(path) if _inside(folder)]
-    if not folders:
+    models = {folder: file for folder in _model_folders(path) if (file := _inside(folder))}
+    if not models:
         raise UserError(f"{quoted(path)} holds no model file: give a release folder that `pocketeva export` wrote")
-    if len(folders) > 1:
-        names = [quoted(folder) for folder in folders]
-        raise UserError(f"{quoted(path)} holds {len(names)} models; give one of\n{listed(names)}")
-    found = _inside(folders[0])
-    assert found is not None
-    return found
+    if len(models) > 1:
+        raise UserError(f"{quoted(path)} holds {len(models)} models; give one of\n{listed(map(quoted, models))}")
+    return next(iter(models.values()))
 
 
 def _inside(folder: Path) -> Path | None:

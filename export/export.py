@@ -23,7 +23,7 @@ from export.javascript import model_config, preprocessor_config
 from export.onnx_file import write_onnx
 from export.onnx_graph import warn_of_places
 from export.page.write import Page
-from export.parity import IMAGES, check_parity, check_rgb
+from export.parity import IMAGES, check_parity, check_rgb, compare_timm
 from export.parity_record import Fp16Facts, NotWritten, ParityRecord, RgbParity
 from export.points.config import DecisionConfig
 from export.points.fitter import RuleFitter, set_rule
@@ -31,7 +31,6 @@ from export.points.record import FileRule, ThresholdsRecord
 from export.release import FP16, FP32, INT8, RGB, FileKind, Release, baseline_file
 from export.reparameterize import fuse
 from export.rgb import write_rgb
-from export.timm_resize import compare_timm
 from models.classifier import Classifier
 from models.facts import CheckpointFacts
 from run.console import log
@@ -206,8 +205,8 @@ class _OnnxFolder:
         files = {kind.path.as_posix(): found for kind, found in rules.items()}
         ThresholdsRecord(labels=self.classifier.labels, files=files).write(self.folder)
         for kind, found in rules.items():
-            for line in found.lines():
-                log.print(f"  {kind.name}: {line}", markup=False, soft_wrap=True)
+            for point in found.points:
+                log.print(f"  {kind.name}: {point}", markup=False, soft_wrap=True)
 
     @cached_property
     def _fitter(self) -> RuleFitter:

@@ -35,9 +35,6 @@ def bounded_memory(path: Path, *more: Path, images: int = 1) -> Iterator[None]:
         path: a file that is opened; the error names it.
         more: files that are open at the same time.
         images: run at the same time.
-
-    Raises:
-        UserError: something asked for more.
     """
     status = Path("/proc/self/status")
     lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
@@ -69,9 +66,6 @@ def within_time(run: Callable[[ort.RunOptions], T], seconds: float | None, what:
         run: what to do; options by which ONNX Runtime can be told to end a run.
         seconds: most that it may take; null leaves it be, and costs no thread.
         what: takes them, for the message.
-
-    Raises:
-        UserError: its time was over.
     """
     options = ort.RunOptions()
     if seconds is None:

@@ -1,15 +1,19 @@
-"""Parity: the same weights in two runtimes, PyTorch and ONNX Runtime, on real images."""
+"""Parity: the same weights in two runtimes, PyTorch and ONNX Runtime; and the same file with another resize."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import PIL
+import timm
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from export.divergence import LogitDistance
-from export.parity_record import LOGITS, Parity, RgbParity
+from export.golden.kit import GoldenIndex, read_pixels
+from export.parity_record import LOGITS, OtherResize, Parity, RgbParity
+from export.release import FP32
 from export.runtime import OnnxClassifier, RgbClassifier
 from models.classifier import Classifier
 from models.decision import DecisionRule
@@ -94,6 +98,22 @@ def check_rgb(body: Path, path: Path, images: Sequence[Image.Image], tolerance: 
             f"{path.name} differs from Python's preprocessing by {largest:.2g}, above export.parity {tolerance:g}"
         )
     return RgbParity(n=len(images), largest=largest, target=tolerance)
+
+
+def compare_timm(folder: Path) -> OtherResize:
+    """Run ``model.onnx`` on its golden images as timm, and so transformers, resizes them: by one call of Pillow's.
+
+    Args:
+        folder: a ``NAME-onnx`` folder with its golden kit, whose scores are compared with.
+    """
+    index = GoldenIndex.read(folder)
+    data = timm.data.resolve_data_config({}, pretrained_cfg=index.spec.to_pretrained_cfg())
+    prepare = timm.data.create_transform(**data, is_training=False)
+    images = [Image.fromarray(read_pixels(folder, entry.rgb)) for entry in index.images]
+    logits = OnnxClassifier(folder / FP32.path, threads=1).logits(
+        np.stack([prepare(image).numpy() for image in images])
+    )
+    return OtherResize.of(f"timm {timm.__version__} with Pillow {PIL.__version__}", index, logits)
 
 
 @torch.inference_mode()

@@ -40,7 +40,6 @@ def completion_script(
     """The script, for bash, for zsh through its ``bashcompinit``, or for fish; files are completed where no word fits.
 
     Args:
-        shell: ``fish``, or one of the others.
         words: by verb, what may stand after it.
         with_config: verbs that take the keys of a config.
         keys: such as ``--teacher.full.lr``.

@@ -91,11 +91,7 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
 
 
 def require_no_links(root: Path) -> None:
-    """Refuse a folder that is a symbolic link, or has one at any depth: what is written would land elsewhere.
-
-    Raises:
-        UserError: there is one; the message names it.
-    """
+    """Refuse a folder that is a symbolic link, or has one at any depth: what is written would land elsewhere."""
     if root.is_symlink():
         raise _linked(root)
     # scandir knows a link without asking for each file: a run may have a million.

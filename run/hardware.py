@@ -13,11 +13,7 @@ _GPU_DEVICES = ("nvidiactl", "nvidia0", "dxg", "kfd", "nvhost-gpu", "nvmap")
 
 
 def require_hardware(trainer: TrainerConfig) -> None:
-    """Check that this machine has what ``trainer`` names; where other machines take part, each looks for itself.
-
-    Raises:
-        UserError: it has not.
-    """
+    """Check that this machine has what ``trainer`` names; where other machines take part, each looks for itself."""
     if this_rank().world > 1 or (trainer.accelerator, trainer.devices, trainer.precision) == ("auto", "auto", "auto"):
         return  # torchrun and srun show each process its own part
     gpus = 0 if trainer.accelerator == "cpu" else _gpu_count()

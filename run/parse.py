@@ -67,11 +67,7 @@ def build(
 
     Args:
         values: sections as mappings; changed by the overrides.
-        where: what they are called in messages.
         texts: by path, what is written for each scalar, where that may differ from the value.
-
-    Raises:
-        UserError: as ``parse``.
     """
     texts = {} if texts is None else texts
     reader = _Reader(kind, texts, override(kind, values, texts, overrides))

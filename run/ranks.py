@@ -129,11 +129,7 @@ def device_count(trainer: TrainerConfig) -> int:
 
 
 def require_processes(trainer: TrainerConfig) -> None:
-    """Check that one process was started for each device.
-
-    Raises:
-        UserError: there are more or fewer.
-    """
+    """Check that one process was started for each device."""
     world = this_rank().world
     devices = device_count(trainer)
     expected = devices * trainer.num_nodes

@@ -72,9 +72,7 @@ def choose(sizes: Sizes, hardware: Hardware, teacher: str | None = None, student
     """The largest teacher and the most views that the budget allows; epochs for the student in the same way.
 
     Args:
-        sizes: number of images in each split.
-        teacher: taken whatever it costs; null chooses.
-        student: the same.
+        teacher: taken whatever it costs, and so is ``student``; null chooses.
     """
     budget = BUDGET_S["gpu" if hardware.gpu else "cpu"]
     known = [one for one in TEACHERS if teacher is None or _same(one.model, teacher)] or [TEACHERS[0]]
@@ -102,9 +100,6 @@ def minutes(sizes: Sizes, hardware: Hardware, teacher: str, views: int, epochs: 
     """A guess at the time of a run that trains a head on one of ``TEACHERS``, and null for other models.
 
     Args:
-        sizes: number of images in each split.
-        hardware: what the run will find.
-        teacher: the model.
         views: of each training image.
         epochs: of all students together.
     """

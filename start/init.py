@@ -48,11 +48,8 @@ def init(
     """Write a config for what lies at a path, and say what was guessed.
 
     Args:
-        kind: the dataclass of a config.
         file: where to write; null takes the path's name.
         schema: the JSON schema that the file names.
-        teacher: a model; null chooses.
-        student: a model; null chooses.
 
     Returns:
         The file.

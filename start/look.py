@@ -151,11 +151,7 @@ def _label_folders(path: str) -> list[str]:
 
 
 def _require_folders(source: Source, folders: Sequence[str]) -> None:
-    """Refuse a folder that has neither label folders nor a label file.
-
-    Raises:
-        UserError: it has fewer than two label folders; the message names the files that may give labels.
-    """
+    """Refuse a folder that has neither two label folders nor a label file."""
     if len(folders) >= 2 or is_remote(source.uri):
         return
     tables = [name for name in listing(source.uri)[1] if Path(name).suffix.lower() in (".csv", ".tsv", ".json")]
@@ -184,11 +180,7 @@ def _short_side(uris: Sequence[str]) -> int | None:
 
 
 def require_tidy(found: Found) -> None:
-    """Refuse labels that are one but for case and spaces.
-
-    Raises:
-        UserError: there are some, a name with a space around it, or fewer than two labels.
-    """
+    """Refuse labels that are one but for case and spaces, one with a space around it, and fewer than two."""
     if len(found.images) < 2:
         only = ", ".join(found.images) or "none"
         raise UserError(f"{quoted(found.config.path)}: two labels or more are needed, there is {only}")

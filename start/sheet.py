@@ -87,11 +87,7 @@ def specs_of(teacher: TeacherConfig, students: Sequence[StudentConfig]) -> dict[
 def write_sheet(
     path: Path, source: Source, config: ViewsConfig, specs: Mapping[str, InputSpec], *, images: int, views: int
 ) -> None:
-    """Write the sheet as a PNG file: so many images, of each so many views, or as many as there are.
-
-    Raises:
-        UserError: as ``pick``.
-    """
+    """Write the sheet as a PNG file: so many images, of each so many views, or as many as there are."""
     with atomic_path(path) as partial:
         draw_sheet(pick(source, images), config, specs, min(views, config.count)).save(partial, "PNG")
 

@@ -174,31 +174,19 @@ class Run:
         return Manifest.read(self.folder.manifest, self.labels)
 
     def model(self, name: str) -> "Classifier":
-        """The trained teacher, a student or a baseline.
-
-        Raises:
-            UserError: it is not trained yet.
-        """
+        """The trained teacher, a student or a baseline."""
         from models import checkpoint
 
         return checkpoint.load(self.require_model(name), self.labels)
 
     def require_model(self, name: str) -> Path:
-        """The checkpoint folder of the teacher, a student or a baseline.
-
-        Raises:
-            UserError: it is not trained yet.
-        """
+        """The checkpoint folder of the teacher, a student or a baseline; a ``UserError`` where it is not trained yet."""
         folder = self.folder.teacher if name == "teacher" else self.folder.student(name)
         return existing(folder / "model", "train" if name == "teacher" else "distill")
 
 
 def existing(path: Path, verb: str) -> Path:
-    """A path that this verb makes.
-
-    Raises:
-        UserError: it has not.
-    """
+    """A path that this verb makes; a ``UserError`` where it is not there."""
     if not path.exists():
         raise UserError(f"{quoted(path)} does not exist: run `pocketeva {verb}` first")
     return path

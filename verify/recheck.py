@@ -64,9 +64,6 @@ def recheck(place: Path) -> list[Check]:
 
     Args:
         place: a release, or one folder of it.
-
-    Raises:
-        UserError: as ``find_certificate``.
     """
     certificate = find_certificate(place)
     changed = tuple(_digests(place, certificate))

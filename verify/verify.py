@@ -71,11 +71,7 @@ class Verification:
 
     @cached_property
     def manifest(self) -> Manifest:
-        """That of the run.
-
-        Raises:
-            UserError: there is none, or it was made for other labels.
-        """
+        """That of the run."""
         return Manifest.read(self.run.manifest, self.labels)
 
     @property
@@ -176,11 +172,7 @@ def _require_decision(asked: Verification) -> None:
 
 
 def require_test_images(manifest: Manifest, config: VerifyConfig) -> None:
-    """Refuse a test split that can show nothing.
-
-    Raises:
-        UserError: it has too few images for any verdict, or none of a label.
-    """
+    """Refuse a test split that can show nothing: too few images for any verdict, or none of a label."""
     test = manifest.labeled_rows("test")
     targets = test.targets()
     told = targets[test.labels.has_truth(targets)]

@@ -19,10 +19,6 @@ _BETWEEN = re.compile(r"[\s,]*")
 def objects(path: Path, name: str) -> Iterator[dict[str, Any]]:
     """Each object of a file that is an array of objects; memory holds the largest of them, not all.
 
-    Args:
-        path: a file on this machine.
-        name: its name in messages.
-
     Raises:
         UserError: empty, not UTF-8, or not an array of objects; the message says where.
     """

@@ -13,11 +13,7 @@ Row = TypeVar("Row")
 
 
 class Problems:
-    """Collects messages and raises them as one error; memory does not grow with their number.
-
-    Args:
-        source: the file or folder that they are about.
-    """
+    """Collects messages and raises them as one error; memory does not grow with their number."""
 
     def __init__(self, source: str) -> None:
         self.rows = 0

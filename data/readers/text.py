@@ -19,8 +19,6 @@ def lines(path: Path, name: str, most: int = MOST_LINE) -> Iterator[str]:
     """Every line with its ending; a byte order mark is dropped.
 
     Args:
-        path: a file on this machine.
-        name: its name in messages.
         most: bytes of a line; -1 for any number.
 
     Raises:

@@ -23,11 +23,7 @@ def converted_files(folder: Path) -> list[Path]:
 
 
 def require_installed(names: Sequence[FormatName]) -> None:
-    """Refuse formats whose package is not there, before the hours that come before export.
-
-    Raises:
-        UserError: a package is missing; the message names the key and the command that installs it.
-    """
+    """Refuse formats whose package is not there, before the hours that come before export."""
     missing = [name for name in names if not installed(FORMATS[name])]
     if missing:
         raise UserError(

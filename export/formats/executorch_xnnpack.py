@@ -1,11 +1,12 @@
 """ExecuTorch's ``.pte`` with the XNNPACK backend, for CPUs of phones."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from export.formats.format import Format, Infer, Source, whole_metadata
+from export.formats.format import Format, Infer, Source
 
 
 def convert(source: Source, path: Path) -> None:
@@ -16,10 +17,9 @@ def convert(source: Source, path: Path) -> None:
 
     size = source.classifier.spec.size
     exported = torch.export.export(source.classifier.model, (torch.zeros(1, 3, size, size),))
+    metadata = json.dumps({key: json.loads(value) for key, value in source.metadata.items()}, sort_keys=True)
     lowered = to_edge_transform_and_lower(
-        exported,
-        partitioner=[XnnpackPartitioner()],
-        constant_methods={"metadata": whole_metadata(source.metadata)},
+        exported, partitioner=[XnnpackPartitioner()], constant_methods={"metadata": metadata}
     )
     path.write_bytes(lowered.to_executorch().buffer)
 

@@ -1,11 +1,10 @@
 """A format: how a model is written for another runtime, and how that file is run."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,9 +47,3 @@ class Format:
     def made_with(self) -> str:
         """Package and version, of converter and runtime alike."""
         return f"{self.package} {version(self.package)}"
-
-
-def whole_metadata(metadata: Mapping[str, str]) -> str:
-    """All of the metadata as one JSON object, the same each time."""
-    values: dict[str, Any] = {key: json.loads(value) for key, value in metadata.items()}
-    return json.dumps(values, sort_keys=True)

@@ -35,13 +35,10 @@ STEPS = ("decode", "resize", "logits", "probabilities", "decision")
 
 
 def check_golden(release: Path) -> list[GoldenRow]:
-    """Run every step of a release on the kit inside it.
+    """Run every step of a release folder ``NAME-onnx`` on the kit inside it.
 
     Each step starts from what the kit has for the step before, so that one fault shows in one step. Files for other
     runtimes are steps too, named like their formats, where the runtime is installed.
-
-    Args:
-        release: a ``NAME-onnx`` folder.
 
     Returns:
         One row for each image and step, in order, and then for each image and format; ``difference`` is infinite where
@@ -121,9 +118,6 @@ def show_golden(release: Path) -> bool:
 
     Returns:
         True where every step passed.
-
-    Raises:
-        UserError: as ``check_golden``.
     """
     rows = check_golden(release)
     steps = list(dict.fromkeys(row.step for row in rows))

@@ -229,11 +229,7 @@ def is_quantized(path: Path) -> bool:
 
 
 def _entry(stored: Mapping[str, Any], labels: int) -> GoldenEntry:
-    """An entry with a number for each label, all of them finite.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """An entry with a number for each label, all of them finite."""
     entry = record_of(GoldenEntry, stored)
     for numbers in (entry.logits, entry.probabilities, entry.scores or entry.probabilities):
         if len(numbers) != labels or not all(map(math.isfinite, numbers)):

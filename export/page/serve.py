@@ -66,11 +66,7 @@ def show_page(release: Path, port: int = 0) -> None:
 
 
 def page_server(release: Path, port: int = 0) -> ThreadingHTTPServer:
-    """A server for the page, bound and not yet running.
-
-    Raises:
-        UserError: as ``show_page``.
-    """
+    """A server for the page, bound and not yet running."""
     files = served_files(find_page(release))
     try:
         return ThreadingHTTPServer((HOST, port), partial(_Handler, files))

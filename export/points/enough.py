@@ -21,11 +21,7 @@ def fitting_rows(manifest: Manifest) -> Manifest:
 
 
 def require_enough_images(manifest: Manifest, asked: DecisionConfig) -> None:
-    """Refuse operating points that the calibration split cannot show; nothing is trained before.
-
-    Raises:
-        UserError: it has too few images.
-    """
+    """Refuse operating points that the calibration split cannot show; nothing is trained before."""
     if asked.points:
         require_enough(manifest.labels, fitting_rows(manifest).targets(), asked)
 
@@ -35,9 +31,6 @@ def require_enough(labels: LabelSet, targets: Floats, asked: DecisionConfig) -> 
 
     Args:
         targets: of independent calibration images with a truth [N, C].
-
-    Raises:
-        UserError: a point takes more images of one side than there are; the message says how many, and what they show.
     """
     for index, point in enumerate(asked.points):
         positives = int(truth_of(labels, targets, point.name).sum())

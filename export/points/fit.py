@@ -66,7 +66,6 @@ def recall_threshold(positives: NDArray[np.float32], recall: float, risk: float)
 
     Args:
         positives: scores of independent draws [n].
-        recall: share of all positives to be flagged.
         risk: chance that the threshold does not keep it.
     """
     allowed = most_exceptions(len(positives), 1 - recall, risk)

@@ -60,11 +60,7 @@ class RuleFitter:
         return self._fit(path.name, probabilities)
 
     def fit_rgb(self, path: Path) -> FileRule:
-        """Fit to an ``rgb.onnx``.
-
-        Raises:
-            UserError: as ``fit``.
-        """
+        """Fit to an ``rgb.onnx``."""
 
         def probabilities() -> NDArray[np.float32]:
             model = RgbClassifier(path)

@@ -18,10 +18,6 @@ class FileRule:
     rule: DecisionRule
     points: tuple[FittedPoint, ...] = ()
 
-    def lines(self) -> list[str]:
-        """Each point in words."""
-        return list(map(str, self.points))
-
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdsRecord(Record):

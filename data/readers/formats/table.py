@@ -39,14 +39,7 @@ def columns(path: Path, name: str, separator: str = ",") -> list[str]:
 
 
 class Table:
-    """A table that is read once, from its header down.
-
-    Args:
-        path: a file on this machine.
-        name: its name in messages.
-        separator: between cells.
-        problems: takes what is wrong with lines.
-    """
+    """A table that is read once, from its header down."""
 
     def __init__(self, path: Path, name: str, separator: str, problems: Problems) -> None:
         self._name = name
