@@ -180,7 +180,7 @@ class Run:
         return checkpoint.load(self.require_model(name), self.labels)
 
     def require_model(self, name: str) -> Path:
-        """The checkpoint folder of the teacher, a student or a baseline; a ``UserError`` where it is not trained yet."""
+        """The checkpoint folder of the teacher, a student or a baseline; ``UserError`` where it is not trained yet."""
         folder = self.folder.teacher if name == "teacher" else self.folder.student(name)
         return existing(folder / "model", "train" if name == "teacher" else "distill")
 

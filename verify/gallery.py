@@ -18,9 +18,9 @@ from models.decision import Decisions
 from run.console import progress
 from run.errors import plural
 from run.folder import RunFolder
+from run.template import render
 from verify.predictions import PREDICTIONS, Predictions, make_key
 from verify.table import named, paths_of, truths
-from verify.template import environment
 
 MOST = 40
 """Images in a section."""
@@ -73,8 +73,8 @@ def page(title: str, sections: Sequence[Section]) -> str:
             advance(1)
             return thumbnail(uri)
 
-        template = environment(Path(__file__).parent).get_template("gallery.html")
-        return template.render(title=title, sections=sections, picture=picture, plural=plural)
+        values = {"title": title, "sections": sections, "picture": picture, "plural": plural}
+        return render(Path(__file__).with_suffix(".html"), values)
 
 
 def _errors(name: str, file: str, test: Predictions, uris: Sequence[str]) -> Section:

@@ -8,11 +8,12 @@ from PIL import Image
 from data.decode import decode
 from export.golden.images import GoldenImage, encode_png, golden_images
 from export.golden.kit import GoldenEntry, GoldenIndex, is_quantized, tolerance_of
-from export.golden.readme import readme
 from export.release import FP32, RGB
 from export.rgb import DECODE
 from export.runtime import OnnxClassifier, RgbClassifier
 from run.files import atomic_path, file_digest, write_text
+from run.template import render
+from run.text import code_span
 
 
 def write_golden(folder: Path, rgb: Path, model: Path) -> None:
@@ -71,3 +72,11 @@ class _Writer:
         (self.folder / entry.rgb).write_bytes(encode_png(decoded))
         (self.folder / entry.pixels).write_bytes(encode_png(Image.fromarray(pixels)))
         return entry
+
+
+def readme(index: GoldenIndex) -> str:
+    """``golden/README.md``, for the engineer who has to find out which step differs."""
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (index.spec.mean, index.spec.std))
+    labels = ", ".join(map(code_span, index.rule.labels.names))
+    values = {"index": index, "rule": index.rule, "spec": index.spec, "labels": labels, "mean": mean, "std": std}
+    return render(Path(__file__).with_name("readme.md"), values)

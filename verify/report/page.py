@@ -1,15 +1,13 @@
 """The page: a template filled with what ``content`` gives."""
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from jinja2 import Template
-
+from run.template import render
 from verify.certificate import Certificate, Rate
 from verify.evidence import Criterion, Share
 from verify.report.content import Content, candidate_name, criteria_figures, latency_figure, model_figures
-from verify.template import environment
 from verify.words import counted, figures, judged_for, missing, outcome, short_name, still_open, title, worth_a_line
 
 
@@ -17,18 +15,19 @@ def page(content: Content) -> str:
     """The HTML text: one file that loads nothing."""
     certificate = content.certificate
     names = sorted(certificate.models, key=lambda name: certificate.models[name].role != "student")
-    return _template().render(
-        content=content,
-        certificate=certificate,
-        models={name: certificate.models[name] for name in names},
-        summaries=[_summary(certificate, name) for name in names if certificate.models[name].role == "student"],
-        open={name: still_open(_deciding(certificate, name)) for name in names},
-        criteria={name: [one for one in certificate.of(model=name) if worth_a_line(one)] for name in names},
-        criteria_figures={name: list(criteria_figures(certificate, name)) for name in names},
-        model_figures={name: list(model_figures(content, name)) for name in names},
-        latency=latency_figure(certificate),
-        judged=judged_for(certificate.look.number),
-    )
+    values = {
+        "content": content,
+        "certificate": certificate,
+        "models": {name: certificate.models[name] for name in names},
+        "summaries": [_summary(certificate, name) for name in names if certificate.models[name].role == "student"],
+        "open": {name: still_open(_deciding(certificate, name)) for name in names},
+        "criteria": {name: [one for one in certificate.of(model=name) if worth_a_line(one)] for name in names},
+        "criteria_figures": {name: list(criteria_figures(certificate, name)) for name in names},
+        "model_figures": {name: list(model_figures(content, name)) for name in names},
+        "latency": latency_figure(certificate),
+        "judged": judged_for(certificate.look.number),
+    }
+    return render(Path(__file__).with_suffix(".html"), values, _FILTERS)
 
 
 def change(criteria: Sequence[Criterion]) -> str:
@@ -82,19 +81,15 @@ def _interval(rate: Rate) -> str:
     return f"{100 * rate.lower:.1f}–{100 * rate.upper:.1f}"
 
 
-@cache
-def _template() -> Template:
-    found = environment(Path(__file__).parent)
-    found.filters |= {
-        "percent": _percent,
-        "interval": _interval,
-        "ms": _ms,
-        "short": short_name,
-        "figures": figures,
-        "title": title,
-        "missing": missing,
-        "outcome": outcome,
-        "change": change,
-        "candidate": candidate_name,
-    }
-    return found.get_template("page.html")
+_FILTERS: Mapping[str, Callable[..., Any]] = {
+    "percent": _percent,
+    "interval": _interval,
+    "ms": _ms,
+    "short": short_name,
+    "figures": figures,
+    "title": title,
+    "missing": missing,
+    "outcome": outcome,
+    "change": change,
+    "candidate": candidate_name,
+}

@@ -16,8 +16,7 @@ from data.labels import LabelSet
 from export.golden.check import STEPS, check_golden, show_golden
 from export.golden.images import golden_images
 from export.golden.kit import GoldenIndex, GoldenRow, read_file
-from export.golden.readme import readme
-from export.golden.write import write_golden
+from export.golden.write import readme, write_golden
 from export.rgb import write_rgb
 from models.decision import DecisionRule
 from models.spec import InputSpec
