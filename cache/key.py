@@ -12,7 +12,7 @@ from models.forward import Output
 from models.spec import InputSpec
 from run.console import log
 from run.errors import UserError, listed
-from run.files import Json, json_digest, write_json
+from run.files import Json, json_digest, read_json, write_json
 
 Layout = Literal["all", "top"]
 
@@ -147,10 +147,7 @@ def differences(there: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
 
 def _read(folder: Path) -> dict[str, Any] | None:
     """The key of the cache in a folder; none where there is none or it cannot be read."""
-    try:
-        key = json.loads((folder / "key.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
+    key = read_json(folder / "key.json")
     return key if isinstance(key, dict) and isinstance(key.get("views"), dict) else None
 
 

@@ -8,6 +8,7 @@ A shard is read through once by each process before it relies on it, and its che
 size and time are enough. Reading maps the file: the system keeps what is used often, and drops the rest at need.
 """
 
+import hashlib
 import io
 import json
 from collections.abc import Iterable, Sequence
@@ -175,8 +176,5 @@ def _state(path: Path) -> tuple[Path, int, int]:
 
 
 def _checksum(path: Path) -> str:
-    total = xxhash.xxh3_128()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            total.update(block)
-    return total.hexdigest()
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()

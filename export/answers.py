@@ -4,9 +4,10 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from functools import partial
+from typing import Any, Literal
 
 from rich import box
 from rich.table import Table
@@ -33,38 +34,17 @@ class Answer:
     error: str = ""
 
 
-class Writer(Protocol):
-    """Prints answers as they come."""
-
-    def write(self, answer: Answer) -> None:
-        """Print one."""
-
-
-class JsonLines:
-    """An object a line.
-
-    ``path``, then what is decided (``label``, or ``labels`` of a multilabel set), ``scores`` and ``ms``, or ``error``.
-
-    Args:
-        top: scores to print, the likeliest first; null prints all in the label set's order.
-    """
-
-    def __init__(self, top: int | None) -> None:
-        self._top = top
-
-    def write(self, answer: Answer) -> None:
-        console.out(json.dumps(self._row(answer), ensure_ascii=not is_unicode(sys.stdout)), highlight=False)
-
-    def _row(self, answer: Answer) -> dict[str, Any]:
-        found = answer.prediction
-        if found is None:
-            return {"path": shown(answer.path), "error": answer.error}
-        return {
-            "path": shown(answer.path),
-            **({"labels": list(found.labels)} if found.label is None else {"label": found.label}),
-            "scores": {name: round(score, 6) for name, score in _scores(found, self._top).items()},
-            "ms": round(found.ms, 2),
-        }
+def _print_json(answer: Answer, top: int | None) -> None:
+    """An object: ``path``, then ``label``, or ``labels`` of a multilabel set, ``scores`` and ``ms``; or ``error``."""
+    found = answer.prediction
+    row: dict[str, Any] = {"path": shown(answer.path)}
+    if found is None:
+        row["error"] = answer.error
+    else:
+        row |= {"labels": list(found.labels)} if found.label is None else {"label": found.label}
+        row["scores"] = {name: round(score, 6) for name, score in _scores(found, top).items()}
+        row["ms"] = round(found.ms, 2)
+    console.out(json.dumps(row, ensure_ascii=not is_unicode(sys.stdout)), highlight=False)
 
 
 class Csv:
@@ -72,11 +52,10 @@ class Csv:
 
     Args:
         labels: a column ``score_LABEL`` for each.
-        top: columns ``label_1``, ``score_1`` and so on instead, the likeliest first; null has the others.
+        top: columns ``label_1``, ``score_1`` and so on instead; null has the others.
     """
 
     def __init__(self, labels: LabelSet, top: int | None) -> None:
-        self._names = labels.names
         self._top = top
         ranks = range(1, min(top or 0, len(labels)) + 1)
         ranked = [column for rank in ranks for column in (f"label_{rank}", f"score_{rank}")]
@@ -140,11 +119,16 @@ class TableRows:
         return dict([*decided.items(), *_scores(found, self._top).items()]) if self._top else decided
 
 
-def writer_for(form: Format, labels: LabelSet, top: int | None) -> Writer:
-    """The writer of a format."""
+def printer(form: Format, labels: LabelSet, top: int | None) -> Callable[[Answer], None]:
+    """A function that prints answers as they come.
+
+    Args:
+        top: scores to print, the likeliest first; null prints all in the label set's order, and in a table those of
+            what is decided.
+    """
     if form == "json":
-        return JsonLines(top)
-    return Csv(labels, top) if form == "csv" else TableRows(labels, top)
+        return partial(_print_json, top=top)
+    return Csv(labels, top).write if form == "csv" else TableRows(labels, top).write
 
 
 def _path(answer: Answer) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from data.decode import DecodeError
 from data.parallel import in_processes
 from data.storage import shown
-from export.answers import Answer, Format, writer_for
+from export.answers import Answer, Format, printer
 from export.choose import find_model
 from export.limits import bounded_memory
 from export.named_images import named_images
@@ -46,10 +46,10 @@ def predict(
 
 def _predict(model: Predictor, files: Iterable[str], form: Format, top: int | None, processes: int) -> None:
     log.print(f"predicting with {model.file}", soft_wrap=True)
-    writer = writer_for(form, model.labels, top)
+    show = printer(form, model.labels, top)
     tally = _Tally()
     for answer in _shown_progress(_answers(model, files, processes), files):
-        writer.write(answer)
+        show(answer)
         tally.add(answer)
     log.print(tally.summary(), soft_wrap=True)
     if tally.failed:

@@ -77,14 +77,14 @@ def init(
     values = propose(wish, found, guess, hardware)
     override(kind, values, {}, overrides)
     config = build(kind, {"name": name, **values}, [], str(file))
-    proposal = Proposal(values, dict(_notes(found, guess, config, hardware, wish)))
+    notes = dict(_notes(found, guess, config, hardware, wish))
     header = [
         f"yaml-language-server: $schema={schema}",
         f"Written by `pocketeva init {shlex.quote(path)}`. To run it: pocketeva run {shlex.quote(str(file))}",
     ]
-    write_text(file, render(proposal, header))
-    for key, note in proposal.notes.items():
-        value = _value_at(proposal.values, key)
+    write_text(file, render(values, notes, header))
+    for key, note in notes.items():
+        value = _value_at(values, key)
         log.print(f"{key}{f' {value}' if isinstance(value, str) else ''}: {note}", soft_wrap=True)
     return file
 
@@ -100,14 +100,6 @@ class Wish:
     student: str | None = None
     from_scratch: bool = False
     """Random weights, for who can get no others."""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A config as nested values, and by path a note: the comment there, and a line in the terminal."""
-
-    values: dict[str, Any]
-    notes: Mapping[str, str]
 
 
 def _looked_at(wish: Wish) -> tuple[Found, Guess]:
@@ -136,11 +128,11 @@ def propose(wish: Wish, found: Found, guess: Guess, hardware: Hardware) -> dict[
     return values
 
 
-def render(proposal: Proposal, header: Sequence[str]) -> str:
-    """The YAML text, each note a comment above its key."""
+def render(values: Mapping[str, Any], notes: Mapping[str, str], header: Sequence[str]) -> str:
+    """The YAML text of a config's values, each note, which goes by path, a comment above its key."""
     # A name of others must not end a comment.
     lines = [f"# {escaped(line, one_line=True)}" for line in header]
-    return "\n".join([*lines, *_lines(proposal.values, proposal.notes, "", "")]) + "\n"
+    return "\n".join([*lines, *_lines(values, notes, "", "")]) + "\n"
 
 
 def _data(found: Found, given: SourceConfig) -> dict[str, Any]:

@@ -102,8 +102,7 @@ def golden_rows(release: Path) -> list[GoldenRow]:
 
 def not_run(release: Path) -> list[str]:
     """One sentence for each file of a release that ``golden_rows`` leaves out."""
-    present = {name: form.path for name, form in FORMATS.items() if (release / form.path).exists()}
-    reasons = {path: why_not(name) for name, path in present.items()}
+    reasons = {form.path: why_not(name) for name, form in FORMATS.items() if (release / form.path).exists()}
     return [f"{path.as_posix()} was not run: {reason}" for path, reason in reasons.items() if reason is not None]
 
 

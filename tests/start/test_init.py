@@ -9,7 +9,7 @@ import start.init
 from run.yaml_text import read_yaml
 from start.choose import may_differ
 from start.hardware import Hardware
-from start.init import Proposal, render, written
+from start.init import render, written
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +135,7 @@ def test_written__reads_back(value: Any) -> None:
 
 def test_render__notes_stand_above_their_keys() -> None:
     values = {"labels": {"names": ["a"]}, "students": [{"model": "m", "fit": {"lr": 0.1}}]}
-    text = render(Proposal(values, {"labels": "few " * 60, "students[0].fit": "quick"}), ["first"])
+    text = render(values, {"labels": "few " * 60, "students[0].fit": "quick"}, ["first"])
     assert yaml.safe_load(text) == values
     assert max(map(len, text.splitlines())) <= 120
     assert text.splitlines()[0] == "# first"
@@ -143,6 +143,6 @@ def test_render__notes_stand_above_their_keys() -> None:
 
 
 def test_render__no_name_ends_a_comment() -> None:
-    text = render(Proposal({"seed": 3}, {"seed": "a\nseed: 9 \x1b[2J \u2028seed: 9"}), ["images\nseed: 9"])
+    text = render({"seed": 3}, {"seed": "a\nseed: 9 \x1b[2J \u2028seed: 9"}, ["images\nseed: 9"])
     assert yaml.safe_load(text) == {"seed": 3}
     assert "\x1b" not in text
