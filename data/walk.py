@@ -14,6 +14,10 @@ from data.storage import CONNECTIONS, Entry, entries, first_bytes, is_junk, is_r
 from run.errors import plural
 
 Kind = Literal["picture", "unread", "other"]
+_LEFT_OUT: dict[Kind, tuple[str, str]] = {
+    "unread": ("is in a format that is not read, and left out", "are in formats that are not read, and left out"),
+    "other": ("is no picture, and left out", "are no pictures, and left out"),
+}
 
 _RAW = frozenset((".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".pef", ".srw", ".raf"))
 """Raw files of cameras: most begin as TIFF files do, and hold a thumbnail as their first page."""
@@ -100,20 +104,12 @@ class Walk:
         if junk:
             names = _joined(self._junk)
             found.append(f"{plural(junk, 'file')} that other programs made left alone: {names}")
-        for kind, one, many in (
-            (
-                "unread",
-                "is in a format that is not read, and left out",
-                "are in formats that are not read, and left out",
-            ),
-            ("other", "is no picture, and left out", "are no pictures, and left out"),
-        ):
-            counts = self._counts[kind]  # type: ignore[index]
+        for kind, counts in self._counts.items():
             if counts:
+                one, many = _LEFT_OUT[kind]
                 total = sum(counts.values())
                 what = plural(total, f"file in {self._where} {one}", f"files in {self._where} {many}")
-                first = f", the first {shown(self._first[kind])}"  # type: ignore[index]
-                found.append(f"{what}: {_joined(counts)}{first}")
+                found.append(f"{what}: {_joined(counts)}, the first {shown(self._first[kind])}")
         return found
 
 

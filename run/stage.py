@@ -75,13 +75,13 @@ class Stage:
 
 def recorded_files(folder: RunFolder, name: str) -> dict[str, str]:
     """Digests of the files that a finished stage answers for, by path below the run; none of one that has not."""
-    stamp = _Stamp(folder.root, name).read()
+    stamp = _Stamp(folder, name).read()
     return {} if stamp is None else dict(stamp["outputs"])
 
 
 def had_input(folder: RunFolder, name: str, key: str, value: Json) -> bool:
     """True where a finished stage had this value of an input."""
-    stamp = _Stamp(folder.root, name).read()
+    stamp = _Stamp(folder, name).read()
     return stamp is not None and stamp["inputs"].get(key) == _with_version({key: value})[key]
 
 
@@ -99,7 +99,7 @@ def stage(folder: RunFolder, name: str, inputs: Inputs) -> Iterator[Stage]:
         ...     write(path)
         ...     current.wrote([path])
     """
-    stamp = _Stamp(folder.root, name)
+    stamp = _Stamp(folder, name)
     current = Stage(once(lambda: stamp.is_done(inputs)), inputs)
     yield current
     if not current.done:
@@ -116,12 +116,12 @@ def kept_rows(folder: RunFolder, name: str, key: str) -> Path:
 class _Stamp:
     """The record of a finished stage: its inputs, and the digest of every file it answers for."""
 
-    root: Path
+    run: RunFolder
     name: str
 
     @property
     def path(self) -> Path:
-        return self.root / "stamps" / f"{self.name}.json"
+        return self.run.root / "stamps" / f"{self.name}.json"
 
     def read(self) -> dict[str, dict[str, Any]] | None:
         """Inputs and outputs; null where the stage has not finished, or the stamp is damaged."""
@@ -145,20 +145,19 @@ class _Stamp:
 
     def write(self, inputs: Inputs, outputs: Iterable[Path]) -> None:
         # Paths from the root, with /, so that a run folder can be moved, to another system too.
-        named = {path.relative_to(self.root).as_posix(): path for path in sorted(outputs)}
+        named = {path.relative_to(self.run.root).as_posix(): path for path in sorted(outputs)}
         digests: dict[str, Json] = {name: file_digest(path) for name, path in named.items()}
         for key, value in _described(inputs).items():
-            value.save(kept_rows(RunFolder(self.root), self.name, key))
+            value.save(kept_rows(self.run, self.name, key))
         write_json(self.path, {"inputs": _with_version(inputs), "outputs": digests})
 
     def _words(self, inputs: Inputs) -> Callable[[str], str]:
         """The words for a changed input beside its values, by its key."""
         described = _described(inputs)
-        run = RunFolder(self.root)
-        return lambda key: described[key].difference(kept_rows(run, self.name, key)) if key in described else ""
+        return lambda key: described[key].difference(kept_rows(self.run, self.name, key)) if key in described else ""
 
     def _lacks(self, name: str, digest: str) -> bool:
-        path = self.root / name
+        path = self.run.root / name
         return not path.is_file() or file_digest(path) != digest
 
 

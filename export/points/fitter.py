@@ -1,13 +1,12 @@
 """Fitting one file's rule after another to the same calibration images."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from data.loaders import load
 from data.manifest import Manifest
@@ -52,26 +51,20 @@ class RuleFitter:
         Raises:
             UserError: no threshold keeps a promise on this file's scores.
         """
-
-        def probabilities() -> NDArray[np.float32]:
-            logits = run_one_by_one(open_session(path), self.rendered) / np.float32(temperature)
-            return self.base.probabilities(logits)
-
-        return self._fit(path.name, probabilities)
+        if not self.asked.points:
+            return FileRule(self.base)
+        logits = run_one_by_one(open_session(path), self.rendered) / np.float32(temperature)
+        return self._fit(path.name, self.base.probabilities(logits))
 
     def fit_rgb(self, path: Path) -> FileRule:
         """Fit to an ``rgb.onnx``."""
-
-        def probabilities() -> NDArray[np.float32]:
-            model = RgbClassifier(path)
-            return np.concatenate([model.probabilities([load(uri)]) for uri in self.uris])
-
-        return self._fit(path.name, probabilities)
-
-    def _fit(self, name: str, probabilities: Callable[[], NDArray[np.float32]]) -> FileRule:
         if not self.asked.points:
             return FileRule(self.base)
-        points = fit_points(self.base, self.asked, probabilities(), self.targets, name)
+        model = RgbClassifier(path)
+        return self._fit(path.name, np.concatenate([model.probabilities([load(uri)]) for uri in self.uris]))
+
+    def _fit(self, name: str, probabilities: Floats) -> FileRule:
+        points = fit_points(self.base, self.asked, probabilities, self.targets, name)
         try:
             return FileRule(self.base.with_points([point.point for point in points]), points)
         except ValueError:
