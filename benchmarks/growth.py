@@ -24,7 +24,7 @@ from benchmarks.head import head_module
 from cache.frozen import FrozenModel
 from cache.read import Outputs
 from data.examples import Examples
-from data.loaders import EpochSampler, FixedItems, whole_images
+from data.loaders import EpochSampler, whole_images
 from data.manifest import Manifest
 from fitting.config import FitConfig
 from fitting.fit import FitRequest, fit
@@ -141,7 +141,7 @@ def head(given: argparse.Namespace, manifest: Manifest, trainer: TrainerConfig) 
     request = FitRequest(
         module=head_module(material.untrained(given.teacher, given.size), parts[0], config),
         learned=feature_loader(datasets[0], EpochSampler(len(parts[0]), given.views, 0), BATCH),
-        held_out=feature_loader(datasets[1], FixedItems(whole_images(len(parts[1]), Rank())), BATCH),
+        held_out=feature_loader(datasets[1], whole_images(len(parts[1]), Rank()), BATCH),
         name="head",
         folder=given.folder / "fit",
         precision="32-true",

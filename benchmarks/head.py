@@ -23,7 +23,7 @@ from benchmarks import common, material
 from cache.frozen import FrozenModel
 from cache.read import Outputs
 from data.examples import Examples
-from data.loaders import EpochSampler, FixedItems, ViewDataset, train_loader, whole_image_loader, whole_images
+from data.loaders import EpochSampler, ViewDataset, train_loader, whole_image_loader, whole_images
 from data.manifest import Manifest
 from fitting.config import FitConfig
 from fitting.fit import FitRequest, fit
@@ -112,7 +112,7 @@ def ours(
         request = FitRequest(
             module=module,
             learned=feature_loader(datasets[0], EpochSampler(len(parts[0]), views, 0), config.batch_size),
-            held_out=feature_loader(datasets[1], FixedItems(whole_images(len(parts[1]), Rank())), config.batch_size),
+            held_out=feature_loader(datasets[1], whole_images(len(parts[1]), Rank()), config.batch_size),
             name="head",
             folder=folder,
             precision="32-true",

@@ -1,7 +1,7 @@
 """Images as batches: decoded once, rendered in worker processes, in an order that a seed and the epoch decide."""
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -166,7 +166,7 @@ def whole_image_loader(
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        sampler=FixedItems(whole_images(rows, rank or Rank())),
+        sampler=whole_images(rows, rank or Rank()),
         persistent_workers=workers > 0,
         **worker_settings(workers),
     )
@@ -193,19 +193,6 @@ def whole_images(rows: int, rank: Rank) -> list[Item]:
     Means over the shares, weighted by their sizes, are means over all rows either way.
     """
     return [(row, 0) for row in (range(rank.number, rows, rank.world) if rows >= rank.world else range(rows))]
-
-
-class FixedItems(Sampler[Item]):
-    """These items, in this order."""
-
-    def __init__(self, items: Sequence[Item]) -> None:
-        self._items = items
-
-    def __iter__(self) -> Iterator[Item]:
-        return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)
 
 
 def load(uri: str) -> Image.Image:

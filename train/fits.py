@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from cache.frozen import FrozenModel
 from cache.read import Outputs
 from data.examples import Examples
-from data.loaders import EpochSampler, FixedItems, Item, ViewDataset, train_loader, whole_image_loader, whole_images
+from data.loaders import EpochSampler, Item, ViewDataset, train_loader, whole_image_loader, whole_images
 from data.manifest import Manifest
 from fitting.callbacks import publishing
 from fitting.fit import FitRequest
@@ -43,7 +43,7 @@ class TeacherFits:
         learned = FeatureDataset(self.learned.rows, backbone.compute_outputs(self.learned, views))
         held_out = FeatureDataset(self.held_out.rows, backbone.compute_outputs(self.held_out, 1))
         sampler = EpochSampler(len(self.learned), views, self.context.seed)
-        whole = FixedItems(whole_images(len(self.held_out), this_rank()))
+        whole = whole_images(len(self.held_out), this_rank())
         return FitRequest(
             module=TeacherModule.of_head(self.teacher, config, self._class_weights(), self.costs),
             learned=feature_loader(learned, sampler, config.batch_size),
@@ -105,6 +105,6 @@ class FeatureDataset(Dataset[Any]):
         }
 
 
-def feature_loader(dataset: FeatureDataset, sampler: EpochSampler | FixedItems, batch_size: int) -> DataLoader[Any]:
+def feature_loader(dataset: FeatureDataset, sampler: EpochSampler | list[Item], batch_size: int) -> DataLoader[Any]:
     """Batches in the sampler's order."""
     return DataLoader(dataset, batch_size=batch_size, sampler=sampler, collate_fn=lambda batch: batch)

@@ -14,7 +14,6 @@ from data.config import ViewsConfig
 from data.examples import Examples
 from data.loaders import (
     EpochSampler,
-    FixedItems,
     Item,
     ViewDataset,
     load,
@@ -189,7 +188,7 @@ class Threads(Dataset[Any]):
 
 def test_worker_settings__one_thread_per_worker_and_interrupts_left_to_the_parent() -> None:
     with threadpool_limits(4):
-        (seen,) = DataLoader(Threads(), sampler=FixedItems([(0, 0)]), **worker_settings(1))
+        (seen,) = DataLoader(Threads(), sampler=[(0, 0)], **worker_settings(1))
         assert len(seen) > 2
         assert {int(value) for value in seen} == {1}
         assert any(pool["num_threads"] > 1 for pool in threadpool_info()), "the parent keeps its threads"

@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from data.loaders import EpochSampler, FixedItems, whole_images
+from data.loaders import EpochSampler, whole_images
 from fitting.config import FitConfig
 from fitting.fit import FitRequest, fit
 from fitting.micro_batch import parts_of, whole_of
@@ -54,7 +54,7 @@ def gradients_of_eva(folder: Path, micro_batch: int, *, checkpointing: bool = Fa
     request = FitRequest(
         module=TeacherModule.of_images(classifier, config, torch.ones(2), 0.75, checkpointing=checkpointing),
         learned=DataLoader(Images(), batch_size=8, sampler=EpochSampler(8, None, seed=0)),
-        held_out=DataLoader(Images(), batch_size=8, sampler=FixedItems(whole_images(2, this_rank()))),
+        held_out=DataLoader(Images(), batch_size=8, sampler=whole_images(2, this_rank())),
         name="eva",
         folder=folder,
         precision="32-true",

@@ -16,7 +16,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from data.loaders import EpochSampler, FixedItems, whole_images
+from data.loaders import EpochSampler, whole_images
 from fitting.config import FitConfig
 from fitting.fit import FitRequest, fit
 from fitting.module import Batch, FitModule
@@ -95,7 +95,7 @@ def loaders(seconds: float = 0.0, workers: int = 0) -> tuple[DataLoader[Any], Da
     Two processes validate on two batches and on one.
     """
     train = DataLoader(ToyData(seconds), batch_size=8, sampler=EpochSampler(ROWS, 4, seed=0), num_workers=workers)
-    val = DataLoader(ToyData(), batch_size=8, sampler=FixedItems(whole_images(ROWS - 7, this_rank())))
+    val = DataLoader(ToyData(), batch_size=8, sampler=whole_images(ROWS - 7, this_rank()))
     return train, val
 
 
