@@ -52,11 +52,7 @@ class FrozenModel:
         return ViewCache(self._context.folder.cache, key)
 
     def compute_outputs(self, examples: Examples, views: int) -> Outputs:
-        """Outputs [rows, views, width] of views 0 to ``views``; whatever the cache lacks is computed first.
-
-        Raises:
-            UserError: as ``cache.fill.fill``.
-        """
+        """Outputs [rows, views, width] of views 0 to ``views``; whatever the cache lacks is computed first."""
         # The key is taken anew for each call: a head that was trained in between changes the digest of logits.
         cache = self.cache(examples.views)
         self.passes.add(fill(cache, examples.rows, views, self.forward, workers=self._context.trainer.workers))

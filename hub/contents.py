@@ -35,11 +35,7 @@ _COMMON = frozenset(("root", "user", "admin", "ubuntu", "debian", "runner", "doc
 
 
 def require_allowed(folders: Iterable[Path]) -> None:
-    """Refuse folders with links, hidden files, or files that no release has.
-
-    Raises:
-        UserError: there are some; each is named.
-    """
+    """Refuse folders with links, hidden files, or files that no release has."""
     refused = []
     for folder in folders:
         for path in sorted(_entries(folder)):
@@ -62,9 +58,6 @@ def require_impersonal(folders: Iterable[Path], private: Sequence[str], meant: s
         folders: all that is to be published.
         private: more that must not be named: where the run's images and models lie.
         meant: what the author says in the config, for everybody to read: names in it are no secrets.
-
-    Raises:
-        UserError: there are some; each file is named with what it holds.
     """
     sought = {**_places(private), **_names(meant)}
     pattern = re.compile(b"|".join(sought.values())) if sought else None

@@ -100,11 +100,7 @@ def make(api: HfApi, repo: str, *, private: bool) -> Remote:
 
 
 def require_private(remote: Remote, *, private: bool) -> None:
-    """Refuse a public repository where a private one is wanted.
-
-    Raises:
-        UserError: it is public.
-    """
+    """Refuse a public repository where a private one is wanted."""
     if private and not remote.private:
         raise UserError(
             f"{remote.repo} is public on the Hub and hub.private is true: make it private in its settings there, "

@@ -34,9 +34,6 @@ def set_signature(folder: Path, key: str | None) -> None:
     Args:
         folder: every file in it is signed, but for what killed writers left, which is not sent.
         key: the PEM file with the private key; null signs nothing.
-
-    Raises:
-        UserError: as ``require_signing``.
     """
     path = folder / SIGNATURE
     if key is None:

@@ -136,11 +136,7 @@ def spec_of(model: nn.Module) -> InputSpec:
 
 
 def look_up_spec(name: str, *, key: str, pretrained: bool, image_size: int | None = None) -> InputSpec:
-    """The input contract of the model that ``build`` would make; the weights of timm's own are not asked for.
-
-    Raises:
-        UserError: as ``build``.
-    """
+    """The input contract of the model that ``build`` would make; the weights of timm's own are not asked for."""
     timms = "/" not in name.removeprefix("timm/") and not Path(name).is_dir()
     if pretrained and not timms:
         folder = find_checkpoint(name, key)
@@ -234,9 +230,6 @@ def open_checkpoint(folder: Path, name: str, key: str) -> Classifier:
         folder: as ``build`` takes it.
         name: of the model, for messages.
         key: the config section, for messages.
-
-    Raises:
-        UserError: as ``build``.
     """
     config = read_config(folder)
     size = trained_size(config, name, key)

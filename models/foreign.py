@@ -37,11 +37,7 @@ def read_weights(folder: Path, key: str) -> dict[str, Tensor]:
 
 
 def require_weights(folder: Path, key: str) -> Path:
-    """The file with a checkpoint's weights.
-
-    Raises:
-        UserError: it is not there.
-    """
+    """The file with a checkpoint's weights."""
     path = folder / "model.safetensors"
     if not path.is_file():
         shards = sorted(folder.glob("model-*-of-*.safetensors"))

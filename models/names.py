@@ -35,11 +35,7 @@ def require_name(name: str, key: str, *, pretrained: bool) -> None:
 
 
 def require_architecture(name: str, key: str) -> str:
-    """The architecture of a timm name.
-
-    Raises:
-        UserError: timm has none of that name.
-    """
+    """The architecture of a timm name."""
     architecture = architecture_of(name)
     if architecture not in architectures():
         near = nearest(architecture)

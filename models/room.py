@@ -21,9 +21,6 @@ def require_room(
         key: the config section, for the message.
         precision: Lightning's name for it.
         may_checkpoint: activations may be computed again.
-
-    Raises:
-        UserError: the memory is too small.
     """
     if device.type == "cpu" or holds_one_image(classifier, device, precision, may_checkpoint):
         return

@@ -32,9 +32,6 @@ def write_suspects(context: RunContext, manifest: Manifest, teacher: Classifier,
     on the teacher's features judges every image instead, fitted on folds that hold neither the image nor any other of
     its group; confident learning then says which labels are likely wrong (Northcutt, Jiang and Chuang 2021,
     arXiv 1911.00068, as in cleanlab).
-
-    Raises:
-        UserError: a label has images in too few groups to be judged.
     """
     part = manifest.usable("train", "val", "calibration", "test")
     # Images whose votes tie have no label that could be wrong.

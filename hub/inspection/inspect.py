@@ -34,11 +34,7 @@ def print_inspection(name: str, limits: Limits, *, as_json: bool) -> None:
 
 
 def inspect(name: str, limits: Limits) -> list[Inspection]:
-    """Look at a model, or at each model of a release; this may take minutes.
-
-    Raises:
-        UserError: as ``print_inspection``.
-    """
+    """Look at a model, or at each model of a release; this may take minutes."""
     path = path_of(name)
     with without_key("inspect"):
         if path.is_file():
