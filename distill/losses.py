@@ -1,4 +1,6 @@
-"""Losses of a student: pure functions of logits, one value for a batch.
+"""Losses of a student: pure functions of its logits and its teacher's [B, C], one value for a batch.
+
+``temperature`` is T, which softens both; a factor T² keeps the gradient's size whatever T is.
 
 To add one, write the function, give it a row in ``LOSSES``, and name it in ``distill.config.Loss``.
 """
@@ -34,13 +36,7 @@ def labeled_loss(
 
 
 def kl_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T² · KL(teacher ‖ student) in nats, both softened by T (Hinton et al. 2015, arXiv 1503.02531), the batch's mean.
-
-    Args:
-        student: logits [B, C].
-        teacher: logits [B, C].
-        temperature: T; the factor T² keeps the gradient's size whatever T is.
-    """
+    """T² · KL(teacher ‖ student) in nats, both softened by T (Hinton et al. 2015, 1503.02531), the batch's mean."""
     log_p = log_softmax(teacher / temperature, dim=1)
     log_q = log_softmax(student / temperature, dim=1)
     return kl_div(log_q, log_p, reduction="batchmean", log_target=True) * temperature**2
@@ -49,10 +45,7 @@ def kl_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tenso
 def binary_kl_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """T² · Σ KL(Bernoulli(teacher) ‖ Bernoulli(student)) in nats over the labels, both softened by T, the batch's mean.
 
-    Args:
-        student: logits [B, C], a sigmoid of each is the label's probability.
-        teacher: logits [B, C].
-        temperature: T; the factor T² keeps the gradient's size whatever T is.
+    A sigmoid of each logit is its label's probability.
     """
     present, absent = (
         kl_div(
@@ -73,9 +66,7 @@ def standardized_kl_divergence(student: Tensor, teacher: Tensor, temperature: fl
     not reach the teacher's range. Calibration comes afterwards, from the temperature.
 
     Args:
-        student: logits [B, C].
-        teacher: logits [B, C].
-        temperature: T; deviations of 1 are divided by it.
+        temperature: deviations of 1 are divided by it.
     """
     return kl_divergence(_standardized(student), _standardized(teacher), temperature)
 
@@ -89,11 +80,6 @@ def dist(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
     r is Pearson's correlation between the student's and the teacher's probabilities, each mean taken over the batch or
     the labels; a linear change of scale costs nothing. For students much smaller than their teacher.
-
-    Args:
-        student: logits [B, C].
-        teacher: logits [B, C].
-        temperature: T, of both softmaxes.
     """
     q = (student / temperature).softmax(1)
     p = (teacher / temperature).softmax(1)
@@ -116,9 +102,7 @@ def dkd(
     equal to the teacher's probability of the rest, this is ``kl_divergence``.
 
     Args:
-        student: logits [B, C], with C at least 3 (of two labels, nothing is left among the rest).
-        teacher: logits [B, C].
-        temperature: T.
+        student: of at least 3 labels: of two, nothing is left among the rest.
         non_target_weight: β.
     """
     target = one_hot(teacher.argmax(1), teacher.shape[1]).bool()

@@ -139,7 +139,7 @@ class FitModule(pl.LightningModule):
             _, part = next(parts_of(batch, size))
             fits = True
             try:
-                self._in_parts(part, size, self._backward_alone)
+                self._in_parts(part, size, lambda loss, share, _: self._backward(loss, share, last=False))
             except torch.OutOfMemoryError:
                 fits = False
             if not in_any_process(not fits, self.device):
@@ -181,10 +181,6 @@ class FitModule(pl.LightningModule):
         """Add the gradient of a part's share of the batch; processes exchange gradients after the last one."""
         with self._without_autocast(), nullcontext() if last else self._alone():
             self.manual_backward(loss * share if share < 1 else loss)
-
-    def _backward_alone(self, loss: Tensor, share: float, last: bool) -> None:
-        with self._without_autocast(), self._alone():
-            self.manual_backward(loss * share)
 
     def _alone(self) -> AbstractContextManager[None]:
         strategy = self.trainer.strategy

@@ -1,6 +1,5 @@
 """A published model that is to be measured again: its files, what it says, and what was claimed of it."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from hub.places import WEIGHTS, fetch, is_hub_id, path_of
 from models.facts import KEY, CheckpointFacts
 from models.foreign import label_names
 from run.errors import UserError, quoted
+from run.files import json_of
 from verify.certificate import CERTIFICATE, Certificate
 
 
@@ -124,12 +124,7 @@ def _columns(folder: Path, place: str, labels: LabelSet) -> tuple[int, ...]:
 
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{quoted(path)} does not exist: a checkpoint has config.json beside {WEIGHTS}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{quoted(path)} is not JSON: {error}") from None
+    config = json_of(path, f"a checkpoint has it beside {WEIGHTS}")
     if not isinstance(config, dict):
         raise UserError(f"{quoted(path)} is no JSON object")
     return config

@@ -158,9 +158,7 @@ def prediction_differences(run: RunFolder, predictions: Predictions, manifest: M
     return ["predictions.parquet: its images, splits or targets are not those of the manifest"]
 
 
-def score_differences(
-    run: RunFolder, predictions: Predictions, manifest: Manifest, files: Sequence[ReleasedFile]
-) -> list[str]:
+def score_differences(predictions: Predictions, manifest: Manifest, files: Sequence[ReleasedFile]) -> list[str]:
     """Run some test images, drawn by chance each time, through the released files, and compare with the predictions.
 
     Raises:

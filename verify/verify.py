@@ -234,4 +234,4 @@ def doubts(asked: Verification, found: Certificate) -> list[str]:
         wrong += [*onnx_contradictions(model.onnx, asked.labels)]
         wrong += [*checkpoint_contradictions(model.checkpoint, asked.labels, own)]
     # Running the files is the slow part: only where all else is as it should be.
-    return wrong or score_differences(run, predictions, manifest, asked.files)
+    return wrong or score_differences(predictions, manifest, asked.files)
