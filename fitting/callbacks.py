@@ -33,7 +33,11 @@ class Draws(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         key = self._seed, trainer.current_epoch, batch_idx, this_rank().number
-        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        number = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
+        if pl_module.device.type == "cpu":
+            torch.default_generator.manual_seed(number)
+        else:  # seeds every kind of device; of those that are not there it keeps a stack trace each time
+            torch.manual_seed(number)
 
 
 class Averaging(WeightAveraging):
