@@ -11,6 +11,9 @@ from run.folder import RunFolder
 
 TEACHER = "teacher"
 
+WEIGHTS = "model.safetensors"
+"""In the folder of a checkpoint."""
+
 _ONNX = "-onnx"
 """Suffix of the folder with a model's ONNX files: timm and transformers need a folder without them."""
 
@@ -93,8 +96,8 @@ class ReleasedModel:
 
     @property
     def weights(self) -> Path:
-        """``model.safetensors``."""
-        return self.checkpoint / "model.safetensors"
+        """The file with the weights."""
+        return self.checkpoint / WEIGHTS
 
     @property
     def onnx(self) -> Path:

@@ -93,4 +93,4 @@ def _without_places(config: Json, key: str = "") -> Any:
         # Timm's own names are public; a folder or repository may be called like one, and only that is said of it.
         architecture = architecture_of(config)
         return architecture if timm.is_model(architecture) else PRIVATE
-    return PRIVATE if key in ("path", "image_root", "signing_key", "transformers_js") and config else config
+    return PRIVATE if key in ("path", "image_root", "signing_key") and config else config

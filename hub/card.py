@@ -1,27 +1,31 @@
 """Model cards: metadata for the Hub (YAML), and text for people (``hub.sections``)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from data.audit import Audit
 from export.formats.record import FormatsRecord, NotWritten
 from export.int8.result import Int8Result
+from export.parity_record import OtherResize
 from export.points.record import ThresholdsRecord
 from export.release import Release, ReleasedModel
 from hub import sections
+from hub.certified import certificate as certificate_section
 from hub.config import HubConfig
 from hub.decisions import decisions
 from hub.files import files
 from hub.formats import formats
 from hub.names import refusal
+from hub.origins import data, license_section
 from hub.subject import Subject
-from hub.transformers_js import compare_transformers_js
 from models.facts import public_name
 from run.errors import UserError, quoted
 from run.files import atomic_path, write_text
+from run.folder import RunFolder
 from verify.certificate import Certificate
 from verify.seal import PICTURES
 
@@ -29,15 +33,21 @@ TASK = "image-classification"
 
 
 def write_cards(
-    release: Release, certificate: Certificate | None, config: HubConfig, differences: Sequence[str] = ()
+    run: RunFolder,
+    certificate: Certificate | None,
+    config: HubConfig,
+    differences: Sequence[str] = (),
+    javascript: Mapping[str, OtherResize] | None = None,
 ) -> list[Path]:
     """Write ``README.md`` into every folder of a release.
 
     Args:
+        run: with a release.
         certificate: null where nothing was judged.
         config: repositories, and the author's words. Without ``repo``, ``ORG/NAME`` stands in its place.
         differences: of the files from those that were judged. If there are any, no results are given, because they
             would be those of other files.
+        javascript: the measured resize of transformers.js by model; null where nobody measured.
 
     Returns:
         The paths written.
@@ -48,14 +58,15 @@ def write_cards(
     named = config if config.repo else replace(config, repo="ORG/NAME")
     judged = None if differences else certificate
     paths = []
-    for model in released_models(release):
+    audit = run.data / "audit.json"
+    images = data(Audit.read(audit)) if audit.is_file() else ""
+    for model in released_models(Release(run.release)):
         # A card without results, not an error: `push --allow-unverified` publishes models that were never judged.
         own = judged if judged is not None and model.name in judged.models else None
-        javascript = compare_transformers_js(model.onnx, config.transformers_js) if config.transformers_js else None
         for is_onnx in (False, True):
-            subject = Subject(model, is_onnx, named, own, javascript)
+            subject = Subject(model, is_onnx, named, own, (javascript or {}).get(model.name))
             header = _metadata(subject, published=config.repo is not None).to_yaml()
-            card = ModelCard(f"---\n{header}\n---\n\n{_body(subject, differences)}\n")
+            card = ModelCard(f"---\n{header}\n---\n\n{_body(subject, differences, images)}\n")
             paths.append(subject.folder / "README.md")
             write_text(paths[-1], str(card))
             _write_pictures(subject)
@@ -99,7 +110,7 @@ def hub_id(base_model: str) -> str | None:
     return cfg.hf_hub_id if cfg is not None and cfg.hf_hub_id and not refusal(cfg.hf_hub_id) else None
 
 
-def _body(subject: Subject, differences: Sequence[str]) -> str:
+def _body(subject: Subject, differences: Sequence[str], images: str) -> str:
     parts = [
         f"# {subject.repo.split('/')[1]}",
         sections.banner(subject, differences),
@@ -111,8 +122,11 @@ def _body(subject: Subject, differences: Sequence[str]) -> str:
         files(subject, Int8Result.read_if_there(subject.folder)) if subject.is_onnx else "",
         formats(subject, FormatsRecord.read_if_there(subject.folder)) if subject.is_onnx else "",
         sections.notes(subject),
-        sections.certificate(subject),
+        certificate_section(subject),
         sections.calibration(subject),
+        sections.inputs(subject),
+        images,
+        license_section(subject),
         sections.limits(subject),
     ]
     return "\n\n".join(part for part in parts if part)

@@ -40,9 +40,9 @@ class HubConfig:
     """A PEM file with an elliptic-curve private key: ``push`` signs each repository with it, in the format of OpenSSF
     Model Signing (the extra ``sign``), and ``recheck --public-key`` verifies that. An encrypted key's password is taken
     from the environment, ``POCKETEVA_SIGNING_PASSWORD``. The key is read, and copied nowhere; null signs nothing."""
-    transformers_js: str | None = None
-    """A folder in which npm installed ``@huggingface/transformers``: the cards then say by how much its own resize
-    moves the scores of the golden images; null leaves that unmeasured, and the cards say so."""
+    transformers_js: bool = True
+    """Measure by how much transformers.js' own resize moves the scores of the golden images, for the cards. Needs
+    Node.js, and 12 MB that ``push`` fetches once by npm; without them the cards say that nobody measured."""
     push_checkpoints: bool = False
     """While training, push the best checkpoint so far to a branch of the model's repository."""
     checkpoint_branch: str = "checkpoints"

@@ -2,6 +2,7 @@
 
 from export.points.fit import FittedPoint
 from export.points.record import ThresholdsRecord
+from run.figures import percent
 from run.text import code_span, markdown_table
 
 
@@ -21,32 +22,32 @@ def decisions(record: ThresholdsRecord | None) -> str:
         for name, found in record.files.items()
         for point in found.points
     ]
-    head = ("file", "flags", "from", "recall", "false alarms", "promised")
+    head = ("file", "flags", "from a score of", "recall", "false alarms", "promised")
     shown = f"\n\n{markdown_table(head, rows)}\n\n{_ABOUT}" if rows else ""
     decided = {
-        "levels": "the most severe level whose score, the probability of this label or a more severe one, reaches its "
+        "levels": "the most severe level whose score (the probability of this label or a more severe one) reaches its "
         "threshold",
         "argmax": "the likeliest of the labels that a point flags, or else of those without a point",
         "threshold": "every label whose probability reaches its threshold",
     }[rule.method]
     return f"""## Decision
 
-Decided is {decided}. `rgb.onnx` gives it as `decision`, `thresholds.json` and the metadata of every file hold its \
+The answer is {decided}. `rgb.onnx` gives it as `decision`; `thresholds.json` and the metadata of every file hold its \
 thresholds; the code above gives scores only.{shown}"""
 
 
 _ABOUT = """Recall and false alarms are of the calibration images that a threshold was chosen on. The promise \
-holds of images drawn like these, for all points of a file together."""
+holds for images drawn like these, for all points of a file together."""
 
 
 def _promise(point: FittedPoint) -> tuple[str, str, str]:
     promised = (
-        f"recall ≥ {point.recall:g}" if point.recall else "",
-        f"false alarms ≤ {point.fpr:g}" if point.fpr else "",
+        f"recall of at least {100 * point.recall:g}%" if point.recall else "",
+        f"false alarms of at most {100 * point.fpr:g}%" if point.fpr else "",
     )
     useless = "; provable and useless" if point.useless else ""
     return (
         f"{point.positives - point.missed:,} of {point.positives:,}",
         f"{point.flagged:,} of {point.negatives:,}",
-        f"{' and '.join(filter(None, promised))} ({point.confidence:.4g}){useless}",
+        f"{' and '.join(filter(None, promised))} with {percent(point.confidence, 'at least')} confidence{useless}",
     )

@@ -3,6 +3,7 @@
 from export.int8.result import FailedRow, Int8Result, Quality, Row
 from export.oldest import oldest_runtime
 from hub.subject import Subject
+from run.figures import percent
 from run.text import markdown_table
 
 
@@ -21,8 +22,8 @@ def files(subject: Subject, int8: Int8Result | None) -> str:
             f"`{file.kind.path.as_posix()}`",
             file.kind.about,
             f"{found.bytes / 1e6:.1f}",
-            f"{found.accuracy.rate:.1%}",
-            f"{found.agreement.rate:.1%}",
+            percent(found.accuracy.rate),
+            percent(found.agreement.rate),
             f"{found.latency_ms.p50:.1f}",
             oldest_runtime(file.path),
         )
@@ -31,10 +32,10 @@ def files(subject: Subject, int8: Int8Result | None) -> str:
     ]
     return f"""## Files
 
-{markdown_table(("file", "what it is", "MB", "accuracy", "agreement", "ms", "from"), rows)}
+{markdown_table(("file", "what it is", "MB", "accuracy", "agreement", "ms", "ONNX Runtime"), rows)}
 
 Accuracy and agreement with the teacher's float32 file are of the test split; ms is the median for one image on one \
-thread, for `rgb.onnx` with a 640 × 480 image; from is the oldest ONNX Runtime that is known to run the file. \
+thread, for `rgb.onnx` with a 640 × 480 image; ONNX Runtime is the oldest version that is known to run the file. \
 Which file is fastest depends on the device: measure there. `golden/` \
 holds images with the result of every step, to find out which step of an app differs.\
 {_int8(int8)}"""
@@ -49,19 +50,23 @@ def _int8(int8: Int8Result | None) -> str:
     if int8 is None:
         return ""
     if int8.fp32 is None:
-        return f"\n\nINT8: {int8.reason}."
+        return f"\n\n{_sentence(int8)}"
     fp32 = ("float32", "", "", "", _accuracy(int8.fp32), "", "", f"{int8.fp32.bytes / 1e6:.1f}", "")
     head = ("method", "per channel", "activations", "in fp32", "accuracy", "flips", "ms", "MB", "why not")
     dynamic = int8.winner is not None and int8.winner.method == "dynamic"
     return f"""
 
-INT8: {int8.reason}. Ranges came from {int8.images.ranges:,} training images, candidates were judged on \
+{_sentence(int8)} Ranges came from {int8.images.ranges:,} training images, candidates were judged on \
 {int8.images.judged:,} others; a flip is a decision that is not that of float32, and each candidate's bound has \
-{int8.gate.confidence:.2%} confidence. Times are of one thread of the CPU \
+{percent(int8.gate.confidence, "at least", 2)} confidence. Times are of one thread of the CPU \
 that exported it ({int8.processor}), and vouch for no other: INT8 can be slower than float32 elsewhere, in WASM for \
 one.{_ONE_AT_A_TIME if dynamic else ""}
 
 {markdown_table(head, [fp32, *map(_candidate, int8.candidates)])}"""
+
+
+def _sentence(int8: Int8Result) -> str:
+    return f"INT8: {int8.reason.removeprefix('no INT8 file: ')}."
 
 
 def _candidate(row: Row | FailedRow) -> tuple[str, ...]:
@@ -71,7 +76,7 @@ def _candidate(row: Row | FailedRow) -> tuple[str, ...]:
     return (
         *settings,
         _accuracy(row),
-        f"{row.flips} of {row.n} (up to {row.most_flips:.2%})",
+        f"{row.flips} of {row.n} (up to {percent(row.most_flips, 'at most', 2)})",
         "" if row.ms is None else f"{row.ms:.2f}",
         f"{row.bytes / 1e6:.1f}",
         row.why_not or "",
@@ -79,4 +84,4 @@ def _candidate(row: Row | FailedRow) -> tuple[str, ...]:
 
 
 def _accuracy(found: Quality) -> str:
-    return "" if found.accuracy is None else f"{found.accuracy:.1%}"
+    return "" if found.accuracy is None else percent(found.accuracy)

@@ -5,12 +5,11 @@ from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
-from export.release import KINDS
+from export.release import KINDS, WEIGHTS
 from run.errors import UserError, listed, quoted
 
 ABOUT = ("README.md", "config.json", "preprocessor_config.json", "labels.json", "thresholds.json", "certificate.json")
 """Files that say what a model is."""
-WEIGHTS = "model.safetensors"
 MOST = 2 * 10**9
 """Bytes that are fetched, unless more is asked for."""
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from data.labels import LabelSet
-from export.release import KINDS, Release, ReleasedFile
+from export.release import KINDS, WEIGHTS, Release, ReleasedFile
 from hub.claims import Claim, Claims, by_hand, match_names, of_card, of_certificate
-from hub.places import WEIGHTS, fetch, is_hub_id, path_of
+from hub.places import fetch, is_hub_id, path_of
 from models.facts import KEY, CheckpointFacts
 from models.foreign import label_names
 from run.errors import UserError, quoted

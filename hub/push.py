@@ -10,10 +10,11 @@ from export.release import Release
 from hub.card import released_models, write_cards
 from hub.config import HubConfig
 from hub.contents import require_allowed, require_impersonal
+from hub.origins import require_carried
 from hub.remote import Pushed, files_of
 from hub.send import RECORD, Sending, send
 from hub.signature import require_signing, set_signature
-from hub.transformers_js import require_transformers_js
+from hub.transformers_js import measure_transformers_js
 from run.console import console
 from run.errors import UserError, listed, quoted
 from run.files import file_digest, remove
@@ -48,18 +49,18 @@ def push(
         One entry per release folder.
 
     Raises:
-        UserError: nothing to push, nowhere to push it, files that no release has or that tell of this machine, the
-            certificate does not hold for it, the runtime of its pages is not to be had, the key cannot sign, a
-            repository was changed by somebody else, or the Hub refuses.
+        UserError: nothing to push, nowhere to push it, a license that its weights may not have, files that no release
+            has or that tell of this machine, the certificate does not hold for it, the runtime of its pages is not to
+            be had, the key cannot sign, a repository was changed by somebody else, or the Hub refuses.
     """
     run = verification.run
     release = Release(run.release)
     if config.signing_key is not None:
         require_signing(config.signing_key)
-    if config.transformers_js is not None:
-        require_transformers_js(config.transformers_js)
     repos: dict[Path, str] = {}
-    for model in filter(lambda model: config.publishes(model.name), released_models(release)):
+    models = [model for model in released_models(release) if config.publishes(model.name)]
+    require_carried(models, config.license)
+    for model in models:
         repos[model.checkpoint] = config.repository(model.name)
         repos[model.onnx] = config.repository(model.name, onnx=True)
     certificate = read_certificate(run)
@@ -70,13 +71,14 @@ def push(
         raise UserError(
             "the release is not verified:\n"
             + listed(reasons)
-            + "\nRun `pocketeva verify` (after `pocketeva export` if "
-            "files were changed), or push with --allow-unverified; the cards will then say so at their top."
+            + "\nRun `pocketeva verify` with the options that you give `push` (after `pocketeva export` if files were "
+            "changed), or push with --allow-unverified; the cards will then say so at their top."
         )
     require_allowed(repos)
-    cards = write_cards(release, certificate, config, differences)
+    javascript = measure_transformers_js(models, fetch=not dry_run) if config.transformers_js else None
+    cards = write_cards(run, certificate, config, differences, javascript)
     # Before the first request, and over the cards too.
-    meant = replace(config, signing_key=None, transformers_js=None)  # places of this machine are for nobody to read
+    meant = replace(config, signing_key=None)  # a place of this machine is for nobody to read
     require_impersonal(repos, private, f"{meant} {run.root.name}")
     if dry_run:
         for card in (card for card in cards if card.parent in repos):

@@ -15,15 +15,16 @@ from data.config import ViewsConfig
 from data.examples import Examples
 from data.manifest import Manifest
 from export.limits import MOST_SECONDS, bounded_memory
-from export.release import open_onnx
+from export.release import WEIGHTS, open_onnx
 from export.runtime import processor
 from hub.claims import Claim
-from hub.places import WEIGHTS, without_key
+from hub.places import without_key
 from hub.published import Published
 from models.decision import DecisionRule, Decisions
 from run.config import TrainerConfig
 from run.console import console, show_table
 from run.errors import UserError, plural
+from run.figures import between
 from run.files import file_digest
 from run.folder import RunFolder
 from run.text import escaped
@@ -217,5 +218,5 @@ def _table(published: Published, figures: list[Figure]) -> Table:
 
 
 def _percent(value: float, lower: float | None, upper: float | None) -> str:
-    between = "" if lower is None or upper is None else f"\n{100 * lower:.1f}–{100 * upper:.1f}"
-    return f"{100 * value:.1f}{between}"
+    interval = "" if lower is None or upper is None else f"\n{between(lower, upper)}"
+    return f"{100 * value:.1f}{interval}"

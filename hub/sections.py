@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from export.page.write import INDEX
 from export.parity_record import ParityRecord
-from export.release import TEACHER
+from export.release import FP16, INT8, TEACHER
 from hub.snippets import (
     onnx_snippet,
     page_snippet,
@@ -16,11 +16,13 @@ from hub.snippets import (
     transformers_snippet,
 )
 from hub.subject import Subject
+from models.spec import InputSpec
+from run.errors import plural
+from run.figures import percent
 from run.text import code_span, markdown_table, plain_markdown
 from verify.certificate import Certificate, FileFacts, LabelFacts, Majority, Rate
 from verify.evidence import Criterion
 from verify.seal import MOST_IN_PICTURE, PICTURES
-from verify.words import judged_for, line, missing, outcome, still_open, worth_a_line
 
 
 def banner(subject: Subject, differences: Sequence[str]) -> str:
@@ -98,7 +100,8 @@ def _use_checkpoint(subject: Subject) -> str:
 
 {timm_snippet(subject.repo, subject.rule)}
 
-With transformers:
+From a folder instead of the Hub: `hf download {subject.repo} --local-dir FOLDER`, then `local-dir:FOLDER` in place of \
+`hf-hub:{subject.repo}`. With transformers, where a path to the folder does as well:
 
 {transformers_snippet(subject.repo)}
 
@@ -118,7 +121,9 @@ def _timm_resize(subject: Subject) -> str:
 
 
 def _use_onnx(subject: Subject) -> str:
-    return f"""On the command line, with PocketEVA, which decodes and resizes as in training:
+    return f"""{which_file(subject)}
+
+On the command line, with PocketEVA, which decodes and resizes as in training:
 
 {predict_snippet(subject.repo)}
 
@@ -132,6 +137,41 @@ For runtimes that `rgb.onnx` is not for (see the limits), `onnx/model.onnx` take
 {onnx_snippet(subject.repo, subject.spec, subject.rule)}
 
 {_page(subject)}{_javascript(subject)}"""
+
+
+def which_file(subject: Subject) -> str:
+    """The file to take for each device."""
+    kinds = {kind.name for kind in (file.kind for file in subject.model.files())}
+    rows = [
+        ("a server, a desktop, a phone: ONNX Runtime on the CPU", "`rgb.onnx`, which takes decoded images of any size"),
+        ("a browser, Node", "`rgb.onnx` in onnxruntime-web, or `onnx/model.onnx` in transformers.js"),
+        ("a GPU, OpenVINO, TensorRT, Core ML", "`onnx/model.onnx`, with the images resized on the CPU"),
+    ]
+    if FP16.name in kinds:
+        rows.append(("half the download, or a GPU that is fast in fp16", f"`{FP16.path}`; the results tell its errors"))
+    if INT8.name in kinds:
+        rows.append(("a CPU with fast INT8, little memory", f"`{INT8.path}`; measure there whether it is faster"))
+    return f"Which file for which device:\n\n{markdown_table(('device', 'file'), rows)}"
+
+
+def inputs(subject: Subject) -> str:
+    """The input contract in words."""
+    spec = subject.spec
+    return f"""## Input
+
+`pixel_values` is float32 [batch, 3, {spec.size}, {spec.size}], and this is how to make it of an image; `rgb.onnx` \
+does all that follows the decoding.
+
+1. Decode: 8 bits a channel in RGB, upright by the EXIF orientation, transparency over white, no color management.
+2. Fit: {_fit_in_words(spec)} Bicubic (a = −0.5) with antialiasing, in two passes, first the width, then the height, \
+each rounded and clipped to 8 bits.
+3. Normalize: (x / 255 − mean) / std, with mean {list(spec.mean)} and std {list(spec.std)} for R, G and B."""
+
+
+def _fit_in_words(spec: InputSpec) -> str:
+    if spec.mode == "squash":
+        return "The whole image is squashed to the square; proportions are not kept."
+    return f"The shorter side becomes {int(spec.size / spec.crop_pct)}, and the middle square of {spec.size} is kept."
 
 
 def _javascript(subject: Subject) -> str:
@@ -210,7 +250,7 @@ def _ordinal_rows(file: FileFacts) -> list[tuple[str, str]]:
         ("Quadratic weighted kappa", _number(file.ordinal.quadratic_kappa)),
         ("Mean error, in labels", _number(file.ordinal.mean_absolute_error)),
         *(
-            (f"Called {steps} or more labels too {side}", f"{_share(rate)}, interval {_between(rate)}")
+            (f"Too {side} by {plural(steps, 'label')} or more", f"{_share(rate)}, interval {_between(rate)}")
             for side, calls in sides
             for steps, rate in calls.items()
         ),
@@ -220,7 +260,9 @@ def _ordinal_rows(file: FileFacts) -> list[tuple[str, str]]:
 def _agreement_rows(file: FileFacts, found: Criterion | None, where: str) -> list[tuple[str, str]]:
     if found is None:
         return []
-    at_least = f"at least {_percent(found.lower or 0)} with {found.confidence:.1%} confidence"
+    at_least = (
+        f"at least {percent(found.lower or 0, 'at least')} with {percent(found.confidence, 'at least')} confidence"
+    )
     milder, severer = (sum(getattr(side, name) for side in file.sides) for name in ("milder", "severer"))
     sides = f"{milder:,} milder than the teacher, {severer:,} more severe"
     return [
@@ -277,43 +319,6 @@ def notes(subject: Subject) -> str:
     return "\n".join(["## What looks wrong, and what to try", "", *lines]) if lines else ""
 
 
-def certificate(subject: Subject) -> str:
-    """The verdict, its criteria, and the limits of what they claim."""
-    found = subject.certificate
-    if found is None:
-        return ""
-    own = [one for one in found.of(model=subject.model.name) if worth_a_line(one)]
-    lines = "\n".join(f"* **{'PASS' if one.verdict == 'PASS' else outcome(one)}**: {line(one)}" for one in own)
-    open_ones = "; ".join(
-        f"{group[0].name}{_about(group[0])} ({missing(group[0])})"
-        for group in still_open(found.not_shown(subject.model.name))
-    )
-    beside = (
-        "`certificate.json` in this repository" if subject.is_onnx else f"`certificate.json` in `{subject.onnx_repo}`"
-    )
-    agreement = (
-        "" if subject.is_teacher else " Agreement is with the teacher, which can be wrong: see the accuracy for that."
-    )
-    return f"""## Certificate
-
-Verdict for the whole release, teacher and students: **{found.verdict}**. For this model: \
-**{subject.measured.verdict}**{f"; not shown: {open_ones}" if open_ones else ""}. The test images were \
-{judged_for(found.look.number)}, so that each criterion holds with {found.look.confidence:.1%} confidence by itself; \
-`certificate.json` also has the bounds that hold for all criteria together. The verdict needs no correction for their \
-number, because every one of them has to pass.
-
-{lines}
-
-{beside} holds every figure and the SHA-256 of every file of the release. It speaks of these files, in ONNX Runtime on \
-a CPU where no other runtime is named, and of images drawn like the test split. It says nothing of other images, other \
-files or other runtimes, and it cannot show that its author was honest: `pocketeva recheck` shows what can be \
-checked.{agreement}"""
-
-
-def _about(criterion: Criterion) -> str:
-    return f" of {code_span(criterion.about)}" if criterion.about else ""
-
-
 def calibration(subject: Subject) -> str:
     """The meaning of the scores."""
     facts = subject.facts
@@ -324,8 +329,8 @@ The {subject.rule.activation} of the logits gives scores between 0 and 1 that ar
 {facts.uncalibrated}, so the temperature was left at 1. A score of 0.9 does not mean right in 9 of 10 cases."""
     fitted = f"""## Scores
 
-A temperature of {facts.temperature:.3f} was fitted on the validation split and divided into the weights of \
-the last layer; do not apply a temperature again. The {subject.rule.activation} of the logits"""
+A temperature of {facts.temperature:.3f} was fitted on the validation split and the weights of the last \
+layer are divided by it; do not apply a temperature again. The {subject.rule.activation} of the logits"""
     if subject.certificate is None or subject.certificate.calibrated(subject.measured.file):
         return f"{fitted} is the calibrated probability as it is."
     return f"""{fitted} gives scores between 0 and 1. On the test images they were further from the truth than chance \
@@ -352,15 +357,11 @@ def limits(subject: Subject) -> str:
 
 
 def _share(found: Rate | Majority) -> str:
-    return f"{found.count:,} of {found.n:,} ({_percent(found.rate)})"
+    return f"{found.count:,} of {found.n:,} ({percent(found.rate)})"
 
 
 def _between(found: Rate) -> str:
-    return f"{_percent(found.lower)} to {_percent(found.upper)}"
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}"
+    return f"{percent(found.lower, 'at least')} to {percent(found.upper, 'at most')}"
 
 
 def _number(value: float | None) -> str:

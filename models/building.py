@@ -169,7 +169,9 @@ def find_checkpoint(name: str, key: str) -> Path:
 
     try:
         return Path(
-            snapshot_download(repo, revision=revision or None, allow_patterns=["config.json", "model.safetensors"])
+            snapshot_download(
+                repo, revision=revision or None, allow_patterns=["README.md", "config.json", "model.safetensors"]
+            )
         )
     except (HfHubHTTPError, HTTPError, OSError, ValueError) as error:
         raise UserError(

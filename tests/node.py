@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.wasm import CannotRunError, install
+from hub.transformers_js import VERSION
 
-TRANSFORMERS_JS = "@huggingface/transformers@4.3.1"
+TRANSFORMERS_JS = f"@huggingface/transformers@{VERSION}"
 
 
 def install_or_skip(folder: Path) -> None:

@@ -214,11 +214,10 @@ def _compare(run: Run, options: Namespace) -> bool:
 
 
 def _write_cards(run: Run, _: Namespace) -> None:
-    from export.release import Release
     from hub.card import write_cards
     from hub.push import read_certificate
 
-    write_cards(Release(run.folder.release), read_certificate(run.folder), run.hub)
+    write_cards(run.folder, read_certificate(run.folder), run.hub)
 
 
 def _push(run: Run, options: Namespace) -> None:
@@ -355,10 +354,6 @@ def _require_usable(config: Config) -> None:
         require_name(student.model, f"students[{index}]", pretrained=student.pretrained)
     if config.export.formats:
         require_installed(config.export.formats)
-    if config.hub.transformers_js is not None:
-        from hub.transformers_js import require_transformers_js
-
-        require_transformers_js(config.hub.transformers_js)
     if config.tracking.tensorboard and find_spec("tensorboard") is None:
         raise UserError(f"tracking.tensorboard is true, and {how_to_install('tensorboard', extra='tensorboard')}")
 

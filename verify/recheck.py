@@ -13,7 +13,7 @@ from pathlib import Path
 
 from data.manifest import Manifest
 from export.limits import MOST_SECONDS, bounded_memory
-from export.release import KINDS, Release
+from export.release import KINDS, WEIGHTS, Release
 from run.errors import UserError, listed, quoted
 from run.files import file_digest
 from run.folder import RunFolder
@@ -51,8 +51,7 @@ def find_certificate(place: Path) -> Certificate:
     found = [path for path in (place / CERTIFICATE, *sorted(place.glob(f"*/{CERTIFICATE}"))) if path.is_file()]
     if not found:
         raise UserError(
-            f"{quoted(place)} holds no {CERTIFICATE}: give a release, or the folder or repository with a model's ONNX "
-            "files"
+            f"{quoted(place)} holds no {CERTIFICATE}: give a release, or one of its folders or repositories"
         )
     if len({file_digest(path) for path in found}) > 1:
         raise UserError(f"{quoted(place)} holds certificates that differ:\n{listed(map(quoted, found))}")
@@ -126,14 +125,22 @@ def _digests(place: Path, certificate: Certificate) -> list[str]:
 
 def _contradictions(place: Path, certificate: Certificate) -> Iterator[str]:
     labels = certificate.labels
-    models = [] if (place / CERTIFICATE).is_file() else [Release(place).model(name) for name in certificate.models]
-    folders = [model.onnx for model in models] or [place]
+    folders, checkpoints = _folders(place, certificate)
     largest = max((path for folder in folders for path in folder.rglob("*.onnx")), key=_size, default=place)
     with bounded_memory(largest):
         for folder in folders:
             yield from onnx_contradictions(folder, labels)
-    for model in models:
-        yield from checkpoint_contradictions(model.checkpoint, labels)
+    for folder in checkpoints:
+        yield from checkpoint_contradictions(folder, labels)
+
+
+def _folders(place: Path, certificate: Certificate) -> tuple[list[Path], list[Path]]:
+    """The folders with ONNX files and those with checkpoints: of a whole release, or the one that was given."""
+    if not (place / CERTIFICATE).is_file():
+        models = [Release(place).model(name) for name in certificate.models]
+        return [model.onnx for model in models], [model.checkpoint for model in models]
+    has_onnx = any((place / kind.path).is_file() for kind in KINDS.values())
+    return ([], [place]) if (place / WEIGHTS).is_file() and not has_onnx else ([place], [])
 
 
 def _size(path: Path) -> int:

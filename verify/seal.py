@@ -23,6 +23,7 @@ from verify.certificate import CERTIFICATE, Certificate
 from verify.chunks import run_over
 from verify.measure import measured_rows
 from verify.predictions import Predictions, make_key
+from verify.words import title
 
 BY_VERIFY = (CERTIFICATE, "report.html")
 PICTURES = ("confusion.png", "reliability.png")
@@ -143,7 +144,10 @@ def certificate_differences(found: Certificate, again: Certificate) -> list[str]
     before, now = (dict(_flat(asdict(one))) for one in (found, again))
     keys = [*before, *(key for key in now if key not in before)]
     changed = [key for key in keys if before.get(key, _NOTHING) != now.get(key, _NOTHING)]
-    lines = [f"{key} is {_shown(before, key)}; judged again it is {_shown(now, key)}" for key in changed]
+    lines = [
+        f"{_words(key, found)} is {_shown(before, key)}, and {_shown(now, key)} if judged with the config as it is now"
+        for key in changed
+    ]
     return [f"{CERTIFICATE}: {line}" for line in lines[:SHOWN]] + (
         [f"{CERTIFICATE}: {len(lines) - SHOWN} more differences"] if len(lines) > SHOWN else []
     )
@@ -197,6 +201,14 @@ def _flat(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
         return
     for path, child in parts.items():
         yield from _flat(child, path)
+
+
+def _words(key: str, found: Certificate) -> str:
+    """A place in a certificate for people: of a criterion, its name instead of its number."""
+    match = re.fullmatch(r"criteria\[(\d+)\]\.(.+)", key)
+    if match is None or int(match[1]) >= len(found.criteria):
+        return key
+    return f"{match[2]} of {title(found.criteria[int(match[1])])}"
 
 
 def _shown(values: Mapping[str, object], key: str) -> str:

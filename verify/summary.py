@@ -12,6 +12,7 @@ from fitting.diagnosis import diagnose_gain, say
 from models.decision import DecisionRule
 from run.console import console, show_table
 from run.errors import plural
+from run.figures import between, percent
 from verify.certificate import BaselineFacts, Certificate, FileFacts, ModelFacts, Rate, SplitFacts
 from verify.evidence import Criterion, Verdict
 from verify.words import judged_for, line, outcome, short_name, still_open
@@ -69,11 +70,11 @@ def _cells(found: FileFacts, agreement: Criterion | None, parity: Criterion | No
     under = _worst_under_call(found)
     times = (found.latency_ms.p50, found.latency_ms.p95)
     return [
-        f"{accuracy.rate:.1%}",
-        f"{100 * accuracy.lower:.1f}–{100 * accuracy.upper:.1f}",
-        *([f"{under[1].rate:.1%}"] if under else []),
-        f"{agreement.value:.1%}" if agreement else "",
-        _colored(f"{agreement.lower:.1%}", agreement.verdict) if agreement else "",
+        percent(accuracy.rate),
+        between(accuracy.lower, accuracy.upper),
+        *([percent(under[1].rate)] if under else []),
+        percent(agreement.value or 0) if agreement else "",
+        _colored(percent(agreement.lower or 0, "at least"), agreement.verdict) if agreement else "",
         _colored(f"{parity.value or 0:.0e}", parity.verdict) if parity else "",
         f"{found.bytes / 1e6:.1f}",
         *(f"{ms:.0f}" if ms >= 100 else f"{ms:.1f}" for ms in times),
@@ -88,7 +89,7 @@ def _worst_under_call(found: FileFacts) -> tuple[int, Rate] | None:
 def _gain(baseline: BaselineFacts) -> str:
     gain = baseline.gain
     return (
-        f"trained on labels alone: {baseline.accuracy.rate:.1%}; distillation added {100 * gain.rate:+.1f} points "
+        f"trained on labels alone: {percent(baseline.accuracy.rate)}; distillation added {100 * gain.rate:+.1f} points "
         f"({100 * gain.lower:+.1f} to {100 * gain.upper:+.1f}; McNemar p {gain.mcnemar_p:.2g})\n"
     )
 
@@ -101,13 +102,14 @@ def _explain(certificate: Certificate, release: Path) -> None:
     look = certificate.look
     console.print(
         f"accuracy: {'' if rule.exclusive else 'every label right, '}with {certificate.confidence:.0%} interval; "
-        f"always saying {', '.join(majority.labels) or 'none'!r} would be right on {majority.rate:.1%}\n"
+        f"always saying {', '.join(majority.labels) or 'none'!r} would be right on {percent(majority.rate)}\n"
         + (f"too mild: by {plural(under[0], 'label')} or more\n" if under else "")
-        + f"agrees: {agreements[0].statement}, at least by the exact one-sided {look.confidence:.1%} "
-        f"bound, target {agreements[0].limit:.0%}\n"
+        + f"agrees: {agreements[0].statement}, at least by the exact one-sided "
+        f"{percent(look.confidence, 'at least')} bound, target {agreements[0].limit:.0%}\n"
         "parity: largest difference of a logit from PyTorch, as a share of the logits' spread\n"
         "ms: one image on one thread\n"
-        f"The test images are {judged_for(look.number)}: each criterion holds with {look.confidence:.1%} confidence.\n"
+        f"The test images are {judged_for(look.number)}: each criterion holds with "
+        f"{percent(look.confidence, 'at least')} confidence.\n"
     )
     for name, facts in certificate.models.items():
         console.print(f"{name}:", _colored(facts.verdict, facts.verdict))

@@ -14,6 +14,7 @@ from export.release import KINDS, Release, ReleasedFile, ReleasedModel
 from models.decision import Decisions
 from run.console import console
 from run.errors import UserError, plural
+from run.figures import percent
 from run.files import write_csv
 from verify.certificate import Gain, Rate
 from verify.criteria import DANGEROUS, Answers
@@ -192,7 +193,7 @@ def show_update(updates: Sequence[Update], flips: Sequence[Flip], path: Path) ->
             f"{update.file} against the old release: {plural(gain.gained, 'win')}, "
             f"{plural(gain.lost, 'loss', 'losses')} on {plural(gain.n, 'image')}: {100 * gain.rate:+.1f} points "
             f"({100 * gain.lower:+.1f} to {100 * gain.upper:+.1f}; McNemar p {gain.mcnemar_p:.2g}); "
-            f"right before and wrong now: at most {update.negative_flips.upper:.1%}",
+            f"right before and wrong now: at most {percent(update.negative_flips.upper, 'at most')}",
             soft_wrap=True,
         )
         for about, rate in update.dangerous_flips.items():

@@ -140,7 +140,7 @@ def verify(asked: Verification) -> Certificate:
         if not current.done:
             path = run.verify / CERTIFICATE
             certificate.write(path)
-            copies = [model.onnx / CERTIFICATE for model in models]
+            copies = [folder / CERTIFICATE for model in models for folder in (model.checkpoint, model.onnx)]
             for copy in copies:
                 with atomic_path(copy) as partial:
                     shutil.copyfile(path, partial)

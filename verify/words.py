@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from export.release import KINDS
+from run.figures import bounded, percent
 from verify.evidence import (
     Beats,
     Criterion,
@@ -42,7 +43,7 @@ def figures(criterion: Criterion) -> str:
     """The evidence, and the bound that the verdict rests on."""
     match criterion.evidence:
         case Share(n=n, count=count):
-            rate = f" ({count / n:.1%})" if n else ""
+            rate = f" ({percent(count / n)})" if n else ""
             return f"{count:,} of {n:,}{rate}, {_bound(criterion, 100, '%')}, limit {criterion.limit:.1%}"
         case Pairs(n=n, gained=gained, lost=lost):
             limit = f"limit {100 * criterion.limit:+.1f}"
@@ -73,7 +74,8 @@ def missing(criterion: Criterion) -> str:
     """Number of images that would settle an open criterion."""
     if criterion.more_images is None:
         return "no number of images would show it"
-    return f"about {criterion.more_images:,} more images would decide"
+    digits = 10 ** max(len(str(criterion.more_images)) - 2, 0)  # it is an estimate: two digits say all of it
+    return f"about {-(-criterion.more_images // digits) * digits:,} more images would decide"
 
 
 def line(criterion: Criterion) -> str:
@@ -109,7 +111,7 @@ def _bound(criterion: Criterion, factor: float, unit: str) -> str:
     assert bound is not None
     sign = "+" if criterion.limit <= 0 else ""
     digits = 1 if factor != 1 else 3
-    return f"{criterion.side} {factor * bound:{sign}.{digits}f}{unit}"
+    return f"{criterion.side} {bounded(factor * bound, criterion.side, digits):{sign}.{digits}f}{unit}"
 
 
 def _p_value(criterion: Criterion) -> str:

@@ -74,15 +74,15 @@ def is_whole(folder: Path) -> bool:
     return all(path.is_file() and _digest(path.read_bytes(), "sha384") == digest for path, digest in paths.items())
 
 
-def cache() -> Path:
-    """The folder that keeps the files between runs, in the cache folder that this system has for users."""
+def cache(package: str = PACKAGE) -> Path:
+    """The folder that keeps a package between runs, in the cache folder that this system has for users."""
     home = Path.home()
     places = {
         "win32": os.environ.get("LOCALAPPDATA", home / "AppData" / "Local"),
         "darwin": home / "Library" / "Caches",
     }
     root = os.environ.get("XDG_CACHE_HOME") or places.get(sys.platform, home / ".cache")
-    return Path(root) / "pocketeva" / PACKAGE
+    return Path(root) / "pocketeva" / package
 
 
 def _fetch(folder: Path) -> Path:

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
-from export.release import KINDS, Release
+from export.release import KINDS, WEIGHTS, Release
 from hub.inspection.graph import inspect_file, inspect_folder
 from hub.inspection.record import SCHEMA, Inspection, Limits
 from hub.inspection.show import show
-from hub.places import WEIGHTS, fetch, is_hub_id, path_of, without_key
+from hub.places import fetch, is_hub_id, path_of, without_key
 from models.names import architecture_of, architectures, nearest
 from run.console import console
 from run.errors import UserError, quoted

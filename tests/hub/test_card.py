@@ -7,18 +7,20 @@ from huggingface_hub import ModelCard
 
 from export.release import Release
 from fitting.diagnosis import Note
-from hub import sections
+from hub import origins, sections
 from hub.card import hub_id, write_cards
 from hub.config import HubConfig
-from run.errors import UserError
+from hub.origins import license_of_base, require_carried
+from run.errors import UserError, plural
+from run.figures import percent
 from run.folder import RunFolder
-from run.text import code_span, markdown_table
+from run.text import code_span, markdown_table, plain_markdown
 from tests.support import edit_json
 from verify.certificate import Certificate, LabelFacts, Majority
 from verify.evidence import Verdict
 from verify.seal import PICTURES
 from verify.statistics import Proportion
-from verify.words import line
+from verify.words import figures, missing
 
 STUDENT = "mini"
 
@@ -35,7 +37,7 @@ CONFIG = HubConfig(
 def cards(run: RunFolder, config: HubConfig = CONFIG, certificate: Certificate | None = None) -> dict[str, Any]:
     """The ``ModelCard`` read back from each folder; with the run's own certificate unless told otherwise."""
     found = certificate or Certificate.read(run.verify / "certificate.json")
-    paths = write_cards(Release(run.release), found, config)
+    paths = write_cards(run, found, config)
     return {path.parent.name: ModelCard.load(path) for path in paths}
 
 
@@ -130,10 +132,11 @@ def test_write_cards__says_what_was_measured(release_run: RunFolder, certificate
     assert "| Always answering `sound` | 7 of 28 (25.0%) |" in text
     for name in ("agreement", "parity", "majority", "dead label"):
         for criterion in certificate.of(model=STUDENT, name=name):
-            assert f"* **PASS**: {line(criterion)}\n" in text
+            assert f"* **PASS**, {criterion.name}" in text
+            assert f": {plain_markdown(figures(criterion))} (" in text
     agreement = certificate.agreement(model.file)
     assert agreement is not None
-    assert f"at least {agreement.lower:.1%} with 97.0% confidence" in text
+    assert f"at least {percent(agreement.lower or 0, 'at least')} with 97.0% confidence" in text
     assert "The test images were judged for the 1st time, so that each criterion holds with 97.0% confidence" in text
     assert f"{sum(side.milder for side in model.reference.sides)} milder than the teacher" in text
     assert "| `sound` | 8 | 0.910 | 0.875 | 0.889 |" in text
@@ -175,7 +178,8 @@ def test_write_cards__what_was_not_shown_stands_beside_the_verdict(
     open_ones = certificate.not_shown(STUDENT)
     assert open_ones, "28 images show everything?"
     assert "**PASS**; not shown: " in text
-    assert all(f"* **not shown**: {line(one)}\n" in text for one in open_ones)
+    assert all(f"* **not shown**, {one.name}" in text for one in open_ones)
+    assert all(f"{plain_markdown(figures(one))}; {missing(one)} (" in text for one in open_ones)
 
 
 def test_write_cards__a_model_without_a_fitted_temperature_is_not_called_calibrated(release_run: RunFolder) -> None:
@@ -196,8 +200,8 @@ def test_write_cards__ordered_labels_how_far_off_and_on_which_side(
     assert f"| Mean error, in labels | {found.mean_absolute_error:.3f} |" in text
     for side, calls in (("mild", found.under_call), ("severe", found.over_call)):
         for steps, rate in calls.items():
-            said = f"{rate.count} of 28 ({rate.rate:.1%}), interval {rate.lower:.1%} to {rate.upper:.1%}"
-            assert f"| Called {steps} or more labels too {side} | {said} |" in text
+            said = f"| Too {side} by {plural(steps, 'label')} or more | {rate.count} of 28 ({percent(rate.rate)}), "
+            assert said in text
 
 
 def test_sections__of_a_multilabel_set() -> None:
@@ -218,7 +222,7 @@ def test_write_cards__teacher_has_no_agreement(release_run: RunFolder) -> None:
     text = cards(release_run)["teacher"].text
     assert "Agreement with the exported teacher" not in text
     assert "Agreement is with the teacher" not in text
-    assert "* **PASS**: parity, teacher-onnx/onnx/model.onnx: " in text
+    assert "* **PASS**, parity: " in text
 
 
 def test_write_cards__labels_and_the_authors_words(release_run: RunFolder) -> None:
@@ -251,7 +255,7 @@ def test_write_cards__no_machine_path(release_run: RunFolder) -> None:
 
 def test_write_cards__a_model_the_certificate_does_not_know(release_run: RunFolder, certificate: Certificate) -> None:
     content = replace(certificate, models={"teacher": certificate.models["teacher"]})
-    write_cards(Release(release_run.release), content, CONFIG)
+    write_cards(release_run, content, CONFIG)
     assert "**Not verified.**" in (release_run.release / STUDENT / "README.md").read_text(encoding="utf-8")
     assert "**Not verified.**" not in (release_run.release / "teacher" / "README.md").read_text(encoding="utf-8")
 
@@ -275,7 +279,7 @@ def test_write_cards__pictures_and_diagnoses(release_run: RunFolder, certificate
     cards(release_run)
     assert [path.read_bytes() for path in pictures] == before
     # Those of files that nobody judged would be pictures of other files.
-    write_cards(Release(release_run.release), None, CONFIG)
+    write_cards(release_run, None, CONFIG)
     assert not any(path.exists() for path in pictures)
 
 
@@ -287,3 +291,39 @@ def test_table__numbers_stand_to_the_right() -> None:
     assert markdown_table(("file", "MB", "flips", "F1", "ms", "why not"), rows).splitlines()[1] == (
         "| --- | ---: | ---: | ---: | ---: | --- |"
     )
+
+
+def test_write_cards__files_of_which_the_same_is_said_share_a_line(release_run: RunFolder) -> None:
+    lines = [line for line in cards(release_run)[STUDENT].text.splitlines() if line.startswith("* **PASS**, finite")]
+    assert len(lines) == 1
+    assert lines[0].endswith("(fp32, fp16, int8, rgb)")
+
+
+def test_write_cards__what_the_model_was_made_of(release_run: RunFolder) -> None:
+    set_facts(release_run, "teacher", base_model="timm/vit_base_patch16_224.mae", pretrained=True)
+    text = cards(release_run)[STUDENT].text
+    assert "| `sound` | 15 | 4 | 4 | 7 |" in text
+    assert (
+        "* its teacher began with the weights `timm/vit_base_patch16_224.mae`, whose license is `cc-by-nc-4.0`" in text
+    )
+    set_facts(release_run, "teacher", base_model="", pretrained=True)
+    assert "its teacher began with weights in a folder of its author's" in cards(release_run)[STUDENT].text
+
+
+def test_require_carried__terms_of_pretrained_weights(release_run: RunFolder) -> None:
+    models = [Release(release_run.release).model(STUDENT)]
+    require_carried(models, "mit")
+    set_facts(release_run, "teacher", base_model="timm/vit_base_patch16_224.mae", pretrained=True)
+    with pytest.raises(UserError, match=r"hub\.license is mit, and mini may not have it: its teacher began with"):
+        require_carried(models, "mit")
+    require_carried(models, "cc-by-nc-4.0")
+    require_carried(models, "other")
+
+
+def test_license_of_base__timms_and_those_of_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert license_of_base("tf_efficientnet_lite0.in1k") == "apache-2.0"
+    assert license_of_base("acme/start@v1") is None
+    card = tmp_path / "README.md"
+    card.write_text("---\nlicense: cc-by-nc-4.0\n---\n", encoding="utf-8")
+    monkeypatch.setattr(origins, "try_to_load_from_cache", lambda repo, name, revision: str(card))
+    assert license_of_base("hf-hub:acme/start@v1") == "cc-by-nc-4.0"

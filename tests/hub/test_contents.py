@@ -20,7 +20,7 @@ from tests.support import HOST, USER, named_machine
 from verify.seal import files_of_release
 from verify.verify import Verification
 
-CONFIG = HubConfig(repo="acme/panels", page=False)
+CONFIG = HubConfig(repo="acme/panels", page=False, transformers_js=False)
 
 
 @pytest.fixture(autouse=True)

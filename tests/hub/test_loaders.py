@@ -109,9 +109,10 @@ def pushed(
         runs[labels.kind] = RunFolder(folder / name), labels
     hub = FakeHub()
     models: dict[str, ReleasedModel] = {}
-    with speaking_to(hub):
+    with speaking_to(hub), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))  # as on a machine that pushes first
         for kind, (run, labels) in runs.items():
-            config = HubConfig(repo=f"acme/{kind}", private=False, transformers_js=str(node_folder))
+            config = HubConfig(repo=f"acme/{kind}", private=False)
             asked = Verification(run, run.root.name, labels, VERIFY, ["mini"])
             push(asked, config, dry_run=False, allow_unverified=kind == "nominal")
             models |= {config.repository(model.name): model for model in Release(run.release).models()}
@@ -174,6 +175,8 @@ def test_loaders__the_python_of_the_cards(pushed: Pushed, tmp_path: Path) -> Non
         again, reference = python_blocks(pushed.card(f"{repo}-ONNX"))
         assert again == rgb
         blocks = {"timm": timm, "transformers": transformers, "rgb": rgb, "model": reference}
+        blocks["timm, a folder"] = timm.replace(f"hf-hub:{repo}", f"local-dir:{model.checkpoint}")
+        blocks["transformers, a folder"] = transformers.replace(f'"{repo}"', f'"{model.checkpoint}"')
         code |= {f"{repo} {tool}": (block, golden(model)) for tool, block in blocks.items()}
     (tmp_path / "code.json").write_text(json.dumps(code), encoding="utf-8")
     run_python(PYTHON, pushed.hub, tmp_path).check_returncode()
@@ -186,6 +189,7 @@ def test_loaders__the_python_of_the_cards(pushed: Pushed, tmp_path: Path) -> Non
         measured = ParityRecord.read(model.onnx).timm
         assert measured is not None
         for tool in ("timm", "transformers"):
+            assert found[f"{repo} {tool}, a folder"] == found[f"{repo} {tool}"]
             moved = largest(found[f"{repo} {tool}"], right)
             console.print(f"{repo}, {tool}: a probability moves by up to {moved:.2g}")
             assert moved == pytest.approx(measured.largest, abs=2e-4)

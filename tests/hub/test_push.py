@@ -22,7 +22,7 @@ from verify.predictions import LOGITS, Predictions
 from verify.verify import Verification, verify
 
 STUDENT = "mini"
-CONFIG = HubConfig(repo="acme/panels")
+CONFIG = HubConfig(repo="acme/panels", transformers_js=False)
 PAGELESS = replace(CONFIG, page=False)
 REPOS = {
     "teacher": "acme/panels-teacher",
@@ -44,7 +44,8 @@ from verify.config import VerifyConfig
 from verify.verify import Verification
 run, labels = RunFolder(Path({root!r})), LabelSet({names!r}, {kind!r})
 asked = Verification(run, {name!r}, labels, VerifyConfig(agreement=0.01, conversion=0.99), ["mini"])
-pushed = push(asked, HubConfig(repo="acme/panels", page=False), dry_run=False, allow_unverified=False)
+config = HubConfig(repo="acme/panels", page=False, transformers_js=False)
+pushed = push(asked, config, dry_run=False, allow_unverified=False)
 print(json.dumps([asdict(one) for one in pushed]))
 """
 
@@ -204,9 +205,12 @@ def empty_criteria(content: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (set_top_verdict, "certificate.json: verdict is FAIL; judged again it is PASS"),
-        (edit_counts, "].evidence.count is "),
-        (empty_criteria, "certificate.json: criteria[0].name is not there; judged again it is parity"),
+        (set_top_verdict, "certificate.json: verdict is FAIL, and PASS if judged with the config as it is now"),
+        (edit_counts, "certificate.json: evidence.count of agreement, mini-onnx/onnx/model.onnx is "),
+        (
+            empty_criteria,
+            "certificate.json: criteria[0].name is not there, and parity if judged with the config as it is now",
+        ),
     ],
 )
 def test_push__an_edited_certificate(verification: Verification, change: Callable[[Any], object], said: str) -> None:
@@ -220,7 +224,10 @@ def test_push__an_edited_certificate(verification: Verification, change: Callabl
 def test_push__other_criteria_than_it_was_judged_by(verification: Verification) -> None:
     stricter = replace(verification, config=replace(verification.config, agreement=0.99))
     message = refused(stricter)
-    assert ".limit is 0.01; judged again it is 0.99" in message
+    assert (
+        "limit of agreement, mini-onnx/onnx/model.onnx is 0.01, and 0.99 if judged with the config as it is now"
+        in message
+    )
 
 
 @pytest.mark.parametrize(
@@ -245,7 +252,7 @@ def test_push__a_file_that_was_changed(verification: Verification, name: str) ->
     # And in export's own record: then the predictions are of other bytes, or parity was measured on others.
     said = {
         "mini-onnx/onnx/model.onnx": "release/mini-onnx/onnx/model.onnx has changed since it was measured",
-        "mini/model.safetensors": ".same_files is True; judged again it is False",
+        "mini/model.safetensors": "same_files of parity, mini-onnx/onnx/model.onnx is True, and False if judged",
     }
     if name in said:
         stamp = verification.run.root / "stamps" / "export-mini.json"

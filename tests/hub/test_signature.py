@@ -26,7 +26,7 @@ from tests.hub.fake_hub import FakeHub
 from verify.seal import SIGNATURE
 from verify.verify import Verification
 
-CONFIG = HubConfig(repo="acme/panels", page=False)
+CONFIG = HubConfig(repo="acme/panels", page=False, transformers_js=False)
 
 
 def make_key(folder: Path, name: str, password: str = "") -> tuple[Path, Path]:

@@ -1,32 +1,83 @@
+"""What the cards say of transformers.js' resize where it cannot be measured; ``test_loaders`` measures it."""
+
+import json
 from pathlib import Path
 
 import pytest
 
+from export.page.runtime import cache
+from export.release import Release, ReleasedModel
 from hub import transformers_js
-from hub.transformers_js import compare_transformers_js, require_transformers_js
-from run.errors import UserError
+from hub.transformers_js import LOCKED, PACKAGE, measure_transformers_js
 from run.folder import RunFolder
 
 
-def test_require_transformers_js__without_node_or_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda _: "/bin/node")
-    with pytest.raises(UserError, match=r"holds no @huggingface/transformers: run `npm install"):
-        require_transformers_js(str(tmp_path))
-    (tmp_path / "node_modules" / "@huggingface" / "transformers").mkdir(parents=True)
-    require_transformers_js(str(tmp_path))
-    monkeypatch.setattr("shutil.which", lambda _: None)
-    with pytest.raises(UserError, match="node is not installed"):
-        require_transformers_js(str(tmp_path))
+@pytest.fixture
+def model(finished_run: RunFolder) -> ReleasedModel:
+    """A student."""
+    return Release(finished_run.release).model("mini")
 
 
-def test_compare_transformers_js__node_that_does_not_end(
-    finished_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(autouse=True)
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder with programs, of a user whose cache is empty."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "bin"
+
+
+def program(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("scripts", "fetch", "said"),
+    [
+        ({}, True, "Node.js is not installed"),
+        ({"node": "exit 0"}, True, "npm is not installed"),
+        ({"node": "exit 0", "npm": "touch called"}, False, "`pocketeva push` fetches what that takes"),
+        ({"node": "exit 0", "npm": "echo no route >&2; exit 1"}, True, "npm failed: no route"),
+    ],
+)
+def test_measure__a_line_says_why_not(
+    model: ReleasedModel,
+    programs: Path,
+    capsys: pytest.CaptureFixture[str],
+    scripts: dict[str, str],
+    fetch: bool,
+    said: str,
 ) -> None:
-    (tmp_path / "node_modules" / "@huggingface" / "transformers").mkdir(parents=True)
-    node = tmp_path / "node"
-    node.write_text("#!/bin/sh\nexec sleep 60\n", encoding="utf-8")
-    node.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    for name, script in scripts.items():
+        program(programs / name, script)
+    assert measure_transformers_js([model], fetch=fetch) == {}
+    assert said in capsys.readouterr().err
+    assert not cache(PACKAGE).exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "said"), [("exec /bin/sleep 60", "node did not end within 0.2 s"), ("exit 1", "failed")]
+)
+def test_measure__node_that_does_not_end_or_fails(
+    model: ReleasedModel,
+    programs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    script: str,
+    said: str,
+) -> None:
+    program(programs / "npm", "exit 0")
+    program(programs / "node", script)
     monkeypatch.setattr(transformers_js, "SECONDS", 0.2)
-    with pytest.raises(UserError, match=r"did not end within 0\.2 s: leave the key out"):
-        compare_transformers_js(finished_run.release / "mini-onnx", str(tmp_path))
+    assert measure_transformers_js([model], fetch=True) == {}
+    assert said in capsys.readouterr().err
+    assert cache(PACKAGE).is_dir()
+
+
+def test_lock__names_every_package_by_digest() -> None:
+    packages = json.loads((LOCKED / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    assert packages.pop("") == {
+        "dependencies": json.loads((LOCKED / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    }
+    assert all(one["integrity"].startswith("sha512-") and "resolved" not in one for one in packages.values())

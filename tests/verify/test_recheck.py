@@ -11,6 +11,7 @@ import pytest
 
 import pocketeva
 from run.errors import UserError
+from run.files import file_digest
 from run.folder import RunFolder
 from tests import finished
 from verify.certificate import Certificate
@@ -32,7 +33,7 @@ def test_recheck__a_release_and_each_folder_with_a_certificate(release: Path) ->
     (release / "mini-onnx" / ".gitattributes").write_text("*.onnx", encoding="utf-8")  # as the Hub adds it
     renamed = release.parent / "downloaded"
     shutil.copytree(release / "mini-onnx", renamed)
-    for place in (release, release / "teacher-onnx", renamed):
+    for place in (release, release / "teacher-onnx", release / "teacher", renamed):
         assert wrong(recheck(place)) == []
 
 
@@ -51,9 +52,19 @@ def test_recheck__a_file_that_was_changed_or_added(release: Path, name: str, sai
     assert wrong(recheck(release / "mini-onnx")) == [said]
 
 
-def test_recheck__no_certificate_or_two(release: Path) -> None:
-    with pytest.raises(UserError, match=r"teacher holds no certificate\.json: give a release"):
-        recheck(release / "teacher")
+def test_recheck__a_checkpoint_that_says_something_else(release: Path) -> None:
+    config = release / "mini" / "config.json"
+    config.write_bytes(config.read_bytes().replace(b"sound", b"SOUND"))
+    path = release / "mini" / "certificate.json"
+    certificate = Certificate.read(path)
+    # Its author wrote the digests too.
+    replace(certificate, files={**certificate.files, "mini/config.json": file_digest(config)}).write(path)
+    assert "mini/config.json says something else of the labels" in wrong(recheck(release / "mini"))
+
+
+def test_recheck__no_certificate_or_two(release: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no certificate\.json: give a release"):
+        recheck(tmp_path)
     path = release / "mini-onnx" / "certificate.json"
     path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     with pytest.raises(UserError, match="holds certificates that differ"):

@@ -330,7 +330,7 @@ labels = LabelSet({support.FOUR.names!r}, "ordinal")
 run = RunFolder(Path({str(run.root)!r}))
 certificate = verify(Verification(run, "quick", labels, VerifyConfig(agreement=0.02, conversion=0.99), ["mini"]))
 assert certificate.verdict == "PASS"
-write_cards(Release(run.release), certificate, HubConfig())
+write_cards(run, certificate, HubConfig())
 show(certificate, run.release)
 heavy = {{"torch", "timm", "pytorch_lightning", "transformers", "datasets", "sklearn"}} & set(sys.modules)
 assert not heavy, heavy

@@ -1,9 +1,11 @@
 """The page: a template filled with what ``content`` gives."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from run.figures import between, percent
 from run.template import render
 from verify.certificate import Certificate, Rate
 from verify.evidence import Criterion, Share
@@ -56,11 +58,13 @@ def _summary(certificate: Certificate, name: str) -> str:
     assert found is not None, "a student has a criterion on its agreement"
     assert isinstance(found.evidence, Share)
     # The share that the bound is of, not that of all images: the two would not fit together.
-    agrees = f"{found.evidence.count / found.evidence.n:.1%} of {found.evidence.n:,} test images{counted(found)}"
-    least = f", and on at least {found.lower:.1%} of images like them" if found.lower is not None else ""
+    agrees = f"{percent(found.evidence.count / found.evidence.n)} of {found.evidence.n:,} test images{counted(found)}"
+    least = (
+        f", and on at least {percent(found.lower, 'at least')} of images like them" if found.lower is not None else ""
+    )
     right = (
-        f"It is right on {file.accuracy.rate:.1%}, the teacher on {teacher.accuracy.rate:.1%}; always saying the most "
-        f"frequent answer would be right on {certificate.test.majority.rate:.1%}."
+        f"It is right on {percent(file.accuracy.rate)}, the teacher on {percent(teacher.accuracy.rate)}; always saying "
+        f"the most frequent answer would be right on {percent(certificate.test.majority.rate)}."
     )
     size = (
         f"It is {file.bytes / 1e6:.1f} MB instead of {teacher.bytes / 1e6:.1f} and takes {_ms(file.latency_ms.p50)} "
@@ -74,15 +78,16 @@ def _ms(value: float) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
+    return "–" if value is None else percent(value)
 
 
 def _interval(rate: Rate) -> str:
-    return f"{100 * rate.lower:.1f}–{100 * rate.upper:.1f}"
+    return between(rate.lower, rate.upper)
 
 
 _FILTERS: Mapping[str, Callable[..., Any]] = {
     "percent": _percent,
+    "least": partial(percent, side="at least"),
     "interval": _interval,
     "ms": _ms,
     "short": short_name,

@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from tests.support import encoded, picture, pixels
 
 pytestmark = pytest.mark.slow
 
+APPS = Path(__file__).parents[3] / "docs" / "apps.md"
 RESULTS = "document.querySelectorAll('#results li').length"
 CSV = """(async () => {
   const saved = new Promise((resolve) => {
@@ -170,6 +172,29 @@ def test_page__golden_kit_says_what_differs(fresh: Page, paged: Path) -> None:
     )
     assert kept[0].startswith("1 of 13 images differ. The first to look at: running the model (exif).")
     assert kept[1] == "rgb.onnx has changed since the page was made"
+
+
+def test_apps__the_javascript_gives_what_training_gave(fresh: Page, paged: Path) -> None:
+    (code,) = re.findall(r"```js\n(.*?)```", APPS.read_text(encoding="utf-8"), re.DOTALL)
+    index = GoldenIndex.read(paged)
+    # The page lies where an app's own page would: its policy, and its runtime.
+    found = fresh.run(
+        f"""(async () => {{
+          const ort = await import("./runtime/ort.wasm.bundle.min.mjs");
+          ort.env.wasm.numThreads = 1;
+          {code}
+          const found = {{}};
+          for (const name of {json.dumps([entry.file for entry in index.images])}) {{
+            const file = await (await fetch(`golden/${{name}}`)).blob();
+            found[name] = Array.from((await classify(file)).probabilities);
+          }}
+          return found;
+        }})()"""
+    )
+    for entry in index.images:
+        # As in the kit for other decoders: 16 bits are shortened otherwise, and JPEG is decoded otherwise.
+        allowed = 1e-3 if entry.file.endswith(".png") and entry.name != "gray16" else 0.02
+        assert np.abs(np.array(found[entry.file]) - entry.probabilities).max() <= allowed, entry.name
 
 
 def test_page__names_of_others_are_text(fresh: Page, tmp_path: Path) -> None:

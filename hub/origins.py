@@ -1,0 +1,110 @@
+"""The part of a card on what a model was made from: images by split, pretrained weights, and their licenses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import try_to_load_from_cache
+
+from data.audit import Audit
+from data.manifest import SPLITS
+from export.release import TEACHER, Release, ReleasedModel
+from hub.front_matter import CARD, license_of
+from hub.names import refusal
+from hub.subject import Subject
+from models.facts import CheckpointFacts, public_name
+from run.errors import UserError, plural
+from run.text import code_span, markdown_table
+
+FREE = frozenset(
+    (
+        *("apache-2.0", "mit", "isc", "zlib", "ms-pl", "bsd", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear"),
+        *("unlicense", "cc0-1.0", "wtfpl", "pddl", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0"),
+    )
+)
+"""Licenses that let weights made from theirs have another one."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Pretrained weights that went into a model."""
+
+    model: str
+    """The model that began with them, for people."""
+    base: str
+    """Their public name; empty for a folder of the author's machine."""
+    license: str | None
+    """Null where nobody says it."""
+
+    @property
+    def words(self) -> str:
+        """For cards."""
+        if not self.base:
+            return f"{self.model} began with weights in a folder of its author's, whose license is not known here"
+        said = code_span(self.license) if self.license else "not known here"
+        return f"{self.model} began with the weights {code_span(self.base)}, whose license is {said}"
+
+
+def origins(model: ReleasedModel) -> list[Origin]:
+    """The pretrained weights of a model and, because their answers taught it, of a student's teacher."""
+    named = [("this model", model)]
+    if model.name != TEACHER:
+        named.append(("its teacher", Release(model.release).model(TEACHER)))
+    facts = [(who, CheckpointFacts.read(one.checkpoint)) for who, one in named if one.checkpoint.is_dir()]
+    return [
+        Origin(who, public_name(one.base_model), license_of_base(one.base_model))
+        for who, one in facts
+        if one.pretrained
+    ]
+
+
+def license_of_base(base_model: str) -> str | None:
+    """License of pretrained weights, as timm has it or, for others of the Hub, the card that was fetched with them."""
+    name, _, revision = public_name(base_model).removeprefix("hf-hub:").partition("@")
+    if "/" in name and not name.startswith("timm/"):
+        card = None if refusal(name) else try_to_load_from_cache(name, CARD, revision=revision or None)
+        return license_of(Path(card)) if isinstance(card, str) else None
+    import timm  # takes seconds, and torch
+
+    cfg = timm.get_pretrained_cfg(name.removeprefix("timm/"), allow_unregistered=True) if name else None
+    return cfg.license if cfg is not None else None
+
+
+def require_carried(models: Sequence[ReleasedModel], license_name: str) -> None:
+    """Refuse a license that takes back what the license of pretrained weights asks for.
+
+    Raises:
+        UserError: one asks to be carried, and ``hub.license`` is another.
+    """
+    for model in models:
+        for one in origins(model):
+            if one.license and one.license not in FREE and license_name not in (one.license, "other"):
+                raise UserError(
+                    f"hub.license is {license_name}, and {model.name} may not have it: {one.words}. Weights made from "
+                    f"those carry their terms: say hub.license {one.license}, or other with the terms in hub.limits"
+                )
+
+
+def data(audit: Audit | None) -> str:
+    """Images by label and split, without any name of a file."""
+    if audit is None:
+        return ""
+    splits = [split for split in SPLITS if split != "unlabeled"]
+    rows = [
+        (code_span(label), *(f"{audit.images[split][label]:,}" for split in splits)) for label in audit.images["train"]
+    ]
+    totals = ("all images", *(f"{audit.totals[split]:,}" for split in splits))
+    pool = audit.totals["unlabeled"]
+    learned = f" Students learned from {plural(pool, 'image')} without labels too." if pool else ""
+    return f"""## Data
+
+Images with one true label. None of them is in this repository.{learned}
+
+{markdown_table(("label", *splits), [*rows, totals])}"""
+
+
+def license_section(subject: Subject) -> str:
+    """The license, and those that it has to respect."""
+    lines = "".join(f"\n* {one.words}" for one in origins(subject.model))
+    began = f" Training began with weights of others:\n{lines}" if lines else " No weights of others went into it."
+    return f"## License\n\n{code_span(subject.hub.license)}, as its author says.{began}"
