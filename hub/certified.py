@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from hub.subject import Subject
-from run.figures import percent
 from run.text import code_span, plain_markdown
 from verify.evidence import Criterion
 from verify.words import counted, figures, judged_for, missing, outcome, short_name, still_open, worth_a_line
@@ -27,7 +26,7 @@ def certificate(subject: Subject) -> str:
 Verdict for the whole release, teacher and students: **{found.verdict}**. For this model: \
 **{subject.measured.verdict}**{f"; not shown: {open_ones}" if open_ones else ""}. The test images were \
 {judged_for(found.look.number)}, so that each criterion holds with \
-{percent(found.look.confidence, "at least")} confidence by itself; `certificate.json` also has the bounds that hold \
+{found.look.confidence:.1%} confidence by itself; `certificate.json` also has the bounds that hold \
 for all criteria together. The verdict needs no correction for their number, because every one of them has to pass.
 
 {lines}

@@ -58,7 +58,7 @@ def _int8(int8: Int8Result | None) -> str:
 
 {_sentence(int8)} Ranges came from {int8.images.ranges:,} training images, candidates were judged on \
 {int8.images.judged:,} others; a flip is a decision that is not that of float32, and each candidate's bound has \
-{percent(int8.gate.confidence, "at least", 2)} confidence. Times are of one thread of the CPU \
+{int8.gate.confidence:.2%} confidence. Times are of one thread of the CPU \
 that exported it ({int8.processor}), and vouch for no other: INT8 can be slower than float32 elsewhere, in WASM for \
 one.{_ONE_AT_A_TIME if dynamic else ""}
 
@@ -66,7 +66,8 @@ one.{_ONE_AT_A_TIME if dynamic else ""}
 
 
 def _sentence(int8: Int8Result) -> str:
-    return f"INT8: {int8.reason.removeprefix('no INT8 file: ')}."
+    reason = int8.reason
+    return f"INT8: {reason}." if int8.winner is not None else f"{reason[0].upper()}{reason[1:]}."
 
 
 def _candidate(row: Row | FailedRow) -> tuple[str, ...]:

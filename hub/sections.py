@@ -260,9 +260,7 @@ def _ordinal_rows(file: FileFacts) -> list[tuple[str, str]]:
 def _agreement_rows(file: FileFacts, found: Criterion | None, where: str) -> list[tuple[str, str]]:
     if found is None:
         return []
-    at_least = (
-        f"at least {percent(found.lower or 0, 'at least')} with {percent(found.confidence, 'at least')} confidence"
-    )
+    at_least = f"at least {percent(found.lower or 0, 'at least')} with {found.confidence:.1%} confidence"
     milder, severer = (sum(getattr(side, name) for side in file.sides) for name in ("milder", "severer"))
     sides = f"{milder:,} milder than the teacher, {severer:,} more severe"
     return [

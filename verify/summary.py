@@ -105,11 +105,11 @@ def _explain(certificate: Certificate, release: Path) -> None:
         f"always saying {', '.join(majority.labels) or 'none'!r} would be right on {percent(majority.rate)}\n"
         + (f"too mild: by {plural(under[0], 'label')} or more\n" if under else "")
         + f"agrees: {agreements[0].statement}, at least by the exact one-sided "
-        f"{percent(look.confidence, 'at least')} bound, target {agreements[0].limit:.0%}\n"
+        f"{look.confidence:.1%} bound, target {agreements[0].limit:.0%}\n"
         "parity: largest difference of a logit from PyTorch, as a share of the logits' spread\n"
         "ms: one image on one thread\n"
         f"The test images are {judged_for(look.number)}: each criterion holds with "
-        f"{percent(look.confidence, 'at least')} confidence.\n"
+        f"{look.confidence:.1%} confidence.\n"
     )
     for name, facts in certificate.models.items():
         console.print(f"{name}:", _colored(facts.verdict, facts.verdict))

@@ -55,4 +55,4 @@ def test_int8__a_dynamic_winner_is_for_single_images() -> None:
 def test_int8__where_none_was_tried() -> None:
     assert _int8(None) == ""
     untried = replace(TRIED, not_tried="export.int8.mode is none", fp32=None, winner=None, candidates=())
-    assert _int8(untried) == "\n\nINT8: no INT8 file: export.int8.mode is none."
+    assert _int8(untried) == "\n\nNo INT8 file: export.int8.mode is none."
