@@ -40,7 +40,9 @@ class Origin:
     def words(self) -> str:
         """For cards."""
         if not self.base:
-            return f"{self.model} began with weights in a folder of its author's, whose license is not known here"
+            return (
+                f"{self.model} began with weights in a folder of its author's machine, whose license is not known here"
+            )
         said = code_span(self.license) if self.license else "not known here"
         return f"{self.model} began with the weights {code_span(self.base)}, whose license is {said}"
 

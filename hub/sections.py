@@ -115,8 +115,8 @@ def _timm_resize(subject: Subject) -> str:
     if record is None or record.timm is None:
         return ""
     return (
-        "Both resize by one call of Pillow's, training by two. A probability of the exported model moves by that "
-        f"{record.timm.words} (these images are made to be hard on a resize). "
+        "Both resize by one call of Pillow's, training by two. That moves a probability of the exported model "
+        f"{record.timm.words}; these images are made to be hard on a resize. "
     )
 
 
@@ -148,7 +148,12 @@ def which_file(subject: Subject) -> str:
         ("a GPU, OpenVINO, TensorRT, Core ML", "`onnx/model.onnx`, with the images resized on the CPU"),
     ]
     if FP16.name in kinds:
-        rows.append(("half the download, or a GPU that is fast in fp16", f"`{FP16.path}`; the results tell its errors"))
+        rows.append(
+            (
+                "half the download, or a GPU that is fast in fp16",
+                f"`{FP16.path}`; its row under Files has what it costs",
+            )
+        )
     if INT8.name in kinds:
         rows.append(("a CPU with fast INT8, little memory", f"`{INT8.path}`; measure there whether it is faster"))
     return f"Which file for which device:\n\n{markdown_table(('device', 'file'), rows)}"
@@ -159,7 +164,7 @@ def inputs(subject: Subject) -> str:
     spec = subject.spec
     return f"""## Input
 
-`pixel_values` is float32 [batch, 3, {spec.size}, {spec.size}], and this is how to make it of an image; `rgb.onnx` \
+`pixel_values` is float32 [batch, 3, {spec.size}, {spec.size}], made of an image as follows; `rgb.onnx` \
 does all that follows the decoding.
 
 1. Decode: 8 bits a channel in RGB, upright by the EXIF orientation, transparency over white, no color management.
@@ -190,7 +195,8 @@ def _javascript_resize(subject: Subject) -> str:
     own = "Its resize is not that of training: sharp's in Node, the canvas's in a browser."
     if subject.javascript is None:
         return f"{own} By how much that moves this model's probabilities was not measured."
-    return f"{own} A probability moves by that {subject.javascript.words}, in Node; in a browser it was not measured."
+    measured = f"That moves a probability {subject.javascript.words}, in Node; in a browser it was not measured."
+    return f"{own} {measured} These images are made to be hard on a resize."
 
 
 def _page(subject: Subject) -> str:

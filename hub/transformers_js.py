@@ -43,7 +43,7 @@ def measure_transformers_js(models: Sequence[ReleasedModel], *, fetch: bool) -> 
         folder = _installed(fetch=fetch)
         return {model.name: compare_transformers_js(model.onnx, folder) for model in models}
     except UserError as error:
-        log.print(f"not measured, how far transformers.js' own resize moves the scores: {error}", markup=False)
+        log.print(f"the cards do not say how far transformers.js' resize moves the scores: {error}", markup=False)
         return {}
 
 

@@ -21,6 +21,7 @@ from run.folder import RunFolder
 from run.stage import recorded_files
 from verify.certificate import CERTIFICATE, Certificate
 from verify.chunks import run_over
+from verify.evidence import Criterion
 from verify.measure import measured_rows
 from verify.predictions import Predictions, make_key
 from verify.words import title
@@ -144,6 +145,9 @@ def certificate_differences(found: Certificate, again: Certificate) -> list[str]
     before, now = (dict(_flat(asdict(one))) for one in (found, again))
     keys = [*before, *(key for key in now if key not in before)]
     changed = [key for key in keys if before.get(key, _NOTHING) != now.get(key, _NOTHING)]
+    # Where the config asks for other limits, verdicts and all else follow from them; what decides nothing says less.
+    for telling in (lambda key: not _is_reported(key, found), lambda key: key.endswith(".limit")):
+        changed = [key for key in changed if telling(key)] or changed
     lines = [
         f"{_words(key, found)} is {_shown(before, key)}, and {_shown(now, key)} if judged with the config as it is now"
         for key in changed
@@ -203,12 +207,23 @@ def _flat(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
         yield from _flat(child, path)
 
 
-def _words(key: str, found: Certificate) -> str:
-    """A place in a certificate for people: of a criterion, its name instead of its number."""
+def _criterion(key: str, found: Certificate) -> tuple[Criterion, str] | None:
+    """The criterion that a place in a certificate is of, and the place in it; null for any other place."""
     match = re.fullmatch(r"criteria\[(\d+)\]\.(.+)", key)
     if match is None or int(match[1]) >= len(found.criteria):
-        return key
-    return f"{match[2]} of {title(found.criteria[int(match[1])])}"
+        return None
+    return found.criteria[int(match[1])], match[2]
+
+
+def _is_reported(key: str, found: Certificate) -> bool:
+    part = _criterion(key, found)
+    return part is not None and part[0].tier == "reported"
+
+
+def _words(key: str, found: Certificate) -> str:
+    """A place in a certificate for people: of a criterion, its name instead of its number."""
+    part = _criterion(key, found)
+    return key if part is None else f"{part[1]} of {title(part[0])}"
 
 
 def _shown(values: Mapping[str, object], key: str) -> str:

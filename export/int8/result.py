@@ -10,6 +10,7 @@ from data.bounds import images_needed
 from export.divergence import Divergence
 from export.int8.config import Int8Config
 from export.records import Record
+from run.figures import percent
 from run.files import Json
 
 
@@ -75,7 +76,8 @@ class Row(Quality, Divergence, Candidate):
 
     def shown(self, answer: str = "decision") -> str:
         """Its flips in words, and what they leave possible."""
-        return f"{self.flips} of {self.n} images change their {answer}: up to {self.most_flips:.2%} of all"
+        most = percent(self.most_flips, "at most", digits=2)
+        return f"{self.flips} of {self.n} images change their {answer}: up to {most} of all"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -307,7 +307,7 @@ def test_write_cards__what_the_model_was_made_of(release_run: RunFolder) -> None
         "* its teacher began with the weights `timm/vit_base_patch16_224.mae`, whose license is `cc-by-nc-4.0`" in text
     )
     set_facts(release_run, "teacher", base_model="", pretrained=True)
-    assert "its teacher began with weights in a folder of its author's" in cards(release_run)[STUDENT].text
+    assert "its teacher began with weights in a folder of its author's machine" in cards(release_run)[STUDENT].text
 
 
 def test_require_carried__terms_of_pretrained_weights(release_run: RunFolder) -> None:

@@ -193,7 +193,7 @@ def test_loaders__the_python_of_the_cards(pushed: Pushed, tmp_path: Path) -> Non
             moved = largest(found[f"{repo} {tool}"], right)
             console.print(f"{repo}, {tool}: a probability moves by up to {moved:.2g}")
             assert moved == pytest.approx(measured.largest, abs=2e-4)
-        assert f"moves by that {measured.words}" in pushed.card(repo)
+        assert f"moves a probability of the exported model {measured.words}" in pushed.card(repo)
 
 
 def in_node(node_folder: Path, script: str, *arguments: object) -> Any:
@@ -235,7 +235,7 @@ def test_loaders__transformers_js_by_default(pushed: Pushed, node_folder: Path, 
         other = OtherResize.of("transformers.js", index, np.concatenate([logits[e.name] for e in index.images]))
         console.print(f"{repo}, transformers.js: a probability moves by up to {other.largest:.2g} ({other.image})")
         assert 1e-4 < other.largest < 1
-        assert f"moves by that {other.words} " in pushed.card(repo), "the card says what is measured here"
+        assert f"moves a probability {other.words}, in Node" in pushed.card(repo), "the card says what is measured here"
 
 
 @pytest.mark.parametrize("repo", ["acme/nominal-mini", "acme/multilabel-mini"])
