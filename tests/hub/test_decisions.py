@@ -19,10 +19,10 @@ def record(rule: DecisionRule, *points: FittedPoint) -> ThresholdsRecord:
 
 def test_decisions__points_of_every_file() -> None:
     text = decisions(record(DecisionRule.of_levels(FOUR), POINT))
-    row = f"| `{POINT.name}` | 0.25 | 74 of 77 | 18 of 187 | recall ≥ 0.9 (0.95) |"
+    row = f"| `{POINT.name}` | 0.25 | 74 of 77 | 18 of 187 | recall of at least 90% with 95.0% confidence |"
     assert f"| `onnx/model.onnx` {row}" in text
     assert f"| `rgb.onnx` {row}" in text
-    assert "Decided is the most severe level" in text
+    assert "The answer is the most severe level" in text
     useless = decisions(record(DecisionRule.of_levels(FOUR), replace(POINT, flagged=162)))
     assert "recall ≥ 0.9 (0.95); provable and useless |" in useless
 
