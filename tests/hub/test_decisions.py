@@ -24,7 +24,7 @@ def test_decisions__points_of_every_file() -> None:
     assert f"| `rgb.onnx` {row}" in text
     assert "The answer is the most severe level" in text
     useless = decisions(record(DecisionRule.of_levels(FOUR), replace(POINT, flagged=162)))
-    assert "recall ≥ 0.9 (0.95); provable and useless |" in useless
+    assert "recall of at least 90% with 95.0% confidence; provable and useless |" in useless
 
 
 def test_decisions__nothing_where_the_likeliest_label_is_decided() -> None:
