@@ -146,11 +146,11 @@ def certificate_differences(found: Certificate, again: Certificate) -> list[str]
     keys = [*before, *(key for key in now if key not in before)]
     changed = [key for key in keys if before.get(key, _NOTHING) != now.get(key, _NOTHING)]
     # Where the config asks for other limits, verdicts and all else follow from them; what decides nothing says less.
-    for telling in (lambda key: not _is_reported(key, found), lambda key: key.endswith(".limit") and key in before):
-        changed = [key for key in changed if telling(key)] or changed
+    telling = [key for key in changed if not _is_reported(key, found)] or changed
+    limits = [key for key in telling if key.endswith(".limit") and key in before]
     lines = [
         f"{_words(key, found)} is {_shown(before, key)}, and {_shown(now, key)} if judged with the config as it is now"
-        for key in changed
+        for key in limits or telling
     ]
     return [f"{CERTIFICATE}: {line}" for line in lines[:SHOWN]] + (
         [f"{CERTIFICATE}: {len(lines) - SHOWN} more differences"] if len(lines) > SHOWN else []
