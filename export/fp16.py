@@ -54,13 +54,13 @@ def write_fp16(source: Path, path: Path, pixels: Pixels, fitter: RuleFitter | No
         half = convert_float_to_float16(onnx.load(source), keep_io_types=True)
     with atomic_path(path) as partial:
         partial.write_bytes(seal(half, model, {"quantization": {"method": "fp16"}}))
-        ours = run_one_by_one(open_session(partial), pixels)
+        ours = run_one_by_one(open_session(partial, threads=1), pixels)
         if not np.isfinite(ours).all():
             raise UserError(f"{path.name} was not written: some of its logits are not finite in fp16")
         rule = read_contract(metadata_of(model), source).rule
         own = rule if fitter is None else fitter.fit(partial).rule
         set_rule(partial, own)
-    theirs = run_one_by_one(open_session(source), pixels)
+    theirs = run_one_by_one(open_session(source, threads=1), pixels)
     divergence = Divergence.of(ours, theirs, rule, own)
     return Fp16Facts(
         **asdict(divergence),

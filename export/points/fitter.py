@@ -53,7 +53,7 @@ class RuleFitter:
         """
         if not self.asked.points:
             return FileRule(self.base)
-        logits = run_one_by_one(open_session(path), self.rendered) / np.float32(temperature)
+        logits = run_one_by_one(open_session(path, threads=1), self.rendered) / np.float32(temperature)
         return self._fit(path.name, self.base.probabilities(logits))
 
     def fit_rgb(self, path: Path) -> FileRule:
