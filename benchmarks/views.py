@@ -73,7 +73,7 @@ def students(task: Task, taught: NDArray[np.intp], count: Count, given: argparse
     views = replace(task.recipe.views, count=1 if count == "live" else count)
     config = replace(task.recipe.student, live=float(live))
     shutil.rmtree(task.context.folder.cache, ignore_errors=True)
-    known = task.manifest.usable("val") if live else task.train
+    known = task.manifest.usable("val") if live else task.taught
     cache = common.timed(lambda: task.frozen_teacher().compute_logits(task.examples(known), views.count))
     found: list[dict[str, float]] = []
     for seed in range(given.seeds):
