@@ -21,6 +21,7 @@ from export.golden.check import check_golden
 from export.release import open_onnx
 from export.runtime import OnnxClassifier, RgbClassifier
 from models import checkpoint
+from run.figures import percent
 from run.folder import RunFolder
 from tests import finished, support
 from verify.certificate import Certificate, Majority
@@ -230,8 +231,8 @@ def test_ordinal__certificate_and_card_say_how_far_off_and_on_which_side(
     assert ordinal is not None
     under = ordinal.under_call[2]
     card = (finished_root / "outputs" / "quick" / "release" / "mini-onnx" / "README.md").read_text(encoding="utf-8")
-    assert f"| Called 2 or more labels too mild | {under.count} of 28 ({under.rate:.1%}), interval" in card
-    assert "| Called 1 or more labels too severe |" in card
+    assert f"| Too mild by 2 labels or more | {under.count} of 28 ({percent(under.rate)}), interval" in card
+    assert "| Too severe by 1 label or more |" in card
     assert "| Quadratic weighted kappa |" in card
     monkeypatch.chdir(finished_root)
     assert pocketeva.main(["verify", "config.yaml"]) == 0
