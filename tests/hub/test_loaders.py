@@ -4,12 +4,13 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from huggingface_hub import snapshot_download
 from numpy.typing import NDArray
@@ -235,7 +236,7 @@ def test_loaders__transformers_js_by_default(pushed: Pushed, node_folder: Path, 
         other = OtherResize.of("transformers.js", index, np.concatenate([logits[e.name] for e in index.images]))
         console.print(f"{repo}, transformers.js: a probability moves by up to {other.largest:.2g} ({other.image})")
         assert 1e-4 < other.largest < 1
-        assert f"moves a probability {other.words}, in Node" in pushed.card(repo), "the card says what is measured here"
+        assert f"moves a probability {other.words} " in pushed.card(repo), "the card says what is measured here"
 
 
 @pytest.mark.parametrize("repo", ["acme/nominal-mini", "acme/multilabel-mini"])
@@ -266,6 +267,7 @@ console.log = (value) => process.stdout.write(`${{JSON.stringify(value)}}\\n`);
 
 def test_loaders__onnx_runtime_and_its_web_build_on_every_file(pushed: Pushed, node_folder: Path) -> None:
     files = {}
+    unfused = {}
     jobs: list[Job] = []
     for repo, model in pushed.models.items():
         folder = Path(snapshot_download(f"{repo}-ONNX"))
@@ -276,6 +278,7 @@ def test_loaders__onnx_runtime_and_its_web_build_on_every_file(pushed: Pushed, n
             files[repo, file.kind.name] = rows
             takes = "image" if file.kind is RGB else "pixel_values"
             values = [np.asarray(image) if file.kind is RGB else opened.prepare([image]) for image in images]
+            unfused[repo, file.kind.name] = _without_fusing(folder / file.kind.path, takes, values, opened.rule)
             address = f"{pushed.hub.url}/{repo}-ONNX/resolve/main/{file.kind.path.as_posix()}"
             jobs += [Job(address, value, takes) for value in values]
     found = iter(run(node_folder, jobs))
@@ -290,9 +293,24 @@ def test_loaders__onnx_runtime_and_its_web_build_on_every_file(pushed: Pushed, n
         if name in ("fp32", "rgb"):
             assert np.abs(rows - right).max() <= allowed
         if name == "int8" or (name == "rgb" and allowed > 1e-3):
-            # A student's ranges are in its file. A teacher's scales are taken from each image, and round otherwise.
-            allowed = 0.01 if model.role == "student" else 0.1
+            # A teacher's scales are taken from each image, and round otherwise. A student's are in its file; but where
+            # a build has no fused integer kernel it computes in float, and a value between two levels may fall
+            # on the other side. So it is held against Python without fusing, nearly to the bit.
+            allowed = 1e-3 if model.role == "student" else 0.1
+            rows = unfused[repo, name] if model.role == "student" else rows
         assert np.abs(web - rows).max() <= allowed
+
+
+def _without_fusing(path: Path, takes: str, values: Sequence[Any], rule: DecisionRule) -> NDArray[np.float32]:
+    """Probabilities [N, C] where ONNX Runtime takes no kernel that does several nodes at once."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    found = (dict(zip(names, session.run(None, {takes: value}), strict=True)) for value in values)
+    return np.array(
+        [_probabilities({name: np.ravel(one).tolist() for name, one in row.items()}, rule) for row in found]
+    )
 
 
 def _probabilities(outputs: Mapping[str, list[float]], rule: DecisionRule) -> NDArray[np.float32]:
