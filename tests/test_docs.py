@@ -47,7 +47,7 @@ def test_apps__python_runs(finished_root: Path, tmp_path: Path, monkeypatch: pyt
     blocks = re.findall(
         r"```python\n(.*?)```", (REPOSITORY / "docs" / "apps.md").read_text(encoding="utf-8"), re.DOTALL
     )
-    ours, plain = (block.replace("outputs/demo/release/mobilenetv4-small-96-onnx/", "") for block in blocks)
+    ours, plain = (block.replace("outputs/demo/release/mobilenetv4-small-050-onnx/", "") for block in blocks)
     monkeypatch.chdir(finished_root / "outputs" / "quick" / "release" / "mini-onnx")
     image = picture(64, 48)
     image.save(tmp_path / "photograph.png")
