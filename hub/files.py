@@ -30,13 +30,14 @@ def files(subject: Subject, int8: Int8Result | None) -> str:
         for file, found in measured
         if found is not None
     ]
+    cpu = subject.measured.reference.latency_ms.processor or "the CPU that verified it"
     return f"""## Files
 
 {markdown_table(("file", "what it is", "MB", "accuracy", "agreement", "ms", "ONNX Runtime"), rows)}
 
 Accuracy and agreement with the teacher's float32 file are of the test split; ms is the median for one image on one \
-thread, for `rgb.onnx` with a 640 × 480 image; ONNX Runtime is the oldest version that is known to run the file. \
-Which file is fastest depends on the device: measure there. `golden/` \
+thread of {cpu}, for `rgb.onnx` with a 640 × 480 image; ONNX Runtime is the oldest version that is known to run the \
+file. Which file is fastest depends on the device: measure there. `golden/` \
 holds images with the result of every step, to find out which step of an app differs.\
 {_int8(int8)}"""
 

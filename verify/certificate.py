@@ -55,6 +55,8 @@ class Latency:
     p95: float
     threads: int
     runs: int
+    processor: str = ""
+    """Model of the CPU; empty where it was not kept, as by versions of before."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from export.runtime import OnnxClassifier, RgbClassifier
+from export.runtime import OnnxClassifier, RgbClassifier, processor
 from export.timing import take_turns
 from run.errors import UserError, quoted
 from run.files import write_json
@@ -28,7 +28,7 @@ def measure_latency(model: OnnxClassifier) -> Latency:
     (times,) = take_turns([_inference(model)], seconds=SECONDS)
     p50, p95 = np.percentile(times, [50, 95])
     assert model.threads is not None, "a latency says nothing without its number of threads"
-    return Latency(p50=float(p50), p95=float(p95), threads=model.threads, runs=len(times))
+    return Latency(p50=float(p50), p95=float(p95), threads=model.threads, runs=len(times), processor=processor())
 
 
 def write_latencies(path: Path, latencies: Mapping[str, Latency]) -> None:

@@ -6,6 +6,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from export.release import Release
+from export.runtime import processor
 from fitting.diagnosis import Note
 from hub import origins, sections
 from hub.card import hub_id, write_cards
@@ -144,6 +145,8 @@ def test_write_cards__says_what_was_measured(release_run: RunFolder, certificate
     assert "| `sound` | 7 | 1 | 0 | 0 |" in text
     assert "29 images" in text
     assert "temperature of 1.250" in text
+    assert f"| Latency, one thread of {processor()} |" in text
+    assert f"for one image on one thread of {processor()}, for" in text
     assert not text.lstrip().splitlines()[2].startswith(">")
 
 

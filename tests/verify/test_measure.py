@@ -9,7 +9,7 @@ from PIL import Image
 from data.loaders import load
 from data.manifest import Manifest
 from export.release import INT8, Release, open_onnx
-from export.runtime import OnnxClassifier, Picture
+from export.runtime import OnnxClassifier, Picture, processor
 from models.spec import InputSpec
 from run.folder import RunFolder
 from tests.support import FOUR
@@ -60,6 +60,7 @@ def test_measure__latency_of_every_released_file(finished_run: RunFolder) -> Non
     predictions = Predictions.read(finished_run.verify / "predictions.parquet")
     assert set(latencies) == set(predictions.files)
     assert all(0 < found.p50 <= found.p95 and found.threads == 1 for found in latencies.values())
+    assert {found.processor for found in latencies.values()} == {processor()}
 
 
 def test_measure__killed_and_resumed_it_gives_the_same_bytes(
