@@ -36,7 +36,7 @@ def labeled_loss(
 
 
 def kl_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T² · KL(teacher ‖ student) in nats, both softened by T (Hinton et al. 2015, 1503.02531), the batch's mean."""
+    """T² · KL(teacher ‖ student) in nats, both softened by T (Hinton 2015, arXiv 1503.02531), the batch's mean."""
     log_p = log_softmax(teacher / temperature, dim=1)
     log_q = log_softmax(student / temperature, dim=1)
     return kl_div(log_q, log_p, reduction="batchmean", log_target=True) * temperature**2

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:  # importing torch takes seconds, and a runtime does without it
     from export.images import Pixels
 
+MOST_AT_A_TIME = 16
+"""Images that go through a file at once; each has activations of its own."""
+
 
 def open_session(path: Path, threads: int | None = None, *, optimize: bool = True) -> ort.InferenceSession:
     """Open a file on the CPU; null threads take every core.
@@ -48,7 +51,7 @@ def run_one_by_one(session: ort.InferenceSession, pixels: "Pixels") -> NDArray[n
         return logits
 
     # Dynamic INT8 takes its scales from a whole batch, so that the other images in it would change an image's logits.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_AT_A_TIME)) as pool:
         return np.concatenate(list(pool.map(logits_of, range(len(pixels)))))
 
 

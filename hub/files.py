@@ -4,7 +4,7 @@ from export.int8.result import FailedRow, Int8Result, Quality, Row
 from export.oldest import oldest_runtime
 from hub.subject import Subject
 from run.figures import percent
-from run.text import markdown_table
+from run.text import markdown_table, plain_markdown
 
 
 def files(subject: Subject, int8: Int8Result | None) -> str:
@@ -30,7 +30,7 @@ def files(subject: Subject, int8: Int8Result | None) -> str:
         for file, found in measured
         if found is not None
     ]
-    cpu = subject.measured.reference.latency_ms.processor or "the CPU that verified it"
+    cpu = plain_markdown(subject.measured.reference.latency_ms.processor) or "the CPU that verified it"
     return f"""## Files
 
 {markdown_table(("file", "what it is", "MB", "accuracy", "agreement", "ms", "ONNX Runtime"), rows)}

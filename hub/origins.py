@@ -10,7 +10,7 @@ from data.audit import Audit
 from data.manifest import SPLITS
 from export.release import TEACHER, Release, ReleasedModel
 from hub.front_matter import CARD, license_of
-from hub.names import refusal
+from hub.names import is_license, refusal
 from hub.subject import Subject
 from models.facts import CheckpointFacts, public_name
 from run.errors import UserError, plural
@@ -20,6 +20,8 @@ FREE = frozenset(
     (
         *("apache-2.0", "mit", "isc", "zlib", "ms-pl", "bsd", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear"),
         *("unlicense", "cc0-1.0", "wtfpl", "pddl", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0"),
+        *("afl-3.0", "artistic-2.0", "bsl-1.0", "ecl-2.0", "ncsa", "postgresql", "openmdw-1.0", "openmdw-1.1"),
+        *("cdla-permissive-1.0", "cdla-permissive-2.0"),
     )
 )
 """Licenses that let weights made from theirs have another one."""
@@ -63,12 +65,28 @@ def origins(model: ReleasedModel) -> list[Origin]:
 def license_of_base(base_model: str) -> str | None:
     """License of pretrained weights, as timm has it or, for others of the Hub, the card that was fetched with them."""
     name, _, revision = public_name(base_model).removeprefix("hf-hub:").partition("@")
-    if "/" in name and not name.startswith("timm/"):
-        card = None if refusal(name) else try_to_load_from_cache(name, CARD, revision=revision or None)
+    found = _license_on_card(name, revision or None) if "/" in name else None
+    if found is None and name and (name.startswith("timm/") or "/" not in name):
+        found = _license_by_timm(name.removeprefix("timm/"))
+    said = (found or "").strip().lower()
+    return None if said in ("", "unknown") else said
+
+
+def _license_on_card(name: str, revision: str | None) -> str | None:
+    card = None if refusal(name) else try_to_load_from_cache(name, CARD, revision=revision)
+    try:
         return license_of(Path(card)) if isinstance(card, str) else None
+    except UserError:  # a card of strangers that cannot be read says nothing
+        return None
+
+
+def _license_by_timm(name: str) -> str | None:
     import timm  # takes seconds, and torch
 
-    cfg = timm.get_pretrained_cfg(name.removeprefix("timm/"), allow_unregistered=True) if name else None
+    try:
+        cfg = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    except RuntimeError:  # weights that are newer than this timm
+        return None
     return cfg.license if cfg is not None else None
 
 
@@ -81,9 +99,10 @@ def require_carried(models: Sequence[ReleasedModel], license_name: str) -> None:
     for model in models:
         for one in origins(model):
             if one.license and one.license not in FREE and license_name not in (one.license, "other"):
+                its_own = f"{one.license}, or " if is_license(one.license) else ""
                 raise UserError(
                     f"hub.license is {license_name}, and {model.name} may not have it: {one.words}. Weights made from "
-                    f"those carry their terms: say hub.license {one.license}, or other with the terms in hub.limits"
+                    f"those carry their terms: say hub.license {its_own}other with the terms in hub.limits"
                 )
 
 
@@ -100,7 +119,7 @@ def data(audit: Audit | None) -> str:
     learned = f" Students learned from {plural(pool, 'image')} without labels too." if pool else ""
     return f"""## Data
 
-Images with one true label. None of them is in this repository.{learned}
+Images by true label and split. None of them is in this repository.{learned}
 
 {markdown_table(("label", *splits), [*rows, totals])}"""
 

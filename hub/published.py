@@ -124,7 +124,7 @@ def _columns(folder: Path, place: str, labels: LabelSet) -> tuple[int, ...]:
 
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
-    config = json_of(path, f"a checkpoint has it beside {WEIGHTS}")
+    config = json_of(path, f"put a checkpoint's config.json there, beside {WEIGHTS}")
     if not isinstance(config, dict):
         raise UserError(f"{quoted(path)} is no JSON object")
     return config

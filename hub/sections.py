@@ -228,7 +228,7 @@ def results(subject: Subject) -> str:
         *_agreement_rows(file, subject.agreement, "where the teacher says" if subject.rule.exclusive else "on"),
         ("ONNX file", f"{file.bytes / 1e6:.1f} MB"),
         (
-            f"Latency, one thread of {file.latency_ms.processor or 'the CPU that verified it'}",
+            f"Latency, one thread of {plain_markdown(file.latency_ms.processor) or 'the CPU that verified it'}",
             f"{file.latency_ms.p50:.1f} ms median, {file.latency_ms.p95:.1f} ms at the 95th percentile",
         ),
     ]

@@ -24,7 +24,7 @@ LOCKED = Path(__file__).with_name("node")
 with the small package of their types: the model runs here."""
 VERSION = json.loads((LOCKED / "package.json").read_text(encoding="utf-8"))["dependencies"]["@huggingface/transformers"]
 PACKAGE = f"transformers.js@{VERSION}"
-SECONDS = 600
+SECONDS = 180
 
 
 def measure_transformers_js(models: Sequence[ReleasedModel], *, fetch: bool) -> dict[str, OtherResize]:
@@ -42,7 +42,7 @@ def measure_transformers_js(models: Sequence[ReleasedModel], *, fetch: bool) -> 
     try:
         folder = _installed(fetch=fetch)
         return {model.name: compare_transformers_js(model.onnx, folder) for model in models}
-    except UserError as error:
+    except (UserError, OSError) as error:  # a cache that cannot be written as well
         log.print(f"the cards do not say how far transformers.js' resize moves the scores: {error}", markup=False)
         return {}
 
@@ -85,6 +85,7 @@ def _installed(*, fetch: bool) -> Path:
     npm = shutil.which("npm")
     if not fetch or npm is None:
         raise UserError("npm is not installed" if fetch else "`pocketeva push` fetches what that takes, 12 MB, once")
+    log.print(f"fetching {PACKAGE} by npm, 12 MB, once")
     with atomic_path(kept) as partial:
         shutil.copytree(LOCKED, partial)
         # As locked, and without the packages' own scripts.

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from export.release import KINDS
+from run.errors import plural
 from run.figures import bounded, percent
 from verify.evidence import (
     Beats,
@@ -75,7 +76,7 @@ def missing(criterion: Criterion) -> str:
     if criterion.more_images is None:
         return "no number of images would show it"
     digits = 10 ** max(len(str(criterion.more_images)) - 2, 0)  # it is an estimate: two digits say all of it
-    return f"about {-(-criterion.more_images // digits) * digits:,} more images would decide"
+    return f"about {plural(-(-criterion.more_images // digits) * digits, 'more image')} would decide"
 
 
 def line(criterion: Criterion) -> str:

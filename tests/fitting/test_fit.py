@@ -56,6 +56,13 @@ def states_equal(a: ToyModule, b: ToyModule) -> bool:
     return all(torch.equal(x, y) for x, y in pairs)
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_fit__learns_in_every_precision(tmp_path: Path, precision: str) -> None:
+    _, metrics = run_toy(tmp_path, toy_config(epochs=3), precision=precision)
+    assert metrics["epochs"] == 3
+    assert metrics["val_loss"] < metrics["previous_val_loss"]
+
+
 @pytest.mark.parametrize(
     ("step", "expected"),
     [(0, 1 / 11), (4, 5 / 11), (9, 10 / 11), (10, 1.0), (55, 0.5), (100, 0.0), (120, 0.0)],

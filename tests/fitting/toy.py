@@ -116,6 +116,7 @@ def run_toy(
     workers: int = 0,
     minutes: float | None = None,
     micro_batch: Any = "auto",
+    precision: Any = "32-true",
     callbacks: Any = (),
 ) -> tuple[ToyModule, dict[str, float]]:
     """Fit the toy below ``folder / fit``."""
@@ -133,7 +134,7 @@ def run_toy(
         held_out=held_out,
         name=name,
         folder=folder / "fit",
-        precision="32-true",
+        precision=precision,
         micro_batch=micro_batch,
         callbacks=callbacks,
     )

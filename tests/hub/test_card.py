@@ -330,3 +330,18 @@ def test_license_of_base__timms_and_those_of_cards(tmp_path: Path, monkeypatch: 
     card.write_text("---\nlicense: cc-by-nc-4.0\n---\n", encoding="utf-8")
     monkeypatch.setattr(origins, "try_to_load_from_cache", lambda repo, name, revision: str(card))
     assert license_of_base("hf-hub:acme/start@v1") == "cc-by-nc-4.0"
+    card.write_text("---\nlicense: Apache-2.0\n---\n", encoding="utf-8")
+    assert license_of_base("hf-hub:timm/eva02_base_patch14_448.of_tomorrow") == "apache-2.0"
+    card.write_text("---\nlicense: [\n---\n", encoding="utf-8")
+    assert license_of_base("hf-hub:acme/start@v1") is None
+
+
+def test_license_of_base__of_weights_that_timm_does_not_know_or_has_no_license_of() -> None:
+    assert license_of_base("timm/resnet50.of_tomorrow") is None
+    assert license_of_base("res2net50_26w_4s.in1k") is None
+
+
+def test_require_carried__advises_only_what_the_hub_takes(release_run: RunFolder) -> None:
+    set_facts(release_run, "teacher", base_model="timm/fastvit_t8.apple_dist_in1k", pretrained=True)
+    with pytest.raises(UserError, match=r"say hub\.license other with the terms in hub\.limits$"):
+        require_carried([Release(release_run.release).model(STUDENT)], "mit")

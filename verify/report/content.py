@@ -147,7 +147,7 @@ def latency_figure(certificate: Certificate) -> Figure:
         for name, one in files
     ]
     threads = sorted({one.latency_ms.threads for _, one in files})
-    processors = " or ".join(sorted({one.latency_ms.processor or "this machine" for _, one in files}))
+    processors = " or ".join(sorted({one.latency_ms.processor or "the CPU that verified it" for _, one in files}))
     where = f"{' or '.join(map(str, threads))} thread of {processors}"
     caption = f"one image at a time, {where}; bar: median, whisker: 95 % of runs"
     return Figure(title="Latency", caption=caption, chart=bars("latency of every file", rows, "milliseconds").svg())
