@@ -52,15 +52,11 @@ def main() -> None:
     trainer = common.trainer_of(given)
     demo = read_config(DEMO)
     with common.scratch() as root:
-        half, other = halves(prepared(root / "base", material.LABELS, demo, trainer))
+        half, _ = halves(prepared(root / "base", material.LABELS, demo, trainer))
+        _, own = halves(prepared(root / "own", LabelSet.of(demo.labels), demo, trainer))
         base = with_epochs(demo.teacher, given.base_epochs)
         train(material.context_of(root / "base", trainer), half, base, demo.views)
         start = root / "base" / "teacher" / "model"
-        ids = set(other.column("image_id"))
-        everything = prepared(root / "own", LabelSet.of(demo.labels), demo, trainer)
-        own = Manifest(
-            everything.labels, everything.table.filter(pa.array([i in ids for i in everything.column("image_id")]))
-        )
         found: dict[str, list[dict[str, float]]] = {}
         for seed in range(given.seeds):
             rows = drawn(own, seed)
@@ -88,9 +84,9 @@ def prepared(folder: Path, labels: LabelSet, demo: Config, trainer: TrainerConfi
 
 def halves(manifest: Manifest) -> tuple[Manifest, Manifest]:
     """Its rows by whether an image's digest is even; near-duplicates may lie in both."""
-    even = pa.array([int(image_id[:8], 16) % 2 == 0 for image_id in manifest.column("image_id")])
-    odd = pa.array([not one for one in even.to_pylist()])
-    return Manifest(manifest.labels, manifest.table.filter(even)), Manifest(manifest.labels, manifest.table.filter(odd))
+    even = np.array([int(image_id[:8], 16) % 2 == 0 for image_id in manifest.column("image_id")])
+    first, second = (manifest.table.filter(pa.array(half)) for half in (even, ~even))
+    return Manifest(manifest.labels, first), Manifest(manifest.labels, second)
 
 
 def drawn(manifest: Manifest, seed: int) -> Manifest:
@@ -98,9 +94,8 @@ def drawn(manifest: Manifest, seed: int) -> Manifest:
     groups = sorted(set(manifest.column("group")))
     order = np.random.default_rng(seed).permutation(len(groups))
     ends = np.cumsum(list(SHARES.values())) * len(groups)
-    split_of = {
-        groups[group]: list(SHARES)[int(np.searchsorted(ends, place, "right"))] for place, group in enumerate(order)
-    }
+    names = [list(SHARES)[place] for place in np.searchsorted(ends, np.arange(len(groups)), "right")]
+    split_of = {groups[group]: name for group, name in zip(order, names, strict=True)}
     splits = pa.array([split_of[group] for group in manifest.column("group")])
     place = manifest.table.schema.get_field_index("split")
     return Manifest(manifest.labels, manifest.table.set_column(place, manifest.table.schema.field(place), splits))

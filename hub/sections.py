@@ -141,20 +141,16 @@ For runtimes that `rgb.onnx` is not for (see the limits), `onnx/model.onnx` take
 
 def which_file(subject: Subject) -> str:
     """The file to take for each device."""
-    kinds = {kind.name for kind in (file.kind for file in subject.model.files())}
+    kinds = {file.kind for file in subject.model.files()}
     rows = [
         ("a server, a desktop, a phone: ONNX Runtime on the CPU", "`rgb.onnx`, which takes decoded images of any size"),
         ("a browser, Node", "`rgb.onnx` in onnxruntime-web, or `onnx/model.onnx` in transformers.js"),
         ("a GPU, OpenVINO, TensorRT, Core ML", "`onnx/model.onnx`, with the images resized on the CPU"),
     ]
-    if FP16.name in kinds:
-        rows.append(
-            (
-                "half the download, or a GPU that is fast in fp16",
-                f"`{FP16.path}`; its row under Files has what it costs",
-            )
-        )
-    if INT8.name in kinds:
+    if FP16 in kinds:
+        costs = f"`{FP16.path}`; its row under Files has what it costs"
+        rows.append(("half the download, or a GPU that is fast in fp16", costs))
+    if INT8 in kinds:
         rows.append(("a CPU with fast INT8, little memory", f"`{INT8.path}`; measure there whether it is faster"))
     return f"Which file for which device:\n\n{markdown_table(('device', 'file'), rows)}"
 
