@@ -241,8 +241,8 @@ class _OnnxFolder:
         most = int8.judged if wanted or self.config.fp16 else 0
         judged = self.manifest.usable(*splits).one_per_group()[:most]
         return SweepImages(
-            RenderedImages.of(ranges.column("uri"), self.classifier.spec),
-            RenderedImages.of(judged.column("uri"), self.classifier.spec),
+            RenderedImages(ranges.column("uri"), self.classifier.spec),
+            RenderedImages(judged.column("uri"), self.classifier.spec),
             judged.targets(),
             judged.labeled(),
         )

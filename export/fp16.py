@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from export.divergence import Divergence
-from export.images import Pixels
+from export.images import Pixels, logits_of
 from export.libraries import quietly
 from export.metadata import read_contract
 from export.onnx_graph import metadata_of, seal
 from export.parity_record import Fp16Facts
 from export.points.fitter import RuleFitter, set_rule
-from export.session import open_session, run_one_by_one
+from export.session import open_session
 from run.errors import UserError
 from run.files import atomic_path, file_digest
 
@@ -54,13 +54,13 @@ def write_fp16(source: Path, path: Path, pixels: Pixels, fitter: RuleFitter | No
         half = convert_float_to_float16(onnx.load(source), keep_io_types=True)
     with atomic_path(path) as partial:
         partial.write_bytes(seal(half, model, {"quantization": {"method": "fp16"}}))
-        ours = run_one_by_one(open_session(partial, threads=1), pixels)
+        ours = logits_of(partial, pixels)
         if not np.isfinite(ours).all():
             raise UserError(f"{path.name} was not written: some of its logits are not finite in fp16")
         rule = read_contract(metadata_of(model), source).rule
         own = rule if fitter is None else fitter.fit(partial).rule
         set_rule(partial, own)
-    theirs = run_one_by_one(open_session(source, threads=1), pixels)
+    theirs = logits_of(source, pixels)
     divergence = Divergence.of(ours, theirs, rule, own)
     return Fp16Facts(
         **asdict(divergence),

@@ -1,5 +1,6 @@
 """Finishing an ONNX file: metadata, one opset and its IR version, no trace of the machine, stable bytes."""
 
+import hashlib
 import json
 import sys
 from collections.abc import Iterable, Mapping
@@ -55,6 +56,13 @@ def finished(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
 def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
     """A model's metadata, each value as JSON."""
     return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def graph_digest(path: Path) -> str:
+    """SHA-256 of a file without its metadata: what it computes."""
+    model = onnx.load(path)
+    model.ClearField("metadata_props")
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
 
 
 def replace(field: Any, items: Iterable[Any]) -> None:

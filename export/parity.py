@@ -15,6 +15,7 @@ from export.golden.kit import GoldenIndex, read_pixels
 from export.parity_record import LOGITS, OtherResize, Parity, RgbParity
 from export.release import FP32
 from export.runtime import OnnxClassifier, RgbClassifier
+from export.session import side_by_side
 from models.classifier import Classifier
 from models.decision import DecisionRule
 from run.errors import UserError
@@ -89,10 +90,13 @@ def check_rgb(body: Path, path: Path, images: Sequence[Image.Image], tolerance: 
     Raises:
         UserError: a probability differs by more than the tolerance, or is not a number.
     """
-    model = OnnxClassifier(body)
-    whole = RgbClassifier(path)
+    model, whole = OnnxClassifier(body, threads=1), RgbClassifier(path, threads=1)
+
+    def difference(image: Image.Image) -> float:
+        return _largest(model.probabilities([image]) - whole.probabilities([image]))
+
     # np.max, because Python's max passes over NaN.
-    largest = float(np.max([_largest(model.probabilities([i]) - whole.probabilities([i])) for i in images]))
+    largest = float(np.max(side_by_side(difference, images)))
     if not largest <= tolerance:
         raise UserError(
             f"{path.name} differs from Python's preprocessing by {largest:.2g}, above export.parity {tolerance:g}"

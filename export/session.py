@@ -1,10 +1,10 @@
 """The one way to open an ONNX file in ONNX Runtime, and to run it over images."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import onnxruntime as ort
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # importing torch takes seconds, and a runtime does without it
     from export.images import Pixels
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 MOST_AT_A_TIME = 16
 """Images that go through a file at once; each has activations of its own."""
@@ -39,20 +42,25 @@ def ort_errors() -> tuple[type[Exception], ...]:
     return (state.Fail, state.InvalidArgument, state.InvalidGraph, state.NotImplemented, state.RuntimeException)
 
 
-def run_one_by_one(session: ort.InferenceSession, pixels: "Pixels") -> NDArray[np.float32]:
-    """Logits [N, C] of images [N, 3, S, S], each in a batch of its own, as many at a time as there are cores.
+def side_by_side(run: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Results in order, of as many items at a time as there are cores.
 
     Args:
-        session: on one thread, or threads wait for each other.
+        run: opens no more than one thread itself, or threads wait for each other.
     """
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_AT_A_TIME)) as pool:
+        return list(pool.map(run, items))
+
+
+def run_one_by_one(session: ort.InferenceSession, pixels: "Pixels") -> NDArray[np.float32]:
+    """Logits [N, C] of images [N, 3, S, S], each in a batch of its own, in a session on one thread."""
 
     def logits_of(place: int) -> NDArray[np.float32]:
         logits: NDArray[np.float32] = session.run(["logits"], {"pixel_values": pixels[place : place + 1]})[0]
         return logits
 
     # Dynamic INT8 takes its scales from a whole batch, so that the other images in it would change an image's logits.
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_AT_A_TIME)) as pool:
-        return np.concatenate(list(pool.map(logits_of, range(len(pixels)))))
+    return np.concatenate(side_by_side(logits_of, range(len(pixels))))
 
 
 def one_inference(path: Path, image: NDArray[np.float32], threads: int = 1) -> Callable[[], object]:

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from data.bounds import upper_bound
 from export.divergence import Divergence
-from export.images import Pixels
+from export.images import Pixels, logits_of
 from export.int8.config import Int8Config
 from export.int8.result import Candidate, FailedRow, Fp32Row, Gate, Quality, Row
 from export.metadata import read_contract
 from export.onnx_graph import metadata_of
 from export.points.fitter import RuleFitter
-from export.session import one_inference, open_session, run_one_by_one
+from export.session import one_inference
 from export.timing import race
 from models.calibration import fit_temperature
 from models.decision import DecisionRule
@@ -61,14 +61,14 @@ class Judge:
     ) -> None:
         self.images = images
         self.gate = Gate.of(config, tries)
-        self.logits = run_one_by_one(open_session(source, threads=1), images.judged)
+        self.logits = logits_of(source, images.judged)
         self.rule = read_contract(metadata_of(onnx.load(source)), source).rule
         self._source = source
         self._fitter = fitter
 
     def measure(self, path: Path, candidate: Candidate) -> Row | FailedRow:
         """Measure a candidate's file; times only where it is close enough to fp32."""
-        logits = run_one_by_one(open_session(path, threads=1), self.images.judged)
+        logits = logits_of(path, self.images.judged)
         if not np.isfinite(logits).all():
             return FailedRow(**asdict(candidate), why_not="some logits are not finite")
         # Judged with its own temperature, as it will be shipped.
@@ -109,7 +109,7 @@ class Judge:
 
     def cost(self, path: Path) -> float:
         """Divergence in nats of a file from fp32, on images of the ranges."""
-        return self.rule.divergence(run_one_by_one(open_session(path, threads=1), self._looked_at), self._expected)
+        return self.rule.divergence(logits_of(path, self._looked_at), self._expected)
 
     @cached_property
     def _looked_at(self) -> NDArray[np.float32]:
@@ -117,7 +117,7 @@ class Judge:
 
     @cached_property
     def _expected(self) -> NDArray[np.float32]:
-        return run_one_by_one(open_session(self._source, threads=1), self._looked_at)
+        return logits_of(self._source, self._looked_at)
 
     def _temperature(self, logits: NDArray[np.float32]) -> float:
         """One over all labeled images, as that of fp32 was fitted; 1 where there are none, or none fits best."""

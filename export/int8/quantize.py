@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import quant_pre_process
 
-from export.images import Pixels
+from export.images import Pixels, logits_of
 from export.int8 import matmul, static
 from export.int8.config import Int8Config
 from export.int8.judge import Judge, SweepImages
@@ -21,7 +21,6 @@ from export.libraries import first_line, library_errors
 from export.onnx_graph import seal
 from export.points.fitter import RuleFitter, set_rule
 from export.runtime import processor
-from export.session import open_session, run_one_by_one
 from run.console import progress
 from run.disk import as_disk_full
 from run.errors import UserError
@@ -216,7 +215,7 @@ class _Sweep:
 
     def _first_logits(self, path: Path) -> NDArray[np.float32]:
         """Logits [1, C] of the first image."""
-        return run_one_by_one(open_session(path), self._judge.images.judged[:1])
+        return logits_of(path, self._judge.images.judged[:1])
 
 
 def _closest(rows: Sequence[Row]) -> Row | None:

@@ -1,7 +1,6 @@
 """Fitting one file's rule after another to the same calibration images."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from export.points.enough import fitting_rows, require_enough_images
 from export.points.fit import fit_points
 from export.points.record import FileRule
 from export.runtime import RgbClassifier
-from export.session import open_session, run_one_by_one
+from export.session import side_by_side
 from models.decision import DecisionRule, Floats
 from models.spec import InputSpec
 from run.errors import UserError
@@ -29,7 +28,6 @@ class RuleFitter:
 
     base: DecisionRule
     asked: DecisionConfig
-    uris: Sequence[str]
     rendered: RenderedImages
     targets: Floats
 
@@ -42,8 +40,8 @@ class RuleFitter:
         """
         require_enough_images(manifest, asked)
         rows = fitting_rows(manifest) if asked.points else manifest[:0]
-        uris = rows.column("uri")
-        return cls(asked.rule(manifest.labels), asked, uris, RenderedImages.of(uris, spec), rows.targets())
+        rendered = RenderedImages(rows.column("uri"), spec)
+        return cls(asked.rule(manifest.labels), asked, rendered, rows.targets())
 
     def fit(self, path: Path, temperature: float = 1.0) -> FileRule:
         """Fit to a file that gives logits, which are divided by the temperature.
@@ -53,15 +51,16 @@ class RuleFitter:
         """
         if not self.asked.points:
             return FileRule(self.base)
-        logits = run_one_by_one(open_session(path, threads=1), self.rendered) / np.float32(temperature)
+        logits = self.rendered.logits(path) / np.float32(temperature)
         return self._fit(path.name, self.base.probabilities(logits))
 
     def fit_rgb(self, path: Path) -> FileRule:
         """Fit to an ``rgb.onnx``."""
         if not self.asked.points:
             return FileRule(self.base)
-        model = RgbClassifier(path)
-        return self._fit(path.name, np.concatenate([model.probabilities([load(uri)]) for uri in self.uris]))
+        model = RgbClassifier(path, threads=1)
+        found = side_by_side(lambda uri: model.probabilities([load(uri)]), self.rendered.uris)
+        return self._fit(path.name, np.concatenate(found))
 
     def _fit(self, name: str, probabilities: Floats) -> FileRule:
         points = fit_points(self.base, self.asked, probabilities, self.targets, name)

@@ -76,7 +76,7 @@ def test_measure__as_many_flips_as_the_bound_allows_and_no_more(
     judge = judge_of(exported, Int8Config(max_flip_rate=0.5), tries)
     for flips in (0, allowed, allowed + 1, N):
         flipped = flip(judge.logits, range(flips))
-        monkeypatch.setattr(judge_module, "run_one_by_one", lambda *_, given=flipped: given)
+        monkeypatch.setattr(judge_module, "logits_of", lambda *_, given=flipped: given)
         row = judge.measure(copy, CANDIDATE)
         assert isinstance(row, Row)
         assert (row.flips, row.n, row.flip_rate) == (flips, N, flips / N)
