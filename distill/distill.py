@@ -18,7 +18,7 @@ from distill.lessons import Lessons, compute_lessons_from_teacher, lessons_from_
 from distill.module import StudentModule
 from distill.require import larger
 from fitting.callbacks import publishing
-from fitting.diagnosis import diagnose, say, to_json
+from fitting.diagnosis import diagnose, diagnose_fit, say, to_json
 from fitting.fit import FitRequest, fit, remove_checkpoints
 from models import checkpoint
 from models.building import build, count_weights
@@ -34,7 +34,7 @@ from run.errors import UserError
 from run.files import Json, write_json
 from run.ranks import once, this_rank
 from run.stage import Inputs, stage
-from train.module import Costs
+from train.losses import Costs
 
 
 def distill(
@@ -97,7 +97,8 @@ def distill(
         logits = whole_image_logits(student, unseen, context.trainer, "32-true", f"calibrating {config.name}")
         calibration = calibrate(student, logits, unseen.rows.targets())
         rule = DecisionRule.of(manifest.labels)
-        notes = diagnose(fitted, config.fit, logits, unseen.rows.targets(), rule, calibration.uncalibrated)
+        notes = diagnose(logits, unseen.rows.targets(), rule, calibration.uncalibrated)
+        notes += diagnose_fit(fitted, config.fit)
         say(f"student {config.name}", notes)
         metrics: dict[str, Json] = {
             "fit": dict(fitted),

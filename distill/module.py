@@ -9,8 +9,7 @@ from distill.losses import distillation_loss, labeled_loss
 from fitting.module import Batch, FitModule
 from models.classifier import Classifier, normalize
 from models.decision import DecisionRule
-from train.losses import probabilities, share_decided_alike
-from train.module import Costs
+from train.losses import Costs, probabilities, share_decided_alike
 
 
 class StudentModule(FitModule):

@@ -1,7 +1,8 @@
 """Diagnoses of a bad result in plain words, and what to try. No torch here: reports and cards show the same notes.
 
-``diagnose_decisions`` looks at what a model decides, ``diagnose_fit`` at how its fit went, ``diagnose_gain`` at what
-distillation added. Each gives notes and prints nothing; ``say`` prints them at the end of a stage.
+``diagnose_decisions`` looks at what a model decides, ``diagnose_fit`` at how its fit went, ``diagnose_path`` at how its
+head was solved, ``diagnose_gain`` at what distillation added. Each gives notes and prints nothing; ``say`` prints them
+at the end of a stage.
 """
 
 import json
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitting.config import FitConfig
+from fitting.history import Epoch, best_of
 from models.decision import DecisionRule, Floats
 from run.console import log
 from run.errors import plural
@@ -130,6 +132,23 @@ def diagnose_fit(metrics: dict[str, float], config: FitConfig) -> list[Note]:
     return notes
 
 
+def diagnose_path(path: Sequence[Epoch], decays: Sequence[float]) -> list[Note]:
+    """Notes on a head whose best weight decay is at an end of those that it was to be solved at.
+
+    Args:
+        path: what each came to, as far as it went.
+        decays: those of the config.
+    """
+    best = best_of(path).weight_decay
+    if len(decays) == 1 or best not in (decays[0], decays[-1]):
+        return []
+    if best == decays[0]:
+        says = f"is best at the strongest weight decay of its head, {best:g}: its features tell little of these labels"
+        return [Note(says=says, advice="mode: lora or full, pretrained weights, more images")]
+    says = f"is best at the weakest weight decay of its head, {best:g}"
+    return [Note(says=says, advice="weaker ones at the end of teacher.head.weight_decays, more of its max_steps")]
+
+
 def diagnose_gain(rate: float, lower: float, upper: float) -> list[Note]:
     """A note where distillation hurt, significantly.
 
@@ -156,19 +175,11 @@ def diagnose_temperature(uncalibrated: str | None) -> list[Note]:
     return [Note(says=says, advice="more validation images, hard ones among them")]
 
 
-def diagnose(
-    metrics: dict[str, float],
-    config: FitConfig,
-    logits: NDArray[np.float32],
-    targets: Floats,
-    rule: DecisionRule,
-    uncalibrated: str | None,
-) -> list[Note]:
-    """All notes on a model that was just trained; logits and targets [N, C] are of labeled validation images."""
+def diagnose(logits: NDArray[np.float32], targets: Floats, rule: DecisionRule, uncalibrated: str | None) -> list[Note]:
+    """Notes on a model that was just trained; logits and targets [N, C] are of labeled validation images."""
     return [
         *diagnose_decisions(rule.probabilities(logits), targets, rule, "validation images"),
         *diagnose_temperature(uncalibrated),
-        *diagnose_fit(metrics, config),
     ]
 
 

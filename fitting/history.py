@@ -1,5 +1,6 @@
-"""Curves of a fit: losses and shares of every epoch, in ``history.json`` beside its checkpoints. No torch here."""
+"""Curves of a fit, by epoch, or of a head, by weight decay: ``history.json`` in the fit's folder. No torch here."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ HISTORY = "history.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """Means over one epoch."""
+    """Means over one epoch, or of a head at one weight decay."""
 
     train_loss: float | None
     """Null where the fit went on within this epoch: the batches before are not in it."""
@@ -21,9 +22,18 @@ class Epoch:
     """Null where it was no number."""
     shares: Mapping[str, float]
     """Shares of the validation images by name, such as ``accuracy``."""
+    weight_decay: float | None = None
+    """Of a head alone."""
+    steps: int | None = None
+    """Of L-BFGS, likewise."""
 
 
 _ADAPTER = TypeAdapter(list[Epoch])
+
+
+def best_of(epochs: Sequence[Epoch]) -> Epoch:
+    """The one with the lowest validation loss."""
+    return min(epochs, key=lambda one: math.inf if one.val_loss is None else one.val_loss)
 
 
 def write_history(folder: Path, epochs: Sequence[Epoch]) -> None:

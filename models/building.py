@@ -57,15 +57,16 @@ def build(
         return Classifier(found, architecture_of(name), labels, spec)
     folder = find_checkpoint(name, key)
     config = read_config(folder)
-    names = label_names(config)
+    keeps_head = label_names(config) == labels.names
     size = image_size or trained_size(config, name, key)
     model = _from_checkpoint(name, folder, config, key, size, drop_path)
-    if names != labels.names:
+    if not keeps_head:
         log.print(f"{key}.model: a new head for the labels {', '.join(labels.names)}")
         model.reset_classifier(len(labels))  # type: ignore[operator]
     # Before hours of work: a size that the model cannot take would fail in the first batch.
     require_size(model, size, key=key, name=name)
-    return Classifier(model, config["architecture"], labels, spec_of(model).with_size(size), commit_of(folder))
+    spec = spec_of(model).with_size(size)
+    return Classifier(model, config["architecture"], labels, spec, commit_of(folder), keeps_head)
 
 
 def require_size(model: nn.Module, size: int, *, key: str, name: str) -> None:

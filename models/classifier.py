@@ -22,6 +22,8 @@ class Classifier:
     spec: InputSpec
     revision: str | None = None
     """Commit of the repository on the Hub that its weights came from; null where they came from elsewhere."""
+    keeps_head: bool = False
+    """Its head came with its weights, for these very labels."""
 
     @property
     def head(self) -> nn.Linear:

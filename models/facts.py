@@ -74,7 +74,8 @@ class CheckpointFacts:
     def to_json(self) -> dict[str, Json]:
         """The labels with their digest, and the facts that apply to the model."""
         role: dict[str, Json] = {"teacher": self.teacher} if self.mode is None else {"mode": self.mode}
-        progress: dict[str, Json] = {} if self.epoch is None else {"epoch": self.epoch, "val_loss": self.val_loss}
+        progress: dict[str, Json] = {"epoch": self.epoch, "val_loss": self.val_loss}
+        progress = {name: value for name, value in progress.items() if value is not None}
         return {
             "labels": self.labels.to_json(),
             "labels_digest": self.labels.digest,

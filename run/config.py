@@ -72,7 +72,7 @@ def _are_devices(devices: int | list[int] | str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingConfig:
-    """Tracking of metrics. A CSV file is always written; no image, path or sample ever leaves the machine."""
+    """Tracking of metrics. A fit always has a CSV file; no image, path or sample ever leaves the machine."""
 
     wandb: Literal["disabled", "offline", "online"] = "disabled"
     """Weights & Biases mode."""

@@ -86,7 +86,6 @@ def settings(name: str = "quick") -> dict[str, Any]:
             "pretrained": False,
             "image_size": 32,
             "mode": "head",
-            "head": {"epochs": 20, "batch_size": 60, "lr": 0.1},
         },
         "views": {"count": 2},
         "students": [{"name": "mini", "model": "test_efficientnet", "pretrained": False, "image_size": 64, "fit": fit}],

@@ -98,7 +98,12 @@ def fresh(finished_root: Path, tmp_path: Path) -> Path:
         (set_key("data.format", "zip"), "data.format is zip; it must be one of auto, folder, csv"),
         (set_key("students", {"name": "a"}), 'students is {"name": "a"}; it must be a list of sections'),
         (set_key("teacher.full.lr", -1.0), "teacher.full.lr is -1.0; it must be above 0"),
-        (set_key("teacher.head.epochs", 0), "teacher.head.epochs is 0; it must be 1 or more"),
+        (set_key("teacher.head.patience", 0), "teacher.head.patience is 0; it must be 1 or more"),
+        (set_key("teacher.head.epochs", 3), "there is no key teacher.head.epochs; did you mean teacher.lora.epochs?"),
+        (
+            set_key("teacher.head.weight_decays", [0.1, 0.1]),
+            "teacher.head.weight_decays is [0.1, 0.1]; it must be numbers above 0 that fall",
+        ),
         (set_key("students.0.fit.warmup", 1.5), "students[0].fit.warmup is 1.5; it must be at least 0 and below 1"),
         (set_key("students.0.image_size", 0), "students[0].image_size is 0; it must be 1 or more"),
         (set_key("data.splits", {"val": 0.5, "test": 0.6}), "data.splits.test is 0.6; it must be less"),
@@ -161,7 +166,7 @@ def test_read_config__a_students_repositories_are_checked_by_every_verb(
     ("arguments", "message"),
     [
         (["--teacher.full.lrr", "1"], "there is no key teacher.full.lrr; did you mean teacher.full.lr?"),
-        (["--teacher.epochs=3"], "there is no key teacher.epochs; did you mean teacher.head.epochs?"),
+        (["--teacher.epochs=3"], "there is no key teacher.epochs; did you mean teacher.lora.epochs?"),
         (["--students[0].fit.lrs=3"], "there is no key students[0].fit.lrs; did you mean students[0].fit.lr?"),
         (["--nope"], "there is no key nope"),
         (["--teacher.full.lr", "fast"], "teacher.full.lr is fast; it must be a number"),
@@ -210,11 +215,11 @@ def test_read_config__overrides_and_numbers_as_people_write_them(tmp_path: Path)
     path = finished.write_config(tmp_path, finished.settings())
     text = path.read_text(encoding="utf-8")
     assert "lr: 0.003" in text
-    path.write_text(text.replace("lr: 0.003", "lr: 3e-3").replace("lr: 0.1", "lr: 1e-1"), encoding="utf-8")
+    path.write_text(text.replace("lr: 0.003", "lr: 3e-3"), encoding="utf-8")
     config = pocketeva.read_config(
         path, ["--teacher.full.lr=3e-5", "--seed", "7", "--students[0].fit.epochs", "4", "--teacher.image_size=null"]
     )
-    assert (config.teacher.head.lr, config.students[0].fit.lr) == (0.1, 0.003)
+    assert config.students[0].fit.lr == 0.003
     assert (config.teacher.full.lr, config.seed, config.students[0].fit.epochs) == (3e-5, 7, 4)
     assert config.teacher.image_size is None
     assert config.teacher.full.epochs == 10  # the default beside a key that was given
@@ -525,7 +530,7 @@ def test_main__few_frames_to_a_training_step(
         raise RuntimeError("here")
 
     monkeypatch.setattr(module, "training_step", fail)
-    override = ["--teacher.head.epochs", "3"] if verb == "train" else ["--students[0].fit.epochs", "3"]
+    override = ["--teacher.mode", "full"] if verb == "train" else ["--students[0].fit.epochs", "3"]
     with pytest.raises(RuntimeError, match="here") as error:
         main(root, monkeypatch, verb, "config.yaml", *override)
     files = [Path(str(entry.path)) for entry in error.traceback]

@@ -37,8 +37,7 @@ LIMIT = 8 * GIBIBYTE
 def settings() -> dict[str, Any]:
     config = finished.settings("real")
     config["labels"] = {"names": list(support.FOUR.names[:2]), "kind": "ordinal"}
-    head = {"epochs": 1, "batch_size": 4, "lr": 1e-3}
-    config["teacher"] = {"model": TEACHER, "pretrained": False, "mode": "head", "head": head}
+    config["teacher"] = {"model": TEACHER, "pretrained": False, "mode": "head"}
     fit = {"epochs": 1, "batch_size": 4, "lr": 1e-3}
     student = {"name": "phone", "model": STUDENT, "pretrained": False, "image_size": 224, "fit": fit}
     return {**config, "views": {"count": 1}, "students": [student], "export": finished.FP32_ALONE}

@@ -39,7 +39,6 @@ def settings(processes: int) -> dict[str, Any]:
         "model": "test_vit3",
         "mode": "probe_then_full",
         "drop_path": 0.0,
-        "head": {**fit, "ema_decay": None},
         "full": fit,
     }
     config["students"] = [{"name": "mini", "model": "test_vit", "pretrained": False, "image_size": 64, "fit": fit}]
@@ -141,7 +140,7 @@ def test_fit__a_loss_that_breaks_in_one_process_ends_both_with_one_message(tmp_p
 
 def test_train__by_itself_starts_a_process_for_each_device_and_ends_them_on_ctrl_c(tmp_path: Path) -> None:
     config = settings(2)
-    config["teacher"]["head"]["epochs"] = 3000
+    config["teacher"] |= {"mode": "full", "full": {"epochs": 3000, "batch_size": 10, "lr": 1e-3}}
     root = working_folder(tmp_path / "work", config)
     with contextlib.chdir(root):
         assert pocketeva.main(["prepare", "config.yaml"]) == 0
@@ -152,7 +151,7 @@ def test_train__by_itself_starts_a_process_for_each_device_and_ends_them_on_ctrl
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for(root / OUTPUTS / "teacher" / "fit" / "head" / "last.ckpt", lambda: process.poll() is None)
+    wait_for(root / OUTPUTS / "teacher" / "fit" / "full" / "last.ckpt", lambda: process.poll() is None)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=300)
     assert process.returncode == pocketeva.INTERRUPTED, said

@@ -1,7 +1,8 @@
 """Config section of the teacher."""
 
-from dataclasses import dataclass, replace
-from typing import Literal, Self
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
 
 from fitting.config import FitConfig
 from models.facts import Mode
@@ -18,29 +19,25 @@ class ImageFitConfig(FitConfig):
     single image without."""
 
 
-LEAST_BATCH = 16
-"""Smaller batches are not made of larger ones."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class HeadConfig(FitConfig):
-    """One optimization of the last layer: AdamW, linear warm-up, then a cosine to zero."""
+class HeadConfig:
+    """The last layer, solved by L-BFGS on all cached views: the optimum of the weight decay that validates best."""
 
-    epoch_steps: int = 16
-    """``batch_size`` is halved, down to 16 images at the least, until an epoch has so many steps: a head needs hundreds
-    of them, however few images there are. 1 leaves it as it is."""
+    weight_decays: tuple[float, ...] = tuple(float(f"{digit}e-{power}") for power in range(1, 9) for digit in (3, 1))
+    """Gone through in this order, each beginning where the one before ended. They are for features whose mean squared
+    length is about a half, and pull towards 0, or to the head that came with the model for these very labels."""
+    max_steps: int = 30
+    """Of L-BFGS at each weight decay, at most."""
+    patience: int = 2
+    """Stop after so many weight decays without a better validation loss."""
 
     def __post_init__(self) -> None:
         with checking(self) as require:
-            self.check(require)
-            require("epoch_steps", lambda: self.epoch_steps >= 1, "1 or more")
-
-    def sized_for(self, images: int) -> Self:
-        """The same with the ``batch_size`` that suits so many images."""
-        size = self.batch_size
-        while size >= 2 * LEAST_BATCH and size * self.epoch_steps > images:
-            size //= 2
-        return replace(self, batch_size=size)
+            decays = self.weight_decays
+            falling = all(left > right for left, right in pairwise(decays))
+            require("weight_decays", lambda: bool(decays) and decays[-1] > 0 and falling, "numbers above 0 that fall")
+            require("max_steps", lambda: self.max_steps >= 1, "1 or more")
+            require("patience", lambda: self.patience >= 1, "1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,13 +83,13 @@ class TeacherConfig:
     resize: Literal["model", "squash"] = "model"
     """``model`` keeps the model's own way of fitting an image into a square; ``squash`` always shows all of it."""
     mode: Mode = "head"
-    """``head`` trains the last layer on features that the frozen backbone computes once; ``lora`` trains adapters
+    """``head`` solves the last layer on features that the frozen backbone computes once; ``lora`` trains adapters
     beside the matrices of attention and MLPs and merges them into these; ``last_blocks`` trains the last few blocks;
     ``full`` trains every layer; ``probe_then_full`` does ``head``, then ``full``."""
     class_weighting: Literal["none", "sqrt", "balanced"] = "none"
     """Weigh the loss by the inverse frequency of the labels, or by its square root."""
-    head: HeadConfig = HeadConfig(epochs=50, batch_size=512, lr=1e-3, patience=10)
-    """Optimization of the last layer."""
+    head: HeadConfig = HeadConfig()
+    """The last layer."""
     lora: LoraConfig = LoraConfig(epochs=10, batch_size=32, lr=5e-4)
     """Optimization of adapters, and of the last layer with them."""
     last_blocks: LastBlocksConfig = LastBlocksConfig(epochs=10, batch_size=32, lr=1e-4, weight_decay=0.05)

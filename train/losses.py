@@ -1,12 +1,18 @@
-"""Losses against labels: pure functions of logits, one value per image."""
+"""Losses against labels, pure functions of logits with one value per image, and the weights of the labels in them."""
 
 from functools import cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from data.labels import LabelSet
 from models.decision import DecisionRule
+
+Costs = list[list[float]]
+"""``labels.costs``: [C][C]."""
 
 
 def label_loss(
@@ -18,7 +24,7 @@ def label_loss(
         logits: [B, C].
         targets: [B, C], as ``Manifest.targets`` gives them.
         rule: says whether labels exclude each other.
-        weights: as ``train.module.class_weights`` gives them; null weighs all alike.
+        weights: as ``class_weights`` gives them; null weighs all alike.
         costs: [C, C], see ``expected_cost``; null adds none.
     """
     if not rule.exclusive:
@@ -73,3 +79,24 @@ def share_decided_alike(left: Tensor, right: Tensor, rule: DecisionRule) -> Tens
 def _thresholds(rule: DecisionRule, device: torch.device) -> Tensor:
     # Kept on the device: to copy them there in every training step would make the host wait for a GPU.
     return torch.tensor(rule.thresholds, device=device)
+
+
+def class_weights(targets: NDArray[np.float32], weighting: str, labels: LabelSet) -> Tensor:
+    """Weight per label, scaled so that the mean weight over the training images is 1.
+
+    Each label of a multilabel set is a problem of its own with two classes, absent and present.
+
+    Args:
+        targets: of the labeled training images [N, C].
+        weighting: ``none``, ``sqrt`` or ``balanced``.
+
+    Returns:
+        [C]; for multilabel sets [2, C], of absence and of presence.
+    """
+    present = targets.mean(0)
+    assert (present > 0).all(), f"prepare refuses a label without training images: {labels.names}"
+    frequency = present if labels.exclusive else np.stack([1 - present, present])
+    power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[weighting]
+    # Absence may never occur in a multilabel set: its weight is then 0, and the floor keeps the power finite.
+    weights = np.maximum(frequency, np.finfo(np.float32).tiny) ** -power
+    return torch.from_numpy((weights * (frequency > 0) / (weights * frequency).sum(0)).astype(np.float32))

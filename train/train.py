@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 import numpy as np
-import pytorch_lightning as pl
+import torch
 from numpy.typing import NDArray
 
 from cache.fill import PassCount
@@ -15,8 +15,8 @@ from data.config import ViewsConfig
 from data.examples import Examples
 from data.manifest import Manifest
 from data.working import warn_if_enlarged
-from fitting.diagnosis import diagnose, say, to_json
-from fitting.fit import fit, remove_checkpoints
+from fitting.diagnosis import diagnose, diagnose_fit, diagnose_path, say, to_json
+from fitting.history import best_of
 from models import checkpoint
 from models.adapting import Adapted, merge
 from models.calibration import calibrate
@@ -32,9 +32,9 @@ from run.files import Json, write_json
 from run.ranks import once
 from run.stage import Inputs, stage
 from train.config import TeacherConfig
-from train.fits import TeacherFits
+from train.head import fit_head
+from train.losses import Costs
 from train.modes import choose_weights, refusal
-from train.module import Costs
 from train.teacher import starting_point
 
 
@@ -60,32 +60,31 @@ def train(
             return
         work = current.work_folder(run.teacher / "fit")
         # Before the model is built: random weights are drawn from the seed, and so is what the fits draw after them.
-        pl.seed_everything(context.seed, verbose=False)
+        torch.manual_seed(context.seed)
         teacher = starting_point(manifest.labels, config)
         warn_if_enlarged(context.working_size, teacher.spec.size, "teacher")
         adapted = None if config.mode == "head" else _choose_weights(context, config, teacher)
         learning, validating, calibrating = teacher_passes(views)
-        fits = TeacherFits(
-            context=context,
-            config=config,
-            teacher=teacher,
-            learned=learning.make_examples(context, manifest, views),
-            held_out=validating.make_examples(context, manifest, views),
-            costs=costs,
-            adapted=adapted,
-        )
+        learned = learning.make_examples(context, manifest, views)
+        held_out = validating.make_examples(context, manifest, views)
         # One object for training and calibration, so that the passes are counted together.
         backbone = FrozenModel(teacher, "features", context)
         metrics: dict[str, Json] = {}
         if config.trains_head:
-            request = fits.of_head(backbone, learning.views, work / "head")
-            fitted = fit(request, context)
-            metrics["head"] = dict(fitted)
+            path = fit_head(context, config, backbone, (learned, learning.views), held_out, costs, work / "head")
+            metrics["head"] = {**asdict(best_of(path)), "path": [asdict(point) for point in path]}
+            notes = diagnose_path(path, config.head.weight_decays)
         if config.mode != "head":
+            # Not above: Lightning takes seconds, and a head does without it.
+            from fitting.fit import fit
+            from train.images import images_request
+
             key = config.images_key
-            request = fits.of_images(work / key)
+            request = images_request(context, config, teacher, learned, held_out, costs, work / key, adapted)
             fitted = fit(request, context)
             metrics[key] = dict(fitted)
+            # Instead of the head's: what that lacked, the fit of more layers may have made good.
+            notes = diagnose_fit(fitted, request.module.config)
         if adapted is not None:
             # Before calibration: from here on the teacher is a plain model.
             merge(adapted)
@@ -94,9 +93,8 @@ def train(
         logits = _calibration_logits(context, config, backbone, unseen)
         targets = unseen.rows.targets()
         calibration = calibrate(teacher, logits, targets)
-        # Of the last fit: what the head's own lacked, the one of all layers may have made good.
         rule = DecisionRule.of(teacher.labels)
-        notes = diagnose(fitted, request.module.config, logits, targets, rule, calibration.uncalibrated)
+        notes = [*diagnose(logits, targets, rule, calibration.uncalibrated), *notes]
         say("the teacher", notes)
         metrics["calibration"] = asdict(calibration)
         metrics["diagnosis"] = to_json(notes)
@@ -112,7 +110,10 @@ def train(
         once(lambda: _write(context, teacher, facts, metrics))
         current.wrote([*(run.teacher / "model").iterdir(), run.teacher / "metrics.json"])
     # After the stamp: a stage that is killed before it still has its finished fits.
-    once(lambda: remove_checkpoints(work))
+    if config.mode != "head":
+        from fitting.fit import remove_checkpoints
+
+        once(lambda: remove_checkpoints(work))
 
 
 def _inputs(

@@ -22,7 +22,7 @@ from run.errors import UserError
 from run.folder import RunFolder
 from tests.support import FOUR, TRAINER, context, copied, files_below, tiny
 from tests.train.test_train import trained
-from train.config import HeadConfig, ImageFitConfig, TeacherConfig
+from train.config import ImageFitConfig, TeacherConfig
 from train.teacher import load_teacher
 
 Prepared = tuple[RunFolder, Manifest]
@@ -32,7 +32,6 @@ TEACHER = TeacherConfig(
     pretrained=False,
     image_size=32,
     drop_path=0.0,
-    head=HeadConfig(epochs=2, batch_size=16, lr=0.01),
     full=ImageFitConfig(epochs=1, batch_size=16, lr=0.002),
 )
 STUDENT = StudentConfig(

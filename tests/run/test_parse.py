@@ -173,11 +173,11 @@ def test_parse__losses_depend_on_the_labels(path: Path) -> None:
 
 
 def test_parse__a_section_in_part_keeps_its_own_defaults(path: Path) -> None:
-    teacher = {"model": "test_vit", "head": {"epochs": 3}, "full": {"lr": 1}}
+    teacher = {"model": "test_vit", "head": {"patience": 3}, "full": {"lr": 1}}
     config = read_config(changed(path, students=[{"name": "a", "fit": {"epochs": 5}}], teacher=teacher))
     fit = config.students[0].fit
     assert (fit.epochs, fit.batch_size, fit.lr, fit.ema_decay) == (5, 128, 1e-3, 0.999)
-    assert (config.teacher.head.epochs, config.teacher.head.batch_size, config.teacher.head.patience) == (3, 512, 10)
+    assert (config.teacher.head.patience, config.teacher.head.max_steps) == (3, 30)
     assert (config.teacher.full.lr, config.teacher.full.epochs, config.teacher.full.weight_decay) == (1.0, 10, 0.05)
 
 

@@ -1,11 +1,14 @@
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from data.labels import LabelSet
 from models.decision import DecisionRule
+from tests.support import FOUR, TWO
 from train.losses import (
     binary_cross_entropy,
+    class_weights,
     expected_cost,
     label_loss,
     probabilities,
@@ -101,3 +104,29 @@ def test_share_decided_alike__first_choices_or_whole_sets() -> None:
 def test_probabilities__softmax_or_a_sigmoid_each() -> None:
     torch.testing.assert_close(probabilities(LOGITS, ORDINAL), LOGITS.softmax(1))
     torch.testing.assert_close(probabilities(LOGITS, MULTILABEL), LOGITS.sigmoid())
+
+
+TARGETS = np.eye(4, dtype=np.float32)[[0] * 8 + [1] * 4 + [2] * 2 + [3] * 2]
+
+
+@pytest.mark.parametrize(("weighting", "power"), [("none", 0.0), ("sqrt", 0.5), ("balanced", 1.0)])
+def test_class_weights__powers_of_inverse_frequency_with_mean_one(weighting: str, power: float) -> None:
+    weights = class_weights(TARGETS, weighting, FOUR).numpy()
+    assert weights.dtype == np.float32
+    frequency = np.array([8, 4, 2, 2]) / 16
+    assert weights / weights[0] == pytest.approx((frequency[0] / frequency) ** power)
+    assert (weights * frequency).sum() == pytest.approx(1.0)
+
+
+def test_class_weights__soft_targets_count_by_share() -> None:
+    weights = class_weights(np.array([[0.75, 0.25]], np.float32), "balanced", TWO)
+    assert weights.tolist() == pytest.approx([2 / 3, 2.0])
+
+
+def test_class_weights__each_label_of_a_multilabel_set_by_itself() -> None:
+    targets = np.array([[1, 1], [0, 1], [0, 1], [0, 1]], np.float32)
+    labels = LabelSet(("rare", "always"), "multilabel")
+    weights = class_weights(targets, "balanced", labels).numpy()
+    assert weights[:, 0].tolist() == pytest.approx([0.5 / 0.75, 0.5 / 0.25])  # absence, presence
+    assert weights[:, 1].tolist() == [0, 1], "what never occurs weighs nothing"
+    assert class_weights(targets, "none", labels).tolist() == [[1, 0], [1, 1]]

@@ -1,41 +1,16 @@
 import itertools
 import re
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from data.labels import LabelSet
 from fitting.config import FitConfig
-from tests.support import FOUR, TWO, tiny, uint8_batch
-from train.module import TeacherModule, class_weights
+from tests.support import TWO, tiny, uint8_batch
+from train.module import TeacherModule
 
 FIT = FitConfig(epochs=1, batch_size=4, lr=0.1, weight_decay=0.05)
-TARGETS = np.eye(4, dtype=np.float32)[[0] * 8 + [1] * 4 + [2] * 2 + [3] * 2]
-
-
-@pytest.mark.parametrize(("weighting", "power"), [("none", 0.0), ("sqrt", 0.5), ("balanced", 1.0)])
-def test_class_weights__powers_of_inverse_frequency_with_mean_one(weighting: str, power: float) -> None:
-    weights = class_weights(TARGETS, weighting, FOUR).numpy()
-    assert weights.dtype == np.float32
-    frequency = np.array([8, 4, 2, 2]) / 16
-    assert weights / weights[0] == pytest.approx((frequency[0] / frequency) ** power)
-    assert (weights * frequency).sum() == pytest.approx(1.0)
-
-
-def test_class_weights__soft_targets_count_by_share() -> None:
-    weights = class_weights(np.array([[0.75, 0.25]], np.float32), "balanced", TWO)
-    assert weights.tolist() == pytest.approx([2 / 3, 2.0])
-
-
-def test_class_weights__each_label_of_a_multilabel_set_by_itself() -> None:
-    targets = np.array([[1, 1], [0, 1], [0, 1], [0, 1]], np.float32)
-    labels = LabelSet(("rare", "always"), "multilabel")
-    weights = class_weights(targets, "balanced", labels).numpy()
-    assert weights[:, 0].tolist() == pytest.approx([0.5 / 0.75, 0.5 / 0.25])  # absence, presence
-    assert weights[:, 1].tolist() == [0, 1], "what never occurs weighs nothing"
-    assert class_weights(targets, "none", labels).tolist() == [[1, 0], [1, 1]]
 
 
 def test_losses__of_a_multilabel_set() -> None:
@@ -77,14 +52,6 @@ def test_losses__weighted_soft_cross_entropy_and_accuracy() -> None:
     hits = (logits.argmax(1) == torch.tensor([0, 1, 1, 0])).float().mean()
     assert values["accuracy"].mean().item() == hits.item()
     assert "class_weights" not in module.state_dict()
-
-
-def test_of_head__holds_the_last_layer_alone() -> None:
-    classifier = tiny("test_efficientnet", FOUR, 32)
-    module = TeacherModule.of_head(classifier, FIT, torch.ones(4))
-    assert set(module.state_dict()) == {"model.weight", "model.bias"}
-    grouped = {id(parameter): group["weight_decay"] for group in module._groups for parameter in group["params"]}
-    assert grouped == {id(classifier.head.weight): 0.05, id(classifier.head.bias): 0.0}
 
 
 @pytest.mark.parametrize("name", ["test_vit", "eva02_tiny_patch14_224"])

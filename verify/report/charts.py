@@ -175,7 +175,9 @@ def operating(curve: OperatingCurve, points: Sequence[PointFacts], about: str, c
 
 @drawn
 def training(about: str, epochs: Sequence[Epoch], colors: Palette = ON_PAGE) -> Sheet:
-    """Losses of every epoch, and below them the shares of the validation images."""
+    """Losses of every epoch or weight decay, and below them the shares of the validation images."""
+    decays = [f"{one.weight_decay:g}" for one in epochs if one.weight_decay is not None]
+    unit = "weight decay" if decays else "epoch"
     shares = sorted({name for epoch in epochs for name in epoch.shares})
     sheet = Sheet(330 if shares else 230, about, colors)
     numbers = np.arange(1, len(epochs) + 1)
@@ -196,7 +198,12 @@ def training(about: str, epochs: Sequence[Epoch], colors: Palette = ON_PAGE) -> 
         }
         plot.scatter([numbers[kept]], [losses["validation"][kept]], s=46, zorder=4, **style)
         sheet.text(
-            WIDTH - 16, 12, f"○ kept: epoch {kept + 1} of {len(epochs)}", fontsize=10, ha="right", color=colors.quiet
+            WIDTH - 16,
+            12,
+            f"○ kept: {unit} {decays[kept] if decays else f'{kept + 1} of {len(epochs)}'}",
+            fontsize=10,
+            ha="right",
+            color=colors.quiet,
         )
     for index, (name, shade) in enumerate(shades.items()):
         sheet.text(48 + 86 * index, 12, f"— {name}", fontsize=10, color=shade)
@@ -209,9 +216,10 @@ def training(about: str, epochs: Sequence[Epoch], colors: Palette = ON_PAGE) -> 
         for index, (name, shade) in enumerate(own.items()):
             sheet.text(48 + 104 * index, 202, f"— {name.replace('_', ' ')}", fontsize=10, color=shade)
         below.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        below.set_xlabel("epoch", fontsize=10)
-    else:
-        plot.set_xlabel("epoch", fontsize=10)
+    last = below if shares else plot
+    last.set_xlabel(unit, fontsize=10)
+    if decays:
+        last.xaxis.set_major_formatter(lambda place, _: decays[int(place) - 1] if 1 <= place <= len(decays) else "")
     return sheet
 
 

@@ -118,8 +118,10 @@ def model_figures(content: Content, name: str) -> Iterator[Figure]:
     if name in content.sweeps:
         yield from _sweep_figures(content.sweeps[name])
     for fit, epochs in content.curves.get(name, {}).items():
-        part = {"": "", "head": "of the head, ", "full": "of all layers, "}.get(fit, f"of {fit}, ")
+        part = {"": "", "full": "of all layers, "}.get(fit, f"of {fit}, ")
         caption = f"the fit {part}over {len(epochs)} epochs"
+        if epochs[0].weight_decay is not None:
+            caption = f"the head, at {len(epochs)} weight decays from strong to weak"
         yield Figure(title="Training", caption=caption, chart=training(f"training of {name}", epochs).svg())
 
 
