@@ -4,7 +4,7 @@
 
 Each phase of each size runs in a process of its own, so that its peak memory is its own; ``imported`` is what that
 process held before it began. The phases: ``logits`` fills a cache of logits, ``read`` reads all of them once in random
-batches, ``features`` fills a cache of features, ``head`` trains a head on these. Peak memory is the resident set, so it
+batches, ``features`` fills a cache of features, ``head`` solves a head on these. Peak memory is the resident set, so it
 counts pages of the memory-mapped cache, which the system may take back at any time; worker processes are not in it.
 
 The teacher is tiny (``test_vit`` at 32 px), and the rows are synthetic: each has an id and therefore views of its own,
@@ -20,18 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import common, material
-from benchmarks.head import head_module
 from cache.frozen import FrozenModel
 from cache.read import Outputs
 from data.examples import Examples
-from data.loaders import EpochSampler, whole_images
+from data.loaders import EpochSampler
 from data.manifest import Manifest
-from fitting.config import FitConfig
-from fitting.fit import FitRequest, fit
 from models.forward import Output
 from run.config import TrainerConfig
-from run.ranks import Rank
-from train.fits import FeatureDataset, feature_loader
+from train.config import TeacherConfig
+from train.head import fit_head
 
 PHASES = ("logits", "read", "features", "head")
 FILES = 64
@@ -45,7 +42,6 @@ def options() -> argparse.Namespace:
     """Parse the command line."""
     parser = common.parser_of(__doc__, "size", "views", *common.TRAINER, size=32, views=1)
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 10_000, 100_000])
-    parser.add_argument("--epochs", type=int, default=3, help="of the head")
     parser.add_argument("--teacher", default="test_vit")
     parser.add_argument("--phase", choices=PHASES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -132,21 +128,11 @@ def read(given: argparse.Namespace, part: Manifest, trainer: TrainerConfig) -> N
 
 
 def head(given: argparse.Namespace, manifest: Manifest, trainer: TrainerConfig) -> None:
-    """Some epochs of the product's head; the features are there, their checksums are read before."""
-    parts = [manifest.usable("train"), manifest.usable("val")]
-    datasets = [
-        FeatureDataset(part, values) for part, values in zip(parts, features(given, manifest, trainer), strict=True)
-    ]
-    config = FitConfig(epochs=given.epochs, batch_size=BATCH, lr=1e-3)
-    request = FitRequest(
-        module=head_module(material.untrained(given.teacher, given.size), parts[0], config),
-        learned=feature_loader(datasets[0], EpochSampler(len(parts[0]), given.views, 0), BATCH),
-        held_out=feature_loader(datasets[1], whole_images(len(parts[1]), Rank()), BATCH),
-        name="head",
-        folder=given.folder / "fit",
-        precision="32-true",
-    )
-    fit(request, material.context_of(given.folder, trainer))
+    """The product's head; the features are there, their checksums are read before."""
+    learned, held_out = (Examples(manifest.usable(split), material.SPEC) for split in ("train", "val"))
+    context = material.context_of(given.folder, replace(trainer, precision="32-true"))
+    backbone = FrozenModel(material.untrained(given.teacher, given.size), "features", context)
+    fit_head(context, TeacherConfig(), backbone, (learned, given.views), held_out, None, given.folder / "fit")
 
 
 if __name__ == "__main__":

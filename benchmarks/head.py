@@ -3,14 +3,13 @@
 ``python -m benchmarks.head [--images 48] [--views 1] [--model eva02_base_patch14_448 --size 448]``
 On a GPU: ``--images 4096 --held-out 512``.
 
-Both sides read the same files through the same loaders, see the same views, validate after every epoch and train with
-the same batches and optimizer. Ours is the product's own: fill the cache, then fit the head with Lightning, checkpoints
-included. The usual loop is a plain one without Lightning, its backbone run as the product runs it. One of its epochs is
-measured and multiplied by ``--epochs``. A bare pass is the backbone alone, over as many images × views as ours that are
-ready on its device; it and our pass take turns, the median of each counts.
+Both sides read the same files through the same loaders and see the same views. Ours is the product's own: fill the
+cache, then solve the head at each weight decay of the path. The usual loop learns with AdamW and validates after every
+epoch, its backbone run as the product runs it. One of its epochs is measured and multiplied by ``--epochs``. A bare
+pass is the backbone alone, over as many images × views as ours that are ready on its device; it and our pass take
+turns, the median of each counts.
 
-The share of the cost that is not the backbone's shrinks with the number of images: 50 epochs take a few seconds even
-over the few dozen images that a CPU can do.
+The share of the cost that is not the backbone's shrinks with the number of images.
 """
 
 import argparse
@@ -18,22 +17,20 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from torch.nn import functional
 
 from benchmarks import common, material
 from cache.frozen import FrozenModel
-from cache.read import Outputs
 from data.examples import Examples
-from data.loaders import EpochSampler, ViewDataset, train_loader, whole_image_loader, whole_images
+from data.loaders import EpochSampler, ViewDataset, train_loader, whole_image_loader
 from data.manifest import Manifest
-from fitting.config import FitConfig
-from fitting.fit import FitRequest, fit
 from models.classifier import Classifier
 from models.device import device_of
 from models.forward import FrozenForward
 from run.config import TrainerConfig
 from run.ranks import Rank
-from train.fits import FeatureDataset, feature_loader
-from train.module import TeacherModule, class_weights
+from train.config import TeacherConfig
+from train.head import fit_head
 
 DISTINCT_FILES = 256
 
@@ -42,9 +39,9 @@ def options() -> argparse.Namespace:
     """Parse the command line."""
     parser = common.parser_of(__doc__, "model", "size", "pixels", "views", "turns", *common.TRAINER, views=1, turns=3)
     parser.add_argument("--images", type=int, default=128, help="that the head learns from")
-    parser.add_argument("--held-out", type=int, default=16, help="images that every epoch is validated on")
-    parser.add_argument("--epochs", type=int, default=50)
-    parser.add_argument("--batch-size", type=int, default=64, help="images in a step of the head's optimizer")
+    parser.add_argument("--held-out", type=int, default=16, help="images that it is validated on")
+    parser.add_argument("--epochs", type=int, default=50, help="of the usual loop")
+    parser.add_argument("--batch-size", type=int, default=64, help="images in a step of the usual loop")
     return parser.parse_args()
 
 
@@ -53,7 +50,6 @@ def main() -> None:
     given = options()
     trainer = common.trainer_of(given)
     classifier = material.untrained(given.model, given.size)
-    config = FitConfig(epochs=given.epochs, batch_size=given.batch_size, lr=1e-3)
     with common.scratch() as folder:
         files = min(DISTINCT_FILES, given.images + given.held_out)
         paths = material.write_photographs(folder / "images", files, given.pixels)
@@ -66,13 +62,13 @@ def main() -> None:
             bare = common.timed(lambda: model.run(count)).seconds
             common.say(f"bare pass: {bare:.1f} s for {count} images × views")
             run = folder / f"run-{turn}"
-            turns.append({"bare_pass": bare} | ours(classifier, manifest, config, given.views, trainer, run))
+            turns.append({"bare_pass": bare} | ours(classifier, manifest, given.views, trainer, run))
         epoch = common.timed(
-            lambda: usual_epoch(backbone.forward, classifier, manifest, config, given.views, trainer)
+            lambda: usual_epoch(backbone.forward, classifier, manifest, given.batch_size, given.views, trainer)
         ).seconds
         common.say(f"one epoch of the usual loop: {epoch:.1f} s")
     seconds = {part: median(turn[part] for turn in turns) for part in turns[0]}
-    whole = seconds["our_pass"] + seconds["our_epochs"]
+    whole = seconds["our_pass"] + seconds["our_head"]
     common.report(
         "head",
         ratio=given.epochs * epoch / whole,
@@ -90,50 +86,26 @@ def main() -> None:
 
 
 def ours(
-    classifier: Classifier, manifest: Manifest, config: FitConfig, views: int, trainer: TrainerConfig, folder: Path
+    classifier: Classifier, manifest: Manifest, views: int, trainer: TrainerConfig, folder: Path
 ) -> dict[str, float]:
-    """Seconds of the pass over images × views, and of all epochs of the head on what it gave."""
-    parts = [manifest.usable("train"), manifest.usable("val")]
+    """Seconds of the pass over images × views, and of the head on what it gave."""
+    learned, held_out = (Examples(manifest.usable(split), material.SPEC) for split in ("train", "val"))
     context = material.context_of(folder, trainer)
     backbone = FrozenModel(classifier, "features", context)
-
-    def features() -> list[Outputs]:
-        return [
-            backbone.compute_outputs(Examples(part, material.SPEC), number)
-            for part, number in zip(parts, (views, 1), strict=True)
-        ]
-
-    filled = common.timed(features)
+    filled = common.timed(lambda: (backbone.compute_outputs(learned, views), backbone.compute_outputs(held_out, 1)))
     common.say(f"our pass: {filled.seconds:.1f} s")
-    module = head_module(classifier, parts[0], config)
-
-    def epochs() -> None:
-        datasets = [FeatureDataset(part, values) for part, values in zip(parts, filled.value, strict=True)]
-        request = FitRequest(
-            module=module,
-            learned=feature_loader(datasets[0], EpochSampler(len(parts[0]), views, 0), config.batch_size),
-            held_out=feature_loader(datasets[1], whole_images(len(parts[1]), Rank()), config.batch_size),
-            name="head",
-            folder=folder,
-            precision="32-true",
-        )
-        fit(request, context)
-
-    seconds = common.timed(epochs).seconds
-    common.say(f"our {config.epochs} epochs: {seconds:.1f} s")
-    return {"our_pass": filled.seconds, "our_epochs": seconds}
-
-
-def head_module(classifier: Classifier, part: Manifest, config: FitConfig) -> TeacherModule:
-    """The product's head with its loss."""
-    return TeacherModule.of_head(classifier, config, class_weights(part.targets(), "none", part.labels))
+    solved = common.timed(
+        lambda: fit_head(context, TeacherConfig(), backbone, (learned, views), held_out, None, folder)
+    )
+    common.say(f"our head: {solved.seconds:.1f} s for {len(solved.value)} weight decays")
+    return {"our_pass": filled.seconds, "our_head": solved.seconds}
 
 
 def usual_epoch(
     forward: FrozenForward,
     classifier: Classifier,
     manifest: Manifest,
-    config: FitConfig,
+    batch_size: int,
     views: int,
     trainer: TrainerConfig,
 ) -> None:
@@ -141,18 +113,17 @@ def usual_epoch(
     parts = [manifest.usable("train"), manifest.usable("val")]
     device = device_of(trainer)
     datasets = [ViewDataset(Examples(part, material.SPEC), classifier.spec.render) for part in parts]
-    sizes = {"batch_size": min(config.batch_size, len(parts[0])), "workers": trainer.workers}
+    sizes = {"batch_size": min(batch_size, len(parts[0])), "workers": trainer.workers}
     loaders = (
         train_loader(datasets[0], EpochSampler(len(parts[0]), views, 0), **sizes),
         whole_image_loader(datasets[1], len(parts[1]), rank=Rank(), **sizes),
     )
-    module = head_module(classifier, parts[0], config).to(device)
-    optimizer = torch.optim.AdamW(module.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    head = classifier.head.to(device)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3)
     for loader, learn in zip(loaders, (True, False), strict=True):
         for batch in loader:
-            features = torch.from_numpy(forward(batch["image"]))
-            inputs = {"features": features.to(device), "target": batch["target"].to(device)}
-            loss = module.losses(inputs)["loss"]
+            features = torch.from_numpy(forward(batch["image"])).to(device)
+            loss = functional.cross_entropy(head(features), batch["target"].to(device))
             if learn:
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]

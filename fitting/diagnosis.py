@@ -29,6 +29,8 @@ LEAST_RISE = 0.05
 """if it is by this much at least: near 0, any change is a large part of it."""
 STILL_FALLING = 0.03
 """Share by which the last epoch must have lowered the validation loss for more epochs to be worth a try."""
+TRAINING = "more epochs, another learning rate"
+"""What to try of a fit."""
 FEW_IMAGES = 5
 """With fewer true images of a label, that it is never said may be chance."""
 
@@ -49,7 +51,9 @@ class Note:
         return f"{name} {self.says}. Try: {self.advice}"
 
 
-def diagnose_decisions(probabilities: Floats, targets: Floats, rule: DecisionRule, images: str) -> list[Note]:
+def diagnose_decisions(
+    probabilities: Floats, targets: Floats, rule: DecisionRule, images: str, training: str = TRAINING
+) -> list[Note]:
     """Notes on what a model decides.
 
     Args:
@@ -57,6 +61,7 @@ def diagnose_decisions(probabilities: Floats, targets: Floats, rule: DecisionRul
         targets: of labeled images [N, C]; where two labels are equally likely, there is no true one, and the image is
             left out.
         images: what the N images are, such as ``validation images``.
+        training: what to try of the training.
     """
     clear = rule.labels.has_truth(targets)
     if not clear.any():
@@ -74,7 +79,7 @@ def diagnose_decisions(probabilities: Floats, targets: Floats, rule: DecisionRul
             Note(
                 says=f"is right on {right:,} of {len(true):,} {images}, and always saying {answer} would be right on "
                 f"{commonest:,}: it is no better than the commonest answer",
-                advice="more epochs, another learning rate, pretrained weights, more images of the rarer labels",
+                advice=f"{training}, pretrained weights, more images of the rarer labels",
                 serious=True,
             )
         )
@@ -82,7 +87,7 @@ def diagnose_decisions(probabilities: Floats, targets: Floats, rule: DecisionRul
         notes.append(
             Note(
                 says=f"says {_answer(said[0], rule)} for every one of {len(true):,} {images}",
-                advice="class_weighting: balanced for the teacher, more epochs, another learning rate",
+                advice=f"class_weighting: balanced for the teacher, {training}",
                 serious=True,
             )
         )
@@ -175,10 +180,16 @@ def diagnose_temperature(uncalibrated: str | None) -> list[Note]:
     return [Note(says=says, advice="more validation images, hard ones among them")]
 
 
-def diagnose(logits: NDArray[np.float32], targets: Floats, rule: DecisionRule, uncalibrated: str | None) -> list[Note]:
+def diagnose(
+    logits: NDArray[np.float32],
+    targets: Floats,
+    rule: DecisionRule,
+    uncalibrated: str | None,
+    training: str = TRAINING,
+) -> list[Note]:
     """Notes on a model that was just trained; logits and targets [N, C] are of labeled validation images."""
     return [
-        *diagnose_decisions(rule.probabilities(logits), targets, rule, "validation images"),
+        *diagnose_decisions(rule.probabilities(logits), targets, rule, "validation images", training),
         *diagnose_temperature(uncalibrated),
     ]
 

@@ -15,7 +15,7 @@ from data.config import ViewsConfig
 from data.examples import Examples
 from data.manifest import Manifest
 from data.working import warn_if_enlarged
-from fitting.diagnosis import diagnose, diagnose_fit, diagnose_path, say, to_json
+from fitting.diagnosis import TRAINING, diagnose, diagnose_fit, diagnose_path, say, to_json
 from fitting.history import best_of
 from models import checkpoint
 from models.adapting import Adapted, merge
@@ -94,7 +94,8 @@ def train(
         targets = unseen.rows.targets()
         calibration = calibrate(teacher, logits, targets)
         rule = DecisionRule.of(teacher.labels)
-        notes = [*diagnose(logits, targets, rule, calibration.uncalibrated), *notes]
+        training = "mode: lora or full" if config.mode == "head" else TRAINING
+        notes = [*diagnose(logits, targets, rule, calibration.uncalibrated, training), *notes]
         say("the teacher", notes)
         metrics["calibration"] = asdict(calibration)
         metrics["diagnosis"] = to_json(notes)
