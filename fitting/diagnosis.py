@@ -28,7 +28,7 @@ RISE = 1.1
 LEAST_RISE = 0.05
 """if it is by this much at least: near 0, any change is a large part of it."""
 STILL_FALLING = 0.03
-"""Share by which the last epoch must have lowered the validation loss for more epochs to be worth a try."""
+"""Share by which the last epoch, or weight decay, must have lowered the validation loss for more to be worth a try."""
 TRAINING = "more epochs, another learning rate"
 """What to try of a fit."""
 FEW_IMAGES = 5
@@ -138,20 +138,21 @@ def diagnose_fit(metrics: dict[str, float], config: FitConfig) -> list[Note]:
 
 
 def diagnose_path(path: Sequence[Epoch], decays: Sequence[float]) -> list[Note]:
-    """Notes on a head whose best weight decay is at an end of those that it was to be solved at.
+    """Notes on a head that might be better beyond the weight decays that it was to be solved at.
 
     Args:
         path: what each came to, as far as it went.
         decays: those of the config.
     """
-    best = best_of(path).weight_decay
-    if len(decays) == 1 or best not in (decays[0], decays[-1]):
-        return []
-    if best == decays[0]:
-        says = f"is best at the strongest weight decay of its head, {best:g}: its features tell little of these labels"
+    best = best_of(path)
+    if len(path) > 1 and best is path[0]:
+        says = f"is best at the strongest weight decay of its head, {decays[0]:g}: its features tell little of these labels"
         return [Note(says=says, advice="mode: lora or full, pretrained weights, more images")]
-    says = f"is best at the weakest weight decay of its head, {best:g}"
-    return [Note(says=says, advice="weaker ones at the end of teacher.head.weight_decays, more of its max_steps")]
+    before = path[-2].val_loss if len(path) == len(decays) > 1 else None
+    if before and best is path[-1] and (best.val_loss or 0) < (1 - STILL_FALLING) * before:
+        says = f"was still getting better at the weakest weight decay of its head, {decays[-1]:g}"
+        return [Note(says=says, advice="weaker ones at the end of teacher.head.weight_decays, more of its max_steps")]
+    return []
 
 
 def diagnose_gain(rate: float, lower: float, upper: float) -> list[Note]:

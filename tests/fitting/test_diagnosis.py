@@ -12,11 +12,13 @@ from fitting.diagnosis import (
     diagnose_decisions,
     diagnose_fit,
     diagnose_gain,
+    diagnose_path,
     diagnose_temperature,
     read_notes,
     say,
     to_json,
 )
+from fitting.history import Epoch
 from models.decision import DecisionRule
 from tests.fitting.toy import toy_config
 
@@ -103,6 +105,24 @@ def test_diagnose_fit__says_what_went_wrong(changes: dict[str, float], says: lis
 def test_diagnose_fit__advice_on_few_steps_has_numbers() -> None:
     (note,) = diagnose_fit({**GOOD, "steps": 12.0}, replace(toy_config(epochs=4), batch_size=64))
     assert note.advice == "a smaller batch_size than 64, or more epochs; 17 epochs would be 50 steps or more"
+
+
+@pytest.mark.parametrize(
+    ("losses", "says"),
+    [
+        ((0.5, 0.4, 0.45), ""),
+        ((0.5, 0.6, 0.7), "is best at the strongest weight decay of its head, 0.1: its features tell little"),
+        ((0.5, 0.4, 0.3), "was still getting better at the weakest weight decay of its head, 0.001"),
+        ((0.5, 0.4, 0.399), ""),
+        ((0.5, 0.4), ""),
+        ((0.5,), ""),
+    ],
+)
+def test_diagnose_path__best_at_an_end(losses: tuple[float, ...], says: str) -> None:
+    path = [Epoch(train_loss=0.1, val_loss=loss, shares={}) for loss in losses]
+    notes = diagnose_path(path, (0.1, 0.01, 0.001))
+    assert len(notes) == bool(says)
+    assert all(note.says.startswith(says) for note in notes)
 
 
 def test_diagnose_temperature__where_none_fits_best() -> None:
