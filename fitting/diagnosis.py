@@ -146,7 +146,8 @@ def diagnose_path(path: Sequence[Epoch], decays: Sequence[float]) -> list[Note]:
     """
     best = best_of(path)
     if len(path) > 1 and best is path[0]:
-        says = f"is best at the strongest weight decay of its head, {decays[0]:g}: its features tell little of the labels"
+        at = f"the strongest weight decay of its head, {decays[0]:g}"
+        says = f"is best at {at}: its features tell little of these labels"
         return [Note(says=says, advice="mode: lora or full, pretrained weights, more images")]
     before = path[-2].val_loss if len(path) == len(decays) > 1 else None
     if before and best is path[-1] and (best.val_loss or 0) < (1 - STILL_FALLING) * before:

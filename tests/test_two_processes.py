@@ -70,6 +70,8 @@ def test_run__two_processes_train_what_one_does(tmp_path: Path) -> None:
         for name, values in expected.items():
             np.testing.assert_allclose(weights[name], values, atol=1e-4, err_msg=f"{model} {name}")
         fits = [json.loads((root / OUTPUTS / model / "metrics.json").read_text()) for root in (one, both)]
+        heads = [found.pop("head", {"val_loss": 0}) for found in fits]
+        assert heads[1]["val_loss"] == pytest.approx(heads[0]["val_loss"], abs=1e-4)
         for stage in set(fits[0]) - {"teacher_passes", "diagnosis"}:
             assert fits[1][stage] == pytest.approx(fits[0][stage], abs=1e-4), stage
         assert [found["teacher_passes"]["live"] for found in fits] == [0 if model == "teacher" else 60] * 2
