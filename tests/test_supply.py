@@ -10,13 +10,13 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
-LOCK = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
+LOCKS = [(REPOSITORY / f"requirements{which}.lock").read_text(encoding="utf-8") for which in ("", "-uv")]
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
 
 
 def locked() -> dict[str, str]:
-    """Each requirement of the lock by its name, with its hashes."""
-    entries = [entry.replace("\\\n", " ") for entry in re.split(r"\n(?=\S)", LOCK.strip())]
+    """Each requirement of the locks by its name, with its hashes."""
+    entries = [entry.replace("\\\n", " ") for lock in LOCKS for entry in re.split(r"\n(?=\S)", lock.strip())]
     return {re.split(r"[=\s]", entry)[0]: entry for entry in entries if not entry.startswith("#")}
 
 
@@ -26,7 +26,7 @@ def test_lock__every_package_has_one_version_and_its_digests() -> None:
     loose = [name for name, entry in entries.items() if not re.match(rf"{re.escape(name)}==[\w.!+]+ ", entry)]
     assert loose == []
     assert [name for name, entry in entries.items() if not re.search(r"--hash=sha256:[0-9a-f]{64}", entry)] == []
-    assert "://" not in LOCK  # no other place to install from
+    assert "://" not in "".join(LOCKS)  # no other place to install from
 
 
 def test_lock__has_everything_that_the_project_asks_for() -> None:
@@ -38,8 +38,8 @@ def test_lock__has_everything_that_the_project_asks_for() -> None:
 
 def test_build__what_runs_on_installing_is_pinned() -> None:
     assert all(re.fullmatch(r"[\w-]+==[\w.]+", one) for one in PROJECT["build-system"]["requires"])
-    installs = re.findall(r"pip install.*requirements\.lock", MAKEFILE)
-    assert len(installs) == 3, "two ways to install, and the look at what has no wheel"
+    installs = re.findall(r"pip install.*requirements\S*\.lock", MAKEFILE)
+    assert len(installs) == 3, "uv, all else, and the look at what has no wheel"
     assert all("--require-hashes" in line or "--dry-run" in line for line in installs)
     built = re.findall(r"^BUILT := (.+)$", MAKEFILE, re.MULTILINE)[0].split()
     # All else comes as wheels, which run nothing: the lock has none of these packages' wheels to choose instead.
