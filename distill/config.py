@@ -62,6 +62,8 @@ class StudentConfig:
     the cache; 1 makes all of them live."""
     mixup: float = 0.0
     """In live epochs images are blended in pairs, with shares from Beta(mixup, mixup); 0 never blends."""
+    erasing: float = 0.0
+    """Share of the student's training images with a rectangle in one color, after the teacher has seen the whole."""
     baseline: bool = False
     """Train the same model on the labels alone as well, for as many steps, and say what distillation added."""
     fit: FitConfig = FitConfig(epochs=50, batch_size=128, lr=1e-3, ema_decay=0.999)
@@ -98,6 +100,7 @@ class StudentConfig:
             require("live", lambda: 0 <= self.live <= 1, "between 0 and 1")
             unasked = "0 where loss is labels: no teacher is asked"
             require("live", lambda: self.live == 0 or self.loss != "labels", unasked)
+            require("erasing", lambda: 0 <= self.erasing <= 1, "between 0 and 1")
             require("mixup", lambda: 0 <= self.mixup < math.inf, "0 or more, and finite")
             unblended = "0 where live is 0: the cache holds answers to single images"
             require("mixup", lambda: self.mixup == 0 or self.live > 0, unblended)

@@ -14,6 +14,7 @@ from data.loaders import train_loader, whole_image_loader
 from data.manifest import Manifest
 from data.working import warn_if_enlarged
 from distill.config import StudentConfig
+from distill.erasing import Erasing
 from distill.lessons import Lessons, compute_lessons_from_teacher, lessons_from_labels
 from distill.module import StudentModule
 from distill.require import larger
@@ -150,6 +151,7 @@ def _request(
     folder = context.folder.student(config.name) / "fit"
     batch_size = config.fit.batch_size
     workers = context.trainer.workers
+    erasing = [Erasing(config.erasing, context.seed)] if config.erasing else []
     # On a CPU, convolutions train faster in this format.
     student.model.requires_grad_(True).to(memory_format=torch.channels_last)
     return FitRequest(
@@ -162,7 +164,7 @@ def _request(
         folder=folder,
         precision=precision_for(student.model, context.trainer),
         micro_batch=context.trainer.micro_batch,
-        callbacks=[*lessons.callbacks, *publishing(context, config.name, lambda: student, folder / "best")],
+        callbacks=[*lessons.callbacks, *erasing, *publishing(context, config.name, lambda: student, folder / "best")],
     )
 
 
