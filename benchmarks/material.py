@@ -97,10 +97,12 @@ def labels_of(count: int) -> LabelSet:
     return LabelSet(tuple(f"label {index}" for index in range(count)), "nominal")
 
 
-def untrained(name: str, size: int, labels: LabelSet = LABELS, seed: int = 0) -> Classifier:
-    """A timm model that squashes its input, with a seed's random weights."""
+def untrained(
+    name: str, size: int, labels: LabelSet = LABELS, seed: int = 0, *, pretrained: bool = False
+) -> Classifier:
+    """A model that squashes its input, with a seed's random weights, or all but those of its head as they are."""
     torch.manual_seed(seed)
-    classifier = build(name, labels, key="model", pretrained=False, image_size=size)
+    classifier = build(name, labels, key="model", pretrained=pretrained, image_size=size)
     return replace(classifier, spec=classifier.spec.squashed())
 
 

