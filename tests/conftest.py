@@ -67,6 +67,16 @@ def _one_table_of_operators() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _few_rounds() -> Iterator[None]:
+    """Time files in a few rounds: no test depends on how exact a time is, and every run that is judged takes some."""
+    from export import timing
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timing, "ROUNDS", timing.FEWEST)
+        yield
+
+
 @pytest.fixture(scope="session")
 def elpv_run(tmp_path_factory: pytest.TempPathFactory) -> "tuple[RunFolder, Manifest]":
     """A prepared run over 64 real photographs; tests copy it or leave it as it is."""
