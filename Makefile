@@ -7,8 +7,9 @@ SUITABLE_PYTHON = $(or $(PYTHON),$(error Python 3.11, 3.12 or 3.13 is needed; gi
 OWN_UV := .uv/bin/uv
 UV := $(or $(shell command -v uv 2>/dev/null),$(OWN_UV))
 ifeq ($(UV),$(OWN_UV))
-# uv does not read pip's settings, and some machines reach no index but the one that is named there.
-export UV_DEFAULT_INDEX ?= $(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null)
+# uv does not read pip's settings, and some machines reach no index but the one that is named there. What else a mirror
+# needs (certificates, credentials, a second index) uv has to be told by its own variables.
+export UV_DEFAULT_INDEX ?= $(or $(PIP_INDEX_URL),$(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null))
 endif
 BIN := .venv/bin
 READY := .venv/ready
@@ -57,9 +58,10 @@ reference: $(READY)
 COMPILE = $(UV) pip compile --universal --generate-hashes --python-version 3.11 $(UPGRADE) --no-emit-index-url \
 	--no-emit-find-links --no-annotate --no-header --quiet
 
-lock: $(READY)
+lock: | $(UV)
 	echo uv | $(COMPILE) --output-file requirements-uv.lock -
 	$(COMPILE) --all-extras --output-file requirements.lock pyproject.toml
+	@$(MAKE) --quiet $(READY)
 	@echo "built from source, with code of its own that runs on installing: $(BUILT)"
 	@$(UV) pip install --quiet --dry-run --reinstall --python .venv --only-binary :all: $(BUILT:%=--no-binary %) \
 		-r requirements.lock || (echo "something else has no wheel: choose a version that has one, or add it to BUILT" && exit 1)

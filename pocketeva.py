@@ -15,8 +15,8 @@ sys.path.insert(0, str(HERE))
 # Before any library loads OpenMP: threads that wait for each other spin for microseconds, then sleep. Spinning for
 # longer, they keep the processes that read images off the cores, and a training step on two busy cores takes up to ten
 # times as long; if they sleep at once, a step on idle cores takes a third longer (docs/log.md).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+if os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE") == "PASSIVE":
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import argparse
 from collections.abc import Sequence

@@ -94,7 +94,7 @@ def torch_machine(trainer: TrainerConfig) -> str:
 
 def start_like_the_product() -> None:
     """Begin again with the environment that ``pocketeva.py`` sets before torch loads: threads that wait soon sleep."""
-    if "OMP_WAIT_POLICY" not in os.environ:
+    if "GOMP_SPINCOUNT" not in os.environ:
         os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"})
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 

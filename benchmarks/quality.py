@@ -35,7 +35,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from itertools import combinations, count
+from itertools import count, permutations
 from typing import Any, Literal
 
 import torch
@@ -147,8 +147,8 @@ def compare(task: Task, name: str, given: argparse.Namespace) -> dict[str, Any]:
         "arms": {arm: intervals(of_arm) for arm, of_arm in scores.items()},
         "differences": {
             f"{one} - {other}": differences(scores[one], scores[other])
-            for one, other in combinations(reversed(scores), 2)
-            if one.startswith("ours")
+            for one, other in permutations(reversed(scores), 2)
+            if one in ("ours_erasing", "ours") and other != "ours_erasing"
         },
     }
 

@@ -50,6 +50,8 @@ class RenderedImages:
         """Logits [N, C] that a file gives, computed once for each graph: its metadata may change meanwhile."""
         digest = graph_digest(path)
         if digest not in self._logits:
+            # Here, not in the threads below: each of them would render all images.
+            _ = self.rendered
             self._logits[digest] = run_one_by_one(open_session(path, threads=1), self)
         return self._logits[digest]
 

@@ -137,15 +137,16 @@ def diagnose_fit(metrics: dict[str, float], config: FitConfig) -> list[Note]:
     return notes
 
 
-def diagnose_path(path: Sequence[Epoch], decays: Sequence[float]) -> list[Note]:
+def diagnose_path(path: Sequence[Epoch], decays: Sequence[float], *, kept: bool = False) -> list[Note]:
     """Notes on a head that might be better beyond the weight decays that it was to be solved at.
 
     Args:
         path: what each came to, as far as it went.
         decays: those of the config.
+        kept: they pulled towards a head that knew these labels, which may be as good as it was.
     """
     best = best_of(path)
-    if len(path) > 1 and best is path[0]:
+    if len(path) > 1 and best is path[0] and not kept:
         at = f"the strongest weight decay of its head, {decays[0]:g}"
         says = f"is best at {at}: its features tell little of these labels"
         return [Note(says=says, advice="mode: lora or full, pretrained weights, more images")]

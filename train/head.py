@@ -50,7 +50,10 @@ def fit_head(
     weights = class_weights(images.rows.targets(), config.class_weighting, teacher.labels).double()
     rule = DecisionRule.of(teacher.labels)
     loss = partial(
-        label_loss, rule=rule, weights=weights, costs=None if costs is None else torch.tensor(costs).double()
+        label_loss,
+        rule=rule,
+        weights=weights,
+        costs=None if costs is None else torch.tensor(costs, dtype=torch.float64),
     )
     head = teacher.head
     path: list[Epoch] = once(lambda: solve(head, config.head, to_learn, to_judge, loss, rule, keep=teacher.keeps_head))

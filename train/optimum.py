@@ -19,12 +19,13 @@ from data.loaders import ViewValues
 from fitting.history import Epoch
 from models.decision import DecisionRule
 from run.console import progress
+from run.errors import UserError
 from train.config import HeadConfig
 
 CHUNK = 16_384
 """Image views that are gone through at a time."""
 HELD_BYTES = 2**32
-"""More features than this are read from the cache again for every evaluation of the loss."""
+"""More features and targets than this are read again for every evaluation of the loss."""
 TOLERANCE = 1e-6
 """Largest part of the gradient at which an optimum is reached."""
 
@@ -99,10 +100,11 @@ class Objective:
     """The mean loss of a layer over all views of images; few are held in memory."""
 
     def __init__(self, images: Images, scaling: Scaling, loss: Loss) -> None:
-        self._images = images.features.shape[0] * images.features.shape[1]
+        rows, views, width = images.features.shape
+        self._images = rows * views
         self._loss = loss
         self._chunks: Callable[[], Iterator[Layer]] = partial(scaling.scaled, images)
-        if self._images * images.features.shape[2] * 4 <= HELD_BYTES:
+        if self._images * (4 * width + 8 * images.targets.shape[1]) <= HELD_BYTES:
             self._chunks = list(self._chunks()).__iter__
 
     def __call__(self, layer: Layer) -> float:
@@ -144,32 +146,36 @@ def solve(
 
     Returns:
         What each weight decay came to, from the first one on.
+
+    Raises:
+        UserError: the loss was a number at none of them.
     """
     scaling = Scaling.of(learned)
     objective, validation = (Objective(part, scaling, loss) for part in (learned, held_out))
-    given = head.weight.detach().double().cpu(), head.bias.detach().double().cpu()
+    given = head.weight.detach().cpu().double(), head.bias.detach().cpu().double()  # some GPUs have no float64
     origin = scaling.unfold(given) if keep else (torch.zeros_like(given[0]), torch.zeros_like(given[1]))
     layer = origin[0].clone().requires_grad_(), origin[1].clone().requires_grad_()
     path: list[Epoch] = []
-    lowest, since = math.inf, 0
+    best, lowest, since = None, math.inf, 0
     with progress("solving the teacher's head", len(config.weight_decays)) as advance:
         for decay in config.weight_decays:
             steps = _minimize(objective, layer, origin[0], decay, config.max_steps)
             found = layer[0].detach().clone(), layer[1].detach().clone()
             val_loss = validation(found)
             shares = _shares(rule, validation.logits(found))
-            path.append(
-                Epoch(train_loss=objective(found), val_loss=val_loss, shares=shares, weight_decay=decay, steps=steps)
-            )
+            train, val = (value if math.isfinite(value) else None for value in (objective(found), val_loss))
+            path.append(Epoch(train_loss=train, val_loss=val, shares=shares, weight_decay=decay, steps=steps))
             advance(1)
             since += 1
             if val_loss < lowest:
                 best, lowest, since = found, val_loss, 0
             if since >= config.patience:
                 break
+    if best is None:
+        raise UserError("teacher head: the validation loss was no number at any weight decay; look at labels.costs")
     with torch.no_grad():
         for parameter, values in zip((head.weight, head.bias), scaling.fold(best), strict=True):
-            parameter.copy_(values)
+            parameter.copy_(values.float())
     return path
 
 

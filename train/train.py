@@ -73,7 +73,7 @@ def train(
         if config.trains_head:
             path = fit_head(context, config, backbone, (learned, learning.views), held_out, costs, work / "head")
             metrics["head"] = {**asdict(best_of(path)), "path": [asdict(point) for point in path]}
-            notes = diagnose_path(path, config.head.weight_decays)
+            notes = diagnose_path(path, config.head.weight_decays, kept=teacher.keeps_head)
         if config.mode != "head":
             # Not above: Lightning takes seconds, and a head does without it.
             from fitting.fit import fit
@@ -136,11 +136,12 @@ def _inputs(
 def _relevant(config: TeacherConfig) -> dict[str, Json]:
     """The section without other modes' keys, and without what saves memory alone: the gradient is the same."""
     section = asdict(config)
-    for key in ("lora", "last_blocks"):
-        if config.mode != key:
-            del section[key]
-    for key in section.keys() & {"full", "lora", "last_blocks"}:
-        del section[key]["grad_checkpointing"]
+    used = {"head"} if config.trains_head else set()
+    if config.mode != "head":
+        used.add(config.images_key)
+        del section[config.images_key]["grad_checkpointing"]
+    for key in {"head", "full", "lora", "last_blocks"} - used:
+        del section[key]
     return section
 
 

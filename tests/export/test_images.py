@@ -33,6 +33,14 @@ def test_logits__computed_once_for_a_graph_whatever_its_metadata(
     assert logits_of(path, rendered) is found
 
 
+def test_logits__images_are_rendered_before_threads_ask_for_them(
+    exported: Exported, rendered: RenderedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # From Python 3.12 on nothing keeps each thread from rendering all images itself.
+    monkeypatch.setattr(images, "run_one_by_one", lambda _, pixels: np.array("rendered" in vars(pixels)))
+    assert logits_of(exported[1], rendered)
+
+
 def test_logits__of_another_graph_are_its_own(exported: Exported, rendered: RenderedImages, tmp_path: Path) -> None:
     model = onnx.load(exported[1])
     divide_logits(model, 2.0)

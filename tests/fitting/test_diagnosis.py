@@ -125,6 +125,12 @@ def test_diagnose_path__best_at_an_end(losses: tuple[float, ...], says: str) -> 
     assert all(note.says.startswith(says) for note in notes)
 
 
+def test_diagnose_path__a_head_that_knew_the_labels_may_be_best_as_it_was() -> None:
+    path = [Epoch(train_loss=0.1, val_loss=loss, shares={}) for loss in (0.2, 0.3)]
+    assert diagnose_path(path, (0.1, 0.01))
+    assert diagnose_path(path, (0.1, 0.01), kept=True) == []
+
+
 def test_diagnose_temperature__where_none_fits_best() -> None:
     assert diagnose_temperature(None) == []
     (note,) = diagnose_temperature("is right on all 9 validation images, and no temperature fits best there")

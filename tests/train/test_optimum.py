@@ -16,6 +16,7 @@ from data.config import Kind
 from data.labels import LabelSet
 from fitting.history import Epoch, best_of
 from models.decision import DecisionRule
+from run.errors import UserError
 from train import optimum
 from train.config import HeadConfig
 from train.losses import class_weights, label_loss
@@ -187,6 +188,15 @@ def test_solve__a_head_that_knows_the_labels_is_kept_where_images_say_little() -
     assert np.abs(moved).max() < 1e-2, "all but the bias is as it was"
     solved(images(60, 1200), strong, head=knows)
     assert np.abs(logits(knows, images(200, 900)) - logits(knows, images(200, 900)).mean(0)).max() < 1e-2
+
+
+def test_solve__a_loss_that_is_no_number_changes_nothing() -> None:
+    head = nn.Linear(64, 10)
+    before = head.weight.detach().clone()
+    costs = torch.full((10, 10), torch.inf, dtype=torch.float64)
+    with pytest.raises(UserError, match=r"no number at any weight decay; look at labels\.costs"):
+        solved(images(), head=head, costs=costs)
+    assert torch.equal(head.weight, before)
 
 
 def test_scaling__is_folded_into_the_layer() -> None:

@@ -19,7 +19,7 @@ from models.forward import whole_image_logits
 from run.context import RunContext
 from run.folder import RunFolder
 from tests.support import FOUR, TRAINER, context, copied, files_below, interrupted
-from train.config import ImageFitConfig, LastBlocksConfig, LoraConfig, TeacherConfig
+from train.config import HeadConfig, ImageFitConfig, LastBlocksConfig, LoraConfig, TeacherConfig
 from train.train import _relevant, train
 
 Prepared = tuple[RunFolder, Manifest]
@@ -124,6 +124,10 @@ def test_relevant__keys_of_other_modes_and_of_memory_train_nothing_again() -> No
     memory = replace(TeacherConfig().lora, grad_checkpointing=True)
     assert lora == _relevant(TeacherConfig(mode="lora", lora=memory))
     assert "last_blocks" not in lora
+    other_head = replace(TeacherConfig(), head=HeadConfig(patience=5))
+    assert _relevant(other_head) != plain
+    assert _relevant(replace(other_head, mode="lora")) == lora
+    assert {"head", "full"} <= _relevant(TeacherConfig(mode="probe_then_full")).keys()
 
 
 def test_train__a_tampered_model_is_trained_again(run: RunContext, manifest: Manifest) -> None:
