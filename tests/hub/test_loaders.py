@@ -292,13 +292,17 @@ def test_loaders__onnx_runtime_and_its_web_build_on_every_file(pushed: Pushed, n
         allowed = 0.02 if name == "fp16" else tolerance(model, name)
         if name in ("fp32", "rgb"):
             assert np.abs(rows - right).max() <= allowed
+        differences = np.abs(web - rows).max(axis=1)
         if name == "int8" or (name == "rgb" and allowed > 1e-3):
             # A teacher's scales are taken from each image, and round otherwise. A student's are in its file; but where
-            # a build has no fused integer kernel it computes in float, and a value between two levels may fall on the
-            # other side. The web build has few of them, so that it is nearer to Python without fusing.
-            allowed = 0.02 if model.role == "student" else 0.1
-            rows = unfused[repo, name] if model.role == "student" else rows
-        assert np.abs(web - rows).max() <= allowed
+            # a build has no fused integer kernel it computes in float, and on a few images a value between two levels
+            # falls on the other side. Which kernels are fused differs from processor to processor.
+            allowed = 0.1
+            if model.role == "student":
+                differences = np.minimum(differences, np.abs(web - unfused[repo, name]).max(axis=1))
+                assert np.quantile(differences, 0.75) <= 1e-3
+                allowed = 0.2
+        assert differences.max() <= allowed
 
 
 def _without_fusing(path: Path, takes: str, values: Sequence[Any], rule: DecisionRule) -> NDArray[np.float32]:
