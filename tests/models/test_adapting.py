@@ -39,7 +39,7 @@ def test_adapters__learn_and_merge_into_a_plain_model_that_exports(tmp_path: Pat
     before = {name: weight.clone() for name, weight in model.named_parameters()}
     start = model(images(classifier)).detach()
     adapted = add_adapters(classifier, rank=4, alpha=8.0)
-    torch.testing.assert_close(model(images(classifier)), start, rtol=0, atol=1e-5)
+    torch.testing.assert_close(model(images(classifier)), start, rtol=1e-5, atol=1e-5)
     trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
     assert {name for name in trained if "lora_" not in name} == {"head.weight", "head.bias"}
     assert a_step(classifier) == [], "each adapter takes part"
@@ -52,7 +52,7 @@ def test_adapters__learn_and_merge_into_a_plain_model_that_exports(tmp_path: Pat
     assert any("lora_" in name for name in model.state_dict()), "the copy alone is merged"
     assert merge(adapted) is model
     assert model.state_dict().keys() == keys
-    torch.testing.assert_close(model(images(classifier)), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(model(images(classifier)), expected, rtol=1e-5, atol=1e-5)
     changed = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
     assert changed == {
         name for name in before if name.endswith("weight") and name[:-7] in linear_layers(model, SIZE)
