@@ -1,5 +1,6 @@
 """The page on figures made by hand, and on the certificate of a real run."""
 
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -133,9 +134,9 @@ def test_page__the_verdict_comes_first_with_what_would_change_it(agreement: floa
             assert figures(one) in first.replace("&#39;", "'")
 
 
-def test_page__the_first_sentence_gives_the_share_that_its_bound_is_of() -> None:
+def test_page__sentence_and_table_give_the_share_that_the_bound_is_of() -> None:
     known = content("ordinal", 0.9)
-    strict = {"evidence": Share(n=10, count=9), "counted": "those unlike any in training", "lower": 0.55}
+    strict = {"evidence": Share(n=10, count=9), "value": 0.9, "counted": "those unlike any in training", "lower": 0.55}
     criteria = tuple(
         replace(one, **strict) if one.name == "agreement" else one  # type: ignore[arg-type]
         for one in known.certificate.criteria
@@ -144,6 +145,7 @@ def test_page__the_first_sentence_gives_the_share_that_its_bound_is_of() -> None
     assert (
         "90.0% of 10 test images, counting those unlike any in training, and on at least 55.0% of images like" in text
     )
+    assert re.search(r'<td>90\.0%</td>\s*<td class="\w+">55\.0%</td>', text)
 
 
 def test_page__every_figure_is_the_certificates(finished_run: RunFolder, certificate: Certificate) -> None:
