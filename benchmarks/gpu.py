@@ -232,7 +232,7 @@ def measure_split(given: argparse.Namespace, trainer: TrainerConfig) -> Figures:
     """A fit of a few steps; on a GPU in a process that is left too little memory for its batch."""
     classifier = material.untrained(given.model, given.size)
     config = FitConfig(epochs=1, batch_size=given.batch_size, lr=1e-4)
-    module = TeacherModule.of_images(classifier, config, torch.ones(len(classifier.labels)), 0.75, checkpointing="auto")
+    module = TeacherModule(classifier, config, torch.ones(len(classifier.labels)), 0.75, checkpointing="auto")
     limited = device_of(trainer).type == "cuda"
     with common.scratch() as folder:
         request = FitRequest(

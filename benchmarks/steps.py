@@ -70,7 +70,7 @@ def teacher_in(mode: Mode, classifier: Classifier, *, checkpointing: bool) -> Te
     config = TeacherConfig(mode=mode)
     choose_weights(classifier, config)
     weights = torch.ones(len(classifier.labels))
-    module = TeacherModule.of_images(classifier, config.on_images, weights, config.layer_decay)
+    module = TeacherModule(classifier, config.on_images, weights, config.layer_decay)
     module.checkpoint_activations(checkpointing)
     return module
 

@@ -2,11 +2,10 @@
 
 ``temperature`` is T, which softens both; a factor T² keeps the gradient's size whatever T is.
 
-To add one, write the function, give it a row in ``LOSSES``, and name it in ``distill.config.Loss``.
+To add one, write the function, give it a row in a table at the end, and name it in ``distill.config.Loss``.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, kl_div, log_softmax, logsigmoid, one_hot
@@ -126,28 +125,20 @@ DistillationLoss = Callable[[Tensor, Tensor, float], Tensor]
 """Student logits [B, C], teacher logits [B, C] and a temperature to a scalar."""
 
 
-@dataclass(frozen=True)
-class LossRow:
-    """One loss for the two kinds of label sets."""
-
-    exclusive: DistillationLoss
-    """For label sets of which exactly one applies to an image."""
-    multilabel: DistillationLoss | None = None
-    """For sets whose labels apply each by itself; null where the loss is not defined for them."""
-
-
-LOSSES: Mapping[Loss, LossRow] = {
-    "kl": LossRow(kl_divergence, binary_kl_divergence),
-    "standardized_kl": LossRow(standardized_kl_divergence),
-    "dist": LossRow(dist),
-    "dkd": LossRow(dkd),
+LOSSES: Mapping[Loss, DistillationLoss] = {
+    "kl": kl_divergence,
+    "standardized_kl": standardized_kl_divergence,
+    "dist": dist,
+    "dkd": dkd,
 }
-"""By ``students[].loss``; ``labels`` asks no teacher and has none."""
+"""Where exactly one label applies to an image, by ``students[].loss``; ``labels`` asks no teacher and has none."""
+
+MULTILABEL_LOSSES: Mapping[Loss, DistillationLoss] = {"kl": binary_kl_divergence}
+"""Where each label applies by itself."""
 
 
 def distillation_loss(name: Loss, rule: DecisionRule) -> DistillationLoss:
     """The function for a label set; the config has refused what is not defined for it."""
-    row = LOSSES[name]
-    found = row.exclusive if rule.exclusive else row.multilabel
-    assert found is not None, f"{name} is refused for multilabel sets"
-    return found
+    losses = LOSSES if rule.exclusive else MULTILABEL_LOSSES
+    assert name in losses, f"{name} is refused for multilabel sets"
+    return losses[name]

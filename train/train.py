@@ -77,7 +77,7 @@ def train(
         if config.mode != "head":
             # Not above: Lightning takes seconds, and a head does without it.
             from fitting.fit import fit
-            from train.images import images_request
+            from train.module import images_request
 
             key = config.images_key
             request = images_request(context, config, teacher, learned, held_out, costs, work / key, adapted)

@@ -52,7 +52,7 @@ def gradients_of_eva(folder: Path, micro_batch: int, *, checkpointing: bool = Fa
     config = FitConfig(epochs=1, batch_size=8, lr=1e-3)
     seen = Gradients()
     request = FitRequest(
-        module=TeacherModule.of_images(classifier, config, torch.ones(2), 0.75, checkpointing=checkpointing),
+        module=TeacherModule(classifier, config, torch.ones(2), 0.75, checkpointing=checkpointing),
         learned=DataLoader(Images(), batch_size=8, sampler=EpochSampler(8, None, seed=0)),
         held_out=DataLoader(Images(), batch_size=8, sampler=whole_images(2, this_rank())),
         name="eva",

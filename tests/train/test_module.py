@@ -16,7 +16,7 @@ FIT = FitConfig(epochs=1, batch_size=4, lr=0.1, weight_decay=0.05)
 def test_losses__of_a_multilabel_set() -> None:
     labels = LabelSet(("a", "b", "c"), "multilabel")
     classifier = tiny("test_vit", labels, 32)
-    module = TeacherModule.of_images(classifier, FIT, torch.ones(2, 3), layer_decay=1.0)
+    module = TeacherModule(classifier, FIT, torch.ones(2, 3), layer_decay=1.0)
     images = uint8_batch(3, 32)
     logits = classifier.model(classifier.normalize(images)).detach()
     targets = (logits >= 0).float()
@@ -32,18 +32,17 @@ def test_losses__with_costs() -> None:
     costs = [[0.0, 1.0], [6.0, 0.0]]
     batch = {"image": uint8_batch(2, 32), "target": torch.tensor([[1.0, 0.0], [0.0, 1.0]])}
     plain, costly = (
-        TeacherModule.of_images(classifier, FIT, torch.ones(2), 1.0, given).losses(batch)["loss"]
-        for given in (None, costs)
+        TeacherModule(classifier, FIT, torch.ones(2), 1.0, given).losses(batch)["loss"] for given in (None, costs)
     )
     p = classifier.model(classifier.normalize(batch["image"])).softmax(1)
     torch.testing.assert_close(costly - plain, (p[0, 1] + 6 * p[1, 0]) / 2)
-    assert "costs" not in TeacherModule.of_images(classifier, FIT, torch.ones(2), 1.0, costs).state_dict()
+    assert "costs" not in TeacherModule(classifier, FIT, torch.ones(2), 1.0, costs).state_dict()
 
 
 def test_losses__weighted_soft_cross_entropy_and_accuracy() -> None:
     classifier = tiny("test_vit", TWO, 32)
     weights = torch.tensor([0.5, 1.5])
-    module = TeacherModule.of_images(classifier, FIT, weights, layer_decay=1.0)
+    module = TeacherModule(classifier, FIT, weights, layer_decay=1.0)
     batch = {"image": uint8_batch(4, 32), "target": torch.tensor([[1.0, 0.0], [0.2, 0.8], [0.0, 1.0], [0.9, 0.1]])}
     values = module.losses(batch)
     logits = classifier.model(classifier.normalize(batch["image"]))
@@ -55,9 +54,9 @@ def test_losses__weighted_soft_cross_entropy_and_accuracy() -> None:
 
 
 @pytest.mark.parametrize("name", ["test_vit", "eva02_tiny_patch14_224"])
-def test_of_images__earlier_layers_learn_more_slowly(name: str) -> None:
+def test_teacher_module__earlier_layers_learn_more_slowly(name: str) -> None:
     classifier = tiny(name, TWO, 112)
-    module = TeacherModule.of_images(classifier, FIT, torch.ones(2), layer_decay=0.5)
+    module = TeacherModule(classifier, FIT, torch.ones(2), layer_decay=0.5)
     scale = {id(p): group["lr_scale"] for group in module._groups for p in group["params"]}
     decay = {id(p): group["weight_decay"] for group in module._groups for p in group["params"]}
     parameters = dict(classifier.model.named_parameters())
