@@ -68,45 +68,30 @@ def diagnose_decisions(
         return []
     said = rule.decide(probabilities[clear])
     true = rule.labels.truth(targets[clear])
-    names = rule.labels.names
     notes = []
     kinds, counts = np.unique(true, axis=0, return_counts=True)
     commonest = int(counts.max())
     right = int(rule.same(said, true).sum())
     if right <= commonest and len(kinds) > 1:
         answer = _answer(kinds[int(counts.argmax())], rule)
-        notes.append(
-            Note(
-                says=f"is right on {right:,} of {len(true):,} {images}, and always saying {answer} would be right on "
-                f"{commonest:,}: it is no better than the commonest answer",
-                advice=f"{training}, pretrained weights, more images of the rarer labels",
-                serious=True,
-            )
+        says = (
+            f"is right on {right:,} of {len(true):,} {images}, and always saying {answer} would be right on "
+            f"{commonest:,}: it is no better than the commonest answer"
         )
+        advice = f"{training}, pretrained weights, more images of the rarer labels"
+        notes.append(Note(says=says, advice=advice, serious=True))
     if len(kinds) > 1 and len(np.unique(said, axis=0)) == 1:
-        notes.append(
-            Note(
-                says=f"says {_answer(said[0], rule)} for every one of {len(true):,} {images}",
-                advice=f"class_weighting: balanced for the teacher, {training}",
-                serious=True,
-            )
-        )
-    elif missed := _never_said(np.asarray(said), np.asarray(true), names):
-        notes.append(
-            Note(
-                says=f"never says {', '.join(missed)}",
-                advice="class_weighting: sqrt for the teacher, more images of them",
-            )
-        )
+        says = f"says {_answer(said[0], rule)} for every one of {len(true):,} {images}"
+        advice = f"class_weighting: balanced for the teacher, {training}"
+        notes.append(Note(says=says, advice=advice, serious=True))
+    elif missed := _never_said(np.asarray(said), np.asarray(true), rule.labels.names):
+        advice = "class_weighting: sqrt for the teacher, more images of them"
+        notes.append(Note(says=f"never says {', '.join(missed)}", advice=advice))
     return notes
 
 
 def diagnose_fit(metrics: dict[str, float], config: FitConfig) -> list[Note]:
-    """Notes on how a fit went.
-
-    Args:
-        metrics: as ``fitting.fit.fit`` returns them.
-    """
+    """Notes on how a fit went; ``fitting.fit.fit`` returns its metrics."""
     notes = []
     steps, epochs, best = (int(metrics[key]) for key in ("steps", "epochs", "epoch"))
     if steps < FEW_STEPS:
@@ -119,21 +104,15 @@ def diagnose_fit(metrics: dict[str, float], config: FitConfig) -> list[Note]:
     lowest = metrics["val_loss"]
     if best < epochs - 1 and last > RISE * lowest > 0 and last - lowest > LEAST_RISE:
         where = "the first epoch" if best == 0 else f"epoch {best + 1}"
-        notes.append(
-            Note(
-                says=f"was best after {where} of {epochs}, and its validation loss rose from {lowest:.3g} to "
-                f"{last:.3g} since: it learned its training images by heart, or its steps are too large",
-                advice="a lower lr, more views or images, a higher weight_decay, fewer epochs",
-            )
+        says = (
+            f"was best after {where} of {epochs}, and its validation loss rose from {lowest:.3g} to {last:.3g} since: "
+            "it learned its training images by heart, or its steps are too large"
         )
+        notes.append(Note(says=says, advice="a lower lr, more views or images, a higher weight_decay, fewer epochs"))
     fell = 1 - lowest / metrics["previous_val_loss"] if metrics.get("previous_val_loss", 0) > 0 else 0.0
     if best == epochs - 1 == config.epochs - 1 and fell > STILL_FALLING:
-        notes.append(
-            Note(
-                says=f"was still getting better in the last of its {epochs} epochs (by {fell:.0%})",
-                advice="more epochs",
-            )
-        )
+        says = f"was still getting better in the last of its {epochs} epochs (by {fell:.0%})"
+        notes.append(Note(says=says, advice="more epochs"))
     return notes
 
 
@@ -160,11 +139,8 @@ def diagnose_path(path: Sequence[Epoch], decays: Sequence[float], *, kept: bool 
 def diagnose_gain(rate: float, lower: float, upper: float) -> list[Note]:
     """A note where distillation hurt, significantly.
 
-    Args:
-        rate: accuracy of the distilled student minus that of the same student trained on labels alone, on the same
-            images.
-        lower: of the paired interval of that difference.
-        upper: likewise.
+    ``rate`` is the accuracy of the distilled student minus that of the same student trained on labels alone, on the
+    same images; ``lower`` and ``upper`` bound its paired interval.
     """
     if upper >= 0:
         return []
