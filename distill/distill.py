@@ -50,7 +50,6 @@ def distill(
 
     Args:
         manifest: its images are learned from, labeled or not.
-        teacher: says what it should say.
         costs: ``labels.costs``.
 
     Raises:
@@ -149,21 +148,17 @@ def _request(
     context: RunContext, config: StudentConfig, student: Classifier, lessons: Lessons, costs: Costs | None
 ) -> FitRequest:
     folder = context.folder.student(config.name) / "fit"
-    batch_size = config.fit.batch_size
-    workers = context.trainer.workers
+    loading = {"batch_size": config.fit.batch_size, "workers": context.trainer.workers}
     erasing = [Erasing(config.erasing, context.seed)] if config.erasing else []
     # On a CPU, convolutions train faster in this format.
     student.model.requires_grad_(True).to(memory_format=torch.channels_last)
     return FitRequest(
         module=StudentModule(student, config, costs),
-        learned=train_loader(lessons.learned, lessons.sampler, batch_size=batch_size, workers=workers),
-        held_out=whole_image_loader(
-            lessons.held_out, lessons.num_held_out, batch_size=batch_size, workers=workers, rank=this_rank()
-        ),
+        learned=train_loader(lessons.learned, lessons.sampler, **loading),
+        held_out=whole_image_loader(lessons.held_out, lessons.num_held_out, rank=this_rank(), **loading),
         name=f"student {config.name}",
         folder=folder,
         precision=precision_for(student.model, context.trainer),
-        micro_batch=context.trainer.micro_batch,
         callbacks=[*lessons.callbacks, *erasing, *publishing(context, config.name, lambda: student, folder / "best")],
     )
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, WeightAveraging
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from fitting.history import Epoch, write_history
@@ -49,15 +51,10 @@ class Averaging(WeightAveraging):
     def __init__(self, decay: float) -> None:
         super().__init__(multi_avg_fn=self._update)
         self._largest = decay
-        self._step = 0
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *step: Any) -> None:
-        self._step = trainer.global_step
-        super().on_train_batch_end(trainer, pl_module, *step)
-
-    def _update(self, averages: Any, current: Any, _: Any) -> None:
-        update = get_ema_multi_avg_fn(decay_at(self._step, self._largest))  # type: ignore[no-untyped-call]
-        update(averages, current, _)
+    def _update(self, averages: Any, current: Any, steps_before: Tensor) -> None:
+        decay = decay_at(int(steps_before) + 1, self._largest)
+        get_ema_multi_avg_fn(decay)(averages, current, steps_before)  # type: ignore[no-untyped-call]
 
 
 def decay_at(step: int, largest: float) -> float:
@@ -106,42 +103,41 @@ class Curves(Callback):
         self._epochs = list(state_dict["epochs"])
 
 
+@dataclass(eq=False)
 class PublishBest(Callback):
     """Hands a checkpoint folder to ``publish`` whenever the validation loss improves.
 
     It runs inside validation, where averaged weights, if there are any, are in place.
     """
 
-    def __init__(
-        self, name: str, classifier: Callable[[], Classifier], folder: Path, publish: Callable[[str, Path, str], None]
-    ):
-        self._name = name
-        self._classifier = classifier
-        self._folder = folder
-        self._publish = publish
-        self._best = math.inf
+    name: str
+    classifier: Callable[[], Classifier]
+    """Gives the model as it is then."""
+    folder: Path
+    publish: Callable[[str, Path, str], None]
+    best: float = math.inf
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         loss = float(trainer.callback_metrics["val_loss"])
-        if loss < self._best and trainer.is_global_zero:
-            self._best = loss
-            classifier = self._classifier()
+        if loss < self.best and trainer.is_global_zero:
+            self.best = loss
+            classifier = self.classifier()
             facts = CheckpointFacts(
                 labels=classifier.labels,
                 uncalibrated="is still being trained",
                 epoch=trainer.current_epoch,
                 val_loss=loss,
             )
-            checkpoint.save(classifier, self._folder, facts)
-            message = f"{self._name}: epoch {trainer.current_epoch}, validation loss {loss:.4f}"
-            self._publish(self._name, self._folder, message)
+            checkpoint.save(classifier, self.folder, facts)
+            message = f"{self.name}: epoch {trainer.current_epoch}, validation loss {loss:.4f}"
+            self.publish(self.name, self.folder, message)
 
     def state_dict(self) -> dict[str, Any]:
         # Kept in the checkpoint, so that a resumed fit publishes only what is better still.
-        return {"best": self._best}
+        return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._best = state_dict["best"]
+        self.best = state_dict["best"]
 
 
 def publishing(context: RunContext, name: str, classifier: Callable[[], Classifier], folder: Path) -> list[Callback]:

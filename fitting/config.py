@@ -32,7 +32,7 @@ class FitConfig:
             self.check(require)
 
     def check(self, require: Require) -> None:
-        """Note what is wrong; a config with more keys asks this beside its own checks, so that all is said at once."""
+        """Note what is wrong; a config with more keys adds to this, so that all is said at once."""
         require("epochs", lambda: self.epochs >= 1, "1 or more")
         require("batch_size", lambda: self.batch_size >= 1, "1 or more")
         require("lr", lambda: self.lr > 0, "above 0")

@@ -46,8 +46,6 @@ class FitRequest:
     """Lightning's name for it."""
     callbacks: Sequence[Callback] = ()
     """More of them."""
-    micro_batch: int | Literal["auto"] = "auto"
-    """Images that go through the module at a time."""
 
 
 def fit(request: FitRequest, context: RunContext) -> dict[str, float]:
@@ -73,7 +71,7 @@ def fit(request: FitRequest, context: RunContext) -> dict[str, float]:
     if metrics is None:
         folder.mkdir(parents=True, exist_ok=True)
         state = once(lambda: find_state(folder))
-        _split_batches(request)
+        _split_batches(request, context.trainer.micro_batch)
         best = BestEpoch(folder)
         loop = _trainer(request, context, best)
         module.train()  # Lightning keeps the mode it is given
@@ -111,13 +109,12 @@ def _read_finished(folder: Path) -> dict[str, float] | None:
     return metrics if metrics and is_whole(folder / BEST) else None
 
 
-def _split_batches(request: FitRequest) -> None:
+def _split_batches(request: FitRequest, asked: int | Literal["auto"]) -> None:
     """Begin with what the config asks for, or else with whole batches, which memory may prove too large."""
     module = request.module
-    asked = module.config.batch_size if request.micro_batch == "auto" else request.micro_batch
     module.micro_batches = MicroBatches(
         request.folder,
-        Split(0, asked, module.checkpointing is True),
+        Split(0, module.config.batch_size if asked == "auto" else asked, module.checkpointing is True),
         whole=module.whole or why_whole(module),
         may_checkpoint=module.checkpointing == "auto",
     )
@@ -133,7 +130,7 @@ def _trainer(request: FitRequest, context: RunContext, best: BestEpoch) -> pl.Tr
     callbacks: list[Callback] = [
         Draws(context.seed),
         best,
-        FitProgress(request.name, lambda: best.metrics),
+        FitProgress(request.name, best),
         *request.callbacks,
         Curves(request.folder),
         keep,

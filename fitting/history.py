@@ -28,9 +28,6 @@ class Epoch:
     """Of L-BFGS, likewise."""
 
 
-_ADAPTER = TypeAdapter(list[Epoch])
-
-
 def best_of(epochs: Sequence[Epoch]) -> Epoch:
     """The one with the lowest validation loss."""
     return min(epochs, key=lambda one: math.inf if one.val_loss is None else one.val_loss)
@@ -45,8 +42,9 @@ def read_histories(model: Path) -> dict[str, list[Epoch]]:
     """Curves of a model's fits by their folder, that of a head first; none where the fits were removed."""
     fits = model / "fit"
     paths = [fits / HISTORY, fits / "head" / HISTORY, *sorted(fits.glob(f"*/{HISTORY}"))]
+    adapter = TypeAdapter(list[Epoch])
     return {
-        path.parent.name if path.parent != fits else "": _ADAPTER.validate_json(path.read_bytes())
+        path.parent.name if path.parent != fits else "": adapter.validate_json(path.read_bytes())
         for path in paths
         if path.is_file()
     }

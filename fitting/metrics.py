@@ -10,8 +10,7 @@ from models.decision import DecisionRule
 class MacroF1(MulticlassStatScores):
     """The mean F1 of the labels that are true of some image, as ``verify.metrics.macro_f1`` has it; 0 without any.
 
-    Args:
-        num_labels: of a set in which labels exclude each other.
+    Labels exclude each other.
     """
 
     def __init__(self, num_labels: int) -> None:
@@ -26,13 +25,9 @@ class MacroF1(MulticlassStatScores):
 
 
 def decided(logits: Tensor, targets: Tensor, rule: DecisionRule) -> tuple[Tensor, Tensor]:
-    """The label said of each image and the true one: indices [M], or which labels apply [M, C].
+    """The labels said and the true ones, of logits and targets of labeled images [B, C].
 
-    Images whose votes tie have no true label and are left out.
-
-    Args:
-        logits: [B, C].
-        targets: of labeled images [B, C].
+    They are indices [M], or which labels apply [M, C]. Images whose votes tie have no true label and are left out.
     """
     said = rule.decide(rule.probabilities(logits.detach().float().cpu().numpy()))
     given = targets.cpu().numpy()

@@ -61,11 +61,7 @@ class MicroBatches:
         return next(split for split in reversed(self._splits) if split.step <= step)
 
     def shrink(self, step: int, images: int) -> None:
-        """Let fewer images through from this step on.
-
-        Args:
-            step: the one whose memory was too small.
-            images: that went through at a time.
+        """Let fewer images through from the step on whose memory was too small for so many at a time.
 
         Raises:
             UserError: there is nothing smaller.

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
@@ -25,9 +25,6 @@ Batch = dict[str, Any]
 """A loader's batch: tensors by name, and ``image_id`` (a list of str)."""
 SAID, TRUE = "said", "true"
 """Among the values of validation images: what macro F1 counts."""
-
-Then = Callable[[Tensor, float, bool], None]
-"""Takes the loss of a part, its share of the batch's images, and true for the last part."""
 
 
 class FitModule(pl.LightningModule):
@@ -81,7 +78,7 @@ class FitModule(pl.LightningModule):
         optimizer: Any = self.optimizers()
         if this_rank().world > 1 and not self._agreed:
             self._agree_on_what_fits(batch)
-        values = self._values(batch, self._backward)
+        values = self._values(batch)
         # All processes ask, whatever they found: one that raised alone would leave the others waiting.
         finite = bool(torch.isfinite(values["loss"]))
         if in_any_process(not finite, self.device):
@@ -112,8 +109,8 @@ class FitModule(pl.LightningModule):
         """Clip here: in 16-mixed, gradients are scaled until now."""
         self.clip_gradients(optimizer, self.config.clip_norm, "norm")
 
-    def _values(self, batch: Batch, then: Then) -> dict[str, Tensor]:
-        """``losses`` of a batch, which goes through in parts that fit; each part's loss is handed on.
+    def _values(self, batch: Batch) -> dict[str, Tensor]:
+        """``losses`` of a batch, which goes through in parts that fit; in training, with the gradient of each.
 
         Raises:
             UserError: memory is too small for the smallest part, or it is in one of several processes.
@@ -121,7 +118,7 @@ class FitModule(pl.LightningModule):
         while True:
             size = self._part_size(batch)
             try:
-                return self._in_parts(batch, size, then)
+                return self._in_parts(batch, size)
             except torch.OutOfMemoryError:
                 if self.micro_batches is None:
                     raise
@@ -139,7 +136,8 @@ class FitModule(pl.LightningModule):
             _, part = next(parts_of(batch, size))
             fits = True
             try:
-                self._in_parts(part, size, lambda loss, share, _: self._backward(loss, share, last=False))
+                with self._alone():
+                    self._in_parts(part, size)
             except torch.OutOfMemoryError:
                 fits = False
             if not in_any_process(not fits, self.device):
@@ -163,7 +161,7 @@ class FitModule(pl.LightningModule):
         assert self.micro_batches is not None, "without, memory is not looked after"
         self.micro_batches.shrink(self.global_step, size)
 
-    def _in_parts(self, batch: Batch, size: int, then: Then) -> dict[str, Tensor]:
+    def _in_parts(self, batch: Batch, size: int) -> dict[str, Tensor]:
         total = len(batch["image_id"])
         self.zero_grad()
         found = []
@@ -173,7 +171,8 @@ class FitModule(pl.LightningModule):
                 layer.part = start, total
             values = self.losses(part)
             sizes.append(len(part["image_id"]))
-            then(values["loss"], sizes[-1] / total, sum(sizes) == total)
+            if self.training:
+                self._backward(values["loss"], sizes[-1] / total, last=sum(sizes) == total)
             found.append({name: value.detach() for name, value in values.items()})
         return whole_of(found, sizes)
 
@@ -183,6 +182,7 @@ class FitModule(pl.LightningModule):
             self.manual_backward(loss * share if share < 1 else loss)
 
     def _alone(self) -> AbstractContextManager[None]:
+        """No gradient is exchanged while the block runs."""
         strategy = self.trainer.strategy
         return strategy.block_backward_sync() if isinstance(strategy, DDPStrategy) else nullcontext()
 
@@ -192,7 +192,7 @@ class FitModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the same values on validation images, and macro F1."""
-        values = self._values(batch, lambda *_: None)
+        values = self._values(batch)
         # Here and not in `losses`: a part of a batch that memory was too small for goes through again.
         said, true = (values.pop(name, None) for name in (SAID, TRUE))
         self._log("val", values, batch)
@@ -202,11 +202,9 @@ class FitModule(pl.LightningModule):
             self.log("val_macro_f1", self._macro_f1, on_step=False, on_epoch=True)
 
     def judged(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """1 where a labeled image is decided as its target says [M], ties left out; in validation, macro F1 too.
+        """For logits and targets [B, C]: 1 where an image is decided as its target says [M], ties left out.
 
-        Args:
-            logits: [B, C].
-            targets: [B, C].
+        In validation, what macro F1 counts too.
         """
         said, true = decided(logits, targets, self.rule)
         counted = {} if self.training or self._macro_f1 is None else {SAID: said, TRUE: true}

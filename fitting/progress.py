@@ -1,7 +1,6 @@
 """Progress of a fit, on the screen or in a log: epoch, losses, the epoch that is kept, time spent and left, memory."""
 
 import time
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,6 +8,7 @@ from pytorch_lightning.callbacks import Callback
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
 
+from fitting.checkpoints import BestEpoch
 from run.console import log, say_with_time
 from run.usage import duration, peak_memory
 
@@ -17,15 +17,11 @@ BESIDE = {"accuracy": "accuracy {:.1%}", "macro_f1": "macro F1 {:.3f}", "agreeme
 
 
 class FitProgress(Callback):
-    """A bar for the whole fit; without a terminal, a line with the time for every epoch.
+    """A bar for the whole fit; without a terminal, a line with the time for every epoch."""
 
-    Args:
-        kept: gives the metrics of the best epoch so far, ``epoch`` among them.
-    """
-
-    def __init__(self, name: str, kept: Callable[[], Mapping[str, float]]) -> None:
+    def __init__(self, name: str, best: BestEpoch) -> None:
         self._name = name
-        self._kept = kept
+        self._best = best
         self._bar = Progress(
             TextColumn("{task.description}", table_column=Column(overflow="fold")),  # wraps where it is narrow
             BarColumn(bar_width=12),
@@ -67,7 +63,7 @@ class FitProgress(Callback):
         if trainer.is_global_zero and trainer.should_stop and not trainer.interrupted and ran < asked:
             text = (
                 f"{self._name}: stopped early after epoch {ran} of {asked}, because the validation loss got no better; "
-                f"epoch {self._kept()['epoch'] + 1:.0f} is kept"
+                f"epoch {self._best.metrics['epoch'] + 1:.0f} is kept"
             )
             # Full, because nothing is left to do.
             self._bar.update(self._task, total=self._total, completed=self._total)
@@ -83,7 +79,7 @@ class FitProgress(Callback):
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
             f"validation loss {metrics['val_loss']:.3f}",
             *beside,
-            f"best epoch {self._kept()['epoch'] + 1:.0f}",
+            f"best epoch {self._best.metrics['epoch'] + 1:.0f}",
             *filter(None, [peak_memory()]),
         ]
 

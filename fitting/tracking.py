@@ -76,11 +76,8 @@ def _place_of(run: Any) -> str:
     """The address of a Weights & Biases run, or the command that sends it there; empty where none began."""
     if run is None:
         return ""
-    return (
-        f"Weights & Biases: wandb sync {quoted(Path(run.dir).parent)}"
-        if run.offline
-        else f"Weights & Biases: {run.url}"
-    )
+    place = f"wandb sync {quoted(Path(run.dir).parent)}" if run.offline else run.url
+    return f"Weights & Biases: {place}"
 
 
 def _without_places(config: Json, key: str = "") -> Any:

@@ -99,6 +99,5 @@ def images_request(
         name="teacher",
         folder=folder,
         precision=precision_for(teacher.model, context.trainer),
-        micro_batch=context.trainer.micro_batch,
         callbacks=publishing(context, "teacher", plain, folder / "best"),
     )

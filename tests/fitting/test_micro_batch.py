@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from run.folder import RunFolder
 from run.ranks import this_rank
 from tests.fitting.test_fit import StopBefore, states_equal
 from tests.fitting.toy import SmallMemory, ToyModule, run_toy, toy_config
-from tests.support import TWO, context, uint8_batch
+from tests.support import TRAINER, TWO, context, uint8_batch
 from train.module import TeacherModule
 
 
@@ -58,10 +59,9 @@ def gradients_of_eva(folder: Path, micro_batch: int, *, checkpointing: bool = Fa
         name="eva",
         folder=folder,
         precision="32-true",
-        micro_batch=micro_batch,
         callbacks=[seen],
     )
-    fit(request, context(RunFolder(folder)))
+    fit(request, context(RunFolder(folder), trainer=replace(TRAINER, micro_batch=micro_batch)))
     return seen.first
 
 

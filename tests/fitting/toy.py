@@ -123,7 +123,7 @@ def run_toy(
     module = module or ToyModule(config or toy_config())
     run: RunContext = context(
         RunFolder(folder),
-        trainer=replace(trainer(), checkpoint_minutes=minutes),
+        trainer=replace(trainer(), checkpoint_minutes=minutes, micro_batch=micro_batch),
         tracking=tracking or TrackingConfig(),
         config=run_config if run_config is not None else {},
     )
@@ -135,7 +135,6 @@ def run_toy(
         name=name,
         folder=folder / "fit",
         precision=precision,
-        micro_batch=micro_batch,
         callbacks=callbacks,
     )
     return module, fit(request, run)
