@@ -222,7 +222,7 @@ def measure_halving(given: argparse.Namespace, trainer: TrainerConfig) -> Figure
         "limit_gib": 2.5,
         "free_gib": round(free / 2**30, 1),
         "batch_asked": 256,
-        "batch_that_fit": forward._holds,
+        "batch_that_fit": forward.holds,
         "largest_difference": float(np.abs(found - expected).max()),
         "largest_value": float(np.abs(expected).max()),
     }

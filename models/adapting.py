@@ -23,10 +23,7 @@ def add_adapters(classifier: Classifier, rank: int, alpha: float) -> Adapted:
     """Put an adapter beside each of ``linear_layers``; these and the head alone require gradients then.
 
     W x becomes W x + alpha / rank · B A x, with A [rank, in] random and B [out, rank] zero (Hu et al. 2021, arXiv
-    2106.09685), so nothing changes at first.
-
-    Returns:
-        The classifier's model, which is changed in place, as ``merge`` takes it.
+    2106.09685), so nothing changes at first. Gives the classifier's model, changed in place, as ``merge`` takes it.
     """
     from peft import LoraConfig, LoraModel  # takes seconds, which only this needs
 
@@ -49,11 +46,9 @@ def merged_copy(adapted: Adapted) -> nn.Module:
 
 
 def linear_layers(model: nn.Module, size: int) -> list[str]:
-    """Names of the linear layers that an image goes through, but the head's: those of attention and MLPs.
+    """Names of the linear layers that an image of ``size`` pixels goes through, but the head's: of attention and MLPs.
 
-    Args:
-        model: its attention is told to run these layers, instead of taking their weights.
-        size: of images, in pixels.
+    The model's attention is told to run these layers, instead of taking their weights.
     """
     for module in model.modules():
         if hasattr(module, SEPARATE):

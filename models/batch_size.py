@@ -13,6 +13,8 @@ from torch.nn.modules.module import register_module_forward_hook
 
 MOST = 128
 """Images at a time. Worker processes hold two batches each ready; a GPU has enough to do with fewer."""
+SIZES = [MOST >> power for power in range(MOST.bit_length())]
+"""``MOST``, and halved again and again."""
 
 REUSED_BYTES = 32 * 2**20
 """glibc asks the system for larger pieces of memory anew each time, and the system fills each with zeros."""
@@ -22,12 +24,7 @@ def largest_that_reuses_memory(run: Callable[[Tensor], object], size: int, devic
     """For a CPU, the largest power of two whose intermediate results are all at most ``REUSED_BYTES``.
 
     A CPU does a few images as fast as many. With EVA-02 base at 448 px in bf16, 4 images took 0.55 s of two cores' time
-    each, and 16 took 0.45 s more, which the system spent on zeroing memory.
-
-    Args:
-        run: uint8 images [B, 3, S, S] through the model.
-        size: S in pixels.
-        device: the CPU.
+    each, and 16 took 0.45 s more, which the system spent on zeroing memory. ``run`` takes uint8 images [B, 3, S, S].
     """
     largest = 1
 
@@ -42,12 +39,12 @@ def largest_that_reuses_memory(run: Callable[[Tensor], object], size: int, devic
     finally:
         # The hook is global: left in place, it would note every module of the process.
         hook.remove()
-    return next((batch for batch in _halved(MOST) if batch * largest <= REUSED_BYTES), 1)
+    return next((batch for batch in SIZES if batch * largest <= REUSED_BYTES), 1)
 
 
 def largest_that_fits(run: Callable[[Tensor], object], size: int, device: torch.device) -> int:
     """For a GPU, the largest power of two up to ``MOST`` that its memory holds; 1 where that is not known to fit."""
-    for batch in _halved(MOST):
+    for batch in SIZES:
         # From the largest down: the first one that fits is the answer.
         try:
             run(_images(batch, size, device))
@@ -58,10 +55,6 @@ def largest_that_fits(run: Callable[[Tensor], object], size: int, device: torch.
         # Out of the except block, where the error still holds the tensors of the failed pass.
         torch.cuda.empty_cache()
     return 1
-
-
-def _halved(most: int) -> list[int]:
-    return [most >> power for power in range(most.bit_length())]
 
 
 def _images(count: int, size: int, device: torch.device) -> Tensor:

@@ -70,13 +70,7 @@ def build(
 
 
 def require_size(model: nn.Module, size: int, *, key: str, name: str) -> None:
-    """Run a model in eval mode on the shape of one image [1, 3, S, S], without any numbers.
-
-    Args:
-        model: left as it is.
-        size: S, in pixels.
-        key: the config section, for the message.
-        name: of the model, for the message.
+    """Run a model, which is left as it is, in eval mode on the shape of one image [1, 3, S, S], without any numbers.
 
     Raises:
         UserError: the model cannot take that size, or no image at all.
@@ -200,10 +194,10 @@ def require_checkpoint(name: str, key: str) -> None:
     require_weights(folder, key)
 
 
-def size_args(architecture: str, size: int) -> dict[str, int]:
+def size_args(architecture: str, size: int | None) -> dict[str, int]:
     """The arguments of ``timm.create_model`` for an image size: only models that are built for one size take any."""
     cfg = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
-    return {"img_size": size} if cfg is not None and cfg.fixed_input_size else {}
+    return {"img_size": size} if size and cfg is not None and cfg.fixed_input_size else {}
 
 
 def _hub_id(name: str, key: str) -> str:
@@ -216,8 +210,7 @@ def _hub_id(name: str, key: str) -> str:
 
 
 def _random(name: str, key: str, image_size: int | None, drop_path: float, num_classes: int) -> nn.Module:
-    architecture = require_architecture(name, key)
-    sized = size_args(architecture, image_size) if image_size else {}
+    sized = size_args(require_architecture(name, key), image_size)
     args: dict[str, Any] = {"num_classes": num_classes, **_drop_path(drop_path), **sized}
     try:
         model: nn.Module = timm.create_model(name.split("/")[-1], pretrained=False, **args)
@@ -227,13 +220,7 @@ def _random(name: str, key: str, image_size: int | None, drop_path: float, num_c
 
 
 def open_checkpoint(folder: Path, name: str, key: str) -> Classifier:
-    """A checkpoint as it is, with its own head, in eval mode; labels that it does not name are numbers.
-
-    Args:
-        folder: as ``build`` takes it.
-        name: of the model, for messages.
-        key: the config section, for messages.
-    """
+    """A checkpoint as it is, with its own head, in eval mode; labels that it does not name are numbers."""
     config = read_config(folder)
     size = trained_size(config, name, key)
     model = _from_checkpoint(name, folder, config, key, size, 0.0).eval()

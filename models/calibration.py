@@ -117,12 +117,8 @@ def _slope(logits: Floats, targets: Floats, rule: DecisionRule, inverse: float) 
 def calibrate(classifier: Classifier, logits: NDArray[np.floating], targets: NDArray[np.floating]) -> Calibration:
     """Fit the temperature and divide the head by it in place, so that plain softmax or sigmoid is calibrated anywhere.
 
-    Where no temperature is found, the head is left as it is.
-
-    Args:
-        classifier: its last layers are changed.
-        logits: what it gives on the labeled images of the validation split [N, C].
-        targets: their targets [N, C].
+    Where no temperature is found, the head is left as it is. Logits and targets [N, C] are of the labeled images of the
+    validation split.
     """
     rule = DecisionRule.of(classifier.labels)
     fitted = fit_temperature(logits, targets, rule)

@@ -17,13 +17,7 @@ from run.files import Json, atomic_path, write_json
 
 
 def save(classifier: Classifier, folder: Path, facts: CheckpointFacts) -> None:
-    """Write the folder atomically.
-
-    Args:
-        classifier: the model, on any device.
-        folder: replaced if it is there.
-        facts: what else is known of the model.
-    """
+    """Write the folder atomically, in place of one that is there; the model may lie on any device."""
     assert facts.labels == classifier.labels
     # Contiguous and on the CPU: training keeps convolutions in another memory format, which safetensors refuses.
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.model.state_dict().items()}
@@ -43,7 +37,11 @@ def config_json(classifier: Classifier, facts: CheckpointFacts) -> dict[str, Jso
     """
     names = classifier.labels.names
     own: Any = classifier.model.pretrained_cfg
-    size = size_args(classifier.architecture, classifier.spec.size)
+    args: dict[str, Json] = {**size_args(classifier.architecture, classifier.spec.size)}
+    # RepViT is built with two last layers, but a new head has only one.
+    head = classifier.model.get_classifier()  # type: ignore[operator]
+    if hasattr(head, "distillation"):
+        args["distillation"] = head.distillation
     return {
         **problem_type(classifier.labels),
         "architecture": classifier.architecture,
@@ -51,7 +49,7 @@ def config_json(classifier: Classifier, facts: CheckpointFacts) -> dict[str, Jso
         "num_features": classifier.feature_width,
         "label_names": list(names),
         **label_maps(classifier.labels),
-        "model_args": {**size, **_head_args(classifier)},
+        "model_args": args,
         "pretrained_cfg": {
             **classifier.spec.to_pretrained_cfg(),
             "num_classes": len(names),
@@ -62,12 +60,6 @@ def config_json(classifier: Classifier, facts: CheckpointFacts) -> dict[str, Jso
         },
         KEY: facts.to_json(),
     }
-
-
-def _head_args(classifier: Classifier) -> dict[str, Json]:
-    """RepViT is built with two last layers, but a new head has only one."""
-    distillation = getattr(classifier.model.get_classifier(), "distillation", None)  # type: ignore[operator]
-    return {} if distillation is None else {"distillation": distillation}
 
 
 def load(folder: Path, labels: LabelSet) -> Classifier:

@@ -51,8 +51,9 @@ def resolve_precision(trainer: TrainerConfig, *, convolutional: bool) -> str:
     """
     if trainer.precision != "auto":
         return trainer.precision
-    if trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    if trainer.accelerator in ("auto", "cpu") and not torch.backends.mps.is_available():
-        return "bf16-mixed" if torch.cpu._is_amx_tile_supported() and not convolutional else "32-true"
-    return "32-true"
+    device = device_of(trainer).type
+    if device == "cuda":
+        faster = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        faster = device == "cpu" and torch.cpu._is_amx_tile_supported() and not convolutional
+    return "bf16-mixed" if faster else "32-true"

@@ -1,6 +1,7 @@
 """A frozen model run once over images: to features or to logits, on whatever hardware there is."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Literal
 
@@ -29,39 +30,33 @@ Started = Callable[[], NDArray[np.float32]]
 """Waits for the numbers of a batch that is on its way."""
 
 
+@dataclass(eq=False)
 class FrozenForward:
-    """A ``Forward`` that can be started and waited for later, so that a GPU is never without work.
+    """A ``Forward`` that can be started and waited for later, so that a GPU is never without work."""
 
-    Args:
-        device: what it lies on.
-        batch_size: chooses how many images go through it at a time.
-        one_shape: fill batches that are started up to ``batch_size``: compiled code is for one shape.
-    """
-
-    def __init__(
-        self, run: Run, device: torch.device, batch_size: Callable[[], int], *, one_shape: bool = False
-    ) -> None:
-        self._run = run
-        self._device = device
-        self._choose = batch_size
-        self._one_shape = one_shape
-        self._holds: int | None = None
-        """Images that the GPU's memory holds, once it was too small."""
+    run: Run
+    device: torch.device
+    """What it lies on."""
+    choose_batch_size: Callable[[], int]
+    one_shape: bool = False
+    """Fill batches that are started up to ``batch_size``: compiled code is for one shape."""
+    holds: int | None = None
+    """Images that the GPU's memory holds, once it was too small."""
 
     @cached_property
     def batch_size(self) -> int:
         """Images at a time that suit the model and its device."""
-        return self._choose()
+        return self.choose_batch_size()
 
     def __call__(self, images: Tensor) -> NDArray[np.float32]:
         """Numbers of any number of images, in parts of ``batch_size``."""
-        parts = [self._launch(part.to(self._device)) for part in torch.split(images, self.batch_size)]
+        parts = [self._launch(part.to(self.device)) for part in torch.split(images, self.batch_size)]
         return np.concatenate([part() for part in parts])
 
     def start(self, images: Tensor) -> Started:
         """Put one batch on its way, as large as it is; images in pinned memory are copied while the GPU works."""
-        there = images.to(self._device, non_blocking=True)
-        if self._one_shape:
+        there = images.to(self.device, non_blocking=True)
+        if self.one_shape:
             missing = max(0, self.batch_size - len(images))
             there = torch.cat([there, there.new_zeros(missing, *there.shape[1:])])
         started = self._launch(there)
@@ -75,15 +70,15 @@ class FrozenForward:
         """
         while True:
             try:
-                parts = [self._run(part) for part in torch.split(images, self._holds or len(images))]
+                parts = [self.run(part) for part in torch.split(images, self.holds or len(images))]
                 return _fetched(parts[0] if len(parts) == 1 else torch.cat(parts))
             except torch.OutOfMemoryError as error:
-                most = min(self._holds or len(images), len(images))
+                most = min(self.holds or len(images), len(images))
                 if most == 1:
                     raise UserError(f"the GPU's memory does not hold the model and one image: {error}") from error
-                self._holds = most // 2
+                self.holds = most // 2
             torch.cuda.empty_cache()  # out of the except block, where the error still held what the pass had made
-            log.print(f"the GPU's memory is full: going on with {self._holds} images in a batch")
+            log.print(f"the GPU's memory is full: going on with {self.holds} images in a batch")
 
 
 def _fetched(values: Tensor) -> Started:

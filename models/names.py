@@ -20,7 +20,6 @@ def require_name(name: str, key: str, *, pretrained: bool) -> None:
 
     Args:
         name: as for ``models.building.build``.
-        key: the config section, for the message.
         pretrained: without weights, every name is one of timm's.
 
     Raises:

@@ -18,8 +18,6 @@ def require_room(
     Args:
         classifier: only its weights that require gradients are trained; none is changed.
         device: nothing is asked of a CPU.
-        key: the config section, for the message.
-        precision: Lightning's name for it.
         may_checkpoint: activations may be computed again.
     """
     if device.type == "cpu" or holds_one_image(classifier, device, precision, may_checkpoint):

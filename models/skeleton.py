@@ -12,12 +12,7 @@ from models.names import architecture_of, require_architecture
 
 
 def skeleton(name: str, num_labels: int, image_size: int | None) -> nn.Module | None:
-    """A model whose weights have shapes alone; null where only its weights will tell what it is.
-
-    Args:
-        name: as ``models.building.build`` takes it.
-        image_size: in pixels; null keeps the model's own.
-    """
+    """``models.building.build``'s model, its weights shapes alone; null where only its weights will tell what it is."""
     folder = Path(name.removeprefix("local-dir:"))
     if folder.is_dir():
         architecture = read_config(folder)["architecture"]
@@ -25,8 +20,7 @@ def skeleton(name: str, num_labels: int, image_size: int | None) -> nn.Module | 
         architecture = architecture_of(name.removeprefix("hf-hub:"))
     if not timm.is_model(architecture):
         return None
-    sized = size_args(architecture, image_size) if image_size else {}
-    return on_meta(architecture, num_classes=num_labels, **sized)
+    return on_meta(architecture, num_classes=num_labels, **size_args(architecture, image_size))
 
 
 def skeleton_of(folder: Path, name: str, key: str) -> nn.Module | None:
