@@ -55,7 +55,7 @@ def compare(cache: ViewCache, rows: Manifest, forward: Forward, sample: int) -> 
     cache.is_recorded()
     made = made_in(cache.folder)
     shards = [shard for plan in read_plans(cache.folder).values() for shard in plan if shard.name in made]
-    damaged = {shard.name for shard in unsound(cache.folder, shards)}
+    damaged = unsound(cache.folder, shards)
     uri_of = dict(zip(rows.column("image_id"), rows.column("uri"), strict=True))
     total, chosen = _choose([shard for shard in shards if shard.name not in damaged], uri_of, sample)
     found = Difference(sampled=len(chosen), cached=total, damaged=sorted(damaged))

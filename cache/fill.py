@@ -75,8 +75,6 @@ def fill(
     and waits for the others'. Each checks every shard's checksum once, before it relies on it.
 
     Args:
-        cache: of the model and the distribution of the views.
-        rows: the images, read from where their uris say.
         forward: the model. Its batch size is asked for only where something is planned: all processes and restarts
             keep to the plan.
         workers: processes that read and render.
@@ -125,7 +123,7 @@ class _Filling:
         """
         folder = self.cache.folder
         with self._saying_what_is_missing(len(wanted) * self.views * self.cache.key.bytes_each):
-            ensure_planned(folder, wanted, self.views, self.rank, self._batch_size)
+            ensure_planned(folder, wanted, self.views, self.rank, lambda: self.forward.batch_size)
         missing = self._unsound(wanted)
         unfit = [shard for _, shard in missing if shard.stop > self.views or not wanted.issuperset(shard.images)]
         if not unfit:
@@ -137,15 +135,12 @@ class _Filling:
                 discard(folder, shard)
         if self.rank.world > 1:
             raise UserError(f"what was left undone in {quoted(folder)} is planned anew: start the same command again")
-        ensure_planned(folder, wanted, self.views, self.rank, self._batch_size)
+        ensure_planned(folder, wanted, self.views, self.rank, lambda: self.forward.batch_size)
         return self._unsound(wanted)
-
-    def _batch_size(self) -> int:
-        return self.forward.batch_size
 
     def _unsound(self, wanted: set[str]) -> list[tuple[int, Shard]]:
         planned = planned_shards(self.cache.folder, wanted, self.views)
-        names = {shard.name for shard in unsound(self.cache.folder, [shard for _, shard in planned])}
+        names = unsound(self.cache.folder, [shard for _, shard in planned])
         return [(number, shard) for number, shard in planned if shard.name in names]
 
     def _wait_for(self, shards: Sequence[Shard]) -> None:

@@ -106,13 +106,10 @@ class ViewCache:
         Raises:
             UserError: the folder holds the cache of another key.
         """
-        if not self.is_recorded():
-            # Before the file is written, or this cache would be among the others.
-            self._log_what_does_not_fit()
-            write_json(self.folder / "key.json", self.key.to_json())
-
-    def _log_what_does_not_fit(self) -> None:
+        if self.is_recorded():
+            return
         wanted = self.key.to_json()
+        # Before the file is written, or this cache would be among the others.
         others = [
             f"{folder.name} ({', '.join(differences(there, wanted))})"
             for folder in sorted(self.root.glob(f"{self.key.output}-*"))
@@ -123,6 +120,7 @@ class ViewCache:
                 f"no cache of these {self.key.output} yet; what is there does not fit: {'; '.join(others)}",
                 soft_wrap=True,
             )
+        write_json(self.folder / "key.json", wanted)
 
 
 def differences(there: dict[str, Any], wanted: dict[str, Any]) -> list[str]:

@@ -33,16 +33,10 @@ class ViewPass:
         Raises:
             UserError: no image has a label, or a working copy cannot be made.
         """
-        rows = self._select(manifest)
+        rows = manifest.labeled_rows(*self.splits) if self.labeled else manifest.usable(*self.splits)
         if self.originals:
             return Examples.of_originals(rows, views)
         return Examples.make_working_copies(rows, views, context)
-
-    def _select(self, manifest: Manifest) -> Manifest:
-        if not self.labeled:
-            return manifest.usable(*self.splits)
-        (split,) = self.splits
-        return manifest.labeled_rows(split)
 
 
 def teacher_passes(views: ViewsConfig) -> tuple[ViewPass, ViewPass, ViewPass]:

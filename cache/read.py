@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,6 @@ class Outputs:
     Args:
         shards: all that is asked for is in these.
         unpack: turns what is stored into values.
-
-    Attributes:
-        shape: rows, views, width.
     """
 
     def __init__(
@@ -72,8 +69,8 @@ class Outputs:
         """Values [..., width] at an index of rows, or of rows and views, as NumPy understands it."""
         if isinstance(key, tuple) and len(key) == 2 and all(isinstance(place, int) for place in key):
             return self._one(*key)
-        grid = np.broadcast_arrays(*self._axes)
-        rows, views = (np.asarray(axis[key]) for axis in grid)
+        axes = np.arange(self.shape[0])[:, None], np.arange(self.shape[1])
+        rows, views = (np.asarray(axis[key]) for axis in np.broadcast_arrays(*axes))
         shards, places, inside = self._find(rows.ravel(), views.ravel())
         # Grouped by shard: each file is looked up once for a batch.
         order = np.argsort(shards, kind="stable")
@@ -98,13 +95,7 @@ class Outputs:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is mapped: another process maps the shards itself."""
-        # The axes are as large as the cache's rows and are made again where they are needed.
-        state = {name: value for name, value in self.__dict__.items() if name != "_axes"}
-        return {**state, "_maps": {}}
-
-    @cached_property
-    def _axes(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        return np.arange(self.shape[0])[:, None], np.arange(self.shape[1])[None]
+        return {**self.__dict__, "_maps": {}}
 
     def _find(
         self, rows: NDArray[np.intp], views: NDArray[np.intp]
@@ -143,14 +134,7 @@ def _layers(shards: Sequence[Shard], image_ids: Sequence[str]) -> list[_Layer]:
 
 
 class HeadLogits:
-    """Logits [rows, views, C] in float32 of a head on features [rows, views, D], computed where they are asked for.
-
-    Args:
-        classifier: whose head; its weights are copied.
-
-    Attributes:
-        shape: rows, views, C.
-    """
+    """Logits [rows, views, C] in float32 of a head on features [rows, views, D], computed where they are asked for."""
 
     def __init__(self, classifier: Classifier, features: "Outputs | NDArray[np.floating]") -> None:
         # Copies: the head of a teacher in training goes on changing.

@@ -94,8 +94,8 @@ def write_shard(folder: Path, shard: Shard, values: NDArray[Any]) -> None:
     _checked.add(_state(path))
 
 
-def unsound(folder: Path, shards: Sequence[Shard]) -> list[Shard]:
-    """Those of ``shards`` that are missing or damaged, in the same order."""
+def unsound(folder: Path, shards: Sequence[Shard]) -> set[str]:
+    """Names of those that are missing or damaged."""
     made = made_in(folder)
     there = [shard for shard in shards if shard.name in made]
     sizes = [_unchecked_bytes(shard.values_path(folder)) for shard in there]
@@ -104,12 +104,12 @@ def unsound(folder: Path, shards: Sequence[Shard]) -> list[Shard]:
         ThreadPoolExecutor(READERS) as pool,
         progress("checking cached megabytes", sum(sizes) // 2**20) if shown else nullcontext(lambda _: None) as advance,
     ):
-        sound = set()
+        names = {shard.name for shard in shards}
         for shard, size, right in zip(there, sizes, pool.map(lambda one: is_sound(folder, one), there), strict=True):
             advance(size // 2**20)
             if right:
-                sound.add(shard.name)
-    return [shard for shard in shards if shard.name not in sound]
+                names.discard(shard.name)
+    return names
 
 
 def is_sound(folder: Path, shard: Shard) -> bool:
@@ -131,11 +131,7 @@ def is_sound(folder: Path, shard: Shard) -> bool:
 
 
 def discard(folder: Path, shard: Shard) -> bool:
-    """Remove what is left of a shard; whoever has it mapped keeps the old file.
-
-    Returns:
-        True where it had counted as made.
-    """
+    """Remove what is left of a shard; true where it had counted as made. Whoever has it mapped keeps the old file."""
     path = shard.values_path(folder)
     counted = path.with_suffix(".json").exists()
     # The record goes first: without it the values count for nothing, even if this process is killed in between.
