@@ -31,15 +31,11 @@ def build_cache(
 ) -> PassCount:
     """Make what ``train`` and ``distill`` will ask of the cache, as one of the processes that were started for it.
 
-    Args:
-        config: the teacher; one that is to be fully fine-tuned has to be trained before its logits can be cached.
-        students: those that will learn from it.
-
     Returns:
         How many images × views went through the model in all processes.
 
     Raises:
-        UserError: as ``cache.fill.fill``; or there is nothing to cache before the teacher is trained.
+        UserError: as ``cache.fill.fill``; or the teacher is to be fully fine-tuned, and has to be trained first.
     """
     models = _load_models(context, manifest.labels, config)
     if not models:
@@ -57,10 +53,7 @@ def build_cache(
 def check_cache(
     context: RunContext, manifest: Manifest, config: TeacherConfig, views: ViewsConfig, sample: int
 ) -> bool:
-    """Run the live teacher over a sample of what is cached, and print how far the cache is from it.
-
-    Args:
-        sample: how many images × views to compute again.
+    """Run the live teacher over so many of the cached images × views, and print how far the cache is from it.
 
     Returns:
         True where every checksum is right and no difference is larger than rounding explains.

@@ -3,6 +3,7 @@
 The teacher has answered to the whole view, which may be in the cache: this costs no pass of it.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,25 +48,22 @@ def erased(images: Tensor, rectangles: NDArray[np.intp]) -> Tensor:
     return torch.where(inside, mean if images.is_floating_point() else mean.round().to(images.dtype), images)
 
 
+@dataclass(eq=False)
 class Erasing(Callback):
     """Erases a rectangle of some of the student's images, whoever answers for them.
 
     Rectangles depend on the seed, the epoch, the batch's number and the process alone, so a resumed fit draws the same
     ones.
-
-    Args:
-        share: ``students[].erasing``.
-        seed: of the rectangles.
     """
 
-    def __init__(self, share: float, seed: int) -> None:
-        self._share = share
-        self._seed = seed
+    share: float
+    """``students[].erasing``."""
+    seed: int
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Change the batch itself, which is on the device already."""
         images = batch["image"]
-        key = self._seed, trainer.current_epoch, batch_idx, this_rank().number
-        batch["image"] = erased(images, draw_rectangles(self._share, len(images), images.shape[-1], key))
+        key = self.seed, trainer.current_epoch, batch_idx, this_rank().number
+        batch["image"] = erased(images, draw_rectangles(self.share, len(images), images.shape[-1], key))

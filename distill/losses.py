@@ -26,10 +26,8 @@ def labeled_loss(
     """``train.losses.label_loss`` in nats, averaged over the batch; unlabeled images add nothing.
 
     Args:
-        logits: [B, C].
         target: [B, C]; zeros where there is no label.
         labeled: [B], 1 where there is a label and 0 where not.
-        costs: of saying one label where another is true [C, C].
     """
     return (label_loss(logits, target, rule, costs=costs) * labeled).mean()
 

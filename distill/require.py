@@ -41,17 +41,15 @@ def require_weights(teacher: TeacherConfig, students: Sequence[StudentConfig], t
     """Fetch the weights that training starts from: what cannot be had is said before anything is read or trained.
 
     Args:
-        teacher: asked for first.
-        students: after it.
         trained: of the teacher and each student: it is there, and its weights are not needed again.
 
     Raises:
         UserError: some cannot be had; all of these are listed.
     """
     mistakes = []
-    models: list[TeacherConfig | StudentConfig] = [teacher, *students]
-    keys = ["teacher", *(f"students[{index}]" for index in range(len(students)))]
-    for model, key, done in zip(models, keys, trained, strict=True):
+    models: dict[str, TeacherConfig | StudentConfig] = {"teacher": teacher}
+    models |= {f"students[{index}]": student for index, student in enumerate(students)}
+    for (key, model), done in zip(models.items(), trained, strict=True):
         try:
             if model.pretrained and not done:
                 require_checkpoint(model.model, key)

@@ -1,5 +1,6 @@
 """A live teacher: it answers each batch while a student is trained."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,23 +13,20 @@ from models.forward import Forward
 from run.ranks import this_rank
 
 
+@dataclass(eq=False)
 class LiveTeacher(Callback):
     """Answers batches that hold the teacher's renders, ``teacher_image``, with its logits, ``teacher``.
 
     It stands beside the student's module, not in it: the teacher is in no checkpoint, optimizer, average or DDP
     wrapper. Blends depend on the seed, the epoch, the batch's number and the process alone, so a resumed fit draws the
     same ones.
-
-    Args:
-        forward: uint8 or float images [B, 3, T, T] of 0 to 255 to logits [B, C].
-        mixup: ``students[].mixup``; 0 blends nothing.
-        seed: of the blends.
     """
 
-    def __init__(self, forward: Forward, mixup: float, seed: int) -> None:
-        self._forward = forward
-        self._mixup = mixup
-        self._seed = seed
+    forward: Forward
+    """uint8 or float images [B, 3, T, T] of 0 to 255 to logits [B, C]."""
+    mixup: float
+    """``students[].mixup``; 0 blends nothing."""
+    seed: int
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -44,9 +42,9 @@ class LiveTeacher(Callback):
         if "teacher_image" not in batch:
             return
         device = batch["image"].device
-        if self._mixup:
-            key = self._seed, epoch, number, this_rank().number
-            share, partners = draw(self._mixup, len(batch["image"]), key)
+        if self.mixup:
+            key = self.seed, epoch, number, this_rank().number
+            share, partners = draw(self.mixup, len(batch["image"]), key)
             # Before the teacher looks: it answers to the very blend that the student sees.
             batch |= blended(batch, share, partners.to(device))
-        batch["teacher"] = torch.from_numpy(self._forward(batch.pop("teacher_image"))).to(device)
+        batch["teacher"] = torch.from_numpy(self.forward(batch.pop("teacher_image"))).to(device)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from fitting.config import FitConfig
 from models.facts import Mode
-from run.config import checking
+from run.config import Require, checking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +49,10 @@ class LoraConfig(ImageFitConfig):
     alpha: float = 16.0
     """An adapter's part is multiplied by this over ``rank``."""
 
-    def __post_init__(self) -> None:
-        with checking(self) as require:
-            self.check(require)
-            require("rank", lambda: self.rank >= 1, "1 or more")
-            require("alpha", lambda: self.alpha > 0, "above 0")
+    def check(self, require: Require) -> None:
+        super().check(require)
+        require("rank", lambda: self.rank >= 1, "1 or more")
+        require("alpha", lambda: self.alpha > 0, "above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +62,9 @@ class LastBlocksConfig(ImageFitConfig):
     blocks: int = 4
     """How many, counted from the head; what follows them is trained too."""
 
-    def __post_init__(self) -> None:
-        with checking(self) as require:
-            self.check(require)
-            require("blocks", lambda: self.blocks >= 1, "1 or more")
+    def check(self, require: Require) -> None:
+        super().check(require)
+        require("blocks", lambda: self.blocks >= 1, "1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)

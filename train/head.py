@@ -43,18 +43,12 @@ def fit_head(
     """
     teacher = backbone.classifier
     images, views = learned
-    to_learn, to_judge = (
-        Images(backbone.compute_outputs(part, count), part.rows.targets())
-        for part, count in ((images, views), (held_out, 1))
-    )
-    weights = class_weights(images.rows.targets(), config.class_weighting, teacher.labels).double()
+    to_learn = Images(backbone.compute_outputs(images, views), images.rows.targets())
+    to_judge = Images(backbone.compute_outputs(held_out, 1), held_out.rows.targets())
+    weights = class_weights(to_learn.targets, config.class_weighting, teacher.labels).double()
     rule = DecisionRule.of(teacher.labels)
-    loss = partial(
-        label_loss,
-        rule=rule,
-        weights=weights,
-        costs=None if costs is None else torch.tensor(costs, dtype=torch.float64),
-    )
+    of_costs = None if costs is None else torch.tensor(costs, dtype=torch.float64)
+    loss = partial(label_loss, rule=rule, weights=weights, costs=of_costs)
     head = teacher.head
     path: list[Epoch] = once(lambda: solve(head, config.head, to_learn, to_judge, loss, rule, keep=teacher.keeps_head))
     # Others did not solve it: with other numbers of threads, sums differ in their last bits.

@@ -18,11 +18,9 @@ Costs = list[list[float]]
 def label_loss(
     logits: Tensor, targets: Tensor, rule: DecisionRule, *, weights: Tensor | None = None, costs: Tensor | None = None
 ) -> Tensor:
-    """The loss to minimize on labeled images [B], in nats.
+    """The loss to minimize on labeled images [B], in nats, of logits and targets [B, C].
 
     Args:
-        logits: [B, C].
-        targets: [B, C], as ``Manifest.targets`` gives them.
         rule: says whether labels exclude each other.
         weights: as ``class_weights`` gives them; null weighs all alike.
         costs: [C, C], see ``expected_cost``; null adds none.
@@ -40,25 +38,16 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None =
 
 
 def binary_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-    """-Σ (w_1i t_i log p_i + w_0i (1 - t_i) log(1 - p_i)) [B], with p the sigmoid of each logit.
+    """-Σ (w_1i t_i log p_i + w_0i (1 - t_i) log(1 - p_i)) [B], with p the sigmoid of logits [B, C], t targets [B, C].
 
-    Args:
-        logits: [B, C].
-        targets: probability of each label [B, C].
-        weights: of absence and of presence, for each label [2, C]; null is 1.
+    The weights [2, C] are of absence and of presence; null is 1.
     """
     absent, present = (1 - targets, targets) if weights is None else (weights[0] * (1 - targets), weights[1] * targets)
     return -(present * functional.logsigmoid(logits) + absent * functional.logsigmoid(-logits)).sum(1)
 
 
 def expected_cost(logits: Tensor, targets: Tensor, costs: Tensor) -> Tensor:
-    """Σ_i t_i Σ_j cost_ij p_j [B]: the mean cost of saying j, as softmax(logits) would, where i is true.
-
-    Args:
-        logits: [B, C].
-        targets: distributions over the labels [B, C].
-        costs: a row per true label i, a column per label said j [C, C].
-    """
+    """Σ_i t_i Σ_j cost_ij p_j [B]: the mean cost of saying j, as softmax(logits [B, C]) would, where i is true."""
     return ((targets @ costs) * logits.softmax(1)).sum(1)
 
 
@@ -88,7 +77,7 @@ def class_weights(targets: NDArray[np.float32], weighting: str, labels: LabelSet
 
     Args:
         targets: of the labeled training images [N, C].
-        weighting: ``none``, ``sqrt`` or ``balanced``.
+        weighting: ``teacher.class_weighting``.
 
     Returns:
         [C]; for multilabel sets [2, C], of absence and of presence.

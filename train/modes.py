@@ -20,12 +20,7 @@ def choose_weights(teacher: Classifier, config: TeacherConfig) -> Adapted | None
 
 
 def refusal(model: nn.Module, size: int, config: TeacherConfig) -> str:
-    """Reason why a model cannot be trained as the config has it, with what to do; empty where it can.
-
-    Args:
-        model: with or without numbers.
-        size: of its images, in pixels.
-    """
+    """Reason why a model, with or without numbers, cannot be trained as the config has it; empty where it can."""
     if config.mode == "head":
         return ""
     key = f"teacher.{config.images_key}"

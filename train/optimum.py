@@ -141,7 +141,6 @@ def solve(
 
     Args:
         head: changed in place.
-        rule: of the label set.
         keep: W₀ is the head as it is, which knows these labels; otherwise it is zero.
 
     Returns:

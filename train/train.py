@@ -108,7 +108,8 @@ def train(
             temperature=calibration.temperature,
             uncalibrated=calibration.uncalibrated,
         )
-        once(lambda: _write(context, teacher, facts, metrics))
+        once(lambda: checkpoint.save(teacher, run.teacher / "model", facts))
+        once(lambda: write_json(run.teacher / "metrics.json", metrics))
         current.wrote([*(run.teacher / "model").iterdir(), run.teacher / "metrics.json"])
     # After the stamp: a stage that is killed before it still has its finished fits.
     if config.mode != "head":
@@ -175,8 +176,3 @@ def _calibration_logits(
     backbone.passes.add(PassCount(images_x_views=len(unseen)))
     precision = precision_for(teacher.model, context.trainer)
     return whole_image_logits(teacher, unseen, context.trainer, precision, "calibrating the teacher")
-
-
-def _write(context: RunContext, teacher: Classifier, facts: CheckpointFacts, metrics: dict[str, Json]) -> None:
-    checkpoint.save(teacher, context.folder.teacher / "model", facts)
-    write_json(context.folder.teacher / "metrics.json", metrics)
