@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from run.config import TrainerConfig
+from run.usage import usable_cores
 
 T = TypeVar("T")
 
@@ -77,7 +78,7 @@ def machine() -> str:
 
     from export.runtime import processor
 
-    return f"{processor()}, {os.cpu_count()} cores, onnxruntime {onnxruntime.__version__}"
+    return f"{processor()}, {usable_cores()} cores, onnxruntime {onnxruntime.__version__}"
 
 
 def torch_machine(trainer: TrainerConfig) -> str:

@@ -11,7 +11,6 @@ rest weighs.
 """
 
 import argparse
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count, cycle, islice
@@ -31,6 +30,7 @@ from export.release import open_onnx
 from export.reparameterize import fuse
 from export.runtime import OnnxClassifier
 from run.folder import RunFolder
+from run.usage import usable_cores
 from verify.chunks import run_over
 from verify.measure import brightness
 
@@ -49,7 +49,7 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Measure and print one JSON object."""
     given = options()
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     with common.scratch() as root:
         rows = prepare(RunFolder(root / "run"), material.LABELS, DataConfig(format="elpv"))
         rows = Manifest(rows.labels, rows.table.slice(0, given.images))

@@ -12,6 +12,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from run.errors import UserError
+from run.usage import usable_cores
 
 WORTH_PROCESSES = 256
 """Fewer images than this are left to threads: processes take longer to start."""
@@ -30,7 +31,7 @@ def in_parallel(images: int, doing: str, chunk: int = 32) -> Iterator[Callable[.
     Raises:
         UserError: a process was ended from outside.
     """
-    workers = min(os.cpu_count() or 1, MOST_PROCESSES)
+    workers = min(usable_cores(), MOST_PROCESSES)
     processes = images >= WORTH_PROCESSES and workers > 1
     pool: Executor = (
         ProcessPoolExecutor(workers, initializer=_follow_parent) if processes else ThreadPoolExecutor(workers)

@@ -1,6 +1,5 @@
 """The verb ``predict``: a released model over files, folders, patterns, or paths on standard input."""
 
-import os
 import sys
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ from export.named_images import named_images
 from export.predictor import NotANumberError, Predictor
 from run.console import log, progress
 from run.errors import UserError, listed, plural
+from run.usage import usable_cores
 
 _worker: list[Predictor] = []
 """In a process of several: its model."""
@@ -86,7 +86,7 @@ def _answers(model: Predictor, files: Iterable[str], processes: int) -> Iterator
     if processes == 1:
         yield from (_answer(model, file) for file in files)
         return
-    threads = max(1, (os.cpu_count() or 1) // processes)
+    threads = max(1, usable_cores() // processes)
     with in_processes(processes, "predicting", partial(_open_in_worker, model.file, threads)) as run:
         yield from run(_answer_in_worker, files)
 

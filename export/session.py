@@ -1,6 +1,5 @@
 """The one way to open an ONNX file in ONNX Runtime, and to run it over images."""
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+
+from run.usage import usable_cores
 
 if TYPE_CHECKING:  # importing torch takes seconds, and a runtime does without it
     from export.images import Pixels
@@ -48,7 +49,7 @@ def side_by_side(run: Callable[[T], R], items: Iterable[T]) -> list[R]:
     Args:
         run: opens no more than one thread itself, or threads wait for each other.
     """
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_AT_A_TIME)) as pool:
+    with ThreadPoolExecutor(min(usable_cores(), MOST_AT_A_TIME)) as pool:
         return list(pool.map(run, items))
 
 

@@ -1,7 +1,6 @@
 """The verb ``reproduce``: a published model measured here, on the test split of a config, figure by figure."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -28,6 +27,7 @@ from run.figures import between
 from run.files import file_digest
 from run.folder import RunFolder
 from run.text import escaped
+from run.usage import usable_cores
 from verify.again import Measured, measure_again
 from verify.chunks import run_over
 
@@ -108,7 +108,7 @@ def outcome(claim: Claim, measured: Measured, tolerance: float) -> Outcome:
 def _onnx(run: RunFolder, published: Published, rows: Manifest) -> dict[str, Decisions]:
     """The decisions of each ONNX file, by its own rule, within the memory that a sound file of its size takes."""
     files = sorted(published.files.values(), key=lambda path: path.stat().st_size, reverse=True)
-    with bounded_memory(*files, images=os.cpu_count() or 1):
+    with bounded_memory(*files, images=usable_cores()):
         opened = {name: open_onnx(path, threads=1, seconds=MOST_SECONDS) for name, path in published.files.items()}
         for name, model in opened.items():
             rows.labels.require_equal(model.labels, f"{published.place} ({name})")

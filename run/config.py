@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from run.usage import usable_cores
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
@@ -61,7 +63,7 @@ class TrainerConfig:
         counted = len(self.devices) if isinstance(self.devices, list) else self.devices
         started = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes on this machine, where torchrun started them
         processes = counted if isinstance(counted, int) and counted > 0 else started
-        return min(16, max(2, (os.cpu_count() or 1) // processes - 1))
+        return min(16, max(2, usable_cores() // processes - 1))
 
 
 def _are_devices(devices: int | list[int] | str) -> bool:

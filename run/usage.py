@@ -1,6 +1,22 @@
-"""Time and memory in words, for lines that say how a run goes."""
+"""What a run takes of its machine: how many cores it may use; time and memory in words."""
 
+import math
+import os
 import sys
+from pathlib import Path
+
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Of a Linux container: microseconds of processor time in each period, or ``max``, and the period."""
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: those it is bound to (taskset, SLURM), and no more than a container's limit."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = (int(part) for part in _QUOTA.read_text(encoding="utf-8").split())
+    except (OSError, ValueError):  # no container, or one without a limit
+        return cores
+    return max(1, min(cores, math.ceil(quota / period)))
 
 
 def duration(seconds: float) -> str:

@@ -1,7 +1,8 @@
 """The hardware that a run would find, and how fast it is, roughly."""
 
-import os
 from dataclasses import dataclass
+
+from run.usage import usable_cores
 
 CPU_MACS = 25e9
 """Multiplications a second of one core in a transformer's pass, seen on a Xeon at 2.1 GHz without AMX."""
@@ -37,8 +38,7 @@ class Hardware:
 
 def find_hardware() -> Hardware:
     """This machine; without torch installed, its CPU."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Hardware(_gpu(), cores)
+    return Hardware(_gpu(), usable_cores())
 
 
 def _gpu() -> str | None:

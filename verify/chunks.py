@@ -1,7 +1,6 @@
 """Functions run over images on all cores, in chunks that a killed run goes on from."""
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from export.runtime import Picture
 from run.console import progress
 from run.errors import UserError, quoted
 from run.files import atomic_path, json_digest
+from run.usage import usable_cores
 
 CHUNK = 64
 """Images that a killed run computes again at most."""
@@ -54,7 +54,7 @@ def run_over(
         return [functions[name](picture) for name in names]
 
     tasks = [(uri, image_id, names) for chunk, names in todo for uri, image_id in chunk.images]
-    pool = ThreadPoolExecutor(workers or os.cpu_count())
+    pool = ThreadPoolExecutor(workers or usable_cores())
     try:
         with progress("measuring images", len(tasks)) as advance:
             # All are handed over at once: at the end of a chunk, no core waits for the last of its images.

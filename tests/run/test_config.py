@@ -1,4 +1,3 @@
-import os
 from dataclasses import FrozenInstanceError, dataclass
 from typing import Any
 
@@ -160,7 +159,7 @@ def test_shown__cuts_what_is_long() -> None:
 def test_workers__auto_is_a_share_of_the_cores(
     cores: int, devices: Any, started: str | None, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr("run.config.usable_cores", lambda: cores)
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     if started is not None:
         monkeypatch.setenv("LOCAL_WORLD_SIZE", started)

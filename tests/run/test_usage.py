@@ -1,8 +1,38 @@
+import os
 import re
+from pathlib import Path
 
 import pytest
 
-from run.usage import duration, peak_memory
+from run import usage
+from run.usage import duration, peak_memory, usable_cores
+
+
+@pytest.mark.parametrize(
+    ("limit", "bound", "cores"),
+    [
+        (None, 8, 8),
+        ("max 100000", 8, 8),
+        ("150000 100000", 8, 2),
+        ("50000 100000", 8, 1),
+        ("800000 100000", 2, 2),
+        ("", 3, 3),
+    ],
+)
+def test_usable_cores__of_a_container_and_of_what_a_process_is_bound_to(
+    limit: str | None, bound: int, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(bound)), raising=False)
+    monkeypatch.setattr(usage, "_QUOTA", tmp_path / "cpu.max")
+    if limit is not None:
+        (tmp_path / "cpu.max").write_text(limit)
+    assert usable_cores() == cores
+
+
+def test_usable_cores__without_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(usage, "_QUOTA", tmp_path / "none")
+    assert usable_cores() == (os.cpu_count() or 1)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_measure__prepares_an_image_once_for_all_files_that_see_it_alike(
         return render(spec, image)
 
     monkeypatch.setattr(InputSpec, "render", counted)
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr(chunks, "usable_cores", lambda: 1)
     manifest = Manifest.read(finished_run.manifest, FOUR)
     (model,) = (one for one in Release(finished_run.release).models() if one.role == "student")
     files = {file.name: file for file in (model.reference, model.file(INT8))}
@@ -73,7 +73,7 @@ def test_measure__killed_and_resumed_it_gives_the_same_bytes(
     (model,) = (one for one in Release(finished_run.release).models() if one.role == "student")
     files = [model.reference, model.file(INT8)]
     monkeypatch.setattr(chunks, "CHUNK", 8)
-    monkeypatch.setattr("os.cpu_count", lambda: 1)  # or one thread may be killed in the first chunk
+    monkeypatch.setattr(chunks, "usable_cores", lambda: 1)  # or one thread may be killed in the first chunk
     left = 20
 
     class Killed(OnnxClassifier):
