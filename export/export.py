@@ -36,7 +36,7 @@ from models.facts import CheckpointFacts
 from run.console import log
 from run.context import RunContext
 from run.errors import UserError
-from run.files import Json, atomic_path, file_digest, write_json
+from run.files import atomic_path, file_digest, write_json
 from run.stage import Inputs, stage
 
 ARGMAX = DecisionConfig(method="argmax")
@@ -90,10 +90,10 @@ def export(
                     "the calibration split has no images: files are checked on it; raise data.splits.calibration"
                 )
             log.print(f"exporting {name}")
-            facts: dict[str, Json] = {"temperature": CheckpointFacts.read(source).temperature}
+            temperature = CheckpointFacts.read(source).temperature
             with atomic_path(released.onnx) as partial:
                 weights = str(inputs["weights"])
-                _OnnxFolder(partial, fuse(classifier), config, weights, manifest, decision, page).write(facts)
+                _OnnxFolder(partial, fuse(classifier), config, weights, manifest, decision, page).write(temperature)
             # The checkpoint is released as it is; branches are fused in the ONNX files only.
             with atomic_path(released.checkpoint) as partial:
                 shutil.copytree(source, partial)
@@ -128,9 +128,9 @@ def export_baseline(
         log.print(f"exporting {name}")
         images = [load(uri) for uri in manifest.usable("calibration").column("uri")[:IMAGES]]
         fused = fuse(classifier)
-        facts: dict[str, Json] = {"temperature": CheckpointFacts.read(source).temperature}
+        temperature = CheckpointFacts.read(source).temperature
         with atomic_path(path) as partial:
-            write_onnx(fused, partial, opset=config.opset, facts=facts)
+            write_onnx(fused, partial, opset=config.opset, facts={"temperature": temperature})
             # Without operating points: it is never shipped, and what it cannot keep must not stop the run.
             set_rule(partial, decision.rule(manifest.labels))
             check_parity(fused, partial, images, config.parity)
@@ -151,16 +151,12 @@ class _OnnxFolder:
     decision: DecisionConfig
     page: Page | None
 
-    def write(self, facts: dict[str, Json]) -> None:
-        """Write every file.
-
-        Args:
-            facts: more metadata for every ONNX file.
-        """
+    def write(self, temperature: float) -> None:
+        """Write every file; the temperature, which is in the weights already, is noted in each."""
         tolerance = self.config.parity
         model = self.folder / FP32.path
         decoded = [load(uri) for uri in self.manifest.usable("calibration").column("uri")[:IMAGES]]
-        write_onnx(self.classifier, model, opset=self.config.opset, facts=facts)
+        write_onnx(self.classifier, model, opset=self.config.opset, facts={"temperature": temperature})
         found = self._fitter.fit(model)
         # Before its parity is checked, because the record of that is bound to the file's digest.
         set_rule(model, found.rule)
@@ -175,8 +171,6 @@ class _OnnxFolder:
         for file in self.folder.rglob("*.onnx"):
             warn_of_places(file, file.read_bytes())
         # Formats are judged on the golden kit, so they come after it.
-        temperature = facts["temperature"]
-        assert isinstance(temperature, float)
         write_formats(self.folder, self.classifier, self.config.formats, tolerance, temperature)
         ParityRecord(reference, rgb_parity, fp16, compare_timm(self.folder)).write(self.folder)
         write_json(self.folder / "config.json", model_config(self.classifier.architecture, self.classifier.labels))
@@ -206,25 +200,27 @@ class _OnnxFolder:
         ThresholdsRecord(labels=self.classifier.labels, files=files).write(self.folder)
         for kind, found in rules.items():
             for point in found.points:
-                log.print(f"  {kind.name}: {point}", markup=False, soft_wrap=True)
+                log.print(f"  {kind.name}: {point}", soft_wrap=True)
 
     @cached_property
     def _fitter(self) -> RuleFitter:
         return RuleFitter.of(self.manifest, self.decision, self.classifier.spec)
 
     def _try_fp16(self) -> Fp16Facts | NotWritten:
-        if not self.config.fp16:
-            return _not_written("export.fp16 is false")
-        try:
-            full, half = (self.folder / kind.path for kind in (FP32, FP16))
-            return write_fp16(full, half, self._sweep_images.judged, self._fitter)
-        except UserError as error:
-            return _not_written(str(error))
+        why = "export.fp16 is false"
+        if self.config.fp16:
+            try:
+                full, half = (self.folder / kind.path for kind in (FP32, FP16))
+                return write_fp16(full, half, self._sweep_images.judged, self._fitter)
+            except UserError as error:
+                why = str(error)
+        log.print(f"  no fp16 file: {why}", soft_wrap=True)
+        return NotWritten(why)
 
     def _try_int8(self) -> None:
         full, small = (self.folder / kind.path for kind in (FP32, INT8))
         result = quantize(full, small, self._sweep_images, self.config.int8, self._fitter)
-        log.print(f"  {result.reason}", markup=False, soft_wrap=True)
+        log.print(f"  {result.reason}", soft_wrap=True)
         result.write(self.folder)
 
     @cached_property
@@ -246,8 +242,3 @@ class _OnnxFolder:
             judged.targets(),
             judged.labeled(),
         )
-
-
-def _not_written(why: str) -> NotWritten:
-    log.print(f"  no fp16 file: {why}", markup=False, soft_wrap=True)
-    return NotWritten(why)

@@ -108,7 +108,7 @@ def warn_of_places(path: Path, data: bytes) -> None:
     """Say that a file names folders of this machine, if it does; the run goes on, and the user decides."""
     for place in places_in(data):
         text = f"  Warning: {path.name} mentions {place}, a folder of this machine: look at it before publishing"
-        log.print(text, markup=False, soft_wrap=True)
+        log.print(text, soft_wrap=True)
 
 
 def _messages(message: Any, kind: type | None = None) -> Iterable[Any]:

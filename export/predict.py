@@ -47,39 +47,23 @@ def predict(
 def _predict(model: Predictor, files: Iterable[str], form: Format, top: int | None, processes: int) -> None:
     log.print(f"predicting with {model.file}", soft_wrap=True)
     show = printer(form, model.labels, top)
-    tally = _Tally()
+    total = 0
+    failed: list[str] = []
+    decided: Counter[str] = Counter()
+    started = time.perf_counter()
     for answer in _shown_progress(_answers(model, files, processes), files):
         show(answer)
-        tally.add(answer)
-    log.print(tally.summary(), soft_wrap=True)
-    if tally.failed:
-        raise UserError(
-            f"{len(tally.failed)} of {plural(tally.total, 'image')} cannot be read:\n{listed(tally.failed)}"
-        )
-
-
-class _Tally:
-    """Counts of what was said of all images."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self.failed: list[str] = []
-        self._counts: Counter[str] = Counter()
-        self._started = time.perf_counter()
-
-    def add(self, answer: Answer) -> None:
-        self.total += 1
+        total += 1
         if answer.prediction is None:
-            self.failed.append(f"{shown(answer.path)}: {answer.error}")
+            failed.append(f"{shown(answer.path)}: {answer.error}")
         else:
-            self._counts.update(answer.prediction.labels or ("no label",))
-
-    def summary(self) -> str:
-        seconds = time.perf_counter() - self._started
-        counts = ", ".join(f"{count:,} {name}" for name, count in self._counts.most_common())
-        return (
-            f"{plural(self.total, 'image')} in {seconds:.1f} s ({self.total / seconds:.1f}/s): {counts or 'no answer'}"
-        )
+            decided.update(answer.prediction.labels or ("no label",))
+    seconds = time.perf_counter() - started
+    counts = ", ".join(f"{count:,} {name}" for name, count in decided.most_common()) or "no answer"
+    images = plural(total, "image")
+    log.print(f"{images} in {seconds:.1f} s ({total / seconds:.1f}/s): {counts}", soft_wrap=True)
+    if failed:
+        raise UserError(f"{len(failed)} of {images} cannot be read:\n{listed(failed)}")
 
 
 def _answers(model: Predictor, files: Iterable[str], processes: int) -> Iterator[Answer]:

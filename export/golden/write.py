@@ -1,6 +1,5 @@
 """Writing a golden kit: images, and the result of every step for each, to find the step of an app that differs."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
@@ -25,53 +24,47 @@ def write_golden(folder: Path, rgb: Path, model: Path) -> None:
         model: its ``model.onnx`` in float32; gives the logits.
     """
     classifier = OnnxClassifier(model, threads=1)
+    whole = RgbClassifier(rgb, threads=1)
+    quantized = is_quantized(rgb)
     with atomic_path(folder) as partial:
         partial.mkdir(parents=True)
-        writer = _Writer(partial, classifier, RgbClassifier(rgb, threads=1), is_quantized(rgb))
         index = GoldenIndex(
             files={FP32.path.name: file_digest(model), RGB.path.name: file_digest(rgb)},
             rule=classifier.rule,
             spec=classifier.spec,
             decode=DECODE,
-            images=tuple(map(writer.write, golden_images())),
+            images=tuple(_write_image(partial, image, classifier, whole, quantized) for image in golden_images()),
         )
         index.write(partial)
         write_text(partial / "README.md", readme(index))
 
 
-@dataclass(frozen=True)
-class _Writer:
-    folder: Path
-    classifier: OnnxClassifier
-    whole: RgbClassifier
-    quantized: bool
-
-    def write(self, image: GoldenImage) -> GoldenEntry:
-        """Write the files of one image."""
-        decoded = decode(image.data)
-        spec = self.classifier.spec
-        pixels = spec.render(decoded)
-        # Logits of the stored 8-bit pixels, because check-golden starts from these.
-        logits = self.classifier.logits(spec.normalize(pixels[None]))[0]
-        outputs = self.whole.outputs(decoded)
-        entry = GoldenEntry(
-            name=image.name,
-            file=image.file,
-            purpose=image.purpose,
-            width=decoded.width,
-            height=decoded.height,
-            rgb=f"{image.name}.rgb.png",
-            pixels=f"{image.name}.pixels.png",
-            probabilities=tuple(map(float, outputs["probabilities"])),
-            scores=tuple(map(float, outputs["scores"])) if "scores" in outputs else None,
-            decision=self.whole.rule.names(outputs["decision"]),
-            logits=tuple(map(float, logits)),
-            tolerance=tolerance_of(image.name, logits.tolist(), quantized=self.quantized),
-        )
-        (self.folder / entry.file).write_bytes(image.data)
-        (self.folder / entry.rgb).write_bytes(encode_png(decoded))
-        (self.folder / entry.pixels).write_bytes(encode_png(Image.fromarray(pixels)))
-        return entry
+def _write_image(
+    folder: Path, image: GoldenImage, classifier: OnnxClassifier, whole: RgbClassifier, quantized: bool
+) -> GoldenEntry:
+    decoded = decode(image.data)
+    pixels = classifier.spec.render(decoded)
+    # Logits of the stored 8-bit pixels, because check-golden starts from these.
+    logits = classifier.logits(classifier.spec.normalize(pixels[None]))[0]
+    outputs = whole.outputs(decoded)
+    entry = GoldenEntry(
+        name=image.name,
+        file=image.file,
+        purpose=image.purpose,
+        width=decoded.width,
+        height=decoded.height,
+        rgb=f"{image.name}.rgb.png",
+        pixels=f"{image.name}.pixels.png",
+        probabilities=tuple(map(float, outputs["probabilities"])),
+        scores=tuple(map(float, outputs["scores"])) if "scores" in outputs else None,
+        decision=whole.rule.names(outputs["decision"]),
+        logits=tuple(map(float, logits)),
+        tolerance=tolerance_of(image.name, logits.tolist(), quantized=quantized),
+    )
+    (folder / entry.file).write_bytes(image.data)
+    (folder / entry.rgb).write_bytes(encode_png(decoded))
+    (folder / entry.pixels).write_bytes(encode_png(Image.fromarray(pixels)))
+    return entry
 
 
 def readme(index: GoldenIndex) -> str:

@@ -124,21 +124,14 @@ class _Handler(BaseHTTPRequestHandler):
         self._files = files
         super().__init__(*given)  # type: ignore[arg-type]
 
-    def do_GET(self) -> None:
-        """Send a file."""
-        self._answer(body=True)
-
-    def do_HEAD(self) -> None:
-        """Send what would be sent before it."""
-        self._answer(body=False)
-
     def version_string(self) -> str:
         return "pocketeva"
 
     def log_message(self, format: str, *given: object) -> None:  # noqa: A002
         """Nothing: a terminal full of requests helps nobody."""
 
-    def _answer(self, *, body: bool) -> None:
+    def do_GET(self) -> None:
+        """Send a file; where only the head was asked for, what comes before it."""
         # Another name for this machine would let a stranger's site, whose name leads here, read the release.
         own = {f"{HOST}:{self.server.server_port}", f"localhost:{self.server.server_port}"}  # type: ignore[attr-defined]
         path = self._files.get(unquote(urlsplit(self.path).path).removeprefix("/"))
@@ -149,8 +142,10 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             data = path.read_bytes()
             self._send(HTTPStatus.OK, TYPES[path.suffix], len(data))
-            if body:
+            if self.command == "GET":
                 self.wfile.write(data)
+
+    do_HEAD = do_GET  # noqa: N815
 
     def _send(self, status: HTTPStatus, kind: str, length: int) -> None:
         self.send_response(status)
