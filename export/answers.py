@@ -63,13 +63,14 @@ class Csv:
         self._print(["path", "label", *self._scores, "ms", "error"])
 
     def write(self, answer: Answer) -> None:
+        path = defused(shown(answer.path))
         found = answer.prediction
         if found is None:
-            self._print([_path(answer), "", *[""] * len(self._scores), "", answer.error])
+            self._print([path, "", *[""] * len(self._scores), "", answer.error])
             return
         scores = {name: f"{score:.6f}" for name, score in _scores(found, self._top).items()}
         cells = [defused(cell) for pair in scores.items() for cell in pair] if self._top else list(scores.values())
-        self._print([_path(answer), defused("|".join(found.labels)), *cells, f"{found.ms:.2f}", ""])
+        self._print([path, defused("|".join(found.labels)), *cells, f"{found.ms:.2f}", ""])
 
     def _print(self, cells: Iterable[str]) -> None:
         line = io.StringIO()
@@ -106,17 +107,13 @@ class TableRows:
         table.add_column("label", width=self._label_width, overflow="fold")
         table.add_column("score", width=SCORE_WIDTH, justify="right")
         table.add_column("ms", width=MS_WIDTH, justify="right")
-        lines = self._lines(found)
+        lines = {name: score for name, score in found.top().items() if name in found.labels}
+        if self._top:
+            lines |= found.top(self._top)
         names = (name if name in found.labels else f"({name})" for name in lines)
         scores = (f"{score:.3f}" for score in lines.values())
         table.add_row(shown(path), "\n".join(names) or "none", "\n".join(scores), f"{found.ms:.1f}")
         return table
-
-    def _lines(self, found: Prediction) -> Mapping[str, float]:
-        """Labels that are decided, and with ``top`` what else is likely."""
-        ranked = found.top()
-        decided = {name: score for name, score in ranked.items() if name in found.labels}
-        return dict([*decided.items(), *_scores(found, self._top).items()]) if self._top else decided
 
 
 def printer(form: Format, labels: LabelSet, top: int | None) -> Callable[[Answer], None]:
@@ -129,10 +126,6 @@ def printer(form: Format, labels: LabelSet, top: int | None) -> Callable[[Answer
     if form == "json":
         return partial(_print_json, top=top)
     return Csv(labels, top).write if form == "csv" else TableRows(labels, top).write
-
-
-def _path(answer: Answer) -> str:
-    return defused(shown(answer.path))
 
 
 def _scores(found: Prediction, top: int | None) -> Mapping[str, float]:

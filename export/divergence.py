@@ -20,17 +20,15 @@ class LogitDistance:
     @staticmethod
     def of(ours: NDArray[np.float32], theirs: NDArray[np.float32], rule: DecisionRule) -> "LogitDistance":
         """Compare logits [N, C]."""
-        left, right = (_without_shift(logits.astype(np.float64), rule) for logits in (ours, theirs))
+        left, right = ours.astype(np.float64), theirs.astype(np.float64)
+        if rule.exclusive:
+            # Softmax takes no notice of a number that is added to all logits of an image: it must not count as spread.
+            left, right = (logits - logits.mean(1, keepdims=True) for logits in (left, right))
         return LogitDistance(largest=float(np.abs(left - right).max()), spread=float(right.std()))
 
     def within(self, relative: float) -> bool:
         """True where it is at most this many spreads; false where it is not a number."""
         return self.largest <= relative * self.spread
-
-
-def _without_shift(logits: NDArray[np.float64], rule: DecisionRule) -> NDArray[np.float64]:
-    """Softmax takes no notice of a number that is added to all logits of an image, so it must not count as spread."""
-    return logits - logits.mean(1, keepdims=True) if rule.exclusive else logits
 
 
 @dataclass(frozen=True, kw_only=True)

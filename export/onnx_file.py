@@ -1,6 +1,5 @@
 """A classifier as one self-contained ONNX file."""
 
-import json
 from pathlib import Path
 
 import onnx
@@ -29,19 +28,17 @@ def write_onnx(classifier: Classifier, path: Path, *, opset: int, facts: dict[st
         # Before the metadata is set, because it clears that too.
         forget_origin(model)
         model.ir_version = least_ir_version(opset)
-        metadata = {**describe(classifier), **facts}
-        partial.write_bytes(finished(model, {key: json.dumps(value) for key, value in metadata.items()}))
+        partial.write_bytes(finished(model, {}, {**describe(classifier), **facts}))
 
 
 def _export(classifier: Classifier, path: Path, opset: int) -> None:
     size = classifier.spec.size
-    example = torch.zeros(2, 3, size, size)
     model = classifier.model.cpu().eval()
     try:
         with quietly():
             torch.onnx.export(
                 model,
-                (example,),
+                (torch.zeros(2, 3, size, size),),
                 path,
                 input_names=["pixel_values"],
                 output_names=["logits"],

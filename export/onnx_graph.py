@@ -26,12 +26,11 @@ def seal(model: onnx.ModelProto, source: onnx.ModelProto, facts: Mapping[str, Js
     Args:
         model: changed in place. Shapes of inner tensors are left out: the checker infers them, and so do runtimes.
         source: what it was made from; metadata, opset and producer are carried over.
-        facts: added to the metadata, each as JSON.
+        facts: added to the metadata.
     """
     used = {node.domain for node in _messages(model, onnx.NodeProto)}
     opsets = [entry for entry in source.opset_import if entry.domain in STANDARD]
     opsets += [entry for entry in model.opset_import if entry.domain in used - set(STANDARD)]
-    metadata = metadata_of(source) | {key: json.dumps(value) for key, value in facts.items()}
     # Before the metadata is set, because it clears that too.
     forget_origin(model)
     # Converters leave nodes and weights in any order; sorted, the bytes are the same each time.
@@ -42,12 +41,13 @@ def seal(model: onnx.ModelProto, source: onnx.ModelProto, facts: Mapping[str, Js
     replace(model.opset_import, sorted(opsets, key=lambda entry: entry.domain))
     replace(model.graph.initializer, sorted(model.graph.initializer, key=lambda tensor: tensor.name))
     model.graph.ClearField("value_info")
-    return finished(model, metadata)
+    return finished(model, metadata_of(source), facts)
 
 
-def finished(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
-    """The bytes to ship of a model with this metadata: checked, and the same each time."""
-    onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
+def finished(model: onnx.ModelProto, metadata: Mapping[str, str], facts: Mapping[str, Json]) -> bytes:
+    """The bytes to ship of a model with this metadata, and these facts as JSON: checked, and the same each time."""
+    every = {**metadata, **{key: json.dumps(value) for key, value in facts.items()}}
+    onnx.helper.set_model_props(model, dict(sorted(every.items())))
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString(deterministic=True)
     return data

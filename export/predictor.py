@@ -47,14 +47,7 @@ class Prediction:
 
 
 class Predictor:
-    """A released model, open.
-
-    Args:
-        release: a run, a release, a model's folder in it, or a model file.
-        threads: of one prediction; null takes every core.
-
-    Raises:
-        UserError: no model file is there, there are several models, or the file cannot be run.
+    """A released model, open; ``pocketeva.load`` has the arguments.
 
     Example:
         >>> predictor = Predictor(Path("outputs/demo/release/teacher-onnx"))

@@ -6,7 +6,6 @@ comes close, but its coordinates are in float32: one pixel in a few thousand is 
 a score of a small trained model by 9e-4.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,13 +66,12 @@ def write_rgb(body: Path, path: Path, rule: DecisionRule | None = None) -> None:
         "body": file_digest(body),
         "outputs": [output.name for output in whole.graph.output],
     }
-    metadata |= {key: json.dumps(value) for key, value in facts.items()}
     drop_unused_weights(whole)
     whole.graph.name = "rgb"
     whole.producer_name = "pocketeva"
     whole.producer_version = ""
     with atomic_path(path) as partial:
-        partial.write_bytes(finished(whole, metadata))
+        partial.write_bytes(finished(whole, metadata, facts))
 
 
 def preprocessing(spec: InputSpec, like: ModelProto) -> ModelProto:

@@ -109,7 +109,7 @@ def _views(run: Run, options: Namespace) -> None:
 def _prepare(run: Run, _: Namespace) -> None:
     from data.audit import Promise
     from data.prepare import prepare
-    from export.points.enough import require_enough_images
+    from export.points.fit import require_enough_images
     from verify.ledger import confidence_of_look
 
     asked = run.config.verify

@@ -10,7 +10,7 @@ import onnx
 from export.config import FormatName
 from export.formats import FORMATS, converted_files
 from export.formats.check import Comparison, compare, open_format
-from export.formats.format import Format, Infer, Source
+from export.formats.format import Format, Source
 from export.formats.record import Converted, Distance, FormatsRecord, NotWritten, Ran
 from export.golden.kit import Kit, read_kit
 from export.libraries import first_line, library_errors, silently
@@ -105,7 +105,9 @@ def _measure(form: Format, source: Source, path: Path, kit: Kit, tolerance: floa
     with silently():
         found = compare(infer, kit)
     _require_close(found, kit, tolerance)
-    ms, onnx_ms = _race(infer, source.onnx, kit)
+    image = kit.pixel_values[:1]
+    with silently():
+        ms, onnx_ms = race([lambda: infer(image), one_inference(source.onnx, image)])
     return Distance(
         largest_logit=found.distance.largest,
         spread=found.distance.spread,
@@ -129,10 +131,3 @@ def _require_close(found: Comparison, kit: Kit, tolerance: float) -> None:
                 f"a logit of the golden image {image} differs from {FP32.path.name} by {difference:.2g}, more than "
                 f"{allowed:.2g}"
             )
-
-
-def _race(infer: Infer, model: Path, kit: Kit) -> list[float]:
-    """Median milliseconds of one image on one thread: this file's, and those of ``model.onnx`` beside it."""
-    image = kit.pixel_values[:1]
-    with silently():
-        return race([lambda: infer(image), one_inference(model, image)])

@@ -44,13 +44,12 @@ def find_runtime(folder: Path | None = None) -> Path:
     Raises:
         UserError: they are neither there nor in the cache, and npm cannot fetch them.
     """
+    if folder is not None and is_whole(folder / RUNTIME):
+        return folder / RUNTIME
     kept = cache()
-    places = [*([folder / RUNTIME] if folder is not None else []), kept]
-    for place in places:
-        if is_whole(place):
-            return place
-    with tempfile.TemporaryDirectory() as scratch, atomic_path(kept) as partial:
-        _unpack(_fetch(Path(scratch)), partial)
+    if not is_whole(kept):
+        with tempfile.TemporaryDirectory() as scratch, atomic_path(kept) as partial:
+            _unpack(_fetch(Path(scratch)), partial)
     return kept
 
 

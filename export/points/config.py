@@ -87,11 +87,12 @@ def require_decision(
     with_points = "levels or null, because operating points of ordinal labels are thresholds of their levels"
     require(f"{where}.decision", lambda: not (ordinal and points and method == "argmax"), with_points)
     for index, point in enumerate(points):
-        _require_name(require, f"{where}.operating_points[{index}]", point, labels)
-        _require_once(require, f"{where}.operating_points[{index}]", point, points[:index])
+        _require_point(require, f"{where}.operating_points[{index}]", point, points[:index], labels)
 
 
-def _require_name(require: Require, path: str, point: PointConfig, labels: LabelsConfig) -> None:
+def _require_point(
+    require: Require, path: str, point: PointConfig, before: Sequence[PointConfig], labels: LabelsConfig
+) -> None:
     ordinal = labels.kind == "ordinal"
     key, other = ("level", "label") if ordinal else ("label", "level")
     # The mildest level is no level: every image reaches it.
@@ -100,9 +101,6 @@ def _require_name(require: Require, path: str, point: PointConfig, labels: Label
     require(f"{path}.{other}", lambda: getattr(point, other) is None, instead)
     named = f"one of {', '.join(known)}"
     require(f"{path}.{key}", lambda: getattr(point, other) is not None or getattr(point, key) in known, named)
-
-
-def _require_once(require: Require, path: str, point: PointConfig, before: Sequence[PointConfig]) -> None:
-    once = "another one: it has a point already"
-    key = "label" if point.level is None else "level"
-    require(f"{path}.{key}", lambda: point.name not in [other.name for other in before], once)
+    given = "label" if point.level is None else "level"
+    taken = [earlier.name for earlier in before]
+    require(f"{path}.{given}", lambda: point.name not in taken, "another one: it has a point already")

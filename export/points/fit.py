@@ -8,15 +8,19 @@ images. Choosing the empirical quantile instead breaks its promise about half of
 
 import math
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.bounds import most_exceptions
+from data.bounds import images_needed, most_exceptions
 from data.labels import LabelSet
 from export.points.config import DecisionConfig, PointConfig
 from models.decision import DecisionRule, Floats, Point
 from run.errors import UserError
+
+if TYPE_CHECKING:  # it takes pyarrow, and `page` reads the record of points without it
+    from data.manifest import Manifest
 
 USELESS = 0.2
 """Where the flagged shares of positives and of negatives are closer to each other than this, a point tells them hardly
@@ -48,11 +52,10 @@ class FittedPoint(Point):
     def __str__(self) -> str:
         recall = 1 - self.missed / self.positives
         fpr = self.flagged / self.negatives
-        found = (
-            f"{self.name!r} from {self.threshold:.4g} on: flags {recall:.1%} of {self.positives:,} calibration images"
-        )
-        return f"{found} of it, and {fpr:.1%} of {self.negatives:,} others" + (
-            ": provable and useless" if self.useless else ""
+        useless = ": provable and useless" if self.useless else ""
+        return (
+            f"{self.name!r} from {self.threshold:.4g} on: flags {recall:.1%} of {self.positives:,} calibration images "
+            f"of it, and {fpr:.1%} of {self.negatives:,} others{useless}"
         )
 
 
@@ -88,6 +91,55 @@ def truth_of(labels: LabelSet, targets: Floats, name: str) -> NDArray[np.bool_]:
     if labels.kind == "multilabel":
         return np.asarray(truth[:, index], np.bool_)
     return np.asarray(truth >= index if labels.kind == "ordinal" else truth == index)
+
+
+def fitting_rows(manifest: "Manifest") -> "Manifest":
+    """The calibration images that points are fitted to: one with a truth of each group of duplicates, drawn by hash.
+
+    Raises:
+        UserError: no calibration image has a label.
+    """
+    return manifest.labeled_rows("calibration").with_truth().one_per_group()
+
+
+def require_enough_images(manifest: "Manifest", asked: DecisionConfig) -> None:
+    """Refuse operating points that the calibration split cannot show; nothing is trained before."""
+    if asked.points:
+        require_enough(manifest.labels, fitting_rows(manifest).targets(), asked)
+
+
+def require_enough(labels: LabelSet, targets: Floats, asked: DecisionConfig) -> None:
+    """Refuse points for which the calibration split has too few images, whatever the scores.
+
+    Args:
+        targets: of independent calibration images with a truth [N, C].
+    """
+    for index, point in enumerate(asked.points):
+        positives = int(truth_of(labels, targets, point.name).sum())
+        _require_side(asked, index, "recall", point.recall, positives)
+        _require_side(asked, index, "fpr", point.fpr, len(targets) - positives)
+
+
+def _require_side(
+    asked: DecisionConfig, index: int, key: Literal["recall", "fpr"], promised: float | None, n: int
+) -> None:
+    if promised is None:
+        return
+    point = asked.points[index]
+    risk = asked.risk(point)
+    side, limit = ("positives", 1 - promised) if key == "recall" else ("negatives", promised)
+    if most_exceptions(n, limit, risk) >= 0:
+        return
+    # Without a single exception, n images show a rate of risk^(1/n).
+    best = risk ** (1 / n) if n else 0.0
+    shown = f"recall ≥ {best:.3f}" if key == "recall" else f"fpr ≤ {1 - best:.3f}"
+    shared = f" for {len(asked.points)} points together" if len(asked.points) > 1 else ""
+    raise UserError(
+        f"verify.operating_points[{index}].{key}: to promise {point.promises}{shared} needs "
+        f"{images_needed(limit, 1 - risk):,} {side} in the calibration split, one of each group of duplicates, and "
+        f"there are {n:,}; the best that can be shown with them is {shown}. Raise data.splits.calibration, or promise "
+        "less"
+    )
 
 
 def fit_points(

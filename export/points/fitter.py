@@ -12,8 +12,7 @@ from data.manifest import Manifest
 from export.images import RenderedImages
 from export.onnx_graph import metadata_of
 from export.points.config import DecisionConfig
-from export.points.enough import fitting_rows, require_enough_images
-from export.points.fit import fit_points
+from export.points.fit import fit_points, fitting_rows, require_enough_images
 from export.points.record import FileRule
 from export.runtime import RgbClassifier
 from export.session import side_by_side

@@ -21,7 +21,7 @@ from export.golden.check import check_golden
 from export.int8.config import Int8Config
 from export.page.write import FLOAT_RGB, PageSettings, page_files
 from export.points.config import DecisionConfig, PointConfig
-from export.points.enough import fitting_rows
+from export.points.fit import fitting_rows
 from export.points.record import ThresholdsRecord
 from export.release import open_onnx
 from export.runtime import OnnxClassifier, RgbClassifier

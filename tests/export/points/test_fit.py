@@ -10,8 +10,7 @@ from scipy.stats import binom
 from data.bounds import images_needed, most_exceptions
 from data.labels import LabelSet
 from export.points.config import DecisionConfig, PointConfig
-from export.points.enough import require_enough
-from export.points.fit import FittedPoint, fit_points, fpr_threshold, recall_threshold, truth_of
+from export.points.fit import FittedPoint, fit_points, fpr_threshold, recall_threshold, require_enough, truth_of
 from export.points.record import FileRule, ThresholdsRecord
 from models.decision import DecisionRule
 from run.errors import UserError
