@@ -81,11 +81,7 @@ class Csv:
 class TableRows:
     """A table of fixed widths, which grows as answers come; what cannot be read is left out.
 
-    Labels that are not decided stand in parentheses.
-
-    Args:
-        labels: the longest sets a width.
-        top: labels to show of each image, the likeliest first; null shows those that are decided.
+    The longest label sets a width. Labels that are not decided stand in parentheses.
     """
 
     def __init__(self, labels: LabelSet, top: int | None) -> None:

@@ -68,7 +68,6 @@ def export(
     release = Release(context.folder.release)
     # First, because whatever lies in the release is taken to belong to it by every later stage.
     release.keep_only(models)
-    part = manifest.usable("calibration")
     for name, classifier in models.items():
         released = release.model(name)
         source = (context.folder.teacher if released.role == "teacher" else context.folder.student(name)) / "model"
@@ -85,7 +84,7 @@ def export(
         with stage(context.folder, released.stage, inputs) as current:
             if current.done:
                 continue
-            if not len(part):
+            if not len(manifest.usable("calibration")):
                 raise UserError(
                     "the calibration split has no images: files are checked on it; raise data.splits.calibration"
                 )

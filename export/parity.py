@@ -48,16 +48,13 @@ def check_parity(
     exported = OnnxClassifier(path)
     rule = DecisionRule.of(classifier.labels)
     images = images[:IMAGES]
-    # Each side prepares the images by its own contract: a file that carries another one is found out.
-    expected = _torch_logits(classifier, images)
-    found: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
     # Few images are seen once in each size, and fill no larger one: again, they would show nothing more.
     sizes = sorted({min(size, len(images)) for size in BATCHES} | set(BATCHES[:2]))
-    for size in sizes:
-        for start in range(0, min(ROUNDS * size, len(images)), size):
-            batch = [i % len(images) for i in range(start, start + size)]
-            found.append((expected[batch], exported.logits(exported.prepare([images[i] for i in batch]))))
-    ours, theirs = (np.concatenate(side) for side in zip(*found, strict=True))
+    starts = [(start, size) for size in sizes for start in range(0, min(ROUNDS * size, len(images)), size)]
+    batches = [[i % len(images) for i in range(start, start + size)] for start, size in starts]
+    # Each side prepares the images by its own contract: a file that carries another one is found out.
+    ours = _torch_logits(classifier, images)[np.concatenate(batches)]
+    theirs = np.concatenate([exported.logits(exported.prepare([images[i] for i in batch])) for batch in batches])
     largest = _largest(rule.probabilities(ours) - rule.probabilities(theirs))
     if not largest <= tolerance:
         raise UserError(

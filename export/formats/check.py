@@ -24,15 +24,15 @@ BATCH = 4
 class Comparison:
     """Distance of a file from the kit."""
 
-    logits: NDArray[np.float32]
-    """Largest difference for each image [N]."""
-    probabilities: NDArray[np.float32]
-    """Largest difference for each image [N]."""
+    rows: list[GoldenRow]
+    """Of the logits of each image."""
+    largest: float
+    """Difference of a probability, over all images."""
     distance: LogitDistance
     """Over all images."""
 
 
-def compare(infer: Infer, kit: Kit, name: str = "the file") -> Comparison:
+def compare(infer: Infer, kit: Kit, step: str, name: str = "the file") -> Comparison:
     """Run a file on every image of a kit; what is not a number counts as infinitely far.
 
     Raises:
@@ -43,9 +43,10 @@ def compare(infer: Infer, kit: Kit, name: str = "the file") -> Comparison:
     ours = np.concatenate([infer(part) for part in parts])
     if ours.shape != kit.logits.shape:
         raise UserError(f"{name} gives logits {list(ours.shape)} where the golden kit has {list(kit.logits.shape)}")
+    by_image = zip(kit.names, _largest_by_row(ours - kit.logits).tolist(), kit.tolerances, strict=True)
     return Comparison(
-        logits=_largest_by_row(ours - kit.logits),
-        probabilities=_largest_by_row(probabilities(ours) - probabilities(kit.logits)),
+        rows=[GoldenRow(image, step, difference, tolerance) for image, difference, tolerance in by_image],
+        largest=float(_largest_by_row(probabilities(ours) - probabilities(kit.logits)).max()),
         distance=LogitDistance.of(ours, kit.logits, kit.rule),
     )
 
@@ -91,12 +92,10 @@ def golden_rows(release: Path) -> list[GoldenRow]:
     if not runnable:
         return []
     kit = read_kit(release)
-    rows = []
+    rows: list[GoldenRow] = []
     for name in runnable:
         path = release / FORMATS[name].path
-        found = compare(open_format(FORMATS[name], path), kit, quoted(path))
-        for image, difference, tolerance in zip(kit.names, found.logits, kit.tolerances, strict=True):
-            rows.append(GoldenRow(image, name, float(difference), tolerance))
+        rows += compare(open_format(FORMATS[name], path), kit, name, quoted(path)).rows
     return rows
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 ROUNDING = 1
@@ -70,15 +69,9 @@ def encode_png(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def _grid(width: int, height: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Row and column numbers [height, width]."""
-    rows, columns = np.indices((height, width))
-    return rows.astype(np.int64), columns.astype(np.int64)
-
-
 def _gradient(width: int, height: int) -> Image.Image:
     """A different slope in each channel, without any symmetry."""
-    y, x = _grid(width, height)
+    y, x = np.indices((height, width), np.int64)
     red = x * 255 // (width - 1)
     green = y * 255 // (height - 1)
     blue = (x * 2 + y * 3) * 255 // (2 * width + 3 * height)
@@ -98,20 +91,20 @@ def _noise(width: int, height: int) -> Image.Image:
 
 def _stripes(width: int, height: int) -> Image.Image:
     """Lines one pixel wide: three pixels apart in red, five in green, and a chessboard in blue."""
-    y, x = _grid(width, height)
+    y, x = np.indices((height, width), np.int64)
     bands = np.stack([x % 3 == 0, y % 5 == 0, (x // 2 + y // 2) % 2 == 0], -1)
     return Image.fromarray((bands * 255).astype(np.uint8))
 
 
 def _alpha(width: int, height: int) -> Image.Image:
     image = _gradient(width, height)
-    y, x = _grid(width, height)
+    y, x = np.indices((height, width), np.int64)
     image.putalpha(Image.fromarray(((x * 7 + y * 5) % 256).astype(np.uint8)))
     return image
 
 
 def _palette(width: int, height: int) -> Image.Image:
-    y, x = _grid(width, height)
+    y, x = np.indices((height, width), np.int64)
     image = Image.fromarray(((x // 8 + y // 6 * 3) % 16).astype(np.uint8)).convert("L")
     colored = Image.frombytes("P", image.size, image.tobytes())
     colored.putpalette([(step * 53 + channel * 91) % 256 for step in range(16) for channel in range(3)])
@@ -119,7 +112,7 @@ def _palette(width: int, height: int) -> Image.Image:
 
 
 def _gray16(width: int, height: int) -> Image.Image:
-    y, x = _grid(width, height)
+    y, x = np.indices((height, width), np.int64)
     values = x * 65535 // (2 * (width - 1)) + y * 65535 // (2 * (height - 1))
     return Image.fromarray(values.astype(np.uint16))
 

@@ -56,14 +56,15 @@ def quantize(
     with tempfile.TemporaryDirectory() as folder:
         quantizer = _Quantizer(_prepare(source, Path(folder)), images.ranges)
         candidates = quantizer.candidates(config.mode)
-        tries = len(candidates) + (config.exclude_layers if quantizer.may_leave_out(config.mode) else 0)
+        may_leave_out = config.mode == "full" and quantizer.is_convolutional
+        tries = len(candidates) + (config.exclude_layers if may_leave_out else 0)
         gate = Gate.of(config, tries)
         if counts.judged < gate.images_needed:
             return _not_tried(config, gate, counts)
         judge = Judge(source, images, config, tries, fitter)
         sweep = _Sweep(judge, quantizer, Path(folder))
         sweep.try_all(candidates)
-        if quantizer.may_leave_out(config.mode) and sweep.best() is None:
+        if may_leave_out and sweep.best() is None:
             sweep.leave_out_layers(config.exclude_layers)
         return sweep.finish(source, path, counts)
 
@@ -96,16 +97,13 @@ class _Quantizer:
         self._matmul = matmul.MatMulQuantizer(prepared)
 
     def candidates(self, mode: Literal["quick", "full"]) -> list[Candidate]:
-        """Settings to try; the one convolution of a transformer, which cuts the image into patches, is not counted."""
-        ranged = static.candidates(mode) if self._is_convolutional else []
+        """Settings to try."""
+        ranged = static.candidates(mode) if self.is_convolutional else []
         return ranged + (matmul.candidates(mode) if self._matmul.products() else [])
 
-    def may_leave_out(self, mode: Literal["quick", "full"]) -> bool:
-        """True where layers may be left in fp32 after all settings were tried."""
-        return mode == "full" and self._is_convolutional
-
     @cached_property
-    def _is_convolutional(self) -> bool:
+    def is_convolutional(self) -> bool:
+        """True where there are convolutions besides the one of a transformer, which cuts the image into patches."""
         return self.static.convolutions() > 1
 
     def write(self, path: Path, candidate: Candidate) -> None:

@@ -165,12 +165,10 @@ class Int8Result(Record):
         measured = [row for row in self.candidates if isinstance(row, Row)]
         closest = min(measured, key=lambda row: row.most_flips, default=None)
         least = "" if closest is None else f"; of the one that flips least, {closest.shown()}"
-        return f"no INT8 file: none of {count} candidates passed the gate ({gate}){least}{self._edge()}"
-
-    def _edge(self) -> str:
-        """A word where leaving out one more layer might have helped: the search ended at its own limit."""
-        most = max((len(row.excluded) for row in self.candidates), default=0)
-        return "; with more layers in fp32 (export.int8.exclude_layers) one might pass" if most else ""
+        # Where layers were left out, the search ended at its own limit.
+        edge = "; with more layers in fp32 (export.int8.exclude_layers) one might pass"
+        more = edge if any(row.excluded for row in self.candidates) else ""
+        return f"no INT8 file: none of {count} candidates passed the gate ({gate}){least}{more}"
 
     def to_json(self) -> dict[str, Json]:
         """All fields, and what they come to in words."""
