@@ -81,7 +81,6 @@ class ReleasedModel:
 
     @property
     def role(self) -> Literal["teacher", "student"]:
-        """The model's part in the run."""
         return "teacher" if self.name == TEACHER else "student"
 
     @property
@@ -96,7 +95,6 @@ class ReleasedModel:
 
     @property
     def weights(self) -> Path:
-        """The file with the weights."""
         return self.checkpoint / WEIGHTS
 
     @property

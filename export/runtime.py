@@ -156,7 +156,6 @@ class RgbClassifier(OnnxClassifier):
         return self.rule.logits(self.probabilities([picture.image])[0])
 
     def probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Probabilities [B, C] of decoded images."""
         return np.stack([self.outputs(image)["probabilities"] for image in images])
 
 

@@ -52,7 +52,6 @@ def compare(infer: Infer, kit: Kit, step: str, name: str = "the file") -> Compar
 
 
 def _largest_by_row(differences: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The largest magnitude in each row."""
     return np.asarray(np.nan_to_num(np.abs(differences).max(axis=1), nan=np.inf))
 
 

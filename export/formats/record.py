@@ -86,7 +86,6 @@ class FormatsRecord(Record):
     formats: Mapping[str, Ran | Converted | NotWritten]
 
     def to_json(self) -> dict[str, Json]:
-        """Input, output and labels for an app, and the measurements."""
         return {
             "input": {"name": "pixel_values", "dtype": "float32", "layout": "NCHW", **input_json(self.spec)},
             "output": {"name": "logits", "dtype": "float32", "activation": self.rule.activation},
@@ -102,6 +101,5 @@ class FormatsRecord(Record):
 
     @classmethod
     def of_json(cls, stored: Mapping[str, Any]) -> Self:
-        """The record that ``to_json`` described."""
         rule = read_rule(LabelSet.of_json(stored["labels"]), stored.get("decision"))
         return record_of(cls, {**stored, "rule": rule, "spec": InputSpec.from_pretrained_cfg(stored["input"])})

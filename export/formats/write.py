@@ -60,7 +60,6 @@ def write_formats(
 
 
 def _write_one(folder: Path, source: Source, form: Format, kit: Kit, tolerance: float) -> Ran | Converted | NotWritten:
-    """Write one format, or say why it was not written."""
     log.print(f"  converting to {form.title}")
     place = form.path.parent
     # A file of an earlier export must not outlive a conversion that fails now.

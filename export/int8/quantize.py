@@ -44,8 +44,6 @@ def quantize(
     Args:
         source: the fp32 ``model.onnx``.
         path: the INT8 file; logits are divided by a temperature of its own inside.
-        images: for ranges and for judging.
-        config: settings to try and the gate.
         fitter: fits each candidate's own decision rule; null takes that of the fp32 file.
     """
     counts = ImageCounts(len(images.ranges), len(images.judged))
@@ -97,7 +95,6 @@ class _Quantizer:
         self._matmul = matmul.MatMulQuantizer(prepared)
 
     def candidates(self, mode: Literal["quick", "full"]) -> list[Candidate]:
-        """Settings to try."""
         ranged = static.candidates(mode) if self.is_convolutional else []
         return ranged + (matmul.candidates(mode) if self._matmul.products() else [])
 

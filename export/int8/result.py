@@ -71,7 +71,6 @@ class Row(Quality, Divergence, Candidate):
 
     @property
     def candidate(self) -> Candidate:
-        """The settings alone."""
         return Candidate(self.method, self.per_channel, self.activation, self.excluded)
 
     def shown(self, answer: str = "decision") -> str:
@@ -171,5 +170,4 @@ class Int8Result(Record):
         return f"no INT8 file: none of {count} candidates passed the gate ({gate}){least}{more}"
 
     def to_json(self) -> dict[str, Json]:
-        """All fields, and what they come to in words."""
         return {"shipped": self.winner is not None, "reason": self.reason, **asdict(self)}

@@ -96,7 +96,6 @@ class StaticQuantizer:
         return tuple(node.name for node in nodes[pooled[-1] :]) if pooled else ()
 
     def convolutions(self) -> int:
-        """Count the convolutions."""
         return sum(node.op_type == "Conv" for node in onnx.load(self._prepared, load_external_data=False).graph.node)
 
     def cost(self, layer: tuple[str, ...], candidate: Candidate, judge: Judge) -> float:
@@ -136,7 +135,6 @@ def quantize_weights(path: Path, names: Collection[str]) -> None:
 
 
 def _output_axis(node: onnx.NodeProto, dimensions: int) -> int:
-    """The axis of a layer's weights that its outputs are along."""
     transposed = any(one.name == "transB" and one.i for one in node.attribute)
     return 0 if node.op_type == "Conv" or transposed else dimensions - 1
 

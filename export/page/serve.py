@@ -135,20 +135,18 @@ class _Handler(BaseHTTPRequestHandler):
         # Another name for this machine would let a stranger's site, whose name leads here, read the release.
         own = {f"{HOST}:{self.server.server_port}", f"localhost:{self.server.server_port}"}  # type: ignore[attr-defined]
         path = self._files.get(unquote(urlsplit(self.path).path).removeprefix("/"))
+        status, kind, data = HTTPStatus.OK, "text/plain", b""
         if self.headers.get("Host") not in own:
-            self._send(HTTPStatus.MISDIRECTED_REQUEST, "text/plain", 0)
+            status = HTTPStatus.MISDIRECTED_REQUEST
         elif path is None:
-            self._send(HTTPStatus.NOT_FOUND, "text/plain", 0)
+            status = HTTPStatus.NOT_FOUND
         else:
-            data = path.read_bytes()
-            self._send(HTTPStatus.OK, TYPES[path.suffix], len(data))
-            if self.command == "GET":
-                self.wfile.write(data)
-
-    do_HEAD = do_GET  # noqa: N815
-
-    def _send(self, status: HTTPStatus, kind: str, length: int) -> None:
+            kind, data = TYPES[path.suffix], path.read_bytes()
         self.send_response(status)
-        for name, value in {"Content-Type": kind, "Content-Length": str(length), **HEADERS}.items():
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(data)), **HEADERS}.items():
             self.send_header(name, value)
         self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)
+
+    do_HEAD = do_GET  # noqa: N815

@@ -37,14 +37,12 @@ class Expected:
 
 @dataclass(frozen=True, kw_only=True)
 class PageSettings(Record):
-    """Settings that differ between releases. Names are in JSON alone, so that no HTML has to escape them."""
+    """The page's own, and what else differs between releases. Names are in JSON alone: no HTML has to escape them."""
 
     FILE: ClassVar[str] = "page/settings.json"
 
     name: str
-    """Of the model, for people."""
     blur: bool
-    """Blur images until they are clicked."""
     model: str
     """The file that is run."""
     digest: str

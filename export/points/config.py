@@ -37,12 +37,10 @@ class PointConfig:
 
     @property
     def name(self) -> str:
-        """The label or the level."""
         return str(self.label if self.level is None else self.level)
 
     @property
     def promises(self) -> str:
-        """The promise in words."""
         sides = [f"recall ≥ {self.recall:g}" if self.recall else "", f"fpr ≤ {self.fpr:g}" if self.fpr else ""]
         return f"{' and '.join(filter(None, sides))} of {self.name!r} with {self.confidence:.4g} confidence"
 
@@ -59,9 +57,8 @@ class DecisionConfig:
         cls, method: Method | None, points: Sequence[PointConfig], labels: LabelsConfig | LabelSet
     ) -> "DecisionConfig":
         """As a config asks for it; by default, points of an ordinal set are thresholds of its levels."""
-        return cls(
-            method=method or ("levels" if points and labels.kind == "ordinal" else "argmax"), points=tuple(points)
-        )
+        by_default: Method = "levels" if points and labels.kind == "ordinal" else "argmax"
+        return cls(method=method or by_default, points=tuple(points))
 
     def rule(self, labels: LabelSet) -> DecisionRule:
         """The rule before any operating point is fitted."""

@@ -41,7 +41,6 @@ class FittedPoint(Point):
 
     @property
     def point(self) -> Point:
-        """The point alone."""
         return Point(**{field.name: getattr(self, field.name) for field in fields(Point)})
 
     @property

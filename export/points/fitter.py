@@ -54,7 +54,6 @@ class RuleFitter:
         return self._fit(path.name, self.base.probabilities(logits))
 
     def fit_rgb(self, path: Path) -> FileRule:
-        """Fit to an ``rgb.onnx``."""
         if not self.asked.points:
             return FileRule(self.base)
         model = RgbClassifier(path, threads=1)

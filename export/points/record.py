@@ -39,7 +39,6 @@ class ThresholdsRecord(Record):
 
     @classmethod
     def of_json(cls, stored: Mapping[str, Any]) -> Self:
-        """The record that ``to_json`` described."""
         labels = LabelSet.of_json(stored["labels"])
         return cls(labels=labels, files={name: _file_rule(labels, one) for name, one in stored["files"].items()})
 
