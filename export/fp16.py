@@ -75,7 +75,7 @@ def _largest_weight(model: onnx.ModelProto) -> float:
     return max(_magnitude(onnx.numpy_helper.to_array(tensor)) for tensor in floats)
 
 
-def _largest_inside(model: onnx.ModelProto, pixels: Pixels) -> float:
+def _largest_inside(model: onnx.ModelProto, pixels: NDArray[np.float32]) -> float:
     """The largest magnitude of any float tensor between two nodes, NaN if there is one; images [n, 3, S, S]."""
     shown = onnx.shape_inference.infer_shapes(model)
     known = {value.name for value in shown.graph.output}

@@ -1,7 +1,7 @@
 """The images that a model's files are checked on, as the model takes them, and what the files make of them."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -58,10 +58,6 @@ class RenderedImages:
     def __getitem__(self, which: Any) -> NDArray[np.float32]:
         """Some of them [n, 3, S, S]."""
         return self.spec.normalize(self.rendered[which])
-
-    def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        """One after the other [3, S, S]."""
-        return (self.spec.normalize(image[None])[0] for image in self.rendered)
 
     def __len__(self) -> int:
         return len(self.uris)

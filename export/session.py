@@ -55,13 +55,11 @@ def side_by_side(run: Callable[[T], R], items: Iterable[T]) -> list[R]:
 
 def run_one_by_one(session: ort.InferenceSession, pixels: "Pixels") -> NDArray[np.float32]:
     """Logits [N, C] of images [N, 3, S, S], each in a batch of its own, in a session on one thread."""
-
-    def logits_of(place: int) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = session.run(["logits"], {"pixel_values": pixels[place : place + 1]})[0]
-        return logits
-
     # Dynamic INT8 takes its scales from a whole batch, so that the other images in it would change an image's logits.
-    return np.concatenate(side_by_side(logits_of, range(len(pixels))))
+    found = side_by_side(
+        lambda place: session.run(["logits"], {"pixel_values": pixels[place : place + 1]})[0], range(len(pixels))
+    )
+    return np.concatenate(found)
 
 
 def one_inference(path: Path, image: NDArray[np.float32], threads: int = 1) -> Callable[[], object]:

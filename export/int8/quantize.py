@@ -135,10 +135,12 @@ class _Sweep:
         candidate = closest.candidate
         quantizer = self._quantizer.static
         layers = quantizer.layers()
+        alone = self._folder / "one-layer.onnx"
         with progress("cost of each layer", len(layers)) as advance:
             costs: dict[tuple[str, ...], float] = {}
             for layer in layers:
-                costs[layer] = quantizer.cost(layer, candidate, self._judge)
+                quantizer.write(alone, candidate, only=layer)
+                costs[layer] = self._judge.cost(alone)
                 advance(1)
         costliest = sorted(layers, key=lambda layer: -costs[layer])
         self._layer_costs = [LayerCost(layer, costs[layer]) for layer in costliest]

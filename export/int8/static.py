@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from export.images import Pixels
-from export.int8.judge import Judge
 from export.int8.result import Candidate
 from export.libraries import quietly
 from export.onnx_graph import drop_unused_weights
@@ -97,12 +96,6 @@ class StaticQuantizer:
 
     def convolutions(self) -> int:
         return sum(node.op_type == "Conv" for node in onnx.load(self._prepared, load_external_data=False).graph.node)
-
-    def cost(self, layer: tuple[str, ...], candidate: Candidate, judge: Judge) -> float:
-        """The divergence from fp32 in nats, on images of the ranges, when this layer alone is quantized."""
-        path = self._prepared.with_name("one-layer.onnx")
-        self.write(path, candidate, only=layer)
-        return judge.cost(path)
 
 
 def quantize_weights(path: Path, names: Collection[str]) -> None:
