@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from typing import Any, cast
+from typing import Any
 
 from verify.evidence import (
     Beats,
@@ -223,22 +223,9 @@ def images(evidence: Evidence) -> int:
 
 
 def _scaled(evidence: Evidence, factor: float) -> Evidence:
-    """The same evidence from ``factor`` times as many images."""
-
-    def times(*names: str, whole: bool = False) -> Any:
-        # Not rounded to whole images where a bound takes any number: the verdict would come and go as n grows.
-        found = {name: factor * getattr(evidence, name) for name in names}
-        return replace(evidence, **{name: round(count) if whole else count for name, count in found.items()})
-
-    match evidence:
-        case Share():
-            return cast("Evidence", times("n", "count"))
-        case Pairs():
-            return cast("Evidence", times("n", "gained", "lost"))
-        case Beats():
-            return cast("Evidence", times("n", "gained", "lost", whole=True))
-        case Informed():
-            return cast("Evidence", times("positives", "hits", "negatives", "false_alarms", whole=True))
-        case Mean():
-            return cast("Evidence", times("n"))
-    return evidence
+    """The same evidence from ``factor`` times as many images: of its numbers, the whole ones are counts."""
+    counts: dict[str, Any] = {name: factor * count for name, count in vars(evidence).items() if isinstance(count, int)}
+    # Not rounded to whole images where a bound takes any number: the verdict would come and go as n grows.
+    if isinstance(evidence, Beats | Informed):
+        counts = {name: round(count) for name, count in counts.items()}
+    return replace(evidence, **counts)
