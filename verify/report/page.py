@@ -7,8 +7,8 @@ from typing import Any
 
 from run.figures import between, percent
 from run.template import render
-from verify.certificate import Certificate, Rate
-from verify.evidence import Criterion, Share
+from verify.certificate import Rate
+from verify.evidence import Criterion
 from verify.report.content import Content, candidate_name, criteria_figures, latency_figure, model_figures
 from verify.words import counted, figures, judged_for, missing, outcome, short_name, still_open, title, worth_a_line
 
@@ -21,8 +21,9 @@ def page(content: Content) -> str:
         "content": content,
         "certificate": certificate,
         "models": {name: certificate.models[name] for name in names},
-        "summaries": [_summary(certificate, name) for name in names if certificate.models[name].role == "student"],
-        "open": {name: still_open(_deciding(certificate, name)) for name in names},
+        "open": {
+            name: still_open([one for one in certificate.of(model=name) if one.tier != "reported"]) for name in names
+        },
         "criteria": {name: [one for one in certificate.of(model=name) if worth_a_line(one)] for name in names},
         "criteria_figures": {name: list(criteria_figures(certificate, name)) for name in names},
         "model_figures": {name: list(model_figures(content, name)) for name in names},
@@ -45,34 +46,6 @@ def change(criteria: Sequence[Criterion]) -> str:
     }.get(one.name, "a better model: the images show the contrary, and more of them would not help")
 
 
-def _deciding(certificate: Certificate, name: str) -> list[Criterion]:
-    return [one for one in certificate.of(model=name) if one.tier != "reported"]
-
-
-def _summary(certificate: Certificate, name: str) -> str:
-    """A student in a sentence, for those who read no further."""
-    facts = certificate.models[name]
-    file = facts.reference
-    teacher = certificate.models["teacher"].reference
-    found = certificate.agreement(facts.file)
-    assert found is not None, "a student has a criterion on its agreement"
-    assert isinstance(found.evidence, Share)
-    # The share that the bound is of, not that of all images: the two would not fit together.
-    agrees = f"{percent(found.evidence.count / found.evidence.n)} of {found.evidence.n:,} test images{counted(found)}"
-    least = (
-        f", and on at least {percent(found.lower, 'at least')} of images like them" if found.lower is not None else ""
-    )
-    right = (
-        f"It is right on {percent(file.accuracy.rate)}, the teacher on {percent(teacher.accuracy.rate)}; always saying "
-        f"the most frequent answer would be right on {percent(certificate.test.majority.rate)}."
-    )
-    size = (
-        f"It is {file.bytes / 1e6:.1f} MB instead of {teacher.bytes / 1e6:.1f} and takes {_ms(file.latency_ms.p50)} "
-        f"instead of {_ms(teacher.latency_ms.p50)} for an image, on one thread of this machine."
-    )
-    return f"{name} decides as its teacher on {agrees}{least}. {right} {size}"
-
-
 def _ms(value: float) -> str:
     return f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms"
 
@@ -92,6 +65,7 @@ _FILTERS: Mapping[str, Callable[..., Any]] = {
     "ms": _ms,
     "short": short_name,
     "figures": figures,
+    "counted": counted,
     "title": title,
     "missing": missing,
     "outcome": outcome,
