@@ -7,10 +7,8 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -71,20 +69,8 @@ ON_WHITE = Palette(
     undecided="#9a6700",
 )
 
-
-T = TypeVar("T")
-P = ParamSpec("P")
-
-
-def drawn(chart: Callable[P, T]) -> Callable[P, T]:
-    """A function that draws, with our settings for as long as it does: nobody else's drawings change."""
-
-    @wraps(chart)
-    def with_settings(*given: P.args, **named: P.kwargs) -> T:
-        with mpl.rc_context(_SETTINGS):
-            return chart(*given, **named)
-
-    return with_settings
+drawn = mpl.rc_context(_SETTINGS)
+"""Decorates a function that draws: our settings hold for as long as it does, and nobody else's drawings change."""
 
 
 class Sheet:
@@ -141,10 +127,11 @@ class Sheet:
         """The drawing as a picture."""
         return self._saved("png", {"Software": None})
 
+    @drawn
     def _saved(self, form: str, metadata: dict[str, None]) -> bytes:
         stream = io.BytesIO()
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
-        with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
+        with warnings.catch_warnings():
             # Of letters that its font lacks: on a page the browser has them, in a picture they become boxes.
             warnings.simplefilter("ignore", UserWarning)
             self._figure.savefig(stream, format=form, dpi=POINTS * _RESOLUTION, metadata=metadata)

@@ -76,10 +76,10 @@ def _cell(axes: Axes, row: int, column: int, count: str, share: str, colors: Pal
 
 
 @drawn
-def diverging(about: str, rows: Sequence[Side], colors: Palette = ON_PAGE) -> Sheet:
+def diverging(about: str, rows: Sequence[Side]) -> Sheet:
     """Disagreements by true label: those that are milder to the left, those that are more severe to the right."""
     height = 34
-    sheet = Sheet(height * len(rows) + 56, about, colors)
+    sheet = Sheet(height * len(rows) + 56, about)
     axes = sheet.axes(12, 24, 12, 32)
     most = max(1, *(max(row.milder, row.severer) for row in rows)) * 1.18
     axes.set_xlim(-most, most)
@@ -89,17 +89,17 @@ def diverging(about: str, rows: Sequence[Side], colors: Palette = ON_PAGE) -> Sh
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
     axes.set_xlabel("images", fontsize=10)
-    axes.axvline(0, color=colors.quiet, linewidth=1)
-    sheet.text(12, 10, "← milder than the teacher", fontsize=10, color=colors.second)
-    sheet.text(WIDTH - 12, 10, "more severe →", fontsize=10, ha="right", color=colors.accent)
+    axes.axvline(0, color=ON_PAGE.quiet, linewidth=1)
+    sheet.text(12, 10, "← milder than the teacher", fontsize=10, color=ON_PAGE.second)
+    sheet.text(WIDTH - 12, 10, "more severe →", fontsize=10, ha="right", color=ON_PAGE.accent)
     for number, row in enumerate(rows):
-        for count, sign, color in ((row.milder, -1, colors.second), (row.severer, 1, colors.accent)):
+        for count, sign, color in ((row.milder, -1, ON_PAGE.second), (row.severer, 1, ON_PAGE.accent)):
             axes.add_patch(Rectangle((0, number + 0.55), sign * count, 0.32, color=color, linewidth=0))
-            place: dict[str, Any] = {"ha": "right" if sign < 0 else "left", "va": "center", "color": colors.ink}
+            place: dict[str, Any] = {"ha": "right" if sign < 0 else "left", "va": "center", "color": ON_PAGE.ink}
             axes.text(sign * (count + 0.02 * most), number + 0.71, f"{count:,}", fontsize=10, **place)
         top = 24 + height * number + 10
         sheet.text(12, top, f"true: {shortened(row.truth, 40)}", fontsize=10.5)
-        sheet.text(WIDTH - 12, top, f"n {row.n:,}", fontsize=10, ha="right", color=colors.quiet)
+        sheet.text(WIDTH - 12, top, f"n {row.n:,}", fontsize=10, ha="right", color=ON_PAGE.quiet)
     return sheet
 
 
@@ -145,74 +145,64 @@ def _unit_square(sheet: Sheet, across: str, up: str) -> Axes:
 
 
 @drawn
-def operating(curve: OperatingCurve, points: Sequence[PointFacts], about: str, colors: Palette = ON_PAGE) -> Sheet:
+def operating(curve: OperatingCurve, points: Sequence[PointFacts], about: str) -> Sheet:
     """Recall over false alarms: what the test images show, what the calibration images can prove, and the points."""
-    sheet = Sheet(372, about, colors)
+    sheet = Sheet(372, about)
     axes = _unit_square(sheet, "false alarms: share of other images that is flagged", "recall")
-    axes.plot([0, 1], [0, 1], color=colors.quiet, linewidth=0.8, linestyle=(0, (2, 3)))
+    axes.plot([0, 1], [0, 1], color=ON_PAGE.quiet, linewidth=0.8, linestyle=(0, (2, 3)))
     axes.fill_between(
-        *curve.provable, step="post", color=colors.passed, alpha=0.16, linewidth=0, label="can be promised"
+        *curve.provable, step="post", color=ON_PAGE.passed, alpha=0.16, linewidth=0, label="can be promised"
     )
-    axes.plot(*curve.test, color=colors.accent, linewidth=1.8, label="test images")
+    axes.plot(*curve.test, color=ON_PAGE.accent, linewidth=1.8, label="test images")
     for point in points:
         if point.recall is None or point.fpr is None:
             continue
         x = point.fpr
         y = point.recall
-        shade = colors.failed if point.verdict == "FAIL" or point.useless else colors.second
+        shade = ON_PAGE.failed if point.verdict == "FAIL" or point.useless else ON_PAGE.second
         axes.plot([x.lower, x.upper], [y.rate] * 2, color=shade, linewidth=1.8)
         axes.plot([x.rate] * 2, [y.lower, y.upper], color=shade, linewidth=1.8)
         axes.scatter([x.rate], [y.rate], s=44, color=shade, zorder=4, clip_on=False, label="chosen point")
-        promises: dict[str, Any] = {"color": colors.quiet, "linewidth": 1, "linestyle": (0, (4, 2))}
+        promises: dict[str, Any] = {"color": ON_PAGE.quiet, "linewidth": 1, "linestyle": (0, (4, 2))}
         if point.promised_recall is not None:
             axes.axhline(point.promised_recall, **promises, label="promise")
         if point.promised_fpr is not None:
             axes.axvline(point.promised_fpr, **promises, label="promise")
-    legend = axes.legend(loc="lower right", frameon=False, fontsize=10, handlelength=1.4, labelcolor=colors.ink)
+    legend = axes.legend(loc="lower right", frameon=False, fontsize=10, handlelength=1.4, labelcolor=ON_PAGE.ink)
     legend.set_zorder(1)
     return sheet
 
 
 @drawn
-def training(about: str, epochs: Sequence[Epoch], colors: Palette = ON_PAGE) -> Sheet:
+def training(about: str, epochs: Sequence[Epoch]) -> Sheet:
     """Losses of every epoch or weight decay, and below them the shares of the validation images."""
     decays = [f"{one.weight_decay:g}" for one in epochs if one.weight_decay is not None]
     unit = "weight decay" if decays else "epoch"
     shares = sorted({name for epoch in epochs for name in epoch.shares})
-    sheet = Sheet(330 if shares else 230, about, colors)
+    sheet = Sheet(330 if shares else 230, about)
     numbers = np.arange(1, len(epochs) + 1)
     losses = {
         "training": np.array([np.nan if one.train_loss is None else one.train_loss for one in epochs]),
         "validation": np.array([np.nan if one.val_loss is None else one.val_loss for one in epochs]),
     }
     plot = sheet.axes(48, 26, 16, 140 if shares else 40)
-    shades = {"training": colors.quiet, "validation": colors.accent}
-    _lines(plot, numbers, losses, shades, colors)
+    shades = {"training": ON_PAGE.quiet, "validation": ON_PAGE.accent}
+    _lines(plot, numbers, losses, shades)
     plot.set_ylabel("loss", fontsize=10)
     if np.isfinite(losses["validation"]).any():
         kept = int(np.nanargmin(losses["validation"]))
-        style: dict[str, Any] = {
-            "facecolors": colors.paper,
-            "edgecolors": colors.accent,
-            "linewidths": 1.8,
-        }
-        plot.scatter([numbers[kept]], [losses["validation"][kept]], s=46, zorder=4, **style)
-        sheet.text(
-            WIDTH - 16,
-            12,
-            f"○ kept: {unit} {decays[kept] if decays else f'{kept + 1} of {len(epochs)}'}",
-            fontsize=10,
-            ha="right",
-            color=colors.quiet,
-        )
+        ring: dict[str, Any] = {"facecolors": ON_PAGE.paper, "edgecolors": ON_PAGE.accent, "linewidths": 1.8}
+        plot.scatter([numbers[kept]], [losses["validation"][kept]], s=46, zorder=4, **ring)
+        which = decays[kept] if decays else f"{kept + 1} of {len(epochs)}"
+        sheet.text(WIDTH - 16, 12, f"○ kept: {unit} {which}", fontsize=10, ha="right", color=ON_PAGE.quiet)
     for index, (name, shade) in enumerate(shades.items()):
         sheet.text(48 + 86 * index, 12, f"— {name}", fontsize=10, color=shade)
     if shares:
         plot.set_xticklabels([])
         below = sheet.axes(48, 212, 16, 40)
         found = {name: np.array([epoch.shares.get(name, np.nan) for epoch in epochs]) for name in shares}
-        own = dict(zip(shares, cycle((colors.accent, colors.second, colors.quiet)), strict=False))
-        _lines(below, numbers, found, own, colors)
+        own = dict(zip(shares, cycle((ON_PAGE.accent, ON_PAGE.second, ON_PAGE.quiet)), strict=False))
+        _lines(below, numbers, found, own)
         for index, (name, shade) in enumerate(own.items()):
             sheet.text(48 + 104 * index, 202, f"— {name.replace('_', ' ')}", fontsize=10, color=shade)
         below.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -223,10 +213,8 @@ def training(about: str, epochs: Sequence[Epoch], colors: Palette = ON_PAGE) -> 
     return sheet
 
 
-def _lines(
-    axes: Axes, numbers: np.ndarray, values: Mapping[str, np.ndarray], shades: Mapping[str, str], colors: Palette
-) -> None:
-    axes.grid(color=colors.line, linewidth=0.6)
+def _lines(axes: Axes, numbers: np.ndarray, values: Mapping[str, np.ndarray], shades: Mapping[str, str]) -> None:
+    axes.grid(color=ON_PAGE.line, linewidth=0.6)
     axes.set_xlim(0.5, len(numbers) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4))

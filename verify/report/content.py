@@ -10,12 +10,12 @@ from export.int8.result import FailedRow, Int8Result, Row
 from fitting.history import Epoch
 from models.decision import DecisionRule
 from verify.certificate import Certificate, ModelFacts
-from verify.evidence import Criterion, Pairs, Verdict
+from verify.evidence import Criterion, Direction, Pairs, Verdict
 from verify.predictions import Predictions
 from verify.report.canvas import ON_WHITE, plain
 from verify.report.charts import diverging, matrix, operating, reliability, training
 from verify.report.curves import names_of, operating_curve
-from verify.report.intervals import Interval, Scale, bars, intervals
+from verify.report.intervals import Interval, against_limit, bars, shares
 from verify.seal import MOST_IN_PICTURE, PICTURES
 from verify.statistics import Proportion
 from verify.verdicts import images
@@ -76,7 +76,7 @@ _UNITS = {"share": ("% of images", 100.0), "pairs": ("points", 100.0), "mean": (
 
 def criteria_figures(certificate: Certificate, model: str) -> Iterator[Figure]:
     """Bound against limit: a chart for each kind of criterion that has bounds."""
-    groups: dict[tuple[str, str, float], list[Criterion]] = {}
+    groups: dict[tuple[str, Direction, float], list[Criterion]] = {}
     for one in certificate.of(model=model):
         if one.lower is not None and worth_a_line(one) and images(one.evidence):
             groups.setdefault((one.name, one.side, one.limit), []).append(one)
@@ -85,9 +85,9 @@ def criteria_figures(certificate: Certificate, model: str) -> Iterator[Figure]:
         rows = [_criterion_row(one) for one in criteria]
         needed = f"{factor * limit:.3g} {unit.split()[0]}".replace("-", "−")
         caption = f"{criteria[0].statement}: {side} {needed}"
-        scale = Scale(unit=unit, factor=factor, limit=limit, at_least=side == "at least")
         title = _TITLES[name]
-        yield Figure(title=title, caption=caption, chart=intervals(f"{title}: {caption}", rows, scale).svg())
+        chart = against_limit(f"{title}: {caption}", rows, unit, limit, side, factor).svg()
+        yield Figure(title=title, caption=caption, chart=chart)
 
 
 def _criterion_row(one: Criterion) -> Interval:
@@ -156,16 +156,16 @@ def latency_figure(certificate: Certificate) -> Figure:
 
 
 def _label_figures(facts: ModelFacts, confidence: float) -> Iterator[Figure]:
-    found = {row.label: Proportion(row.confusion[3], row.positives) for row in facts.per_label}
-    rows = [Interval.of(name, share.with_interval(confidence)) for name, share in found.items()]
-    scale = Scale(unit="% of the images of the label", within=(0, 100))
-    chart = intervals("recall of each label", rows, scale).svg()
+    rows = [
+        Interval.of(row.label, Proportion(row.confusion[3], row.positives).with_interval(confidence))
+        for row in facts.per_label
+    ]
+    chart = shares("recall of each label", rows, "% of the images of the label").svg()
     yield Figure(title="Recall by label", caption=f"{confidence:.0%} intervals, each by itself", chart=chart)
     if facts.role == "student":
         rows = [Interval.of(name, rate) for name, rate in facts.reference.agreement_by_label.items() if rate.n]
-        scale = Scale(unit="% of the images", within=(0, 100))
         where = "where the teacher says the label" if facts.confusion is not None else "on each label"
-        chart = intervals(f"agreement {where}", rows, scale).svg()
+        chart = shares(f"agreement {where}", rows, "% of the images").svg()
         yield Figure(title="Agreement by label", caption=f"{where}; {confidence:.0%} intervals", chart=chart)
 
 
@@ -233,7 +233,7 @@ def _slice_figures(certificate: Certificate, name: str) -> Iterator[Figure]:
             small = "" if part.judged else " (too few to judge)"
             rows.append(Interval.of(f"{part.name}{small}", rate, judged.get(part.name) if student else None))
     what = "agreement with the teacher" if student else "accuracy"
-    chart = intervals(f"{what} by slice", rows, Scale(unit="% of the slice's images", within=(0, 100))).svg()
+    chart = shares(f"{what} by slice", rows, "% of the slice's images").svg()
     caption = f"{what} on parts of the test images; {certificate.confidence:.0%} intervals, each by itself"
     yield Figure(title="Slices", caption=caption, chart=chart)
 
@@ -254,8 +254,7 @@ def _sweep_figures(sweep: Int8Result) -> Iterator[Figure]:
         for row in measured
     ]
     unit = "% of decisions that float32 would make differently"
-    scale = Scale(unit=unit, limit=sweep.gate.max_flip_rate, at_least=False)
-    chart = intervals("INT8 candidates", rows, scale).svg()
+    chart = against_limit("INT8 candidates", rows, unit, sweep.gate.max_flip_rate, "at most").svg()
     yield Figure(title="INT8 against float32", caption=sweep.reason, chart=chart)
 
 
