@@ -21,7 +21,6 @@ from run.folder import RunFolder
 from run.stage import recorded_files
 from verify.certificate import CERTIFICATE, Certificate
 from verify.chunks import run_over
-from verify.evidence import Criterion
 from verify.measure import measured_rows
 from verify.predictions import Predictions, make_key
 from verify.words import title
@@ -52,6 +51,9 @@ IMAGES = 32
 
 SAME_SCORE = 0.01
 """Largest difference of a probability between two runs of the same file."""
+
+ABSENT = "not there"
+"""In place of a value that one of two certificates has not."""
 
 SHOWN = 10
 """Differences that are listed."""
@@ -142,15 +144,16 @@ def copy_differences(run: RunFolder) -> list[str]:
 
 def certificate_differences(found: Certificate, again: Certificate) -> list[str]:
     """Differences of a certificate from that of judging again; empty where there are none."""
-    before, now = (dict(_flat(asdict(one))) for one in (found, again))
-    keys = [*before, *(key for key in now if key not in before)]
-    changed = [key for key in keys if before.get(key, _NOTHING) != now.get(key, _NOTHING)]
+    before, now = _values(found), _values(again)
+    changed = [key for key in now | before if before.get(key, ABSENT) != now.get(key, ABSENT)]
     # Where the config asks for other limits, verdicts and all else follow from them; what decides nothing says less.
-    telling = [key for key in changed if not _is_reported(key, found)] or changed
-    limits = [key for key in telling if key.endswith(".limit") and key in before]
+    reported = {title(one) for one in found.criteria if one.tier == "reported"}
+    telling = [key for key in changed if key[0] not in reported] or changed
+    limits = [key for key in telling if key[1] == "limit" and key in before and key in now]
     lines = [
-        f"{_words(key, found)} is {_shown(before, key)}, and {_shown(now, key)} if judged with the config as it is now"
-        for key in limits or telling
+        f"{place}{f' of {criterion}' if criterion else ''} is {before.get((criterion, place), ABSENT)}, and "
+        f"{now.get((criterion, place), ABSENT)} if judged with the config as it is now"
+        for criterion, place in limits or telling
     ]
     return [f"{CERTIFICATE}: {line}" for line in lines[:SHOWN]] + (
         [f"{CERTIFICATE}: {len(lines) - SHOWN} more differences"] if len(lines) > SHOWN else []
@@ -192,7 +195,16 @@ def score_differences(predictions: Predictions, manifest: Manifest, files: Seque
     return wrong
 
 
-_NOTHING = object()
+def _values(certificate: Certificate) -> dict[tuple[str, str], object]:
+    """Everything that a certificate says, by the criterion that says it, or an empty name, and the place in it."""
+    # By name and not by number: with one criterion more, all after it would seem to have become others. Their number
+    # beside them, because of two with one name only one is here.
+    criteria = {title(one): asdict(one) for one in certificate.criteria}
+    found: dict[tuple[str, str], object] = {("", "number of criteria"): len(certificate.criteria)}
+    for name, value in asdict(certificate).items():
+        parts = criteria if name == "criteria" else {"": {name: value}}
+        found |= {(criterion, place): one for criterion, part in parts.items() for place, one in _flat(part)}
+    return found
 
 
 def _flat(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -205,29 +217,6 @@ def _flat(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
         return
     for path, child in parts.items():
         yield from _flat(child, path)
-
-
-def _criterion(key: str, found: Certificate) -> tuple[Criterion, str] | None:
-    """The criterion that a place in a certificate is of, and the place in it; null for any other place."""
-    match = re.fullmatch(r"criteria\[(\d+)\]\.(.+)", key)
-    if match is None or int(match[1]) >= len(found.criteria):
-        return None
-    return found.criteria[int(match[1])], match[2]
-
-
-def _is_reported(key: str, found: Certificate) -> bool:
-    part = _criterion(key, found)
-    return part is not None and part[0].tier == "reported"
-
-
-def _words(key: str, found: Certificate) -> str:
-    """A place in a certificate for people: of a criterion, its name instead of its number."""
-    part = _criterion(key, found)
-    return key if part is None else f"{part[1]} of {title(part[0])}"
-
-
-def _shown(values: Mapping[str, object], key: str) -> str:
-    return str(values[key]) if key in values else "not there"
 
 
 def _first(lines: Sequence[str]) -> str:

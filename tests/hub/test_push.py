@@ -202,14 +202,19 @@ def empty_criteria(content: Any) -> None:
     content["criteria"] = []
 
 
+def say_twice(content: Any) -> None:
+    content["criteria"].insert(0, {**content["criteria"][0], "value": 9.0})
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (set_top_verdict, "certificate.json: verdict is FAIL, and PASS if judged with the config as it is now"),
+        (say_twice, "certificate.json: number of criteria is "),
         (edit_counts, "certificate.json: evidence.count of agreement, mini-onnx/onnx/model.onnx is "),
         (
             empty_criteria,
-            "certificate.json: criteria[0].name is not there, and parity if judged with the config as it is now",
+            "certificate.json: name of parity, teacher-onnx/onnx/model.onnx is not there, and parity if judged with",
         ),
     ],
 )
@@ -228,6 +233,10 @@ def test_push__other_criteria_than_it_was_judged_by(verification: Verification) 
         "limit of agreement, mini-onnx/onnx/model.onnx is 0.01, and 0.99 if judged with the config as it is now"
         in message
     )
+    # Criteria fewer: those behind them in the certificate are still compared with themselves.
+    message = refused(replace(verification, config=replace(verification.config, accept=("sound",))))
+    assert "certificate.json: accepted[0] is not there, and sound if judged with the config as it is now" in message
+    assert "limit of" not in message
 
 
 @pytest.mark.parametrize(
