@@ -27,7 +27,6 @@ def onnx_contradictions(folder: Path, labels: LabelSet) -> Iterator[str]:
 
     Args:
         folder: of a release, under whatever name.
-        labels: those that the certificate, or the run, is about.
     """
     try:
         files = {kind.path: ReleasedFile(folder, kind) for kind in KINDS.values() if (folder / kind.path).is_file()}
@@ -38,16 +37,14 @@ def onnx_contradictions(folder: Path, labels: LabelSet) -> Iterator[str]:
         spec = next(iter(opened.values())).spec
         thresholds = ThresholdsRecord.read(folder)
         for path, model in opened.items():
-            yield from _labels(f"{folder.name}/{path.as_posix()}", model.labels, labels)
+            yield from _compared(f"{folder.name}/{path.as_posix()}", model.labels, labels)
             rule = thresholds.files.get(path.as_posix())
             if rule is None or rule.rule != model.rule:
                 yield f"{folder.name}/{ThresholdsRecord.FILE} has another decision rule than {path.as_posix()} carries"
-        yield from (
-            f"{folder.name}/{path.as_posix()} has another input contract than the other files"
-            for path, model in opened.items()
-            if model.spec != spec
-        )
-        yield from _labels(f"{folder.name}/{ThresholdsRecord.FILE}", thresholds.labels, labels)
+        for path, model in opened.items():
+            if model.spec != spec:
+                yield f"{folder.name}/{path.as_posix()} has another input contract than the other files"
+        yield from _compared(f"{folder.name}/{ThresholdsRecord.FILE}", thresholds.labels, labels)
         yield from _beside(folder, labels, spec)
     except UserError as error:
         yield _in_release(error, folder)
@@ -57,26 +54,28 @@ def _beside(folder: Path, labels: LabelSet, spec: InputSpec) -> Iterator[str]:
     """The same of the files beside the models."""
     found = json_of(folder / "config.json", _AGAIN)
     architecture = str(found.get("architecture")) if isinstance(found, dict) else ""
-    yield from _content(folder / "labels.json", labels.to_json(), "labels")
-    yield from _content(folder / "config.json", model_config(architecture, labels), "labels")
-    yield from _content(folder / "preprocessor_config.json", preprocessor_config(spec), "input contract")
-    records: list[tuple[str, GoldenIndex | FormatsRecord | None]] = [
-        ("golden/index.json", GoldenIndex.read(folder)),
-        (FormatsRecord.FILE, FormatsRecord.read_if_there(folder)),
-    ]
-    for name, record in records:
-        if record is None:
-            continue
-        yield from _labels(f"{folder.name}/{name}", record.rule.labels, labels)
-        if record.spec != spec:
-            yield f"{folder.name}/{name} has another input contract than the model files"
+    for name, expected, what in (
+        ("labels.json", labels.to_json(), "labels"),
+        ("config.json", model_config(architecture, labels), "labels"),
+        ("preprocessor_config.json", preprocessor_config(spec), "input contract"),
+    ):
+        as_stored = json.loads(json.dumps(expected))
+        yield from _compared(f"{folder.name}/{name}", json_of(folder / name, _AGAIN), as_stored, what)
+    records: dict[str, GoldenIndex | FormatsRecord | None] = {
+        "golden/index.json": GoldenIndex.read(folder),
+        FormatsRecord.FILE: FormatsRecord.read_if_there(folder),
+    }
+    for name, record in records.items():
+        if record is not None:
+            yield from _compared(f"{folder.name}/{name}", record.rule.labels, labels)
+            if record.spec != spec:
+                yield f"{folder.name}/{name} has another input contract than the model files"
 
 
 def checkpoint_contradictions(folder: Path, labels: LabelSet, own: Path | None = None) -> Iterator[str]:
     """Differences of a checkpoint folder from a label set, and from the checkpoint that it was copied from.
 
     Args:
-        labels: those that the certificate, or the run, is about.
         own: the run's own checkpoint, where it is at hand.
     """
     names = list(labels.names)
@@ -87,10 +86,11 @@ def checkpoint_contradictions(folder: Path, labels: LabelSet, own: Path | None =
         **label_maps(labels),
     }
     try:
+        name = f"{folder.name}/config.json"
         config = json_of(folder / "config.json", _AGAIN)
-        if not isinstance(config, dict) or any(config.get(key) != value for key, value in expected.items()):
-            yield _other(f"{folder.name}/config.json", "labels")
-        yield from _labels(f"{folder.name}/config.json", CheckpointFacts.read(folder).labels, labels)
+        said = {key: config.get(key) for key in expected} if isinstance(config, dict) else config
+        yield from _compared(name, said, expected)
+        yield from _compared(name, CheckpointFacts.read(folder).labels, labels)
     except UserError as error:
         yield _in_release(error, folder)
     for path in sorted(own.iterdir()) if own and own.is_dir() else ():
@@ -103,15 +103,6 @@ def _in_release(error: UserError, folder: Path) -> str:
     return str(error).replace(f"{folder.parent}/", "")
 
 
-def _labels(name: str, found: LabelSet, expected: LabelSet) -> Iterator[str]:
+def _compared(name: str, found: object, expected: object, what: str = "labels") -> Iterator[str]:
     if found != expected:
-        yield _other(name, "labels")
-
-
-def _content(path: Path, expected: Json, what: str) -> Iterator[str]:
-    if json_of(path, _AGAIN) != json.loads(json.dumps(expected)):
-        yield _other(f"{path.parent.name}/{path.name}", what)
-
-
-def _other(name: str, what: str) -> str:
-    return f"{name} says something else of the {what}"
+        yield f"{name} says something else of the {what}"

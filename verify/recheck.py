@@ -104,11 +104,11 @@ def recheck_data(place: Path, manifest: Manifest, config: VerifyConfig) -> Check
     measured = Measurements(predictions, latencies)
     again = judge(certificate.name, measured, exported, config, certificate.look, certificate.files)
     now = {_key(one): one for one in again.criteria}
-    wrong = [
-        f"{title(one)}: {_claim(one)}; measured again {_claim(now[_key(one)]) if _key(one) in now else 'not at all'}"
-        for one in certificate.criteria
-        if _key(one) not in now or not _close(_claim(one), _claim(now[_key(one)]))
-    ]
+    wrong = []
+    for one in certificate.criteria:
+        found = _claim(now[_key(one)]) if _key(one) in now else "not at all"
+        if not _close(_claim(one), found):
+            wrong.append(f"{title(one)}: {_claim(one)}; measured again {found}")
     known = set(map(_key, certificate.criteria))
     wrong += [f"{title(one)} is not in the certificate" for key, one in now.items() if key not in known]
     return Check("the files give these counts on the images", tuple(wrong))
@@ -118,8 +118,10 @@ def _digests(place: Path, certificate: Certificate) -> list[str]:
     if not (place / CERTIFICATE).is_file():
         return file_differences(files_of_release(place, ours=False), certificate.files)
     # One folder of it, under whatever name it was downloaded: the name that most of its files have in the certificate.
-    names = sorted({name.split("/")[0] for name in certificate.files})
-    found = [file_differences(released_files(place, name, ours=False), _part(certificate, name)) for name in names]
+    parts: dict[str, dict[str, str]] = {}
+    for name, digest in sorted(certificate.files.items()):
+        parts.setdefault(name.split("/")[0], {})[name] = digest
+    found = [file_differences(released_files(place, name, ours=False), part) for name, part in parts.items()]
     return min(found, key=len, default=["no file was judged"])
 
 
@@ -145,10 +147,6 @@ def _folders(place: Path, certificate: Certificate) -> tuple[list[Path], list[Pa
 
 def _size(path: Path) -> int:
     return path.stat().st_size
-
-
-def _part(certificate: Certificate, folder: str) -> dict[str, str]:
-    return {name: digest for name, digest in certificate.files.items() if name.startswith(f"{folder}/")}
 
 
 def _unjudged(certificate: Certificate) -> Iterator[str]:
@@ -215,19 +213,15 @@ def _repeated(certificate: Certificate) -> Iterator[str]:
             rate = facts[one.file].agreement if one.file in facts else None
             if rate is None or (evidence.count, evidence.n) != (rate.count, rate.n):
                 yield f"{title(one)}: the criterion and the figures of the file count differently"
-        if isinstance(one.evidence, Largest) and not any(_is_of(name, one.file) for name in one.evidence.sha256):
-            yield f"{title(one)}: it was not measured on this file"
-        elif isinstance(one.evidence, Largest):
-            same = all(certificate.files.get(name) == digest for name, digest in one.evidence.sha256.items())
-            if same != one.evidence.same_files:
+        if isinstance(one.evidence, Largest):
+            measured = one.evidence.sha256
+            # A file, or one inside it where it is a folder.
+            if not any(f"{name}/".startswith(f"{one.file}/") for name in measured):
+                yield f"{title(one)}: it was not measured on this file"
+            elif one.evidence.same_files != (certificate.files.items() >= measured.items()):
                 yield f"{title(one)}: it was measured on other files than are listed"
     if certificate.labels_digest != certificate.labels.digest:
         yield "the labels are not those of their digest"
-
-
-def _is_of(name: str, file: str) -> bool:
-    """True for a released file, or for one inside it where it is a folder."""
-    return name == file or name.startswith(f"{file}/")
 
 
 def _key(claim: Claim) -> tuple[str, str, str | None]:

@@ -71,12 +71,8 @@ def file_differences(files: Mapping[str, Path], listed: Mapping[str, str]) -> li
         files: what is there, by path below the release.
         listed: digests by path below the release.
     """
-    return [
-        *(f"{name} was judged and is no longer there" for name in listed if name not in files),
-        *(f"{name} {reason}" for name, reason in _unreadable(files)),
-        *(f"{name} has changed since it was judged" for name in _changed(files, listed)),
-        *(f"{name} is not in the certificate" for name in files if name not in listed),
-    ]
+    words = "was judged and is no longer there", "has changed since it was judged", "is not in the certificate"
+    return _differences(files, listed, *words)
 
 
 def released_files(folder: Path, name: str, *, ours: bool = True) -> dict[str, Path]:
@@ -118,18 +114,13 @@ def require_exported(run: RunFolder, models: Sequence[ReleasedModel]) -> None:
         for folder in (model.checkpoint, model.onnx)
         for name, path in released_files(folder, folder.name).items()
     }
-    wrong = [
-        *(f"{name} is no longer there" for name in written if name not in there),
-        *(f"{name} {reason}" for name, reason in _unreadable(there)),
-        *(f"{name} was changed" for name in _changed(there, written)),
-        *(f"{name} was not written by export" for name in there if name not in written),
-    ]
+    wrong = _differences(there, written, "is no longer there", "was changed", "was not written by export")
     if wrong:
+        more = f"\n  and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise UserError(
             f"{quoted(run.release)} is not as `pocketeva export` left it:\n"
-            + _first(wrong)
-            + "\nRemove what does not belong "
-            "there, and run `pocketeva export` again"
+            + "\n".join(f"  {line}" for line in wrong[:SHOWN])
+            + f"{more}\nRemove what does not belong there, and run `pocketeva export` again"
         )
 
 
@@ -219,20 +210,20 @@ def _flat(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
         yield from _flat(child, path)
 
 
-def _first(lines: Sequence[str]) -> str:
-    more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-    return "\n".join([*(f"  {line}" for line in lines[:SHOWN]), *more])
-
-
-def _unreadable(files: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+def _differences(
+    files: Mapping[str, Path], digests: Mapping[str, str], gone: str, changed: str, added: str
+) -> list[str]:
+    """Differences of files from digests, each kind in its own words."""
+    unreadable = {}
     for name, path in files.items():
         if not path.is_file():  # reading a pipe would wait for its writer, and a device may never end
-            yield name, "is no regular file"
+            unreadable[name] = "is no regular file"
         elif not os.access(path, os.R_OK):
-            yield name, "cannot be read"
-
-
-def _changed(files: Mapping[str, Path], listed: Mapping[str, str]) -> list[str]:
-    there = {name: files[name] for name in listed if name in files}
-    bad = dict(_unreadable(there))
-    return [name for name, path in there.items() if name not in bad and file_digest(path) != listed[name]]
+            unreadable[name] = "cannot be read"
+    readable = {name: digest for name, digest in digests.items() if name in files and name not in unreadable}
+    return [
+        *(f"{name} {gone}" for name in digests if name not in files),
+        *(f"{name} {reason}" for name, reason in unreadable.items()),
+        *(f"{name} {changed}" for name, digest in readable.items() if file_digest(files[name]) != digest),
+        *(f"{name} {added}" for name in files if name not in digests),
+    ]
