@@ -208,22 +208,20 @@ class FileClaims:
         return self.test.rule.same(self.test.decided[self.file], self.test.decided[other])
 
     def _conversion(self) -> Claim:
-        same = self._same(self.model.reference)
-        flips = Share(n=len(same), count=int((~same).sum()))
+        flips = _share(~self._same(self.model.reference))
         statement = f"this file's {self.test.rule.answer} is not that of the same model in float32"
         return self._claim("conversion", statement, flips, self.config.conversion)
 
     def _agreement(self) -> Claim:
-        same = self._same(self.teacher)
         statement = f"this file's {self.test.rule.answer} is that of the exported teacher in float32"
-        return self._claim("agreement", statement, Share(n=len(same), count=_count(same)), self.config.agreement)
+        return self._claim("agreement", statement, _share(self._same(self.teacher)), self.config.agreement)
 
     def _slices(self) -> Iterator[Claim]:
+        statement = f"this file's {self.test.rule.answer} is that of the exported teacher in float32, on a slice"
         same = self._same(self.teacher)
         judged = [part for part in self.test.slices if part.judged]
         for part in judged:
-            evidence = Share(n=_count(part.images), count=_count(same & part.images))
-            statement = f"this file's {self.test.rule.answer} is that of the exported teacher in float32, on a slice"
+            evidence = _share(same[part.images])
             found = self._claim("slice", statement, evidence, self.config.agreement, about=part.name)
             # Nobody asked for the automatic ones: they are looked at, and decide nothing.
             yield replace(found, shared_by=len(judged), tier=found.tier if part.declared else "reported")
@@ -268,10 +266,10 @@ class FileClaims:
             true = truth_of(rule.labels, self.test.targets[self.test.told], point.name)
             flagged = flags[:, index]
             if point.recall is not None:
-                found = Share(n=_count(true), count=_count(true & flagged))
+                found = _share(flagged[true])
                 yield self._promise(f"recall of {point.name}", "flagged", found, "at least", point.recall)
             if point.fpr is not None:
-                found = Share(n=_count(~true), count=_count(~true & flagged))
+                found = _share(flagged[~true])
                 yield self._promise(f"false alarms of {point.name}", "flagged falsely", found, "at most", point.fpr)
 
     def _promise(self, about: str, statement: str, found: Share, side: Direction, limit: float) -> Claim:
@@ -295,9 +293,8 @@ class FileClaims:
             for one in (self.test.truth, self.test.said(self.file), self.test.said(self.teacher))
         )
         for about, true in truth.items():
-            known = true & theirs[about]
-            evidence = Share(n=_count(known), count=_count(known & ~ours[about]))
             statement = "missed, where it is true and the teacher says so"
+            evidence = _share(~ours[about][true & theirs[about]])
             yield self._claim("dangerous flips", statement, evidence, about=about)
 
     def _likelihood(self) -> Claim:
@@ -407,6 +404,10 @@ def _asked(labels: LabelSet, accepted: Sequence[str]) -> list[str]:
     sides = [(labels.names[:level], labels.names[level:]) for level in range(1, len(labels))]
     questions = zip(_questions(labels), sides, strict=True)
     return [name for name, parts in questions if not any(set(accepted).issuperset(part) for part in parts)]
+
+
+def _share(images: NDArray[np.bool_]) -> Share:
+    return Share(n=len(images), count=_count(images))
 
 
 def _count(images: NDArray[np.bool_]) -> int:

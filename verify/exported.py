@@ -1,6 +1,6 @@
 """Export's own records of a released model, gathered for judging."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -58,7 +58,6 @@ def read_exported(
 
     Args:
         models: the teacher first.
-        notes: diagnoses of their training, by model.
 
     Raises:
         UserError: a model is not there.
@@ -67,7 +66,19 @@ def read_exported(
     missing = [str(path) for path in needed if not path.is_file()]
     if missing:
         raise UserError(f"{', '.join(missing)} not found: run `pocketeva export` first")
-    return [_read(model, baselines.get(model.name), notes.get(model.name, ())) for model in models]
+    return [
+        ExportedModel(
+            name=model.name,
+            role=model.role,
+            reference=model.reference.name,
+            files=[file.name for file in model.files()],
+            parity=list(_parity(model)),
+            temperature=CheckpointFacts.read(model.checkpoint).temperature,
+            baseline=baselines[model.name].name if model.name in baselines else None,
+            notes=notes.get(model.name, ()),
+        )
+        for model in models
+    ]
 
 
 def records(model: ReleasedModel) -> list[Path]:
@@ -75,50 +86,31 @@ def records(model: ReleasedModel) -> list[Path]:
     return [path for path in (model.onnx / record.FILE for record in (ParityRecord, FormatsRecord)) if path.is_file()]
 
 
-def _read(model: ReleasedModel, baseline: ReleasedFile | None, notes: Sequence[Note]) -> ExportedModel:
-    return ExportedModel(
-        name=model.name,
-        role=model.role,
-        reference=model.reference.name,
-        files=[file.name for file in model.files()],
-        parity=[_parity(model), *_conversions(model)],
-        temperature=CheckpointFacts.read(model.checkpoint).temperature,
-        baseline=baseline.name if baseline else None,
-        notes=notes,
-    )
-
-
-def _parity(model: ReleasedModel) -> MeasuredParity:
-    reference = model.reference
+def _parity(model: ReleasedModel) -> Iterator[MeasuredParity]:
+    """Parity of the float32 file, and of each file for another runtime that export ran."""
+    reference = model.reference.name
     found = ParityRecord.read(model.onnx).reference
-    weights = model.weights.relative_to(model.release).as_posix()
-    return MeasuredParity(
-        file=reference.name,
+    yield MeasuredParity(
+        file=reference,
         statement="logits are those of PyTorch with the released weights, on calibration images",
         n=found.n,
         largest=found.largest_logit,
         spread=found.spread,
         target=LOGITS * found.target,
-        sha256={reference.name: found.sha256, weights: found.weights},
+        sha256={reference: found.sha256, model.weights.relative_to(model.release).as_posix(): found.weights},
     )
-
-
-def _conversions(model: ReleasedModel) -> list[MeasuredParity]:
-    """Parity of each file for another runtime that export ran."""
-    record = FormatsRecord.read_if_there(model.onnx)
-    if record is None:
-        return []
-    return [
-        MeasuredParity(
-            file=f"{model.onnx.name}/{found.file}",
-            statement=f"logits in {found.title} are those of {record.compared_with} in ONNX Runtime, on the golden "
-            "images",
-            n=record.images,
-            largest=found.largest_logit,
-            spread=found.spread,
-            target=LOGITS * found.target,
-            sha256={f"{model.onnx.name}/{name}": digest for name, digest in found.sha256.items()},
-        )
-        for found in record.formats.values()
-        if isinstance(found, Ran)
-    ]
+    formats = FormatsRecord.read_if_there(model.onnx)
+    if formats is None:
+        return
+    compared_with = f"{formats.compared_with} in ONNX Runtime, on the golden images"
+    for ran in formats.formats.values():
+        if isinstance(ran, Ran):
+            yield MeasuredParity(
+                file=f"{model.onnx.name}/{ran.file}",
+                statement=f"logits in {ran.title} are those of {compared_with}",
+                n=formats.images,
+                largest=ran.largest_logit,
+                spread=ran.spread,
+                target=LOGITS * ran.target,
+                sha256={f"{model.onnx.name}/{name}": digest for name, digest in ran.sha256.items()},
+            )

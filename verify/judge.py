@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fitting.diagnosis import diagnose_gain
+from verify import metrics
 from verify.certificate import (
     Certificate,
     FileFacts,
-    Latency,
     Look,
     ModelFacts,
     PointFacts,
@@ -21,19 +21,7 @@ from verify.criteria import Answers, FileClaims, parity_claims, with_recounts
 from verify.evidence import Count, Criterion
 from verify.exported import ExportedModel
 from verify.measure import Measurements
-from verify.metrics import (
-    against_baseline,
-    agreement,
-    agreement_by_label,
-    confusion,
-    flips,
-    kappa,
-    label_facts,
-    macro_f1,
-    majority,
-    ordinal_facts,
-    sides,
-)
+from verify.metrics import agreement
 from verify.points import point_facts
 from verify.predictions import Predictions
 from verify.probabilities import reliability
@@ -52,31 +40,28 @@ def judge(
     """Judge a release.
 
     Args:
-        measured: what its files say of the test images.
-        models: what export recorded of its models, the teacher first.
-        look: how often the test images have been used, and the confidence of the criteria that follows.
+        models: the teacher first.
         files: digests of all files of the release.
     """
     # Before anything is counted: exact bounds need independent draws, and duplicates are none.
     split = measured.predictions.split("test")
     independent = split.one_per_group()
     test = Answers.of(independent)
-    facts = _Facts(test, models[0].reference, config.confidence, config.prevalence)
+    teacher = models[0].reference
     # Digests of what was run, not of what lies there now: a file that was changed meanwhile must not pass as judged.
-    judged = {file: independent.files[file] for model in models for file in model.files}
-    digests = {**files, **{file: found.sha256 for file, found in judged.items()}}
+    digests = {**files, **{file: independent.files[file].sha256 for model in models for file in model.files}}
     recounted = {count: Answers.of(part) for count, part in _recounts(split, independent).items()}
     claims = [claim for model in models for claim in parity_claims(model, digests)]
     for model in models:
         for file in model.files:
-            own = FileClaims(test, model, file, facts.teacher, config, look.confidence)
+            own = FileClaims(test, model, file, teacher, config, look.confidence)
             recounts = {count: replace(own, test=answers).of_rates() for count, answers in recounted.items()}
             claims += with_recounts(own, recounts)
     criteria = judge_claims(claims, look.confidence)
-    by_file = {file: facts.of_file(file, found.bytes, measured.latencies[file]) for file, found in judged.items()}
-    verdicts = {model.name: overall([one for one in criteria if one.model == model.name]) for model in models}
+    facts = _Facts(test, teacher, config, measured)
+    judged = {model.name: facts.of_model(model, criteria) for model in models}
     return Certificate(
-        verdict=all_of(list(verdicts.values())),
+        verdict=all_of([one.verdict for one in judged.values()]),
         name=name,
         labels=independent.labels,
         labels_digest=independent.labels.digest,
@@ -91,10 +76,10 @@ def judge(
             clusters=len(split.one_per_cluster()),
             near_training=sum(map(bool, independent.column("near_training"))),
             tied=int((~test.told).sum()),
-            majority=majority(test.rule, test.truth),
+            majority=metrics.majority(test.rule, test.truth),
         ),
         criteria=criteria,
-        models={model.name: facts.of_model(model, by_file, criteria) for model in models},
+        models=judged,
         files=digests,
     )
 
@@ -117,31 +102,31 @@ class _Facts:
     test: Answers
     teacher: str
     """The teacher's float32 file."""
-    confidence: float
-    prevalence: Mapping[str, float]
+    config: VerifyConfig
+    measured: Measurements
 
-    def of_file(self, file: str, size: int, latency: Latency) -> FileFacts:
+    def of_file(self, file: str) -> FileFacts:
         rule = self.test.rule
         truth = self.test.truth
-        confidence = self.confidence
+        confidence = self.config.confidence
         said = self.test.said(file)
         teacher_said = self.test.said(self.teacher)
         decided = self.test.decided[file]
         teacher = self.test.decided[self.teacher]
         ordered = rule.labels.kind == "ordinal"
         return FileFacts(
-            bytes=size,
+            bytes=self.measured.predictions.files[file].bytes,
             accuracy=agreement(rule, truth, said).with_interval(confidence),
-            macro_f1=macro_f1(label_facts(rule, truth, said)),
-            ordinal=ordinal_facts(truth, said, len(rule.labels), confidence) if ordered else None,
+            macro_f1=metrics.macro_f1(metrics.label_facts(rule, truth, said)),
+            ordinal=metrics.ordinal_facts(truth, said, len(rule.labels), confidence) if ordered else None,
             agreement=agreement(rule, teacher, decided).with_interval(confidence),
-            agreement_by_label=agreement_by_label(rule, teacher, decided, confidence),
-            kappa=kappa(rule, teacher, decided),
-            sides=sides(rule, truth, teacher_said, said),
-            flips=flips(rule, truth, teacher_said, said),
+            agreement_by_label=metrics.agreement_by_label(rule, teacher, decided, confidence),
+            kappa=metrics.kappa(rule, teacher, decided),
+            sides=metrics.sides(rule, truth, teacher_said, said),
+            flips=metrics.flips(rule, truth, teacher_said, said),
             slices=tuple(self._of_slice(part, file) for part in self.test.slices),
             points=self._points(file),
-            latency_ms=latency,
+            latency_ms=self.measured.latencies[file],
         )
 
     def _of_slice(self, part: Slice, file: str) -> SliceFacts:
@@ -154,35 +139,36 @@ class _Facts:
             name=part.name,
             declared=part.declared,
             judged=part.judged,
-            agreement=same.with_interval(self.confidence),
-            accuracy=right.with_interval(self.confidence) if right.n else None,
+            agreement=same.with_interval(self.config.confidence),
+            accuracy=right.with_interval(self.config.confidence) if right.n else None,
         )
 
     def _points(self, file: str) -> tuple[PointFacts, ...]:
         own = self.test.own_rule(file)
         told = self.test.told
         probabilities = own.probabilities(self.test.logits[file][told])
-        return point_facts(own, probabilities, self.test.targets[told], self.confidence, self.prevalence)
+        return point_facts(own, probabilities, self.test.targets[told], self.config.confidence, self.config.prevalence)
 
-    def of_model(
-        self, model: ExportedModel, facts: Mapping[str, FileFacts], criteria: Sequence[Criterion]
-    ) -> ModelFacts:
+    def of_model(self, model: ExportedModel, criteria: Sequence[Criterion]) -> ModelFacts:
+        confidence = self.config.confidence
         said = self.test.said(model.reference)
         logits = self.test.logits[model.reference][self.test.told]
-        plain = self.test.said(model.baseline) if model.baseline else None
         rule = self.test.rule
         truth = self.test.truth
-        baseline = None if plain is None else against_baseline(rule, truth, said, plain, self.confidence)
-        gain = baseline.gain if baseline else None
+        baseline = None
+        notes = [*model.notes]
+        if model.baseline is not None:
+            baseline = metrics.against_baseline(rule, truth, said, self.test.said(model.baseline), confidence)
+            notes += diagnose_gain(baseline.gain.rate, baseline.gain.lower, baseline.gain.upper)
         return ModelFacts(
             role=model.role,
             verdict=overall([one for one in criteria if one.model == model.name]),
             file=model.reference,
-            per_label=label_facts(rule, truth, said),
-            confusion=confusion(rule, truth, said),
-            reliability=reliability(rule, logits, truth, self.confidence),
+            per_label=metrics.label_facts(rule, truth, said),
+            confusion=metrics.confusion(rule, truth, said),
+            reliability=reliability(rule, logits, truth, confidence),
             temperature=model.temperature,
-            files={file: facts[file] for file in model.files},
+            files={file: self.of_file(file) for file in model.files},
             baseline=baseline,
-            notes=(*model.notes, *(diagnose_gain(gain.rate, gain.lower, gain.upper) if gain else ())),
+            notes=tuple(notes),
         )
