@@ -51,10 +51,8 @@ def _of_label(metric: str, rule: DecisionRule, true: Sets, found: Sets) -> Propo
     kind, _, label = metric.partition(":")
     column = rule.labels.names.index(label)
     inside = found[:, column] if kind == "precision" else true[:, column]
-    right = true[:, column] & found[:, column]
-    if kind == "binary":
-        right = true[:, 0] == found[:, 0]
-    return Proportion(int((right & inside).sum()), int(inside.sum()))
+    right = (true == found)[:, 0] if kind == "binary" else (true & found)[:, column]
+    return Proportion(int(right[inside].sum()), int(inside.sum()))
 
 
 def _bootstrapped(metric: str, true: Sets, found: Sets, confidence: float) -> Measured:

@@ -1,7 +1,6 @@
 """Latency of exported files, and the record of it."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +10,10 @@ from pydantic import TypeAdapter, ValidationError
 from export.runtime import OnnxClassifier, RgbClassifier, processor
 from export.timing import take_turns
 from run.errors import UserError, quoted
-from run.files import write_json
 from verify.certificate import Latency
 
 SECONDS = 15.0
 """No inference begins later than this, once there are five."""
-
-_ADAPTER = TypeAdapter(dict[str, Latency])
 
 
 def measure_latency(model: OnnxClassifier) -> Latency:
@@ -31,19 +27,14 @@ def measure_latency(model: OnnxClassifier) -> Latency:
     return Latency(p50=float(p50), p95=float(p95), threads=model.threads, runs=len(times), processor=processor())
 
 
-def write_latencies(path: Path, latencies: Mapping[str, Latency]) -> None:
-    """Write latencies by file."""
-    write_json(path, {file: asdict(latency) for file, latency in latencies.items()})
-
-
 def read_latencies(path: Path) -> dict[str, Latency]:
-    """Read what ``write_latencies`` wrote.
+    """Read the latencies by file that ``verify.measure`` wrote.
 
     Raises:
         UserError: it does not exist, or is damaged.
     """
     try:
-        return _ADAPTER.validate_json(path.read_bytes())
+        return TypeAdapter(dict[str, Latency]).validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise UserError(f"{quoted(path)} is damaged: remove it, and run `pocketeva verify` again") from error
 

@@ -89,10 +89,6 @@ def confidence_of_look(number: int, confidence: float) -> float:
 def record_use(path: Path, images: Sequence[str], judged: Judged, confidence: float) -> Look:
     """Write down that a release is judged on a split, before anyone sees how it fared.
 
-    Args:
-        images: digests of the split's images.
-        confidence: asked for.
-
     Raises:
         UserError: the ledger is damaged.
     """

@@ -4,7 +4,7 @@ Slow, and repeated only for other files or images. Nothing here imports torch.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from data.manifest import Manifest, table_digest
 from export.release import ReleasedFile
 from export.runtime import Picture
-from run.files import remove
+from run.files import remove, write_json
 from run.folder import RunFolder
 from run.stage import stage
 from verify.certificate import Latency
 from verify.chunks import run_over
-from verify.latency import measure_latency, read_latencies, write_latencies
+from verify.latency import measure_latency, read_latencies
 from verify.predictions import PREDICTIONS, SCHEMA, JudgedFile, Predictions, make_key
 
 MEASURED = ("calibration", "test")
@@ -70,7 +70,7 @@ def measure(
     with stage(run, "latency", {"files": {file.name: digests[file.name] for file in files}}) as current:
         if not current.done:
             # Last, when no other thread is busy.
-            write_latencies(latencies_path, {file.name: measure_latency(file.open(threads=1)) for file in files})
+            write_json(latencies_path, {file.name: asdict(measure_latency(file.open(threads=1))) for file in files})
             current.wrote([latencies_path])
     return Measurements(Predictions.read(predictions_path), read_latencies(latencies_path))
 

@@ -24,12 +24,10 @@ def agreement_by_label(
 ) -> dict[str, Rate]:
     """Agreement on images of which the teacher says a label; in a multilabel set, agreement on the label."""
     said = as_sets(rule, teacher)
-    same = (said == as_sets(rule, decided)) if not rule.exclusive else (teacher == decided)[:, None] & said
-    count = [len(teacher)] * len(rule.labels) if not rule.exclusive else said.sum(0).tolist()
-    return {
-        name: Proportion(int(same[:, index].sum()), count[index]).with_interval(confidence)
-        for index, name in enumerate(rule.labels.names)
-    }
+    asked = said if rule.exclusive else np.ones_like(said)
+    same = asked & (said == as_sets(rule, decided))
+    counts = zip(rule.labels.names, same.sum(0).tolist(), asked.sum(0).tolist(), strict=True)
+    return {name: Proportion(count, n).with_interval(confidence) for name, count, n in counts}
 
 
 def kappa(rule: DecisionRule, left: Decisions, right: Decisions) -> float | None:
@@ -74,9 +72,7 @@ def against_baseline(
     rule: DecisionRule, truth: Decisions, decided: Decisions, baseline: Decisions, confidence: float
 ) -> BaselineFacts:
     """Accuracy of the same student trained on labels alone, and what distillation added."""
-    right = rule.same(truth, decided)
-    plain = rule.same(truth, baseline)
-    gain = PairedDifference(gained=int((right & ~plain).sum()), lost=int((plain & ~right).sum()), n=len(truth))
+    gain = PairedDifference.of(rule.same(truth, decided), rule.same(truth, baseline))
     return BaselineFacts(
         accuracy=agreement(rule, truth, baseline).with_interval(confidence), gain=gain.with_interval(confidence)
     )
@@ -140,12 +136,7 @@ def as_sets(rule: DecisionRule, decisions: Decisions) -> NDArray[np.bool_]:
 
 
 def ordinal_facts(truth: Decisions, decided: Decisions, num_labels: int, confidence: float) -> OrdinalFacts:
-    """Everything that is said of ordered labels.
-
-    Args:
-        truth: label indices, ascending in severity [N].
-        decided: what the model said [N].
-    """
+    """Everything that is said of ordered labels; truth and decisions are their indices [N], ascending in severity."""
     steps = [step for step in STEPS if step < num_labels]
     return OrdinalFacts(
         quadratic_kappa=quadratic_kappa(truth, decided),

@@ -41,7 +41,9 @@ def _facts(
     confidence: float,
     prevalence: Mapping[str, float],
 ) -> PointFacts:
-    recall, fpr = (_share(flagged, among) for among in (truth, ~truth))
+    recall, fpr = (
+        Proportion(int(flagged[among].sum()), int(among.sum())) if among.any() else None for among in (truth, ~truth)
+    )
     share = prevalence.get(point.name, float(truth.mean()) if len(truth) else 0.0)
     hits, alarms = ((found.rate if found else 0.0) * part for found, part in ((recall, share), (fpr, 1 - share)))
     return PointFacts(
@@ -58,10 +60,6 @@ def _facts(
         useless=bool(recall and fpr and tells_nothing(recall.rate, fpr.rate)),
         verdict=_verdict(point, recall, fpr, confidence),
     )
-
-
-def _share(flagged: NDArray[np.bool_], among: NDArray[np.bool_]) -> Proportion | None:
-    return Proportion(int((flagged & among).sum()), int(among.sum())) if among.any() else None
 
 
 def _verdict(point: Point, recall: Proportion | None, fpr: Proportion | None, confidence: float) -> Verdict:

@@ -2,7 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import beta, binom, binomtest, hypergeom, norm
 
 from data.bounds import upper_bound
@@ -54,6 +57,11 @@ class PairedDifference:
     gained: int
     lost: int
     n: int
+
+    @classmethod
+    def of(cls, ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> Self:
+        """Of the images [N] that each model has right."""
+        return cls(gained=int((ours & ~theirs).sum()), lost=int((theirs & ~ours).sum()), n=len(ours))
 
     @property
     def rate(self) -> float:
@@ -117,7 +125,6 @@ def tango(gained: float, lost: float, n: float, confidence: float) -> tuple[floa
     Args:
         gained: images that only the first has right.
         lost: images that only the second has right.
-        n: all images.
         confidence: of each bound by itself.
     """
     if not n:

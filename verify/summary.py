@@ -52,33 +52,33 @@ def _table(name: str, facts: ModelFacts, certificate: Certificate) -> Table:
     """A column for each file, so that whole words and all figures fit into 60 characters."""
     narrow = (0, 1, 0, 0)
     table = Table(title=name, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=narrow)
-    mild = ["too mild"] if facts.reference.ordinal else []
-    heads = ["accuracy", "  interval", *mild, "agrees", "  at least", "parity", "MB", "ms, median", "  95 %"]
     table.add_column("", no_wrap=True)
     for file in facts.files:
         table.add_column(short_name(file), justify="right", no_wrap=True)
     columns = [
         _cells(found, certificate.agreement(file), certificate.parity(file)) for file, found in facts.files.items()
     ]
-    for head, *cells in zip(heads, *columns, strict=True):
-        table.add_row(head, *cells)
+    for head in columns[0]:
+        table.add_row(head, *(cells[head] for cells in columns))
     return table
 
 
-def _cells(found: FileFacts, agreement: Criterion | None, parity: Criterion | None) -> list[str | Text]:
+def _cells(found: FileFacts, agreement: Criterion | None, parity: Criterion | None) -> dict[str, str | Text]:
     accuracy = found.accuracy
     under = _worst_under_call(found)
-    times = (found.latency_ms.p50, found.latency_ms.p95)
-    return [
-        percent(accuracy.rate),
-        between(accuracy.lower, accuracy.upper),
-        *([percent(under[1].rate)] if under else []),
-        percent(agreement.value or 0) if agreement else "",
-        _colored(percent(agreement.lower or 0, "at least"), agreement.verdict) if agreement else "",
-        _colored(f"{parity.value or 0:.0e}", parity.verdict) if parity else "",
-        f"{found.bytes / 1e6:.1f}",
-        *(f"{ms:.0f}" if ms >= 100 else f"{ms:.1f}" for ms in times),
-    ]
+    at_least = _colored(percent(agreement.lower or 0, "at least"), agreement.verdict) if agreement else ""
+    median, slowest = (f"{ms:.0f}" if ms >= 100 else f"{ms:.1f}" for ms in (found.latency_ms.p50, found.latency_ms.p95))
+    return {
+        "accuracy": percent(accuracy.rate),
+        "  interval": between(accuracy.lower, accuracy.upper),
+        **({"too mild": percent(under[1].rate)} if under else {}),
+        "agrees": percent(agreement.value or 0) if agreement else "",
+        "  at least": at_least,
+        "parity": _colored(f"{parity.value or 0:.0e}", parity.verdict) if parity else "",
+        "MB": f"{found.bytes / 1e6:.1f}",
+        "ms, median": median,
+        "  95 %": slowest,
+    }
 
 
 def _worst_under_call(found: FileFacts) -> tuple[int, Rate] | None:

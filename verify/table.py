@@ -20,12 +20,7 @@ TABLE = "predictions.csv"
 
 
 def write_table(path: Path, predictions: Predictions, manifest: Manifest, key: bytes) -> None:
-    """Write a row for each image: path, split, truth, and each file's label and scores.
-
-    Args:
-        manifest: its rows say where the images lie.
-        key: of the predictions' digests.
-    """
+    """Write a row for each image: path, split, truth, and each file's label and scores; ``key`` is of their digests."""
     names = [f"{file}: {name}" for file in predictions.files for name in ("label", *predictions.labels.names)]
     rows = _rows(predictions, paths_of(predictions, manifest, key))
     write_csv(path, chain([("path", "split", "truth", *names)], rows))

@@ -8,10 +8,9 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from export.release import KINDS, Release, ReleasedFile, ReleasedModel
-from models.decision import Decisions
+from models.decision import DecisionRule, Decisions
 from run.console import console
 from run.errors import UserError, plural
 from run.figures import percent
@@ -22,6 +21,7 @@ from verify.measure import measured_rows, run_files
 from verify.metrics import as_sets
 from verify.predictions import PREDICTIONS, Predictions
 from verify.statistics import PairedDifference, Proportion
+from verify.table import named, truths
 from verify.verify import Verification
 
 
@@ -82,10 +82,13 @@ def update_of(file: str, answers: Answers, old: str, new: str, confidence: float
     shared = 1 - (1 - confidence) / len(rule.labels)
     return Update(
         file=file,
-        accuracy=_gain(now, was, confidence),
+        accuracy=PairedDifference.of(now, was).with_bounds(confidence),
         negative_flips=lost.with_bounds(confidence),
         dangerous_flips=dict(_dangerous(answers, before, after, confidence)),
-        recall={name: _gain(ours[true], theirs[true], shared) for name, true, theirs, ours in labels},
+        recall={
+            name: PairedDifference.of(ours[true], theirs[true]).with_bounds(shared)
+            for name, true, theirs, ours in labels
+        },
     )
 
 
@@ -105,13 +108,12 @@ def compare_with(asked: Verification, old: Path) -> tuple[list[Update], list[Fli
     theirs = run_files(asked.run, asked.manifest, files, {name: file.digest for name, file in files.items()})
     both = ours.beside(theirs)
     # Rows of both are those that were measured, in their order.
-    places = np.array(measured_rows(asked.manifest).column("uri"), object)
+    uris = measured_rows(asked.manifest).usable("test").column("uri")
     test = both.split("test")
-    uris = places[np.array(both.column("split")) == "test"].tolist()
     answers = Answers.of(test.one_per_group())
     confidence = asked.config.confidence
     updates = [update_of(new.name, answers, f"old {new.name}", new.name, confidence) for new, _ in pairs]
-    flips = [flip for new, _ in pairs for flip in _flips(new.name, Answers.of(test), uris)]
+    flips = [flip for new, _ in pairs for flip in _flips(new.name, test, uris)]
     return updates, flips
 
 
@@ -148,30 +150,22 @@ def _onnx_folders(old: Path) -> dict[str, Path]:
     return found
 
 
-def _gain(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], confidence: float) -> Gain:
-    found = PairedDifference(gained=int((ours & ~theirs).sum()), lost=int((theirs & ~ours).sum()), n=len(ours))
-    return found.with_bounds(confidence)
-
-
 def _dangerous(answers: Answers, before: Decisions, after: Decisions, confidence: float) -> Iterator[tuple[str, Rate]]:
     if answers.rule.labels.kind == "nominal":
         return
     old = answers.questions(before)
     new = answers.questions(after)
     for about, true in answers.questions(answers.truth).items():
-        known = true & old[about]
-        yield about, Proportion(int((known & ~new[about]).sum()), int(known.sum())).with_bounds(confidence)
+        missed = ~new[about][true & old[about]]
+        yield about, Proportion(int(missed.sum()), len(missed)).with_bounds(confidence)
 
 
-def _flips(file: str, answers: Answers, uris: Sequence[str]) -> Iterator[Flip]:
-    rule = answers.rule
-    old = answers.decided[f"old {file}"]
-    new = answers.decided[file]
-    true = np.full(len(uris), "", object)
-    true[answers.told] = [", ".join(rule.names(one)) for one in answers.truth]
-    for row in np.flatnonzero(~rule.same(old, new)).tolist():
-        said = (", ".join(rule.names(one[row])) for one in (old, new))
-        yield Flip(uris[row], file, true[row], *said)
+def _flips(file: str, test: Predictions, uris: Sequence[str]) -> Iterator[Flip]:
+    decided = [test.decisions(name) for name in (f"old {file}", file)]
+    old, new = (named(one, test.labels) for one in decided)
+    true = truths(test)
+    for row in np.flatnonzero(~DecisionRule.of(test.labels).same(*decided)).tolist():
+        yield Flip(uris[row], file, true[row], old[row], new[row])
 
 
 def _points(gain: Gain) -> str:

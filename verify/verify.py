@@ -188,8 +188,8 @@ def require_test_images(manifest: Manifest, config: VerifyConfig) -> None:
             "shown: have them decided by one more annotator"
         )
     truth = as_sets(DecisionRule.of(test.labels), test.labels.truth(told))
-    absent = [name for name, count in zip(test.labels.names, truth.sum(0), strict=True) if not count]
-    absent = [name for name in absent if name not in config.accept]
+    counts = zip(test.labels.names, truth.sum(0), strict=True)
+    absent = [name for name, count in counts if not count and name not in config.accept]
     if absent:
         raise UserError(
             f"the test split has no image of {', '.join(map(repr, absent))}, so nothing can be shown of "

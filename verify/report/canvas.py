@@ -54,8 +54,7 @@ class Palette:
 
 
 # On a page each is the CSS variable of its name: Matplotlib gets stand-ins, which are replaced in what it wrote.
-_NAMES = [field.name for field in fields(Palette)]
-_STAND_INS = {name: f"#00fe{number:02x}" for number, name in enumerate(_NAMES)}
+_STAND_INS = {field.name: f"#00fe{number:02x}" for number, field in enumerate(fields(Palette))}
 ON_PAGE = Palette(**_STAND_INS)
 ON_WHITE = Palette(
     ink="#1b1f24",

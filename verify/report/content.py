@@ -127,14 +127,13 @@ def model_figures(content: Content, name: str) -> Iterator[Figure]:
 
 def card_pictures(facts: ModelFacts, names: Sequence[str], confidence: float) -> dict[str, bytes]:
     """PNG files for a model's card by their name; none of a multilabel set."""
-    found = {}
-    if facts.confusion is not None and len(names) <= MOST_IN_PICTURE:
-        sheet = matrix("confusion", facts.confusion, names, ("true", "said"), shares=True, colors=ON_WHITE)
-        found[CONFUSION] = sheet.png()
-    if facts.confusion is not None:
-        sheet = reliability("reliability", facts.reliability[0].bins, confidence, ON_WHITE)
-        found[RELIABILITY] = sheet.png()
-    return found
+    if facts.confusion is None:
+        return {}
+    sheets = {RELIABILITY: reliability("reliability", facts.reliability[0].bins, confidence, ON_WHITE)}
+    if len(names) <= MOST_IN_PICTURE:
+        sides = ("true", "said")
+        sheets[CONFUSION] = matrix("confusion", facts.confusion, names, sides, shares=True, colors=ON_WHITE)
+    return {name: sheet.png() for name, sheet in sheets.items()}
 
 
 def latency_figure(certificate: Certificate) -> Figure:

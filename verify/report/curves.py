@@ -38,7 +38,6 @@ def operating_curve(predictions: Predictions, file: str, name: str, confidence: 
 
     Args:
         predictions: of the calibration and the test split.
-        name: of the label, or level.
         confidence: of each promise by itself.
     """
     test, calibration = (predictions.split(split).one_per_group().with_truth() for split in ("test", "calibration"))

@@ -1,6 +1,7 @@
 """``verify/report.html``: written beside the certificate of a verified run. It stays on this machine."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,14 +33,10 @@ _PACKAGES = ("pocketeva", "onnxruntime", "onnx", "torch", "timm", "pillow", "num
 
 
 def write_report(verified: Verification, certificate: Certificate, data: str) -> Path:
-    """Write the page, if anything that it shows has changed.
+    """Write the page, if anything that it shows has changed; gives its path.
 
     Args:
-        verified: the release, and all that it was judged by.
         data: what the images and labels are, without naming a file.
-
-    Returns:
-        Its path.
     """
     run = verified.run
     path = run.verify / REPORT
@@ -104,10 +101,8 @@ def _provenance(verified: Verification, certificate: Certificate, data: str) -> 
 def _versions() -> Mapping[str, str]:
     found = {}
     for name in _PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 
