@@ -119,9 +119,9 @@ def _digests(place: Path, certificate: Certificate) -> list[str]:
         return file_differences(files_of_release(place, ours=False), certificate.files)
     # One folder of it, under whatever name it was downloaded: the name that most of its files have in the certificate.
     parts: dict[str, dict[str, str]] = {}
-    for name, digest in sorted(certificate.files.items()):
+    for name, digest in certificate.files.items():
         parts.setdefault(name.split("/")[0], {})[name] = digest
-    found = [file_differences(released_files(place, name, ours=False), part) for name, part in parts.items()]
+    found = [file_differences(released_files(place, name, ours=False), part) for name, part in sorted(parts.items())]
     return min(found, key=len, default=["no file was judged"])
 
 
