@@ -1,4 +1,4 @@
-"""Model cards: metadata for the Hub (YAML), and text for people (``hub.sections``)."""
+"""Model cards: metadata for the Hub (YAML), and text for people (``hub/templates``)."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,27 +8,28 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from data.audit import Audit
+from data.manifest import SPLITS
 from export.formats.record import FormatsRecord, NotWritten
 from export.int8.result import Int8Result
-from export.parity_record import OtherResize
+from export.page.write import INDEX
+from export.parity_record import OtherResize, ParityRecord
 from export.points.record import ThresholdsRecord
 from export.release import Release, ReleasedModel
-from hub import sections
-from hub.certified import certificate as certificate_section
 from hub.config import HubConfig
-from hub.decisions import decisions
-from hub.files import files
-from hub.formats import formats
 from hub.names import refusal
-from hub.origins import data, license_section
+from hub.origins import origins
 from hub.subject import Subject
+from hub.words import FILTERS
 from models.facts import public_name
 from run.errors import UserError, quoted
 from run.files import atomic_path, write_text
 from run.folder import RunFolder
+from run.template import render
+from run.text import code_span
 from verify.certificate import Certificate
 from verify.seal import PICTURES
 
+TEMPLATES = Path(__file__).with_name("templates")
 TASK = "image-classification"
 
 
@@ -55,36 +56,63 @@ def write_cards(
     Raises:
         UserError: there is no release, or a folder of it is not as ``pocketeva export`` writes it.
     """
+    from verify.report.content import card_pictures  # Matplotlib takes half a second
+
     named = config if config.repo else replace(config, repo="ORG/NAME")
     judged = None if differences else certificate
     paths = []
     audit = run.data / "audit.json"
-    images = data(Audit.read(audit)) if audit.is_file() else ""
+    images = Audit.read(audit) if audit.is_file() else None
     for model in released_models(Release(run.release)):
         # A card without results, not an error: `push --allow-unverified` publishes models that were never judged.
         own = judged if judged is not None and model.name in judged.models else None
         for is_onnx in (False, True):
             subject = Subject(model, is_onnx, named, own, (javascript or {}).get(model.name))
+            pictures = card_pictures(subject.measured, own.labels.names, own.confidence) if own else {}
             header = _metadata(subject, published=config.repo is not None).to_yaml()
-            card = ModelCard(f"---\n{header}\n---\n\n{_body(subject, differences, images)}\n")
+            body = fill(
+                "card",
+                subject=subject,
+                differences=differences,
+                silent=_silent(subject),
+                parity=ParityRecord.read_if_there(model.onnx),
+                has_page=(subject.folder / INDEX).is_file(),
+                thresholds=ThresholdsRecord.read_if_there(subject.folder),
+                pictures=pictures,
+                int8=Int8Result.read_if_there(subject.folder),
+                formats=FormatsRecord.read_if_there(subject.folder),
+                audit=images,
+                splits=SPLITS[:-1],
+                origins=origins(model),
+            )
             paths.append(subject.folder / "README.md")
-            write_text(paths[-1], str(card))
-            _write_pictures(subject)
+            write_text(paths[-1], str(ModelCard(f"---\n{header}\n---\n\n{body}")))
+            _write_pictures(subject.folder, pictures)
     return paths
 
 
-def _write_pictures(subject: Subject) -> None:
-    """Write the pictures that the card shows; those of other results are removed."""
-    from verify.report.content import card_pictures  # Matplotlib takes half a second
+def fill(name: str, **values: object) -> str:
+    """Fill a template of ``hub/templates``; each optional part of a card begins with an empty line."""
+    return render(TEMPLATES / f"{name}.md", values, FILTERS)
 
-    found = subject.certificate
-    pictures = card_pictures(subject.measured, found.labels.names, found.confidence) if found else {}
+
+def _silent(subject: Subject) -> list[str]:
+    """Labels that a file never says, and that the author let through."""
+    if subject.certificate is None:
+        return []
+    rows = {row.label: row for row in subject.measured.per_label}
+    dead = [rows[name] for name in subject.certificate.accepted if not sum(rows[name].confusion[1::2])]
+    return [f"{code_span(row.label)} (true on {row.positives:,} of {sum(row.confusion):,} test images)" for row in dead]
+
+
+def _write_pictures(folder: Path, pictures: Mapping[str, bytes]) -> None:
+    """Write the pictures that the card shows; those of other results are removed."""
     for name in PICTURES:
         if name in pictures:
-            with atomic_path(subject.folder / name) as partial:
+            with atomic_path(folder / name) as partial:
                 partial.write_bytes(pictures[name])
         else:
-            (subject.folder / name).unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)
 
 
 def released_models(release: Release) -> list[ReleasedModel]:
@@ -110,31 +138,12 @@ def hub_id(base_model: str) -> str | None:
     return cfg.hf_hub_id if cfg is not None and cfg.hf_hub_id and not refusal(cfg.hf_hub_id) else None
 
 
-def _body(subject: Subject, differences: Sequence[str], images: str) -> str:
-    parts = [
-        f"# {subject.repo.split('/')[1]}",
-        sections.banner(subject, differences),
-        sections.introduction(subject),
-        sections.labels(subject),
-        sections.use(subject),
-        decisions(ThresholdsRecord.read_if_there(subject.folder)) if subject.is_onnx else "",
-        sections.results(subject),
-        files(subject, Int8Result.read_if_there(subject.folder)) if subject.is_onnx else "",
-        formats(subject, FormatsRecord.read_if_there(subject.folder)) if subject.is_onnx else "",
-        sections.notes(subject),
-        certificate_section(subject),
-        sections.calibration(subject),
-        sections.inputs(subject),
-        images,
-        license_section(subject),
-        sections.limits(subject),
-    ]
-    return "\n\n".join(part for part in parts if part)
-
-
 def _metadata(subject: Subject, *, published: bool) -> ModelCardData:
     config = subject.hub
-    base, relation = _base(subject, published=published)
+    if subject.is_onnx:
+        base = subject.checkpoint_repo if published else None
+    else:
+        base = hub_id(subject.facts.base_model) if subject.facts.pretrained else None
     record = FormatsRecord.read_if_there(subject.folder) if subject.is_onnx else None
     written = [name for name, found in record.formats.items() if not isinstance(found, NotWritten)] if record else []
     audience = ["not-for-all-audiences"] if config.not_for_all_audiences else []
@@ -145,21 +154,13 @@ def _metadata(subject: Subject, *, published: bool) -> ModelCardData:
         library_name="onnx" if subject.is_onnx else "timm",
         pipeline_tag=TASK,
         base_model=base,
-        base_model_relation=relation,
+        base_model_relation="finetune" if base and not subject.is_onnx else None,  # none says "converted"
         datasets=[name.partition("@")[0] for name in config.datasets] or None,
         metrics=["accuracy", "f1"] if results else None,
         tags=tags,
         model_name=subject.repo.split("/")[1] if results else None,
         eval_results=results or None,
     )
-
-
-def _base(subject: Subject, *, published: bool) -> tuple[str | None, str | None]:
-    """``base_model`` and ``base_model_relation``; the Hub has no relation for a plain conversion."""
-    if subject.is_onnx:
-        return (subject.checkpoint_repo, None) if published else (None, None)
-    base = hub_id(subject.facts.base_model) if subject.facts.pretrained else None
-    return base, "finetune" if base else None
 
 
 def _eval_results(subject: Subject) -> list[EvalResult]:

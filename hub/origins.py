@@ -1,4 +1,4 @@
-"""The part of a card on what a model was made from: images by split, pretrained weights, and their licenses."""
+"""Pretrained weights that models were made from, and their licenses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,15 +6,12 @@ from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
-from data.audit import Audit
-from data.manifest import SPLITS
 from export.release import TEACHER, Release, ReleasedModel
 from hub.front_matter import CARD, license_of
 from hub.names import is_license, refusal
-from hub.subject import Subject
 from models.facts import CheckpointFacts, public_name
-from run.errors import UserError, plural
-from run.text import code_span, markdown_table
+from run.errors import UserError
+from run.text import code_span
 
 FREE = frozenset(
     (
@@ -104,28 +101,3 @@ def require_carried(models: Sequence[ReleasedModel], license_name: str) -> None:
                     f"hub.license is {license_name}, and {model.name} may not have it: {one.words}. Weights made from "
                     f"those carry their terms: say hub.license {its_own}other with the terms in hub.limits"
                 )
-
-
-def data(audit: Audit | None) -> str:
-    """Images by label and split, without any name of a file."""
-    if audit is None:
-        return ""
-    splits = [split for split in SPLITS if split != "unlabeled"]
-    rows = [
-        (code_span(label), *(f"{audit.images[split][label]:,}" for split in splits)) for label in audit.images["train"]
-    ]
-    totals = ("all images", *(f"{audit.totals[split]:,}" for split in splits))
-    pool = audit.totals["unlabeled"]
-    learned = f" Students learned from {plural(pool, 'image')} without labels too." if pool else ""
-    return f"""## Data
-
-Images by true label and split. None of them is in this repository.{learned}
-
-{markdown_table(("label", *splits), [*rows, totals])}"""
-
-
-def license_section(subject: Subject) -> str:
-    """The license, and those that it has to respect."""
-    lines = "".join(f"\n* {one.words}" for one in origins(subject.model))
-    began = f" Training began with weights of others:\n{lines}" if lines else " No weights of others went into it."
-    return f"## License\n\n{code_span(subject.hub.license)}, as its author says.{began}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from export.parity_record import OtherResize
-from export.release import TEACHER, ReleasedModel
+from export.release import ReleasedModel
 from hub.config import HubConfig
 from models.decision import DecisionRule
 from models.facts import CheckpointFacts, read_config
@@ -34,11 +34,6 @@ class Subject:
         return self.model.onnx if self.is_onnx else self.model.checkpoint
 
     @property
-    def is_teacher(self) -> bool:
-        """True for the teacher, false for a student."""
-        return self.model.role == "teacher"
-
-    @property
     def repo(self) -> str:
         """Repository of this folder."""
         return self.onnx_repo if self.is_onnx else self.checkpoint_repo
@@ -62,11 +57,6 @@ class Subject:
     def rule(self) -> DecisionRule:
         """From the model's probabilities to its answer."""
         return DecisionRule.of(self.facts.labels)
-
-    @property
-    def teacher_repo(self) -> str:
-        """Repository of the teacher's checkpoint."""
-        return self.hub.repository(TEACHER)
 
     @cached_property
     def _config(self) -> dict[str, Any]:

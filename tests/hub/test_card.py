@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard
 from export.release import Release
 from export.runtime import processor
 from fitting.diagnosis import Note
-from hub import origins, sections
+from hub import origins, words
 from hub.card import hub_id, write_cards
 from hub.config import HubConfig
 from hub.origins import license_of_base, require_carried
@@ -207,13 +207,13 @@ def test_write_cards__ordered_labels_how_far_off_and_on_which_side(
             assert said in text
 
 
-def test_sections__of_a_multilabel_set() -> None:
+def test_words__of_a_multilabel_set() -> None:
     both = Majority(labels=("fine", "worn | torn"), count=120, n=200, rate=0.6)
-    assert sections._answer(both) == "`fine` and `worn | torn`"
-    assert sections._answer(replace(both, labels=())) == "no label"
+    assert words.answer(both) == "`fine` and `worn | torn`"
+    assert words.answer(replace(both, labels=())) == "no label"
     row = LabelFacts(label="fine", positives=100, precision=0.9, recall=0.9, f1=0.9, confusion=(91, 9, 13, 87))
-    assert sections._errors(row) == ("9 of 100", "13 of 100")
-    assert sections._errors(replace(row, confusion=(200, 0, 0, 0))) == ("0 of 200", "0 of 0")
+    assert words.errors(row) == ("9 of 100", "13 of 100")
+    assert words.errors(replace(row, confusion=(200, 0, 0, 0))) == ("0 of 200", "0 of 0")
 
 
 def test_table__label_names_do_not_break_it() -> None:

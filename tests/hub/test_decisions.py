@@ -3,7 +3,7 @@ from dataclasses import replace
 from data.labels import LabelSet
 from export.points.fit import FittedPoint
 from export.points.record import FileRule, ThresholdsRecord
-from hub.decisions import decisions
+from hub.card import fill
 from models.decision import DecisionRule
 from tests.support import FOUR
 
@@ -15,6 +15,10 @@ POINT = FittedPoint(
 def record(rule: DecisionRule, *points: FittedPoint) -> ThresholdsRecord:
     found = FileRule(rule.with_points([point.point for point in points]), points)
     return ThresholdsRecord(labels=rule.labels, files={"onnx/model.onnx": found, "rgb.onnx": found})
+
+
+def decisions(found: ThresholdsRecord | None) -> str:
+    return fill("decisions", thresholds=found)
 
 
 def test_decisions__points_of_every_file() -> None:

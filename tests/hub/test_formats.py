@@ -4,8 +4,8 @@ import pytest
 
 from export.formats.record import Converted, FormatsRecord, NotWritten, Ran
 from export.release import Release
+from hub.card import fill
 from hub.config import HubConfig
-from hub.formats import formats
 from hub.subject import Subject
 from run.folder import RunFolder
 from verify.certificate import Certificate
@@ -42,6 +42,10 @@ def subject(finished_run: RunFolder, certificate: Certificate) -> Subject:
 
 def said(subject: Subject, *found: Ran | Converted | NotWritten) -> str:
     return formats(subject, record_of(subject, *found))
+
+
+def formats(subject: Subject, record: FormatsRecord | None) -> str:
+    return fill("formats", subject=subject, formats=record)
 
 
 def record_of(subject: Subject, *found: Ran | Converted | NotWritten) -> FormatsRecord:

@@ -1,7 +1,7 @@
 from dataclasses import asdict, replace
 
 from export.int8.result import Candidate, FailedRow, Fp32Row, Gate, ImageCounts, Int8Result, Row, Winner
-from hub.files import _int8
+from hub.card import fill
 
 ENTROPY = Candidate("Entropy", True, "QUInt8", ("stem", "head"))
 MEASURED = Row(
@@ -32,6 +32,11 @@ TRIED = Int8Result(
     ),
     layer_costs=(),
 )
+
+
+def _int8(found: Int8Result | None) -> str:
+    """The lines behind one that ends without its line break."""
+    return f"\n{fill('int8', int8=found)}".rstrip("\n")
 
 
 def test_int8__the_card_has_the_sweep_and_names_the_cpu_it_speaks_of() -> None:
