@@ -23,13 +23,13 @@ from export.session import open_session
 from hub.front_matter import CARD, license_of
 from hub.inspection.graph import preprocessing
 from hub.inspection.record import Inspection, Limits, ModelFile, OnnxReadiness, Teaching, Tensor, Timing
-from hub.inspection.timing import time_call, time_session
+from hub.inspection.timing import time_call, try_session
 from models.building import count_weights, failure_in, on_meta, open_checkpoint, own_labels, spec_of
 from models.classifier import Classifier
 from models.device import one_thread
 from models.facts import KEY, read_config
 from models.foreign import label_names
-from models.names import architecture_of, require_architecture
+from models.names import architecture_of
 from models.skeleton import skeleton_of
 from run.console import log
 from run.errors import UserError
@@ -61,26 +61,24 @@ class _Subject:
 
 
 def inspect_timm(name: str, limits: Limits) -> Inspection:
-    """A model by timm's name, with random weights: nothing that is looked at depends on them.
+    """One of timm's models by its name, with random weights: nothing that is looked at depends on them.
 
     Raises:
-        UserError: timm has no such model.
+        UserError: timm has no such weights for it.
     """
-    plain = name.removeprefix("hf-hub:").removeprefix("timm/")
-    architecture = architecture_of(plain)
-    require_architecture(plain, CONFIG_KEY)
-    tag = plain.partition(".")[2]
+    architecture = architecture_of(name)
+    tag = name.partition(".")[2]
     tags = [one.partition(".")[2] for one in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
         raise UserError(f"timm has {architecture}, and no weights {tag!r} for it: {', '.join(tags) or 'none at all'}")
-    shapes = on_meta(plain) or timm.create_model(plain)
+    shapes = on_meta(name) or timm.create_model(name)
     labels = LabelSet(tuple(map(str, range(shapes.num_classes))), "nominal")  # type: ignore[arg-type]
 
     def get() -> Classifier:
-        model = timm.create_model(plain).eval()
+        model = timm.create_model(name).eval()
         return Classifier(model, architecture, labels, spec_of(model))
 
-    subject = _Subject(plain, shapes.eval(), architecture, labels, named=False, get=get)
+    subject = _Subject(name, shapes.eval(), architecture, labels, named=False, get=get)
     license_name = subject.cfg.get("license")
     weights = subject.cfg.get("hf_hub_id")
     return _inspect(subject, limits, kind="timm model", license=license_name, weights=weights)
@@ -189,16 +187,9 @@ def _exported(classifier: Classifier) -> tuple[OnnxReadiness, Timing | None, str
                 seconds=round(seconds, 1),
                 difference=float(f"{difference:.2g}"),
             )
-            return ready, *_timed(session, size)
+            return ready, *try_session(session, {"pixel_values": [1, 3, size, size]})
         except library_errors(UserError, MemoryError) as error:
             return OnnxReadiness(state="fails", reason=first_line(error)[:300], opset=opset), None, None
-
-
-def _timed(session: Any, size: int) -> tuple[Timing | None, str | None]:
-    try:
-        return time_session(session, {"pixel_values": [1, 3, size, size]}), None
-    except UserError as error:
-        return None, str(error)
 
 
 def _difference(classifier: Classifier, session: Any) -> float:

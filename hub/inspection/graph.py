@@ -1,25 +1,21 @@
 """An ONNX file inspected, without torch; the package onnx counts weights and multiplications where it is installed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import onnxruntime as ort
 
 from export.limits import bounded_memory
 from export.metadata import Contract, read_contract
 from export.release import KINDS
 from export.runtime import open_file
-from export.session import ort_errors
 from hub.front_matter import CARD, license_of
-from hub.inspection.record import Inspection, Limits, ModelFile, OnnxReadiness, Preprocessing, Teaching, Tensor, Timing
-from hub.inspection.timing import MOST_SECONDS, shapes_of_one, time_session
+from hub.inspection.record import Inspection, Limits, ModelFile, OnnxReadiness, Preprocessing, Teaching, Tensor
+from hub.inspection.timing import MOST_SECONDS, shapes_of_one, try_session
 from models.spec import InputSpec
 from run.errors import UserError, quoted
 
 NO_ONNX = "the package onnx counts them: pip install '.[train]'"
-IS_ONNX = OnnxReadiness(state="is ONNX")
 
 
 def inspect_folder(folder: Path, name: str, limits: Limits, checkpoint: Path | None = None) -> Inspection:
@@ -58,9 +54,11 @@ def inspect_file(path: Path, name: str, limits: Limits) -> Inspection:
         inputs = tuple(_tensor(value) for value in session.get_inputs())
         outputs = tuple(_tensor(value) for value in session.get_outputs())
         metadata = session.get_modelmeta().custom_metadata_map
-        contract = _contract(metadata, path)
+        # One of ours that makes no sense is an error, none is none.
+        contract = read_contract(metadata, path) if {"labels", "input"} & metadata.keys() else None
         weights, macs, counted = _counted(path, inputs)
-        timing, why = _timing(session, inputs, limits.refusal(weights or size / 4, macs))
+        refusal = limits.refusal(weights or size / 4, macs)
+        timing, why = (None, refusal) if refusal else try_session(session, shapes_of_one(inputs))
     batched = [given for given in inputs if len(given.shape) == 4]
     sides = [side for given in inputs for side in _sides(given)]
     return Inspection(
@@ -78,7 +76,7 @@ def inspect_file(path: Path, name: str, limits: Limits) -> Inspection:
         any_size=bool(sides) and all(isinstance(side, str) for side in sides),
         sizes=tuple(sorted({side for side in sides if isinstance(side, int)})),
         license=license_of(path.parent / CARD),
-        onnx=IS_ONNX,
+        onnx=OnnxReadiness(state="is ONNX"),
         latency=timing,
         not_timed=why,
         teaching=Teaching(students=(), reason="that takes the checkpoint, and this is ONNX"),
@@ -92,23 +90,11 @@ def _timed(path: Path, name: str, limits: Limits) -> ModelFile:
         with bounded_memory(path):
             session = open_file(path, threads=1, seconds=MOST_SECONDS)
             inputs = tuple(_tensor(value) for value in session.get_inputs())
-            timing, why = _timing(session, inputs, limits.refusal(size / 4, None))
+            refusal = limits.refusal(size / 4, None)
+            timing, why = (None, refusal) if refusal else try_session(session, shapes_of_one(inputs))
     except UserError as error:
         timing, why = None, str(error)
     return ModelFile(name=name, bytes=size, latency=timing, not_timed=why)
-
-
-def _timing(
-    session: ort.InferenceSession, inputs: tuple[Tensor, ...], refusal: str | None
-) -> tuple[Timing | None, str | None]:
-    if refusal:
-        return None, refusal
-    try:
-        return time_session(session, shapes_of_one(inputs)), None
-    except UserError as error:
-        return None, str(error)
-    except ort_errors() as error:
-        return None, f"it cannot be run on noise: {str(error).splitlines()[0][:200]}"
 
 
 def _counted(path: Path, inputs: tuple[Tensor, ...]) -> tuple[int | None, int | None, str]:
@@ -119,11 +105,6 @@ def _counted(path: Path, inputs: tuple[Tensor, ...]) -> tuple[int | None, int | 
             raise
         return None, None, NO_ONNX
     return count(path, shapes_of_one(inputs))
-
-
-def _contract(metadata: Mapping[str, str], path: Path) -> Contract | None:
-    """The contract of a file of ours; one that makes no sense is an error, none is none."""
-    return read_contract(metadata, path) if {"labels", "input"} & metadata.keys() else None
 
 
 def _of_contract(contract: Contract | None, outputs: Sequence[Tensor]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 
 from export.release import KINDS, WEIGHTS, Release
@@ -50,8 +49,6 @@ def _timm(name: str, limits: Limits) -> Inspection:
     plain = name.removeprefix("timm/")
     if "/" in plain or plain.endswith((".onnx", ".safetensors")):
         raise UserError(f"{quoted(name)} does not exist: check the path")
-    if find_spec("timm") is None:
-        raise ModuleNotFoundError("No module named 'timm'", name="timm")
     architecture = architecture_of(plain)
     if architecture not in architectures():
         near = nearest(architecture)

@@ -11,7 +11,7 @@ from export.libraries import library_errors
 
 WEIGHTS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}
 """Convolutions, and which of their inputs the weights are."""
-PRODUCTS = ("MatMul", "MatMulInteger", "QLinearMatMul")
+MULTIPLY = (*WEIGHTS, "Gemm", "MatMul", "MatMulInteger", "MatMulNBits", "QLinearMatMul")
 COUNTED = "Conv, MatMul and Gemm, by their shapes"
 _INDICES = (onnx.TensorProto.INT64, onnx.TensorProto.BOOL, onnx.TensorProto.STRING)
 """Types of shapes and axes, and of no weights."""
@@ -34,7 +34,7 @@ def count(path: Path, inputs: Shapes) -> tuple[int, int | None, str]:
         shapes = _shapes(model, inputs)
     except library_errors(ValueError) as error:
         return weights, None, f"its shapes cannot be inferred: {str(error)[:100]}"
-    counts = [_of(node, shapes) for node in model.graph.node if _multiplies(node)]
+    counts = [_of(node, shapes) for node in model.graph.node if node.op_type in MULTIPLY]
     unknown = sum(one is None for one in counts)
     if unknown:
         return weights, None, f"the shapes of {unknown} of {len(counts)} nodes that multiply are not known"
@@ -64,18 +64,14 @@ def _shapes(model: onnx.ModelProto, inputs: Shapes) -> Shapes:
     return known | {tensor.name: list(tensor.dims) for tensor in graph.initializer}
 
 
-def _multiplies(node: onnx.NodeProto) -> bool:
-    return node.op_type in (*WEIGHTS, *PRODUCTS, "Gemm", "MatMulNBits")
-
-
 def _of(node: onnx.NodeProto, shapes: Shapes) -> int | None:
     """Multiplications of one node; null where a shape is not known."""
     made = shapes.get(node.output[0])
     first = shapes.get(node.input[0])
-    weights = shapes.get(node.input[WEIGHTS.get(node.op_type, 1)])
-    if not made or not first or (node.op_type in WEIGHTS and not weights):
+    if not made or not first:
         return None
     if node.op_type in WEIGHTS:
-        return math.prod(made) * math.prod((weights or [])[1:])
+        weights = shapes.get(node.input[WEIGHTS[node.op_type]])
+        return math.prod(made) * math.prod(weights[1:]) if weights else None
     turned = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
     return math.prod(made) * first[0 if turned else -1]

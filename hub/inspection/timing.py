@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import onnxruntime as ort
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from export.limits import within_time
 from export.runtime import processor
+from export.session import ort_errors
 from export.timing import take_turns
 from hub.inspection.record import Tensor, Timing
 from models.spec import LARGEST
@@ -48,19 +50,17 @@ def time_call(call: Callable[[], object], runtime: str, first_call: Callable[[],
     return Timing(ms=round(float(np.median(times)), 3), runs=len(times), runtime=runtime, processor=processor())
 
 
-def time_session(session: ort.InferenceSession, shapes: dict[str, list[int]]) -> Timing:
-    """Time an open file on noise of these shapes.
-
-    Raises:
-        UserError: it takes what is no image, or too long.
-    """
-    feeds = {given.name: _noise(given.type, shapes[given.name]) for given in session.get_inputs()}
+def try_session(session: ort.InferenceSession, shapes: dict[str, list[int]]) -> tuple[Timing | None, str | None]:
+    """Time an open file on noise of these shapes; else the reason why it cannot be: it takes no image, or too long."""
     names = [output.name for output in session.get_outputs()]
-
-    def bounded() -> object:
-        return within_time(lambda options: session.run(names, feeds, options), MOST_SECONDS)
-
-    return time_call(lambda: session.run(names, feeds), f"ONNX Runtime {ort.__version__}", bounded)
+    try:
+        feeds = {given.name: _noise(given.type, shapes[given.name]) for given in session.get_inputs()}
+        bounded = partial(within_time, lambda options: session.run(names, feeds, options), MOST_SECONDS)
+        return time_call(lambda: session.run(names, feeds), f"ONNX Runtime {ort.__version__}", bounded), None
+    except UserError as error:
+        return None, str(error)
+    except ort_errors() as error:
+        return None, f"it cannot be run on noise: {str(error).splitlines()[0][:200]}"
 
 
 def shapes_of_one(inputs: tuple[Tensor, ...]) -> dict[str, list[int]]:
