@@ -73,8 +73,7 @@ def _released(folder: Path) -> dict[str, ReleasedFile]:
     if own:
         return {file.kind.name: file for file in own}
     root = folder / "release" if (folder / "release").is_dir() else folder
-    models = Release(root).models() if root.is_dir() else []
-    return {f"{model.name} {file.kind.name}": file for model in models for file in model.files()}
+    return {f"{model.name} {file.kind.name}": file for model in Release(root).models() for file in model.files()}
 
 
 def _judged(file: ReleasedFile, name: str, labels: LabelSet) -> list[Claim]:

@@ -13,7 +13,7 @@ from hub.contents import require_allowed, require_impersonal
 from hub.origins import require_carried
 from hub.remote import Pushed, files_of
 from hub.send import RECORD, Sending, send
-from hub.signature import require_signing, set_signature
+from hub.signature import private_key, set_signature
 from hub.transformers_js import measure_transformers_js
 from run.console import console
 from run.errors import UserError, listed, quoted
@@ -56,7 +56,7 @@ def push(
     run = verification.run
     release = Release(run.release)
     if config.signing_key is not None:
-        require_signing(config.signing_key)
+        private_key(config.signing_key)  # refused here, before anything is made
     repos: dict[Path, str] = {}
     models = [model for model in released_models(release) if config.publishes(model.name)]
     require_carried(models, config.license)

@@ -89,13 +89,7 @@ def judged_images(manifest: Manifest) -> Manifest:
 
 
 def outcome(claim: Claim, measured: Measured, tolerance: float) -> Outcome:
-    """Compare a measured figure with a published one.
-
-    Args:
-        claim: as published, with its interval if it has one.
-        measured: the same here.
-        tolerance: in points.
-    """
+    """Compare a measured figure with a published one, and its interval if it has one; the tolerance is in points."""
     # A hair more, because 0.9 - 0.89 is above 0.01 in floating point.
     room = tolerance / 100 + 1e-9
     lower = min(claim.value - room, claim.value if claim.lower is None else claim.lower)

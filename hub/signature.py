@@ -17,15 +17,6 @@ _MISMATCH = "Signature mismatch: "
 """Begins the package's error about files that are not those that were signed."""
 
 
-def require_signing(key: str) -> None:
-    """Refuse a private key that cannot sign, before anything is made.
-
-    Raises:
-        UserError: the package is not installed, or the file holds no key that it takes.
-    """
-    _private_key(key)
-
-
 def set_signature(folder: Path, key: str | None) -> None:
     """Sign a folder, or take an earlier signature away.
 
@@ -39,7 +30,7 @@ def set_signature(folder: Path, key: str | None) -> None:
     if key is None:
         remove(path)
         return
-    private = _private_key(key)
+    private = private_key(key)
     if path.is_file() and _holds(folder, private.public_key()):
         return
     from model_signing import signing
@@ -114,7 +105,12 @@ def _hashing(folder: Path) -> Any:
     return hashing.Config().set_allow_symlinks(True).set_ignored_paths(paths=apart)
 
 
-def _private_key(key: str) -> Any:
+def private_key(key: str) -> Any:
+    """The private key in a PEM file.
+
+    Raises:
+        UserError: the package is not installed, or the file holds no key that can sign.
+    """
     _require_installed("hub.signing_key")
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key

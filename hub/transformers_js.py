@@ -28,16 +28,12 @@ SECONDS = 180
 
 
 def measure_transformers_js(models: Sequence[ReleasedModel], *, fetch: bool) -> dict[str, OtherResize]:
-    """Compare the scores of each model's golden images with those after the resize of transformers.js.
+    """Compare the scores of each model's golden images with those after the resize of transformers.js, by model.
 
     Where that cannot be done, nothing fails for it: a line says why, and the cards say that it was not measured.
 
     Args:
-        models: with their golden kits.
         fetch: let npm fetch the package where it is not in the user's cache.
-
-    Returns:
-        The differences by model; none where they could not be measured.
     """
     try:
         folder = _installed(fetch=fetch)
