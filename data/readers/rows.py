@@ -94,11 +94,16 @@ class RowReader:
                 where=where,
                 image=cells[config.image_column],
                 answer=answer,
-                split=cells.get(config.split_column or ""),
-                group=cells.get(config.group_column or ""),
+                split=_cell(cells, config.split_column),
+                group=_cell(cells, config.group_column),
                 metadata=cells,
             )
         )
+
+
+def _cell(cells: Mapping[str, Any], column: str | None) -> object:
+    """The cell of a column, where one is named: pandas writes row numbers under an empty name."""
+    return None if column is None else cells.get(column)
 
 
 def _spelled(column: str, present: Collection[str]) -> str | None:

@@ -55,6 +55,12 @@ def test_read__split_column(tmp_path: Path) -> None:
     assert [r.split for r in found] == ["train", "val", "test", "calibration"]
 
 
+def test_read__a_column_without_a_name_gives_no_split_and_no_group(tmp_path: Path) -> None:
+    """pandas writes its index like this."""
+    found = records(csv_of(tmp_path, ",image,label\n0,a.png,sound\n1,b.png,broken\n"))
+    assert [(r.split, r.group, r.target) for r in found] == [(None, None, (1.0, 0.0)), (None, None, (0.0, 1.0))]
+
+
 @pytest.mark.parametrize(
     ("content", "settings", "message"),
     [
