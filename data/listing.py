@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from data.readers.images import nearest
 from data.readers.paths import file_name, parent
 from data.readers.record import Record
-from data.storage import CONNECTIONS, fingerprint, fingerprints, is_remote, path_of, shown
+from data.storage import CONNECTIONS, entries, fingerprint, is_remote, path_of, shown
 from run.console import log
 from run.errors import UserError, listed, plural
 
@@ -34,6 +34,8 @@ SCHEMA = pa.schema(
 
 _Listings = Mapping[str, Mapping[str, str]]
 """By folder of a store and name, fingerprints."""
+_Mark = str | OSError | None
+"""A file's fingerprint, null where it is not there, or what is wrong with it."""
 SAID = ("target", "votes", "split", "group", "metadata")
 """Two rows about one image have to agree on these."""
 
@@ -52,19 +54,24 @@ def collect(records: Iterable[Record]) -> pa.Table:
         UserError: files are not there or are no regular files, two rows about one image differ, or two addresses come
             to one file; the places in the source are named.
     """
-    problems: list[str] = []
     absent: list[Record] = []
+    problems: list[str] = []
     recased: list[Record] = []
-    batches = list(_batches(records, absent, problems, recased))
-    if absent or problems:
-        lines = [*map(_absence, absent[:_SHOWN]), *problems]
-        more = len(absent) + len(problems) - min(len(lines), _SHOWN)
-        whole = listed(lines[:_SHOWN]) + (f"\n  … and {more:,} more" if more else "")
-        if not problems:
-            raise UserError(
-                f"{plural(len(absent), 'image')} not found; put them there, or set data.image_root:\n{whole}"
-            )
-        raise UserError(f"{plural(len(absent) + len(problems), 'image')} not found, or out of reach:\n{whole}")
+    batches: list[pa.RecordBatch] = []
+    for part, found in _fingerprinted(records):
+        recased += (record for record in part if record.recased)
+        for record, mark in zip(part, found, strict=True):
+            if mark is None:
+                absent.append(record)
+            elif isinstance(mark, OSError):
+                problems.append(f"{record.where}: {mark}")
+        # A file that is not there ends nothing: all that are missing are said at once.
+        if not (absent or problems):
+            columns: dict[str, list[Any]] = {
+                name: [getattr(record, name) for record in part] for name in ("uri", *SAID, "where", "address")
+            }
+            batches.append(pa.RecordBatch.from_pydict({**columns, "fingerprint": found}, SCHEMA))
+    _require_all_there(absent, problems)
     if recased:
         first = recased[0]
         log.print(
@@ -77,29 +84,26 @@ def collect(records: Iterable[Record]) -> pa.Table:
     return _one_row_per_uri(table.take(pc.sort_indices(table.column("uri")))).drop_columns(["address"])
 
 
-def _batches(
-    records: Iterable[Record], absent: list[Record], problems: list[str], recased: list[Record]
-) -> Iterator[pa.RecordBatch]:
-    """The table's rows in pieces; once a file is not there, only what else is wrong is collected."""
+def _require_all_there(absent: Sequence[Record], problems: Sequence[str]) -> None:
+    if not (absent or problems):
+        return
+    lines = [*map(_absence, absent[:_SHOWN]), *problems]
+    more = len(absent) + len(problems) - min(len(lines), _SHOWN)
+    whole = listed(lines[:_SHOWN]) + (f"\n  … and {more:,} more" if more else "")
+    if not problems:
+        raise UserError(f"{plural(len(absent), 'image')} not found; put them there, or set data.image_root:\n{whole}")
+    raise UserError(f"{plural(len(absent) + len(problems), 'image')} not found, or out of reach:\n{whole}")
+
+
+def _fingerprinted(records: Iterable[Record]) -> Iterator[tuple[list[Record], list[_Mark]]]:
+    """The records in pieces, each with what is known of its file."""
     stream = iter(records)
     folders: _Listings = {}
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         while part := list(islice(stream, BATCH)):
             folders = _listings(part, folders, pool)
             remote = any(is_remote(record.uri) for record in part)
-            found = list((pool.map if remote else map)(partial(_fingerprint, folders), part))
-            recased += (record for record in part if record.recased)
-            for record, mark in zip(part, found, strict=True):
-                if mark is None:
-                    absent.append(record)
-                elif isinstance(mark, OSError):
-                    problems.append(f"{record.where}: {mark}")
-            if absent or problems:
-                continue  # not an end: all that are missing are said at once
-            columns: dict[str, list[Any]] = {
-                name: [getattr(record, name) for record in part] for name in ("uri", *SAID, "where", "address")
-            }
-            yield pa.RecordBatch.from_pydict({**columns, "fingerprint": found}, SCHEMA)
+            yield part, list((pool.map if remote else map)(partial(_fingerprint, folders), part))
 
 
 def _listings(part: Sequence[Record], before: _Listings, pool: Executor) -> _Listings:
@@ -112,14 +116,14 @@ def _listings(part: Sequence[Record], before: _Listings, pool: Executor) -> _Lis
 
 
 def _listed(folder: str) -> dict[str, str]:
+    """By name, the fingerprints in a store's listing, which takes a request for a thousand; web servers have none."""
     try:
-        return fingerprints(folder)
+        return {entry.name: entry.fingerprint for entry in entries(folder) if entry.fingerprint}
     except OSError:
         return {}  # what is wrong is said of each image
 
 
-def _fingerprint(folders: _Listings, record: Record) -> str | OSError | None:
-    """The file's fingerprint, null where it is not there, or what is wrong with it."""
+def _fingerprint(folders: _Listings, record: Record) -> _Mark:
     known = record.fingerprint or (folders and folders.get(parent(record.uri), {}).get(file_name(record.uri)))
     if known:
         return known
@@ -141,8 +145,6 @@ def _absence(record: Record) -> str:
 
 
 def _one_row_per_uri(table: pa.Table) -> pa.Table:
-    if len(table) < 2:
-        return table
     # The rows are ordered by URI, so repeats stand beside each other.
     uris = table.column("uri").combine_chunks()
     repeated = np.flatnonzero(pc.equal(uris[1:], uris[:-1]).to_numpy(zero_copy_only=False)) + 1

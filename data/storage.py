@@ -66,13 +66,20 @@ def path_of(uri: str) -> str:
     return os.fsdecode(unquote_to_bytes(uri.removeprefix(_FILE))) if uri.startswith(_FILE) else uri
 
 
-def read_bytes(uri: str) -> bytes:
-    """A whole file."""
-    if not is_remote(uri):
-        return _read_regular(uri)
-    with _store(uri, stays=True) as (system, path):
-        data: bytes = system.cat_file(path)
-    return data
+def read_bytes(uri: str, count: int | None = None) -> bytes:
+    """A whole file, or so many bytes of its beginning."""
+    if is_remote(uri):
+        part = {} if count is None else {"start": 0, "end": count}
+        with _store(uri, stays=True) as (system, name):
+            data: bytes = system.cat_file(name, **part)
+        return data[:count]
+    path = path_of(uri)
+    require_regular(path, os.stat(path).st_mode)  # noqa: PTH116 - once per image
+    with os.fdopen(os.open(path, os.O_RDONLY | _OPEN_FLAGS), "rb") as file:
+        found = os.fstat(file.fileno())
+        require_regular(path, found.st_mode)
+        _require_size(path, found.st_size if count is None else count)
+        return file.read(count)
 
 
 def require_regular(path: str, mode: int) -> None:
@@ -88,16 +95,6 @@ def shown(text: str) -> str:
     """A name for messages, on one line: bytes that are not UTF-8, and what would steer a terminal, as escapes."""
     whole = os.fsencode(text).decode("utf-8", "backslashreplace") if _UNENCODABLE.search(text) else text
     return escaped(whole, one_line=True)
-
-
-def _read_regular(uri: str, count: int = -1) -> bytes:
-    path = path_of(uri)
-    require_regular(path, os.stat(path).st_mode)  # noqa: PTH116 - once per image
-    with os.fdopen(os.open(path, os.O_RDONLY | _OPEN_FLAGS), "rb") as file:
-        found = os.fstat(file.fileno())
-        require_regular(path, found.st_mode)
-        _require_size(path, found.st_size if count < 0 else count)
-        return file.read(count)
 
 
 def _require_size(place: str, size: int) -> None:
@@ -116,14 +113,6 @@ def fingerprint(uri: str) -> str:
         info = system.info(path)
     _require_size(uri, int(info.get("size") or 0))
     return _mark(info) or f"{info.get('size')}:None"
-
-
-def fingerprints(folder: str) -> dict[str, str]:
-    """By name, the fingerprint of every file in a store's folder that its listing gives one for.
-
-    Stores list a thousand files a request. Web servers' listings have no fingerprints.
-    """
-    return {entry.name: entry.fingerprint for entry in entries(folder) if entry.fingerprint}
 
 
 def _mark(info: Mapping[str, Any]) -> str | None:
@@ -202,15 +191,6 @@ def listing(uri: str) -> tuple[list[str], list[str]]:
     return [name for name, folder in seen if folder], [name for name, folder in seen if not folder]
 
 
-def first_bytes(uri: str, count: int) -> bytes:
-    """The beginning of a file."""
-    if not is_remote(uri):
-        return _read_regular(uri, count)
-    with _store(uri, stays=True) as (system, path):
-        data: bytes = system.cat_file(path, start=0, end=count)
-    return data[:count]
-
-
 def is_folder(uri: str) -> bool:
     """True where there is such a folder."""
     if not is_remote(uri):
@@ -241,14 +221,12 @@ def file_system(uri: str, *, stays: bool = False) -> tuple[Any, str]:
         more: dict[str, Any] = parts if scheme in ("s3", "s3a") else {}
         if scheme in ("http", "https"):
             more = {"client_kwargs": {"response_class": _bounded(), **({"trace_configs": _staying()} if stays else {})}}
-        system, path = fsspec.url_to_fs(uri, use_listings_cache=False, **more)
-    except ImportError as error:
-        if scheme in _PACKAGES:
+        found: tuple[Any, str] = fsspec.url_to_fs(uri, use_listings_cache=False, **more)
+    except (ImportError, ValueError) as error:
+        if isinstance(error, ImportError) and scheme in _PACKAGES:
             raise UserError(f"{uri}: {scheme}:// needs another package: pip install {_PACKAGES[scheme]}") from error
         raise UserError(f"{uri} cannot be reached: {error}") from error
-    except ValueError as error:
-        raise UserError(f"{uri} cannot be reached: {error}") from error
-    return system, path
+    return found
 
 
 @functools.cache  # fsspec makes a client for each that it is given

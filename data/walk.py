@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
 from data.decode import SUFFIXES, format_not_read, is_heic, reads_heic
-from data.storage import CONNECTIONS, Entry, entries, first_bytes, is_junk, is_remote, join, shown
+from data.storage import CONNECTIONS, Entry, entries, is_junk, is_remote, join, read_bytes, shown
 from run.errors import plural
 
 Kind = Literal["picture", "unread", "other"]
@@ -133,7 +133,7 @@ def kind_of(uri: str) -> Kind:
     if not is_remote(uri) and not os.path.isfile(uri):  # noqa: PTH113
         return "picture"  # a pipe must not be opened; whoever reads it refuses it by name
     try:
-        return _kind(first_bytes(uri, 32))
+        return _kind(read_bytes(uri, 32))
     except OSError:
         return "picture"  # that it cannot be read is said where it is read
 

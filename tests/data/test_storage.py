@@ -13,7 +13,6 @@ from data.storage import (
     entries,
     file_system,
     fingerprint,
-    first_bytes,
     is_folder,
     is_remote,
     listing,
@@ -199,7 +198,7 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
         server.server_close()
 
 
-@pytest.mark.parametrize("read", [read_bytes, fingerprint, lambda uri: first_bytes(uri, 4)])
+@pytest.mark.parametrize("read", [read_bytes, fingerprint, lambda uri: read_bytes(uri, 4)])
 def test_read__an_image_does_not_lead_to_another_server(places: dict[str, str], read: Callable[[str], Any]) -> None:
     assert read(f"{places['web']}/labels.csv")
     with leading(places["web"]) as address, pytest.raises(OSError, match=r"leads on to http://127\.0\.0\.1"):
@@ -236,7 +235,7 @@ class Endless(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815
 
 
-@pytest.mark.parametrize("read", [read_bytes, lambda uri: first_bytes(uri, 9), copied, lambda uri: entries(f"{uri}/")])
+@pytest.mark.parametrize("read", [read_bytes, lambda uri: read_bytes(uri, 9), copied, lambda uri: entries(f"{uri}/")])
 def test_read__a_server_that_never_ends(monkeypatch: pytest.MonkeyPatch, read: Callable[[str], Any]) -> None:
     for name in ("MOST_BYTES", "MOST_UNSIZED"):
         monkeypatch.setattr(f"data.storage.{name}", 1_000_000)
