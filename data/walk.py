@@ -59,22 +59,19 @@ class Walk:
         real = folder if is_remote(folder) else os.path.realpath(folder)
         if real in above:
             return
-        folders, files = self._inside(folder)
+        folders, files = self.inside(folder)
         found = [Picture(join(folder, file.name), file.fingerprint) for file in files]
         for picture, kind in zip(found, _kinds([picture.uri for picture in found]), strict=True):
             if kind == "picture":
                 yield picture
             else:
-                self._pass_over(picture.uri, kind)
+                self._counts[kind][os.path.splitext(picture.uri)[1] or "without an ending"] += 1  # noqa: PTH122
+                self._first.setdefault(kind, picture.uri)
         for name in folders:
             yield from self.pictures(join(folder, name), (*above, real))
 
-    def inside(self, folder: str) -> tuple[list[str], list[str]]:
-        """Names of the folders and files directly inside, without those that nobody made on purpose."""
-        folders, files = self._inside(folder)
-        return folders, [file.name for file in files]
-
-    def _inside(self, folder: str) -> tuple[list[str], list[Entry]]:
+    def inside(self, folder: str) -> tuple[list[str], list[Entry]]:
+        """Names of the folders, and the files, directly inside, without those that nobody made on purpose."""
         folders: list[str] = []
         files: list[Entry] = []
         for entry in entries(folder):
@@ -92,10 +89,6 @@ class Walk:
                 self._junk["._*" if name.startswith("._") else name] += 1
         self._met.update(folders)
         return folders, files
-
-    def _pass_over(self, uri: str, kind: Kind) -> None:
-        self._counts[kind][os.path.splitext(uri)[1] or "without an ending"] += 1  # noqa: PTH122
-        self._first.setdefault(kind, uri)
 
     def lines(self) -> list[str]:
         """A line for each kind of thing that was passed over."""

@@ -48,11 +48,10 @@ class Entry:
     """The image, as ``ImageRoot.locate`` takes it."""
     answer: Callable[[LabelSet], Answer | None]
     """Reads the labels, where they count; null where nobody has labeled the image."""
-    split: object = None
-    """The source's name of the split; empty leaves it open."""
-    group: object = None
-    metadata: Mapping[str, object] = field(default_factory=dict)
-    """Every column that the source has beside the image."""
+    cells: Mapping[str, object] = field(default_factory=dict)
+    """Every column that the source has beside the image; the config says which give split, group and metadata."""
+    split: str = ""
+    """The source's name of the split, where the format has a place of its own for it; empty leaves it open."""
     places: tuple[str, ...] | None = ("",)
     """Folders below the image root where the format may have put the image; null where ``image`` is the URI of a file
     that a walk has just met."""
@@ -61,22 +60,14 @@ class Entry:
     fingerprint: str | None = None
 
 
+@dataclass(frozen=True)
 class Converter:
-    """Makes records of entries: in one place, for every format, what splits, groups and missing labels mean.
+    """Makes records of entries: in one place, for every format, what splits, groups and missing labels mean."""
 
-    Args:
-        root: where its images lie.
-        split: the source's name of the split of entries that name none.
-    """
-
-    def __init__(self, source: Source, root: ImageRoot, split: str | None = None) -> None:
-        self._labels = source.labels
-        self._met = source.met
-        self._leave_out = set(source.config.leave_out)
-        self._unlabeled = set(source.config.unlabeled_splits)
-        self._metadata = source.metadata
-        self._root = root
-        self._split = split
+    source: Source
+    root: ImageRoot
+    split: str | None = None
+    """The source's name of the split of entries that name none."""
 
     def record(self, entry: Entry) -> Record | None:
         """The record of an entry; null where its split is left out.
@@ -84,26 +75,29 @@ class Converter:
         Raises:
             UserError: the split, the labels or the image are wrong.
         """
+        config = self.source.config
         split = None
         answer = None
-        if self._labels is not None:
-            named = _text(entry.split) or self._split
-            self._met.add(named or "")
-            if named in self._leave_out:
+        if self.source.labels is not None:
+            named = shown(entry.split) or _cell(entry, config.split_column) or self.split or ""
+            self.source.met.add(named)
+            if named in config.leave_out:
                 return None
             if named:
-                split = "unlabeled" if named in self._unlabeled else split_named(named, entry.where)
+                split = "unlabeled" if named in config.unlabeled_splits else split_named(named, entry.where)
             # What is in the pool may have a label that is none of ours, or an empty one.
-            answer = entry.answer(self._labels) if split != "unlabeled" else None
+            answer = entry.answer(self.source.labels) if split != "unlabeled" else None
             split = split if answer else "unlabeled"
-        found = self._root.locate(entry.image, entry.where, entry.places)
+        # An empty cell is no value to slice by.
+        values = ((name, _cell(entry, name).strip()) for name in self.source.metadata)
+        found = self.root.locate(entry.image, entry.where, entry.places)
         return Record(
             uri=found.uri,
             target=answer.target if answer else None,
             votes=answer.votes if answer else None,
             split=split,
-            group=_text(entry.group) or None,
-            metadata=self._values(entry.metadata) or None,
+            group=_cell(entry, config.group_column) or None,
+            metadata=tuple((name, value) for name, value in values if value) or None,
             where=entry.where,
             address=entry.address or found.address,
             recased=found.recased,
@@ -111,10 +105,8 @@ class Converter:
             fingerprint=entry.fingerprint,
         )
 
-    def _values(self, cells: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-        """The columns that are wanted, but for empty cells."""
-        return tuple((name, text) for name in self._metadata if (text := _text(cells.get(name)).strip()))
 
-
-def _text(value: object) -> str:
+def _cell(entry: Entry, column: str | None) -> str:
+    """The text of a cell; a column that is not named has none, though pandas writes row numbers under an empty name."""
+    value = None if column is None else entry.cells.get(column)
     return "" if value is None or value != value else shown(str(value))  # NaN is what pandas writes for nothing

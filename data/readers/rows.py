@@ -2,49 +2,53 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from data.labels import LabelSet
 from data.readers import targets
-from data.readers.images import ImageRoot
 from data.readers.record import Converter, Entry, Record
-from data.readers.source import Source
 from run.errors import UserError, plural
 
 Row = tuple[str, Mapping[str, Any]]
 """The place of a row, and its cells."""
 
 
-class RowReader:
-    """Converts rows by the source's config.
-
-    Args:
-        source: its config names the columns.
-        root: where images lie.
-        split: the split of rows that name none.
+@dataclass(frozen=True)
+class RowReader(Converter):
+    """Converts rows by the columns that the source's config names.
 
     Raises:
         UserError: the config's columns do not fit the label set.
     """
 
-    def __init__(self, source: Source, root: ImageRoot, split: str | None = None) -> None:
-        self._source = source
-        self._split = split
-        self._converter = Converter(source, root, split)
-        config = source.config
-        if source.labels is not None and config.label_columns is not None:
-            _check_label_columns(source, config.label_columns, source.labels)
+    def __post_init__(self) -> None:
+        config = self.source.config
+        labels = self.source.labels
+        columns = config.label_columns
+        if labels is not None and columns is not None:
+            key = self.source.key_of("label_columns")
+            if len(columns) != len(labels):
+                raise UserError(f"{key} has {plural(len(columns), 'column')} for {len(labels)} labels")
+            if len(set(columns)) != len(columns):
+                raise UserError(f"{key} names a column twice: {', '.join(columns)}")
+            if config.label_columns_hold == "votes" and not labels.exclusive:
+                raise UserError(
+                    f"{key}_hold votes does not fit labels.kind multilabel: votes do not say how many annotators were "
+                    "asked. Write the share who chose the label, and set label_columns_hold to probabilities."
+                )
         if not config.label_separator.strip() and config.label_separator != "\t":
-            raise UserError(f"{source.key_of('label_separator')} must be something other than spaces")
+            raise UserError(f"{self.source.key_of('label_separator')} must be something other than spaces")
 
-    @property
+    @cached_property
     def columns(self) -> list[str]:
         """The columns that are read, each once."""
-        config = self._source.config
+        config = self.source.config
         wanted: list[str | None] = [config.image_column, config.group_column]
-        if self._source.labels is not None:
+        if self.source.labels is not None:
             wanted += [*(config.label_columns or [config.label_column]), config.split_column]
-        wanted += self._source.metadata
+        wanted += self.source.metadata
         return list(dict.fromkeys(name for name in wanted if name is not None))
 
     def require_columns(self, present: Sequence[str], where: str) -> list[str]:
@@ -56,7 +60,8 @@ class RowReader:
         spelled = [_spelled(name, present) for name in self.columns]
         missing = [name for name, there in zip(self.columns, spelled, strict=True) if there is None]
         if missing:
-            unlabeled = self._split and self._is_label(missing)
+            of_labels = {self.source.config.label_column, *(self.source.config.label_columns or ())}
+            unlabeled = self.split and of_labels.issuperset(missing)
             hint = "; data.unlabeled_splits takes a split without labels" if unlabeled else ""
             raise UserError(f"{where}: no column {_quoted(missing)}; it has {_quoted(present) or 'none'}{hint}")
         counts = Counter(present)
@@ -65,16 +70,8 @@ class RowReader:
             raise UserError(f"{where}: column {', '.join(twice)} stands there more than once; rename the others")
         return [name for name in spelled if name is not None]
 
-    def _is_label(self, columns: Iterable[str]) -> bool:
-        config = self._source.config
-        return set(columns) <= {config.label_column, *(config.label_columns or ())}
-
-    def record(self, row: Row) -> Record | None:
-        """The record of a row.
-
-        Raises:
-            UserError: the image, the label, the split or a number in the row is wrong.
-        """
+    def record_of(self, row: Row) -> Record | None:
+        """As ``record``, of a row."""
         where, cells = row
         if not all(name in cells for name in self.columns):
             spelled = {name: _spelled(name, cells) for name in self.columns}
@@ -82,28 +79,14 @@ class RowReader:
         absent = [name for name in self.columns if name not in cells]
         if absent:
             raise UserError(f"{where}: no {_quoted(absent)}; it has {_quoted(cells) or 'nothing'}")
-        config = self._source.config
+        config = self.source.config
 
         def answer(labels: LabelSet) -> targets.Answer:
             if config.label_columns is None:
                 return targets.of_cell(cells[config.label_column], labels, config, where)
             return targets.of_columns([cells[name] for name in config.label_columns], labels, config, where)
 
-        return self._converter.record(
-            Entry(
-                where=where,
-                image=cells[config.image_column],
-                answer=answer,
-                split=_cell(cells, config.split_column),
-                group=_cell(cells, config.group_column),
-                metadata=cells,
-            )
-        )
-
-
-def _cell(cells: Mapping[str, Any], column: str | None) -> object:
-    """The cell of a column, where one is named: pandas writes row numbers under an empty name."""
-    return None if column is None else cells.get(column)
+        return self.record(Entry(where=where, image=cells[config.image_column], answer=answer, cells=cells))
 
 
 def _spelled(column: str, present: Collection[str]) -> str | None:
@@ -118,16 +101,3 @@ def _spelled(column: str, present: Collection[str]) -> str | None:
 def _quoted(names: Iterable[str]) -> str:
     """Names in quotes: one may begin or end with a space."""
     return ", ".join(map(repr, names))
-
-
-def _check_label_columns(source: Source, columns: Sequence[str], labels: LabelSet) -> None:
-    key = source.key_of("label_columns")
-    if len(columns) != len(labels):
-        raise UserError(f"{key} has {plural(len(columns), 'column')} for {len(labels)} labels")
-    if len(set(columns)) != len(columns):
-        raise UserError(f"{key} names a column twice: {', '.join(columns)}")
-    if source.config.label_columns_hold == "votes" and not labels.exclusive:
-        raise UserError(
-            f"{key}_hold votes does not fit labels.kind multilabel: votes do not say how many annotators were asked. "
-            "Write the share who chose the label, and set label_columns_hold to probabilities."
-        )

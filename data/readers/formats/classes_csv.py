@@ -32,7 +32,7 @@ def read(source: Source) -> Iterator[Record]:
             header = table.header("filename and a column per label")
             _require_labels(header, known.labels, file.name)
             reader.require_columns(header, file.name)
-            yield from problems.each(table.rows(header), reader.record)
+            yield from problems.each(table.rows(header), reader.record_of)
     problems.raise_any("no rows below the header")
 
 

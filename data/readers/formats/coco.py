@@ -43,9 +43,7 @@ def _entries(value: Any, name: str, source: Source, problems: Problems) -> Itera
             where=where,
             image=image.get("file_name"),
             answer=partial(targets.of_objects, chosen.get(image_id, []), where),
-            split=image.get(source.config.split_column or ""),
-            group=image.get(source.config.group_column or ""),
-            metadata=image,
+            cells=image,
         )
 
 

@@ -28,83 +28,44 @@ def read(source: Source) -> Iterator[Record]:
     file = source.file()
     problems = Problems(file.uri)
     converter = Converter(source, ImageRoot(source, file.folder))
-    layout = _Layout(source, file.name)
     with source.opened(file) as path:
-        yield from problems.each(_entries(path, file.name, layout), converter.record)
+        yield from problems.each(_Document(file.name, source).entries(path), converter.record)
     problems.raise_any("no images")
 
 
-class _Layout:
-    """Folders in which CVAT's archives have their images, and what tells two of one name apart.
-
-    A task's archive has ``images/NAME``, a project's ``images/SUBSET/NAME``.
-    """
-
-    def __init__(self, source: Source, name: str) -> None:
-        self._source = source
-        self._root = source.config.image_root
-        self._name = name
-
-    def places(self, subset: str) -> tuple[str, ...]:
-        inner = [f"images/{subset}"] if subset else []
-        # `image_root` may be the archive, or the folder `images` inside it.
-        given = [subset] if subset and self._root else []
-        return (*inner, *given, "images", "")
-
-    def split(self, image: dict[str, str]) -> str:
-        """The subset where it names a split, or else the first folder of the image's name, unless that is a label."""
-        *folders, _ = image.get("name", "").split("/")
-        subset = image.get("subset", "")
-        self._source.met.add(subset)
-        if subset in self._source.chosen or is_split(subset):
-            return subset
-        return next(iter(self._source.split_folders(folders[:1]) or self._source.chosen & set(folders[:1])), "")
-
-    def looked_in(self, image: str, subset: str) -> str:
-        end = f"in {self._root}" if self._root else f"beside {self._name}"
-        *places, last = *(f"in {place}" for place in self.places(subset) if place), end
-        return f"{image} is neither {', nor '.join([*places, last])}"
-
-
-def _entries(path: Path, name: str, layout: _Layout) -> Iterator[Entry]:
-    """The images in the file's order; one chunk of it is held at a time."""
-    document = _Document(name, layout)
-    with path.open("rb") as file:
-        try:
-            while chunk := file.read(_CHUNK):
-                document.parser.Parse(chunk, False)
-                # The parser holds a tag that has no end yet.
-                if file.tell() - document.parser.CurrentByteIndex > MOST_LINE:
-                    raise UserError(above(f"{name}, line {document.parser.CurrentLineNumber}", "a tag", MOST_LINE))
-                yield from document.taken()
-            document.parser.Parse(b"", True)
-        except expat.ExpatError as error:
-            raise UserError(f"{name} is no XML that can be read: {error}") from None
-    yield from document.taken()
-
-
 class _Document:
-    """Collects the images that a parser has passed."""
+    """A file that is read once."""
 
-    def __init__(self, name: str, layout: _Layout) -> None:
+    def __init__(self, name: str, source: Source) -> None:
         self._name = name
-        self._layout = layout
+        self._source = source
         self._depth = 0
         self._done: list[Entry] = []
         self._image: dict[str, str] | None = None
         self._tags: list[str] = []
-        self.parser = expat.ParserCreate()
-        self.parser.StartElementHandler = self._start
-        self.parser.EndElementHandler = self._end
+        self._parser = expat.ParserCreate()
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
         # Entities that name entities fill the memory, and external ones read files of this machine.
-        self.parser.StartDoctypeDeclHandler = self._refuse
-        self.parser.EntityDeclHandler = self._refuse
+        self._parser.StartDoctypeDeclHandler = self._refuse
+        self._parser.EntityDeclHandler = self._refuse
 
-    def taken(self) -> list[Entry]:
-        """The images since the last call."""
-        done = self._done
-        self._done = []
-        return done
+    def entries(self, path: Path) -> Iterator[Entry]:
+        """The images in the file's order; one chunk of it is held at a time."""
+        with path.open("rb") as file:
+            try:
+                while chunk := file.read(_CHUNK):
+                    self._parser.Parse(chunk, False)
+                    # The parser holds a tag that has no end yet.
+                    if file.tell() - self._parser.CurrentByteIndex > MOST_LINE:
+                        place = f"{self._name}, line {self._parser.CurrentLineNumber}"
+                        raise UserError(above(place, "a tag", MOST_LINE))
+                    yield from self._done
+                    self._done.clear()
+                self._parser.Parse(b"", True)
+            except expat.ExpatError as error:
+                raise UserError(f"{self._name} is no XML that can be read: {error}") from None
+        yield from self._done
 
     def _start(self, element: str, attributes: dict[str, str]) -> None:
         self._depth += 1
@@ -124,23 +85,37 @@ class _Document:
     def _end(self, element: str) -> None:
         self._depth -= 1
         if element == "image" and self._image is not None:
-            where = f"{self._name}, image {self._image.get('id', '?')}"
-            answer = partial(targets.of_objects, self._tags, where)
-            image = self._image.get("name", "")
-            subset = self._image.get("subset", "")
-            self._done.append(
-                Entry(
-                    where=where,
-                    image=image,
-                    answer=answer,
-                    split=self._layout.split(self._image),
-                    places=self._layout.places(subset),
-                    # Two tasks may have an image of one name each.
-                    address="/".join([subset, self._image.get("task_id", ""), image]),
-                    looked_in=self._layout.looked_in(image, subset),
-                )
-            )
+            self._done.append(self._entry(self._image))
             self._image = None
+
+    def _entry(self, image: dict[str, str]) -> Entry:
+        where = f"{self._name}, image {image.get('id', '?')}"
+        name = image.get("name", "")
+        subset = image.get("subset", "")
+        root = self._source.config.image_root
+        # A task's archive has `images/NAME`, a project's `images/SUBSET/NAME`. `image_root` may be the archive, or the
+        # folder `images` inside it.
+        inner = [f"images/{subset}", *([subset] if root else [])] if subset else []
+        looked_in = [*(f"in {place}" for place in (*inner, "images")), f"in {root}" if root else f"beside {self._name}"]
+        return Entry(
+            where=where,
+            image=name,
+            answer=partial(targets.of_objects, self._tags, where),
+            split=self._split(name, subset),
+            places=(*inner, "images", ""),
+            # Two tasks may have an image of one name each.
+            address="/".join([subset, image.get("task_id", ""), name]),
+            looked_in=f"{name} is neither {', nor '.join(looked_in)}",
+        )
+
+    def _split(self, name: str, subset: str) -> str:
+        """The subset where it names a split, or else the first folder of the image's name, unless that is a label."""
+        source = self._source
+        source.met.add(subset)
+        if subset in source.chosen or is_split(subset):
+            return subset
+        folder, slash, _ = name.partition("/")
+        return folder if slash and (source.split_folders([folder]) or folder in source.chosen) else ""
 
     def _refuse(self, *_declaration: object) -> NoReturn:
         raise UserError(f"{self._name} declares a document type or entities; CVAT writes none, so it is not read")

@@ -146,7 +146,7 @@ def _records(dataset: Any, name: str, source: Source, root: ImageRoot) -> Iterat
         reader = RowReader(known, root, str(key) if named else None)
         columns = reader.require_columns(part.column_names, where)
         _require_images(part.features[columns[0]], columns[0], where)
-        yield from problems.each(_rows(part, columns, columns[0], where), reader.record)
+        yield from problems.each(_rows(part, columns, columns[0], where), reader.record_of)
     problems.raise_any("no rows")
 
 

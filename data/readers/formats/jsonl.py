@@ -21,7 +21,7 @@ def read(source: Source, file: LabelFile | None = None) -> Iterator[Record]:
     reader = RowReader(source.without_labels(file.split), ImageRoot(source, file.folder), file.split)
     problems = Problems(file.uri)
     with source.opened(file) as path:
-        yield from problems.each(rows(path, file.name, problems), reader.record)
+        yield from problems.each(rows(path, file.name, problems), reader.record_of)
     problems.raise_any("no rows: the file is empty")
 
 

@@ -1,6 +1,7 @@
 """Label Studio's JSON export: each annotator's choices for the image of a task."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from data.labels import LabelSet
@@ -21,55 +22,44 @@ def read(source: Source) -> Iterator[Record]:
     """
     file = source.file()
     problems = Problems(file.uri)
-    tasks = _Tasks(source, Converter(source, ImageRoot(source, file.folder)))
+    tasks = _Tasks(source, ImageRoot(source, file.folder))
     with source.opened(file) as path:
         named = (
             (f"{file.name}, task {task.get('id', number)}", task)
             for number, task in enumerate(objects(path, file.name), start=1)
         )
-        yield from problems.each(named, tasks.record)
+        yield from problems.each(named, tasks.record_of)
     problems.raise_any("no tasks")
     if source.labels is not None:
         tasks.require_choices(file.name)
 
 
-class _Tasks:
+@dataclass(frozen=True)
+class _Tasks(Converter):
     """Converts tasks, and remembers which controls gave choices."""
 
-    def __init__(self, source: Source, converter: Converter) -> None:
-        self._config = source.config
-        self._converter = converter
-        self._controls: set[str] = set()
+    controls: set[str] = field(default_factory=set)
 
-    def record(self, named: tuple[str, Mapping[str, Any]]) -> Record | None:
+    def record_of(self, named: tuple[str, Mapping[str, Any]]) -> Record | None:
         where, task = named
-        config = self._config
+        image_column = self.source.config.image_column
         data = task.get("data")
         if not isinstance(data, dict):
             raise UserError(f"{where}: no data; export the project as JSON, not as JSON-MIN or another format")
-        if config.image_column not in data:
-            raise UserError(f"{where}: data has no {config.image_column} but {', '.join(data) or 'nothing'}")
+        if image_column not in data:
+            raise UserError(f"{where}: data has no {image_column} but {', '.join(data) or 'nothing'}")
 
         def answer(labels: LabelSet) -> targets.Answer | None:
             choices = self._choices(task, labels, where)
             return targets.of_annotators(choices, labels, where) if choices else None
 
-        return self._converter.record(
-            Entry(
-                where=where,
-                image=data[config.image_column],
-                answer=answer,
-                split=data.get(config.split_column or ""),
-                group=data.get(config.group_column or ""),
-                metadata=data,
-            )
-        )
+        return self.record(Entry(where=where, image=data[image_column], answer=answer, cells=data))
 
     def require_choices(self, name: str) -> None:
         """Refuse a file in which no annotation used the control."""
-        wanted = self._config.from_name
-        if not self._controls or (wanted is not None and wanted not in self._controls):
-            there = f"; from_name {wanted!r} is none of {', '.join(sorted(self._controls))}" if self._controls else ""
+        wanted = self.source.config.from_name
+        if not self.controls or (wanted is not None and wanted not in self.controls):
+            there = f"; from_name {wanted!r} is none of {', '.join(sorted(self.controls))}" if self.controls else ""
             raise UserError(f"{name}: no annotation has choices{there}")
 
     def _choices(self, task: Mapping[str, Any], labels: LabelSet, where: str) -> list[list[str]]:
@@ -88,18 +78,19 @@ class _Tasks:
         return [chosen for _, chosen in latest.values()]
 
     def _chosen(self, annotation: Mapping[str, Any], where: str) -> list[str]:
+        wanted = self.source.config.from_name
         chosen: list[str] = []
         for result in _dicts(annotation.get("result"), "result", where):
             value = result.get("value")
             if result.get("type") != "choices" or not isinstance(value, dict):
                 continue
-            self._controls.add(str(result.get("from_name")))
-            if self._config.from_name is None and len(self._controls) > 1:
+            self.controls.add(str(result.get("from_name")))
+            if wanted is None and len(self.controls) > 1:
                 raise UserError(
-                    f"{where}: choices of several controls ({', '.join(sorted(self._controls))}); "
+                    f"{where}: choices of several controls ({', '.join(sorted(self.controls))}); "
                     "set from_name to the one that holds the labels"
                 )
-            if self._config.from_name in (None, result.get("from_name")):
+            if wanted in (None, result.get("from_name")):
                 chosen += [str(choice) for choice in value.get("choices") or []]
         return list(dict.fromkeys(chosen))
 

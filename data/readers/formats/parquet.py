@@ -28,7 +28,7 @@ def read(source: Source, file: LabelFile | None = None) -> Iterator[Record]:
             with pq.ParquetFile(path) as opened:
                 columns = reader.require_columns(opened.schema_arrow.names, file.name)
                 rows = _rows(opened, columns, file.name)
-                yield from problems.each(rows, reader.record)
+                yield from problems.each(rows, reader.record_of)
         except pa.ArrowException as error:
             raise UserError(f"{file.name} is no Parquet file that can be read: {error}") from error
     problems.raise_any("no rows")
@@ -52,8 +52,6 @@ def _rows(file: pq.ParquetFile, columns: list[str], name: str) -> Iterator[Row]:
             raise UserError(above(name, "a row", MOST_BYTES))
         # One image may be nearly all of its group.
         rows = max(1, min([_IMAGES_AT_ONCE, *(MOST_BYTES // max(1, group.total_byte_size) for group in groups)]))
-    number = 0
-    for batch in file.iter_batches(batch_size=rows, columns=columns):
-        for row in batch.to_pylist():
-            yield f"{name}, row {number}", row
-            number += 1
+    batches = file.iter_batches(batch_size=rows, columns=columns)
+    for number, row in enumerate(row for batch in batches for row in batch.to_pylist()):
+        yield f"{name}, row {number}", row

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
 from data.readers.images import ImageRoot
@@ -29,7 +29,7 @@ def read(source: Source, file: LabelFile | None = None, separator: str = ",") ->
             reader.require_columns(header, file.name)
         except UserError as error:
             raise UserError(f"{error}{table.hint(header)}") from None
-        yield from problems.each(table.rows(header), reader.record)
+        yield from problems.each(table.rows(header), reader.record_of)
     problems.raise_any("no rows below the header")
 
 
@@ -85,16 +85,12 @@ class Table:
 
     def _lines(self, path: Path) -> Iterator[tuple[int, list[str]]]:
         text = lines(path, self._name)
-        try:
-            first = list(islice(text, 1))
-        except UserError as error:
-            self._problems.add(str(error))
-            return
-        # Without this, a quotation mark after the space opens no quoted cell.
-        spaced = bool(first) and f"{self._separator} " in first[0]
-        table = csv.reader(chain(first, text), delimiter=self._separator, strict=True, skipinitialspace=spaced)
         start = 1
         try:
+            first = next(text, "")
+            # Without this, a quotation mark after the space opens no quoted cell.
+            spaced = f"{self._separator} " in first
+            table = csv.reader(chain([first], text), delimiter=self._separator, strict=True, skipinitialspace=spaced)
             for cells in table:
                 if cells:
                     yield start, cells
