@@ -26,34 +26,33 @@ SAVED = ("dataset_dict.json", "state.json")
 
 def read(source: Source) -> Iterator[Record]:
     """Every row of every split; images held inside the dataset are written to the source's store under their digest."""
-    import datasets
-    from huggingface_hub import constants
-
     local = source.uri
     path = source.config.path
-    if is_downloaded(local):
-        found = _loaded(source, lambda: datasets.load_dataset(local))
-        yield from _records(found, path, source, ImageRoot(source, local))
-    elif not (Path(local).is_dir() or is_remote(local)):
+    is_folder = Path(local).is_dir() or is_remote(local)
+    if is_folder and not is_downloaded(local) and set(SAVED).isdisjoint(listing(local)[1]):
+        files = source.files_inside(imagefolder.NAMES)
+        if not files:
+            raise UserError(
+                f"{source.key_of('path')}: no dataset could be loaded from {path!r}: it has no {' or '.join(SAVED)} "
+                f"(what save_to_disk writes) and no {', '.join(imagefolder.NAMES)}. Label folders are "
+                f"{source.key_of('format')} folder."
+            )
+        yield from imagefolder.read(source, files)
+        return
+    found = _loaded(source)
+    root = ImageRoot(source, local)
+    if not is_folder:
+        import datasets
+        from huggingface_hub import constants
+
         name, _, revision = path.partition("@")
-        found = _loaded(source, lambda: datasets.load_dataset(name, revision=revision or None))
         if not revision:
             source.revisions.update(_commit(found, name))
         # What was downloaded may name no file of this machine but what was downloaded with it.
         own = downloaded(name, Path(constants.HF_HUB_CACHE))
         unpacked = unpacked_from(own, Path(datasets.config.EXTRACTED_DATASETS_PATH))
-        yield from _records(found, path, source, ImageRoot(source, str(own), also=unpacked))
-    elif not set(SAVED).isdisjoint(listing(local)[1]):
-        found = _loaded(source, lambda: datasets.load_from_disk(local))
-        yield from _records(found, path, source, ImageRoot(source, local))
-    elif files := source.files_inside(imagefolder.NAMES):
-        yield from imagefolder.read(source, files)
-    else:
-        raise UserError(
-            f"{source.key_of('path')}: no dataset could be loaded from {path!r}: it has no {' or '.join(SAVED)} (what "
-            f"save_to_disk writes) and no {', '.join(imagefolder.NAMES)}. Label folders are {source.key_of('format')} "
-            "folder."
-        )
+        root = ImageRoot(source, str(own), also=unpacked)
+    yield from _records(found, path, source, root)
 
 
 def first_rows(source: Source, count: int, image: object) -> dict[str, list[Any]]:
@@ -64,15 +63,7 @@ def first_rows(source: Source, count: int, image: object) -> dict[str, list[Any]
     """
     import datasets
 
-    local = source.uri
-    saved = Path(local).is_dir() and not is_downloaded(local)
-    # Only an id has a revision: a folder's name may hold an "@".
-    name, _, revision = (local, "", "") if is_downloaded(local) else source.config.path.partition("@")
-
-    def load() -> Any:
-        return datasets.load_from_disk(local) if saved else datasets.load_dataset(name, revision=revision or None)
-
-    found = _loaded(source, load)
+    found = _loaded(source)
     part = next(iter(found.values())) if isinstance(found, datasets.DatasetDict) else found
     held = [name for name, feature in part.features.items() if isinstance(feature, datasets.Image)]
     plain = part.with_format(None).remove_columns(held)
@@ -182,9 +173,19 @@ def _naming(feature: Any) -> Callable[[Any], Any]:
     return lambda cell: None if cell is None or cell == -1 else feature.int2str(cell)
 
 
-def _loaded(source: Source, load: Callable[[], Any]) -> Any:
+def _loaded(source: Source) -> Any:
+    """The dataset that was saved in a folder or downloaded to it, or that an id on the Hub names."""
+    import datasets
+
+    local = source.uri
     try:
-        return load()
+        if is_downloaded(local):
+            return datasets.load_dataset(local)
+        if Path(local).is_dir() or is_remote(local):
+            return datasets.load_from_disk(local)
+        # Only an id has a revision: a folder's name may hold an "@".
+        name, _, revision = source.config.path.partition("@")
+        return datasets.load_dataset(name, revision=revision or None)
     except (OSError, ValueError, RuntimeError) as error:
         what = f"no dataset could be loaded from {source.config.path!r}"
         raise UserError(f"{source.key_of('path')}: {what}: {error}") from error
