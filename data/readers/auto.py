@@ -19,8 +19,8 @@ _BY_FILE_NAME: dict[str, Format] = {file: name for name, reader in READERS.items
 _SUFFIXES = (*_BY_SUFFIX, ".json")
 """Endings of label files; several formats end in .json, and their first characters tell them apart."""
 
-_Found = tuple[Source, str]
-"""The source with its format, and the file that is meant, in place of ``auto``; and the reason."""
+_Found = tuple[Format, str, str]
+"""The format, the path of the file or folder that is meant, and the reason."""
 
 
 def resolved(source: Source) -> Source:
@@ -29,13 +29,14 @@ def resolved(source: Source) -> Source:
     Raises:
         UserError: nothing that can be read is there, or it could be read in two ways.
     """
-    found, why = _resolved(source, source.uri)
-    found = replace(found, met=set())  # looking is not reading: what was met may play no part in this format
-    log.print(f"{quoted(found.config.path)}: read as format {found.config.format}, because {why}", soft_wrap=True)
-    return found
+    format_, path, why = _found(source, source.uri)
+    log.print(f"{quoted(path)}: read as format {format_}, because {why}", soft_wrap=True)
+    # Looking is not reading: what was met may play no part in this format.
+    source = replace(source.with_options(format=format_, path=path), met=set())
+    return imagefolder.with_file_column(source) if file_name(path) in imagefolder.NAMES else source
 
 
-def _resolved(source: Source, uri: str) -> _Found:
+def _found(source: Source, uri: str) -> _Found:
     suffix = _suffix(file_name(uri))
     # Asking a store whether a name with an ending is a folder costs a request, and web servers cannot say.
     if is_remote(uri) and suffix in _SUFFIXES:
@@ -46,7 +47,7 @@ def _resolved(source: Source, uri: str) -> _Found:
         return _as_file(source, source.file())
     # Only now: a path that is there is never taken for a Hub id.
     if is_hub_id(source.config.path) and suffix not in _SUFFIXES:
-        return source.with_options(format="huggingface"), "there is no such path here, so it is taken for a Hub id"
+        return "huggingface", source.config.path, "there is no such path here, so it is taken for a Hub id"
     raise UserError(f"{source.key_of('path')}: there is no file or folder {quoted(uri)}")
 
 
@@ -54,15 +55,11 @@ def _as_file(source: Source, file: LabelFile) -> _Found:
     name = file_name(file.uri)
     suffix = _suffix(name)
     if name.endswith(classes_csv.FILE):
-        found = source.with_options(format="classes_csv", path=file.uri)
-        return found, f"Roboflow calls its labels {classes_csv.FILE}"
+        return "classes_csv", file.uri, f"Roboflow calls its labels {classes_csv.FILE}"
     if suffix == ".json":
         return _as_json(source, file)
     if suffix in _BY_SUFFIX:
-        found = source.with_options(format=_BY_SUFFIX[suffix], path=file.uri)
-        return (
-            imagefolder.with_file_column(found) if name in imagefolder.NAMES else found
-        ), f"its name ends in {suffix}"
+        return _BY_SUFFIX[suffix], file.uri, f"its name ends in {suffix}"
     raise UserError(
         f"{source.key_of('path')}: {quoted(file.uri)} has no ending that says what it is: set {source.key_of('format')}"
     )
@@ -72,24 +69,23 @@ def _as_json(source: Source, file: LabelFile) -> _Found:
     with source.opened(file) as path, path.open("rb") as opened:
         start = opened.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(b"["):
-        return source.with_options(format="label_studio", path=file.uri), "its JSON is a list, as Label Studio's is"
+        return "label_studio", file.uri, "its JSON is a list, as Label Studio's is"
     first, newline, rest = start.partition(b"\n")
     if newline and first.rstrip().endswith(b"}") and rest.lstrip().startswith(b"{"):
-        return source.with_options(format="jsonl", path=file.uri), "it has a JSON object on each line"
+        return "jsonl", file.uri, "it has a JSON object on each line"
     if start.startswith(b"{"):
-        return source.with_options(format="coco", path=file.uri), "its JSON is an object, as COCO's is"
+        return "coco", file.uri, "its JSON is an object, as COCO's is"
     raise UserError(f"{source.key_of('path')}: {file.name} is no JSON file")
 
 
 def _as_folder(source: Source, uri: str) -> _Found:
     saved = sorted(set(huggingface.SAVED) & set(listing(uri)[1]))
     if saved:
-        return source.with_options(format="huggingface", path=uri), f"save_to_disk writes {saved[0]}"
+        return "huggingface", uri, f"save_to_disk writes {saved[0]}"
     if huggingface.is_downloaded(uri):
-        return source.with_options(format="huggingface", path=uri), "it has the Parquet files of a data set on the Hub"
-    as_folder = source.with_options(format="folder", path=uri)
+        return "huggingface", uri, "it has the Parquet files of a data set on the Hub"
     if source.labels is None:
-        return as_folder, "it is a folder, and labels are not needed"
+        return "folder", uri, "it is a folder, and labels are not needed"
     files = _label_files(source, uri)
     folders = _label_folders(source, uri, source.labels)
     names = sorted({file_name(file.uri) for file in files})
@@ -104,12 +100,11 @@ def _as_folder(source: Source, uri: str) -> _Found:
         _require_nothing_below(source, uri, source.labels)
     if not names:
         why = f"its folders {', '.join(folders)} are labels" if folders else "it is a folder without a label file"
-        return as_folder, why
+        return "folder", uri, why
     if names[0] in _BY_FILE_NAME:
-        found = source.with_options(format=_BY_FILE_NAME[names[0]], path=uri)
-        return found, f"it has {names[0]}, and no label folders"
-    found, why = _as_file(source, files[0])
-    return found, f"{names[0]} is its only label file, and {why}"
+        return _BY_FILE_NAME[names[0]], uri, f"it has {names[0]}, and no label folders"
+    format_, path, why = _as_file(source, files[0])
+    return format_, path, f"{names[0]} is its only label file, and {why}"
 
 
 def _label_files(source: Source, folder: str) -> Sequence[LabelFile]:
@@ -121,9 +116,7 @@ def _label_files(source: Source, folder: str) -> Sequence[LabelFile]:
     folders, files = listing(folder)
     found = [LabelFile(join(folder, name), name) for name in files if _suffix(name) in _SUFFIXES]
     for split in source.split_folders(folders):
-        inner = join(folder, split)
-        names = [name for name in listing(inner)[1] if name in _BY_FILE_NAME]
-        found += [LabelFile(join(inner, name), f"{split}/{name}", split) for name in names]
+        found += source.files_in_split(split, _BY_FILE_NAME)
     giving = [file for file in found if _gives_labels(source, file)]
     return giving or (found if len(found) == 1 else [])
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -89,11 +89,7 @@ class Source:
 
     @property
     def uri(self) -> str:
-        """``path``, normal.
-
-        Raises:
-            UserError: it is empty.
-        """
+        """``path``, normal; a ``UserError`` where it is empty."""
         if not self.config.path:
             raise UserError(
                 f"{self.key_of('path')} is empty: format {self.config.format} needs the file or folder to read"
@@ -179,14 +175,16 @@ class Source:
         outer = [LabelFile(join(self.uri, name), name) for name in files if name in names]
         inner: list[LabelFile] = []
         for folder in self.split_folders(folders):
-            place = join(self.uri, folder)
-            found = [
-                LabelFile(join(place, name), f"{folder}/{name}", folder) for name in listing(place)[1] if name in names
-            ]
+            found = self.files_in_split(folder, names)
             self._require_one(folder, found)
             inner += found
         self._require_one(self.uri, [*outer, *inner] if outer else [])
         return outer or inner
+
+    def files_in_split(self, split: str, names: Container[str]) -> list[LabelFile]:
+        """The files with one of these names in a split folder."""
+        place = join(self.uri, split)
+        return [LabelFile(join(place, name), f"{split}/{name}", split) for name in listing(place)[1] if name in names]
 
     def _require_one(self, folder: str, files: list[LabelFile]) -> None:
         if len(files) > 1:
