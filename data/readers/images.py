@@ -5,7 +5,6 @@ import functools
 import hashlib
 import itertools
 import os
-import stat
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -80,7 +79,6 @@ class ImageRoot:
         Args:
             image: a path, URI or id; bytes, which are written into the source's store; or, the way ``datasets`` writes
                 images into Parquet, a mapping with ``bytes`` and ``path``, of which one may be null.
-            where: the place in the source, for messages.
             places: folders below the root where the format itself may have put the image, in the order of trying; null
                 where ``image`` is the URI of a file that a walk has just met.
 
@@ -99,7 +97,7 @@ class ImageRoot:
         if not isinstance(image, str) or not image or "\0" in image:
             raise UserError(f"{where}: no image path, but {image!r}")
         if places is None:
-            if self._limited and not self._is_inside(image):
+            if not self._allows(image):
                 raise self._outside(image, where)
             return Found(writable(image))
         found = self._find(image, where, places)
@@ -109,35 +107,33 @@ class ImageRoot:
         as_written = self._uri(image)
         if ".." in image.replace("\\", "/").split("/"):
             places = ("",)  # below a format's own folder, a step upwards would seem to stay inside
+        several = tuple(places) != ("",)
         # Nearly every address is a path as it stands: the others' readings are not worked out for it.
-        plain = self._is_inside(as_written) if self._limited else not is_remote(as_written)
-        if tuple(places) == ("",) and plain:
+        if not several and (self._is_inside(as_written) if self._limited else not is_remote(as_written)):
             at_once = self._present(as_written, where)
             # The file with the ending may be a link that leads out, where the name without it is none.
-            if at_once and (at_once == as_written or not self._limited or self._is_inside(at_once)):
+            if at_once and (at_once == as_written or self._allows(at_once)):
                 return _found(image, as_written, at_once)
         tried = [self._uri(join(place, text) if place else text) for text in readings(image) for place in places]
-        allowed = [uri for uri in tried if not self._limited or self._is_inside(uri)]
-        # Where there are several places, each is listed: in a store the first would count as the right one.
-        sure = tuple(places) != ("",)
+        allowed = [uri for uri in tried if self._allows(uri)]
         for uri in allowed:
-            present = self._present(uri, where, sure=sure)
-            if present and (not self._limited or self._is_inside(present)):
+            # Where there are several places, each is listed: in a store the first would count as the right one.
+            present = self._present(uri, where, sure=several)
+            if present and self._allows(present):
                 return _found(image, uri, present)
         # What leads out of the root is refused, before anything with a like name inside it is taken instead.
-        linked_out = self._limited and not self._is_inside(as_written) and _is_below(self._start, as_written)
+        linked_out = not self._allows(as_written) and _is_below(self._start, as_written)
         for tail in () if linked_out else tails(image):
             below = self._below(tail, where)
-            if below and (not self._limited or self._is_inside(below.uri)):
+            if below and self._allows(below.uri):
                 return below._replace(address=image)
         if not allowed:
             raise self._outside(image, where)
-        return Found(allowed[0] if tuple(places) == ("",) else self._likeliest(allowed))
-
-    def _likeliest(self, missing: Sequence[str]) -> str:
-        """The place to name for an image that is in none of a format's folders: the first folder that is there."""
-        there = (uri for uri in missing if not is_remote(uri) and os.path.isdir(parent(uri)))  # noqa: PTH112
-        return next(there, missing[-1])
+        if not several:
+            return Found(allowed[0])
+        # It is in none of a format's folders: the place to name is the first of them that is there.
+        there = (uri for uri in allowed if not is_remote(uri) and os.path.isdir(parent(uri)))  # noqa: PTH112
+        return Found(next(there, allowed[-1]))
 
     def _outside(self, image: str, where: str) -> UserError:
         return UserError(
@@ -156,16 +152,13 @@ class ImageRoot:
         parts = tail.split("/")
         for start in range(len(parts)):
             # A folder that the root has is never dropped: `train/1.jpg` is not the `1.jpg` beside `train`.
-            if start and self._has(parts[start - 1]):
+            if start and unicodedata.normalize("NFC", parts[start - 1]).casefold() in self._names(self._start).folded:
                 return None
             uri = self._uri("/".join(parts[start:]))
             present = self._present(uri, where, sure=True)
             if present:
                 return _found(tail, uri, present)
         return None
-
-    def _has(self, name: str) -> bool:
-        return unicodedata.normalize("NFC", name).casefold() in self._names(self._start).folded
 
     def _present(self, uri: str, where: str, *, sure: bool = False) -> str | None:
         """The file with this URI, or with one that differs in case or how accents are written, or lacks the ending.
@@ -176,16 +169,13 @@ class ImageRoot:
             plain = uri.isascii() and not set("%\\+&? ").intersection(uri) and _has_ending(uri)
             if not sure and (plain or not is_remote(self._start) or not _is_below(self._start, uri)):
                 return uri
-            names = self._names(parent(uri))
-            name = names.like(file_name(uri))
-            return join(parent(uri), name) if name else self._without_ending(uri, names, where)
-        mode = _mode(uri)
-        if mode is not None:
-            return None if stat.S_ISDIR(mode) else uri
-        like = self._like(uri)
-        if like is not None:
+            name = self._names(parent(uri)).like(file_name(uri))
+            return join(parent(uri), name) if name else self._without_ending(uri, where)
+        if os.path.exists(uri):  # noqa: PTH110 - once per row of a table
+            return None if os.path.isdir(uri) else uri  # noqa: PTH112
+        if like := self._like(uri):
             return like
-        return None if _has_ending(uri) else self._without_ending(uri, self._names(parent(uri)), where)
+        return None if _has_ending(uri) else self._without_ending(uri, where)
 
     def _like(self, uri: str) -> str | None:
         """The file whose path is the same but for case and how accents are written: macOS takes them apart."""
@@ -199,12 +189,16 @@ class ImageRoot:
             place = join(place, name)
         return None if os.path.isdir(place) else place  # noqa: PTH112 - once per row of a table
 
-    def _without_ending(self, uri: str, names: _Names, where: str) -> str | None:
+    def _without_ending(self, uri: str, where: str) -> str | None:
         stem = file_name(uri)
+        names = self._names(parent(uri))
         matches = names.stems.get(unicodedata.normalize("NFC", stem)) or names.numbers.get(stem, ())
         if len(matches) > 1:
             raise UserError(f"{where}: {stem!r} may be {' or '.join(matches)}: write the name with its ending")
         return join(parent(uri), matches[0]) if matches else None
+
+    def _allows(self, uri: str) -> bool:
+        return not self._limited or self._is_inside(uri)
 
     def _is_inside(self, uri: str) -> bool:
         if is_remote(uri) or is_remote(self._start):
@@ -271,14 +265,6 @@ def write_image(data: bytes, store: Path) -> str:
 def _is_below(root: str, uri: str) -> bool:
     # The slash keeps `/data/set2` from lying below `/data/set`.
     return uri.startswith(root.rstrip("/") + "/")
-
-
-def _mode(path: str) -> int | None:
-    """A file's kind, links followed; null where there is none, or none can have this name."""
-    try:
-        return os.stat(path).st_mode  # noqa: PTH116 - once per row of a table
-    except (OSError, ValueError):
-        return None
 
 
 def _has_ending(uri: str) -> bool:
