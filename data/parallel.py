@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from typing import Any
@@ -20,12 +20,14 @@ MOST_PROCESSES = 61
 """Windows can wait for no more at a time; reading images keeps no more busy anywhere."""
 
 
-@contextmanager
-def in_parallel(images: int, doing: str, chunk: int = 32) -> Iterator[Callable[..., Iterator[Any]]]:
+OrderedMap = Callable[..., Iterator[Any]]
+"""A ``map`` that keeps the order."""
+
+
+def in_parallel(images: int, doing: str, chunk: int = 32) -> AbstractContextManager[OrderedMap]:
     """A ``map`` that keeps the order, over processes if there are enough images for that.
 
     Args:
-        doing: what is done, for the message.
         chunk: images handed to a process at a time; an interrupt waits for them.
 
     Raises:
@@ -33,29 +35,18 @@ def in_parallel(images: int, doing: str, chunk: int = 32) -> Iterator[Callable[.
     """
     workers = min(usable_cores(), MOST_PROCESSES)
     processes = images >= WORTH_PROCESSES and workers > 1
-    pool: Executor = (
-        ProcessPoolExecutor(workers, initializer=_follow_parent) if processes else ThreadPoolExecutor(workers)
-    )
-    with _mapping(pool, doing, chunk) as run:
-        yield run
+    pool = ProcessPoolExecutor(workers, initializer=_follow_parent) if processes else ThreadPoolExecutor(workers)
+    return _mapping(pool, doing, chunk)
 
 
-@contextmanager
-def in_processes(count: int, doing: str, begin: Callable[[], object]) -> Iterator[Callable[..., Iterator[Any]]]:
+def in_processes(count: int, doing: str, begin: Callable[[], object]) -> AbstractContextManager[OrderedMap]:
     """As ``in_parallel``, over processes that know nothing of this one's memory, and begin with ``begin()``."""
     # Forked ones would inherit the locks of threads that a runtime has started here, and no one to open them.
-    pool = ProcessPoolExecutor(count, get_context("spawn"), _begin, (begin,))
-    with _mapping(pool, doing, chunk=8) as run:
-        yield run
-
-
-def _begin(begin: Callable[[], object]) -> None:
-    _follow_parent()
-    begin()
+    return _mapping(ProcessPoolExecutor(count, get_context("spawn"), _follow_parent, (begin,)), doing, chunk=8)
 
 
 @contextmanager
-def _mapping(pool: Executor, doing: str, chunk: int) -> Iterator[Callable[..., Iterator[Any]]]:
+def _mapping(pool: Executor, doing: str, chunk: int) -> Iterator[OrderedMap]:
     try:
         yield lambda function, items: pool.map(function, items, chunksize=chunk)
     except BrokenProcessPool as error:
@@ -67,10 +58,12 @@ def _mapping(pool: Executor, doing: str, chunk: int) -> Iterator[Callable[..., I
         pool.shutdown(cancel_futures=True)
 
 
-def _follow_parent() -> None:
+def _follow_parent(begin: Callable[[], object] | None = None) -> None:
     """Leave interrupts to the parent, and end when it has ended: a killed one cannot say so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    if begin is not None:
+        begin()
 
 
 def _end_with_parent() -> None:

@@ -147,16 +147,13 @@ def _require_readable(run: RunFolder, table: pa.Table, config: DataConfig) -> No
 def _assign(run: RunFolder, table: pa.Table, groups: Groups, config: DataConfig) -> Assignment:
     """The split of every row; those of the pool are unlabeled."""
     given = _numbers(table.column("split"))
-    given[~np.asarray(table.column("target").is_valid(), bool)] = UNLABELED
-    pool = given == UNLABELED
-    rows = np.flatnonzero(~pool)
     recorded = _recorded(run.manifest, table, groups, config)
-    # The pool is left out: an unlabeled image must not move the split of a labeled one that looks like it.
-    found = assign(groups.group[rows], groups.names, given[rows], recorded[rows], config.splits)
-    split = given.copy()
-    split[rows] = found.split
-    crossing = np.zeros(len(table), bool)
-    crossing[rows] = found.crossing
+    pool = (given == UNLABELED) | ~np.asarray(table.column("target").is_valid(), bool)
+    # The pool has no say: an unlabeled image must not move the split of a labeled one that looks like it.
+    given[pool] = recorded[pool] = NONE
+    found = assign(groups.group, groups.names, given, recorded, config.splits)
+    split = np.where(pool, UNLABELED, found.split).astype(np.int8)
+    crossing = found.crossing & ~pool
     if crossing.any() and not config.allow_leakage:
         where = table.select(["where", "split"]).filter(pa.array(crossing))
         order = np.argsort(groups.group[crossing], kind="stable")

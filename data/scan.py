@@ -5,12 +5,10 @@ a later one reads only images that are new or whose fingerprint changed.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import imagehash
 import numpy as np
@@ -22,7 +20,7 @@ from PIL import Image
 
 from data.decode import DecodeError, decode
 from data.manifest import OK, write_table
-from data.parallel import in_parallel
+from data.parallel import OrderedMap, in_parallel
 from data.storage import CONNECTIONS, is_remote, path_of, read_bytes, shown
 from run.console import progress
 from run.errors import UserError, listed, plural, quoted
@@ -40,6 +38,9 @@ SCHEMA = pa.schema(
         ("status", pa.string()),
     ]
 )
+
+Scanned = dict[str, str | int | None]
+"""The columns that reading one image gives, as ``scan`` returns them."""
 
 SHARD = 4096
 """Images between two points that a killed scan goes on from."""
@@ -91,7 +92,7 @@ def _scan(todo: pa.Table, folder: Path) -> list[str]:
     """Read these images and write shards; says which could not be read, and why."""
     failed: list[str] = []
     # Groups are handed out one at a time: each is downloaded by many connections.
-    remote = any(map(is_remote, todo.column("uri").slice(0, 1).to_pylist()))
+    remote = is_remote(todo.column("uri")[0].as_py())
     with (
         in_parallel(len(todo), "reading images", 1 if remote else 32) as run,
         progress("reading images", len(todo)) as advance,
@@ -104,26 +105,14 @@ def _scan(todo: pa.Table, folder: Path) -> list[str]:
                 if isinstance(found, OSError):
                     failed.append(f"{quoted(shown(path_of(file['uri'])))}: {found}")
                 else:
-                    rows.append({**file, **asdict(found)})
+                    rows.append({**file, **found})
             # A shard is written once its images are read: a kill costs at most one, and a name is never half a file.
             if rows:
                 write_table(pa.Table.from_pylist(rows, SCHEMA), folder / f"{json_digest(files)[:16]}.parquet")
     return failed
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scanned:
-    """The columns that reading one image gives, as ``scan`` returns them."""
-
-    image_id: str
-    pixels: str
-    phash: int | None = None
-    width: int = 0
-    height: int = 0
-    status: str = OK
-
-
-def _scanned(run: Callable[..., Iterator[Any]], uris: Sequence[str]) -> Iterator[Scanned | OSError]:
+def _scanned(run: OrderedMap, uris: Sequence[str]) -> Iterator[Scanned | OSError]:
     """Results of the images, in order; those in stores are downloaded side by side."""
     if not any(map(is_remote, uris)):
         return run(scan_image, uris)
@@ -156,14 +145,15 @@ def _scan_bytes(data: bytes | OSError) -> Scanned | OSError:
     try:
         image = decode(data)
     except DecodeError as error:
-        return Scanned(image_id=image_id, pixels=image_id, status=str(error))
-    return Scanned(
-        image_id=image_id,
-        pixels=pixel_digest(image),
-        phash=perceptual_hash(image),
-        width=image.width,
-        height=image.height,
-    )
+        return {"image_id": image_id, "pixels": image_id, "phash": None, "width": 0, "height": 0, "status": str(error)}
+    return {
+        "image_id": image_id,
+        "pixels": pixel_digest(image),
+        "phash": perceptual_hash(image),
+        "width": image.width,
+        "height": image.height,
+        "status": OK,
+    }
 
 
 def pixel_digest(image: Image.Image) -> str:

@@ -13,9 +13,11 @@ does, makes 0.2 to 0.6 and 12, and 0.1 to 0.2 and 3. Lossless WebP takes twice t
 import hashlib
 import os
 import re
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
@@ -41,25 +43,11 @@ BATCH = 4096
 _COPY = re.compile(r"(^|/)working/\d+/[0-9a-f]{2}/[0-9a-f]{64}\.jpg$")
 
 
-class Job(NamedTuple):
-    """One copy to make."""
-
-    uri: str
-    image_id: str
-    path: Path
-    size: int
-
-
 def make_working_copies(manifest: Manifest, run: RunFolder, size: int | None) -> Manifest:
     """Make the working copies that are missing, and give the manifest with their uris in place of the originals'.
 
     Several processes may ask for the same copies: one makes them while the others wait. What a killed one has made is
-    kept.
-
-    Args:
-        manifest: readable images.
-        run: keeps the copies.
-        size: shorter side of the copies in pixels; null gives the manifest as it is.
+    kept. Where ``size`` is null, the manifest is given as it is.
 
     Raises:
         UserError: an image is gone or has changed since ``prepare`` read it.
@@ -68,15 +56,14 @@ def make_working_copies(manifest: Manifest, run: RunFolder, size: int | None) ->
         return manifest
     folder = run.data / "working" / str(size)
     table = manifest.table
-    sides = [table.column(side).cast(pa.int64()) for side in ("width", "height")]
-    shorter = pc.min_element_wise(*sides)
-    longer = pc.max_element_wise(*sides)
-    fits = pc.less_equal(pc.multiply(longer, size), pc.multiply(shorter, LONGEST))
-    large = pc.and_(pc.greater(shorter, size), fits)
+    sides = np.stack([table.column(side).to_numpy() for side in ("width", "height")]).astype(np.int64)
+    shorter, longer = sides.min(0), sides.max(0)
+    large = pa.array((shorter > size) & (longer * size <= shorter * LONGEST))
     ids = table.column("image_id")
     places = pc.binary_join_element_wise(folder.as_posix(), pc.utf8_slice_codeunits(ids, 0, 2), ids, "/")
     copies = pc.binary_join_element_wise(places, ".jpg", "")
-    _make_missing(table.append_column("copy", copies).filter(large), folder, size)
+    wanted = table.select(["uri", "image_id"]).append_column("copy", copies).filter(large)
+    _make_missing(wanted, folder, size)
     uris = pc.if_else(large, copies, table.column("uri"))
     return Manifest(manifest.labels, table.set_column(table.schema.get_field_index("uri"), "uri", uris))
 
@@ -91,8 +78,7 @@ def _make_missing(wanted: pa.Table, folder: Path, size: int) -> None:
         with in_parallel(len(todo), "shrinking images", CHUNK) as run, progress("shrinking images", len(todo)) as done:
             for start in range(0, len(todo), BATCH):
                 rows = todo.slice(start, BATCH).to_pylist()
-                jobs = [Job(row["uri"], row["image_id"], Path(row["copy"]), size) for row in rows]
-                for problem in run(make_copy, jobs):
+                for problem in run(partial(make_copy, size), rows):
                     done(1)
                     if problem is not None:
                         failed.append(problem)
@@ -112,21 +98,21 @@ def _missing(wanted: pa.Table, folder: Path) -> pa.Table:
     return todo.filter(first)
 
 
-def make_copy(job: Job) -> str | None:
-    """Write one copy, always the same bytes; returns why it cannot be made.
+def make_copy(size: int, row: Mapping[str, str]) -> str | None:
+    """Write the copy of ``uri`` and ``image_id`` to ``copy``, always the same bytes; returns why it cannot be made.
 
     Raises:
         DiskFullError: there is no room for it.
     """
     try:
-        data = read_bytes(job.uri)
+        data = read_bytes(row["uri"])
         # The copy bears the image's id: made of other bytes it would stand for another image.
-        if hashlib.sha256(data).hexdigest() != job.image_id:
-            return f"{job.uri} has changed: run `pocketeva prepare` again"
-        with atomic_path(job.path) as partial:
-            shrunk(decode(data), job.size).save(partial, "JPEG", quality=QUALITY, subsampling="4:4:4")
+        if hashlib.sha256(data).hexdigest() != row["image_id"]:
+            return f"{row['uri']} has changed: run `pocketeva prepare` again"
+        with atomic_path(Path(row["copy"])) as unfinished:
+            shrunk(decode(data), size).save(unfinished, "JPEG", quality=QUALITY, subsampling="4:4:4")
     except (DecodeError, OSError) as error:
-        return f"{job.uri}: {error}"
+        return f"{row['uri']}: {error}"
     return None
 
 
