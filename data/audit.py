@@ -202,14 +202,10 @@ class Audit:
         write_json(path, TypeAdapter(type(self)).dump_python(self, exclude_none=True))
 
     def require_images(self, group_column: str | None = None, groups: int = 0) -> None:
-        """Refuse data that nothing can be trained on or judged by.
+        """Refuse a split without images and a label without training images.
 
         Args:
-            group_column: ``data.group_column``.
-            groups: how many there are, where there is such a column.
-
-        Raises:
-            UserError: a split has no images, or a label no training images.
+            groups: the number of different ones, where there is a ``data.group_column``.
         """
         for split in ("train", "val", "calibration", "test"):
             if not self.totals[split] and group_column is not None and groups < FEW_GROUPS:

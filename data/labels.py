@@ -83,17 +83,17 @@ class LabelSet:
         Raises:
             UserError: no such label; the message names ``where`` and the nearest label.
         """
-        try:
+        if name in self.names:
             return self.names.index(name)
-        except ValueError:
-            composed = [unicodedata.normalize("NFC", known) for known in self.names]
-            if unicodedata.normalize("NFC", name) in composed:
-                return composed.index(unicodedata.normalize("NFC", name))
-            folded = {known.casefold(): known for known in self.names}
-            near = difflib.get_close_matches(name.strip().casefold(), folded, n=1)
-            hint = f"; did you mean {folded[near[0]]!r}?" if near else "."
-            shown = ", ".join(self.names[:_SHOWN]) + (f", … {len(self)} in all" if len(self) > _SHOWN else "")
-            raise UserError(f"{where}: label {name!r} is not in labels.names ({shown}){hint} {remedy}") from None
+        whole = unicodedata.normalize("NFC", name)
+        composed = [unicodedata.normalize("NFC", known) for known in self.names]
+        if whole in composed:
+            return composed.index(whole)
+        folded = {known.casefold(): known for known in self.names}
+        near = difflib.get_close_matches(name.strip().casefold(), folded, n=1)
+        hint = f"; did you mean {folded[near[0]]!r}?" if near else "."
+        shown = ", ".join(self.names[:_SHOWN]) + (f", … {len(self)} in all" if len(self) > _SHOWN else "")
+        raise UserError(f"{where}: label {name!r} is not in labels.names ({shown}){hint} {remedy}")
 
     def resembles(self, name: str) -> bool:
         """True for a name that is a label but for case, accents and spaces around it: it can name no split."""

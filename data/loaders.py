@@ -46,8 +46,6 @@ class ViewDataset(Dataset[dict[str, Any]]):
     the teacher has not seen yet, its own render of it, ``teacher_image`` (uint8 [3, T, T]).
 
     Args:
-        examples: the rows, and what their views are drawn from.
-        render: turns an image and a view into pixels.
         teacher: logits [rows, views, C]; an item's view indexes into it.
         teacher_render: as ``render``, for the teacher; null where ``teacher`` has all views that are asked for.
     """
@@ -97,7 +95,6 @@ class EpochSampler(Sampler[Item]):
     Args:
         views: the views to go through; the image in row r gets view (epoch + r) mod ``views``. Null is as 1 view and
             fresh ones from the start: view ``epoch + 1`` of every image.
-        seed: of the order.
         fresh_from: in this epoch every image gets view ``views``, in the next the one after that, and so on, so that
             none comes twice; null never goes beyond ``views``.
 

@@ -19,12 +19,7 @@ def is_hub_id(path: str) -> bool:
 
 
 def require_place(config: SourceConfig, key: str) -> None:
-    """Refuse a source whose file or folder, or whose image root, is not on this machine.
-
-    Args:
-        config: the source; what lies in a store or on the Hub is not asked for.
-        key: the config's section, for the message.
-    """
+    """Refuse a source whose file or folder, or image root, is not on this machine; stores and the Hub are not asked."""
     may_be_id = config.format in ("auto", "huggingface") and is_hub_id(config.path) and not _FILE.search(config.path)
     if config.format != "elpv" and not may_be_id:
         _require(config.path, f"{key}.path")

@@ -75,17 +75,10 @@ def _common(group: NDArray[np.integer], split: Splits, groups: int) -> Splits:
 
 
 def draw_split(group: str, config: SplitsConfig, within: tuple[str, ...] = HELD_OUT) -> str:
-    """The split of a group of duplicates.
+    """The split of a group of duplicates: one of those ``within``, or ``train``.
 
-    A hash of (seed, group) gives a number in [0, 1) that is compared with the held-out shares, so adding images moves
-    none of those already there.
-
-    Args:
-        group: what the duplicates share.
-        within: the held-out splits to draw; a source that brings its own test split leaves that one out.
-
-    Returns:
-        One of ``within``, or ``train``.
+    A hash of (seed, group) gives a number in [0, 1) that is compared with the held-out shares. A source that brings its
+    own test split leaves that one out of ``within``.
     """
     digest = hashlib.sha256(f"{config.seed}:{group}".encode()).digest()
     point = int.from_bytes(digest[:8], "big") / 2**64

@@ -57,7 +57,9 @@ class _Buffer:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                if not self._is_cut(error) or not self._double():
+                # It may only be longer than the buffer.
+                cut = error.msg.startswith("Unterminated string") or error.pos > len(self._text) - _LONGEST_TOKEN
+                if not cut or not self._double():
                     raise self.error(error.msg, error.pos) from None
             except (ValueError, RecursionError) as error:
                 raise self.error(str(error), self._at) from None
@@ -75,10 +77,6 @@ class _Buffer:
         """An error at a position of the buffer, by default at its start."""
         line = self._line + self._text.count("\n", self._at, self._at if position is None else position)
         return UserError(f"{self._name}, line {line}: not JSON ({message})")
-
-    def _is_cut(self, error: json.JSONDecodeError) -> bool:
-        """True for an object that does not parse and may only be longer than the buffer."""
-        return error.msg.startswith("Unterminated string") or error.pos > len(self._text) - _LONGEST_TOKEN
 
     def _double(self) -> bool:
         """Read as much again, so that an object much larger than a chunk is tried a few times only."""

@@ -40,14 +40,7 @@ class Problems:
                     yield record
 
     def raise_any(self, nothing: str = "") -> None:
-        """End the reading.
-
-        Args:
-            nothing: what to say where no row was read at all.
-
-        Raises:
-            UserError: something was noted, or no row was read.
-        """
+        """Raise what was noted as one error; where nothing was, and no row was read at all, what ``nothing`` says."""
         if nothing and not self.rows and not self._count:
             self.add(f"{self._source}: {nothing}")
         if self._count == 1:
