@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,7 +21,6 @@ _SPLIT_NAMES: Mapping[str, str] = {
     **dict.fromkeys(("test", "testing"), "test"),
     **dict.fromkeys(("unlabeled", "unlabelled"), "unlabeled"),
 }
-_CHOOSING = ("leave_out", "unlabeled_splits")
 _SHOWN = 20
 """Names that a message about an unknown one lists."""
 _AROUND = re.compile(r"[-_ ]?(?:set|split|images|data)?[-_ ]?(?:20\d\d)?$")
@@ -137,13 +136,11 @@ class Source:
     def _unknown(self) -> str:
         names = sorted(map(shown, filter(None, self.met)))
         there = f"has {', '.join(names[:_SHOWN])}" if names else "names no splits that count here"
-        missing = ((option, sorted(set(getattr(self.config, option)) - self.met)) for option in _CHOOSING)
-        lines = [
+        return "\n".join(
             f"{self.key_of(option)}: {self.config.path} has no {', '.join(unknown)}; it {there}"
-            for option, unknown in missing
-            if unknown
-        ]
-        return "\n".join(lines)
+            for option in ("leave_out", "unlabeled_splits")
+            if (unknown := sorted(set(getattr(self.config, option)) - self.met))
+        )
 
     def file(self) -> LabelFile:
         """The source itself."""
@@ -194,8 +191,7 @@ class Source:
                 f"{self.key_of('path')} to the one to read"
             )
 
-    @contextmanager
-    def opened(self, file: LabelFile) -> Iterator[Path]:
+    def opened(self, file: LabelFile) -> AbstractContextManager[Path]:
         """A label file on this machine, fetched first if it is a URI.
 
         Raises:
@@ -204,5 +200,4 @@ class Source:
         """
         if not is_remote(file.uri) and not Path(file.uri).is_file():
             raise UserError(f"{self.key_of('path')}: {quoted(file.uri)} is not a file")
-        with local_copy(file.uri) as path:
-            yield path
+        return local_copy(file.uri)
