@@ -73,9 +73,8 @@ class RowReader(Converter):
     def record_of(self, row: Row) -> Record | None:
         """As ``record``, of a row."""
         where, cells = row
-        if not all(name in cells for name in self.columns):
-            spelled = {name: _spelled(name, cells) for name in self.columns}
-            cells = {**cells, **{name: cells[there] for name, there in spelled.items() if there is not None}}
+        spelled = {name: _spelled(name, cells) for name in self.columns}
+        cells = {**cells, **{name: cells[there] for name, there in spelled.items() if there is not None}}
         absent = [name for name in self.columns if name not in cells]
         if absent:
             raise UserError(f"{where}: no {_quoted(absent)}; it has {_quoted(cells) or 'nothing'}")
