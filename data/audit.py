@@ -205,7 +205,7 @@ class Audit:
         """Refuse a split without images and a label without training images.
 
         Args:
-            groups: the number of different ones, where there is a ``data.group_column``.
+            groups: the number of groups, where there is a ``data.group_column``.
         """
         for split in ("train", "val", "calibration", "test"):
             if not self.totals[split] and group_column is not None and groups < FEW_GROUPS:
