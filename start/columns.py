@@ -48,8 +48,7 @@ def choose_columns(source: Source) -> tuple[Source, Kind, tuple[str, ...], list[
     source, why = _with_image(source, file, columns)
     image = source.config.image_column
     split = source.config.split_column or _named(columns, _SPLIT, lambda cells: all(map(_says_split, cells)))
-    # With few groups no split could be drawn.
-    group = source.config.group_column or _named(columns, _GROUP, lambda cells: len(set(cells)) >= FEWEST_GROUPS)
+    group = source.config.group_column or _named(columns, _GROUP, _are_groups)
     source = source.with_options(split_column=split, group_column=group)
     reasons = [why]
     reasons += [f"split_column {split}: its cells are names of splits"] if split else []
@@ -92,7 +91,9 @@ def _places(source: Source, file: LabelFile, columns: Columns) -> Iterator[tuple
     for place in ("", *nearby[:PLACES]):
         root = ImageRoot(source.with_options(allow_outside=True, **({"image_root": place} if place else {})), folder)
         for name, cells in columns.items():
-            tried = list(dict.fromkeys(cell for cell in cells if cell not in (None, "")))[:TRIED]
+            # Of JSON lines and Parquet, cells may be lists and objects, which name no file.
+            names = (cell for cell in cells if not isinstance(cell, list | dict) and cell not in (None, ""))
+            tried = list(dict.fromkeys(names))[:TRIED]
             # Of equals the one counts with more different cells (a file may be called 0.png, as a label is), then the
             # table's own folder, then the name that is expected.
             bonus = (len(tried), not place, name == source.config.image_column)
@@ -180,6 +181,10 @@ def _flags_kind(columns: Columns, flags: Sequence[str]) -> tuple[Kind, tuple[str
 
 def _says_split(cell: object) -> bool:
     return cell in (None, "") or is_split(str(cell))
+
+
+def _are_groups(cells: Sequence[Any]) -> bool:
+    return len(set(map(str, cells))) >= FEWEST_GROUPS  # with fewer, no split could be drawn
 
 
 def _named(columns: Columns, names: Sequence[str], fits: Any) -> str | None:

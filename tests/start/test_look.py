@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,17 @@ def test_look__several_labels_in_a_cell(tmp_path: Path) -> None:
     assert not found.exclusive
     assert found.config.label_separator == "|"
     assert found.images == {"a": 6, "b": 6, "c": 2}
+
+
+def test_look__cells_that_are_lists(tmp_path: Path) -> None:
+    rows(tmp_path, [{"label": "a"} for _ in range(12)])
+    cells = [{"image": f"shots/{n}.png", "tags": [["a"], ["b", "a"], []][n % 3], "group": [n]} for n in range(12)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in cells))
+    found = looked(path)
+    assert (found.config.image_column, found.config.label_column) == ("image", "tags")
+    assert found.images == {"a": 8, "b": 4}
+    assert not found.exclusive
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
