@@ -20,7 +20,6 @@ if os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE") == "PASSIVE":
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +66,7 @@ def _completion(_: None, options: argparse.Namespace) -> None:
 
     words = {verb.name: [*verb.words, "--help"] for verb in VERBS}
     keys = [OUTPUT[0], *(f"--{path}" for path in paths(Config))]
-    with_keys = [verb.name for verb in VERBS if verb.has_config or verb.takes_keys]
+    with_keys = [verb.name for verb in VERBS if verb.takes_keys]
     console.print(completion_script(options.shell, words, with_keys, keys), soft_wrap=True)
 
 
@@ -111,22 +110,19 @@ EXAMPLE = """example:
 """
 
 
-@dataclass(frozen=True)
 class Verb:
     """One row of the command line."""
 
-    name: str
-    about: str
-    steps: Sequence[Step]
-    """One after the other."""
-    flags: Sequence[Flag] = (CONFIG,)
-    takes_keys: bool = False
-    """It takes a config's keys, although it is not about a run."""
-
-    @property
-    def has_config(self) -> bool:
-        """It is about one run, and takes that config's keys."""
-        return CONFIG in self.flags
+    def __init__(self, name: str, about: str, steps: Sequence[Step], *flags: Flag, takes_keys: bool = False) -> None:
+        self.name = name
+        self.about = about
+        self.steps = steps
+        """One after the other."""
+        self.flags = flags or (CONFIG,)
+        self.has_config = CONFIG in self.flags
+        """It is about one run."""
+        self.takes_keys = takes_keys or self.has_config
+        """It takes a config's keys."""
 
     @property
     def words(self) -> list[str]:
@@ -139,41 +135,36 @@ VERBS = (
         "init",
         "look at labels and images, and write a config that runs",
         [steps.INIT],
-        [
-            flag("path", help="a folder, a table (CSV, Parquet, JSON lines), an export, or a Hub id"),
-            flag("--teacher", metavar="MODEL", help="a timm name, a Hub id or a folder"),
-            flag("--student", metavar="MODEL", help="a timm name, a Hub id or a folder"),
-            flag("--from-scratch", action="store_true", help="start from random weights, where no others can be had"),
-            flag("--config", type=Path, metavar="FILE", help="the file to write (NAME.yaml, after the path)"),
-        ],
+        flag("path", help="a folder, a table (CSV, Parquet, JSON lines), an export, or a Hub id"),
+        flag("--teacher", metavar="MODEL", help="a timm name, a Hub id or a folder"),
+        flag("--student", metavar="MODEL", help="a timm name, a Hub id or a folder"),
+        flag("--from-scratch", action="store_true", help="start from random weights, where no others can be had"),
+        flag("--config", type=Path, metavar="FILE", help="the file to write (NAME.yaml, after the path)"),
         takes_keys=True,
     ),
     Verb(
         "config",
         "print a config with all its defaults",
         [steps.PRINT_CONFIG],
-        [
-            flag("config", type=Path, nargs="?", help="a YAML file, such as configs/demo.yaml"),
-            flag("--reference", action="store_true", help="print the page about every key, docs/config.md"),
-            flag("--schema", action="store_true", help="print the JSON schema for editors, configs/schema.json"),
-        ],
+        flag("config", type=Path, nargs="?", help="a YAML file, such as configs/demo.yaml"),
+        flag("--reference", action="store_true", help="print the page about every key, docs/config.md"),
+        flag("--schema", action="store_true", help="print the JSON schema for editors, configs/schema.json"),
         takes_keys=True,
     ),
     Verb(
         "views",
         "draw images as the teacher and the students will see them",
         [steps.VIEWS],
-        [
-            CONFIG,
-            flag("--images", type=int, default=6, metavar="N", help="images, of every label in turn (6)"),
-            flag("--views", type=int, default=5, metavar="N", help="views of each, the whole image first (5)"),
-        ],
+        CONFIG,
+        flag("--images", type=int, default=6, metavar="N", help="images, of every label in turn (6)"),
+        flag("--views", type=int, default=5, metavar="N", help="views of each, the whole image first (5)"),
     ),
     Verb(
         "prepare",
         "read labels and images, draw the splits",
         [steps.PREPARE, steps.SUSPECTS],
-        [CONFIG, flag("--suspects", action="store_true", help="list likely label errors (needs the teacher)")],
+        CONFIG,
+        flag("--suspects", action="store_true", help="list likely label errors (needs the teacher)"),
     ),
     Verb("train", "fine-tune the teacher", steps.STAGES["train"]),
     Verb("distill", "train the students from the teacher", steps.STAGES["distill"]),
@@ -182,123 +173,92 @@ VERBS = (
         "verify",
         "judge the exported files on the test split",
         [steps.VERIFY, steps.COMPARE],
-        [
-            CONFIG,
-            flag(
-                "--against", type=Path, metavar="OLD_RELEASE", help="compare with an older release on the same images"
-            ),
-        ],
+        CONFIG,
+        flag("--against", type=Path, metavar="OLD_RELEASE", help="compare with an older release on the same images"),
     ),
-    Verb(
-        "run",
-        "prepare, train, distill, export and verify, skipping what is done",
-        [
-            steps.CHECK,
-            steps.PREPARE,
-            steps.JUDGEABLE,
-            steps.TRAIN,
-            steps.DISTILL,
-            steps.EXPORT,
-            steps.VERIFY,
-            steps.CARDS,
-        ],
-    ),
+    Verb("run", "prepare, train, distill, export and verify, skipping what is done", steps.STAGES["run"]),
     Verb("errors", "show the worst errors and disagreements with their pictures", [steps.ERRORS]),
     Verb(
         "push",
         "publish the release on the Hugging Face Hub",
         [steps.PUSH],
-        [
-            CONFIG,
-            flag("--dry-run", action="store_true", help="show files, sizes and cards; send nothing"),
-            flag("--allow-unverified", action="store_true", help="publish although not verified"),
-            flag("--pr", action="store_true", help="open pull requests, and leave the repositories as they are"),
-            flag("--overwrite", action="store_true", help="replace what others changed in the repositories"),
-        ],
+        CONFIG,
+        flag("--dry-run", action="store_true", help="show files, sizes and cards; send nothing"),
+        flag("--allow-unverified", action="store_true", help="publish although not verified"),
+        flag("--pr", action="store_true", help="open pull requests, and leave the repositories as they are"),
+        flag("--overwrite", action="store_true", help="replace what others changed in the repositories"),
     ),
     Verb(
         "cache",
         "make the view cache ahead, by many processes at once, or check it",
         [steps.CACHE],
-        [
-            flag("action", choices=["build", "check"], help="check compares it with the live teacher"),
-            CONFIG,
-            flag("--sample", type=int, default=64, metavar="N", help="images × views that check computes again"),
-        ],
+        flag("action", choices=["build", "check"], help="check compares it with the live teacher"),
+        CONFIG,
+        flag("--sample", type=int, default=64, metavar="N", help="images × views that check computes again"),
     ),
     Verb(
         "predict",
         "label images with a released model, without torch",
         [steps.PREDICT],
-        [
-            flag("release", type=Path, help="a release, a model's folder in it, or a model file"),
-            flag("images", nargs="+", help="image files, folders, patterns, or - for paths on standard input"),
-            flag("--json", **_printing("json"), help="one JSON object per line"),
-            flag("--csv", **_printing("csv"), help="one row per image, for spreadsheets"),
-            flag("--top", type=_count, metavar="N", help="the N likeliest labels of each image"),
-            flag("--processes", type=_count, default=1, metavar="N", help="share the images out over N processes"),
-        ],
+        flag("release", type=Path, help="a release, a model's folder in it, or a model file"),
+        flag("images", nargs="+", help="image files, folders, patterns, or - for paths on standard input"),
+        flag("--json", **_printing("json"), help="one JSON object per line"),
+        flag("--csv", **_printing("csv"), help="one row per image, for spreadsheets"),
+        flag("--top", type=_count, metavar="N", help="the N likeliest labels of each image"),
+        flag("--processes", type=_count, default=1, metavar="N", help="share the images out over N processes"),
     ),
     Verb(
         "page",
         "try a student in your browser: serve its page on this machine",
         [steps.PAGE],
-        [
-            flag("release", type=Path, help="a run, a release, or a student's folder NAME-onnx"),
-            flag("--port", type=int, default=0, metavar="N", help="the port to serve it on (a free one)"),
-        ],
+        flag("release", type=Path, help="a run, a release, or a student's folder NAME-onnx"),
+        flag("--port", type=int, default=0, metavar="N", help="the port to serve it on (a free one)"),
     ),
     Verb(
         "recheck",
         "check a certificate: its digests, counts, bounds and verdict, without torch",
         [steps.RECHECK],
-        [
-            flag("release", help="a release, a folder NAME-onnx of one, or org/name on the Hub"),
-            flag("--data", type=Path, metavar="CONFIG", help="a config whose images are at hand: count again"),
-            flag("--public-key", type=Path, metavar="FILE", help="verify the author's signature, by a key in PEM"),
-        ],
+        flag("release", help="a release, a folder NAME-onnx of one, or org/name on the Hub"),
+        flag("--data", type=Path, metavar="CONFIG", help="a config whose images are at hand: count again"),
+        flag("--public-key", type=Path, metavar="FILE", help="verify the author's signature, by a key in PEM"),
     ),
     Verb(
         "reproduce",
         "measure a published model on your data: published figures against measured ones",
         [steps.PUBLISHED, steps.PREPARE, steps.REPRODUCE],
-        [
-            flag("release", help="a release, a folder of it, a checkpoint folder, or org/name on the Hub"),
-            CONFIG,
-            flag("--tolerance", type=_points, default=1.0, metavar="POINTS", help="difference that is allowed (1)"),
-            flag(
-                "--published",
-                action="append",
-                default=[],
-                metavar="METRIC=VALUE",
-                help="a figure that no program can read, as in accuracy=98.5 or recall:broken=97; may be repeated",
-            ),
-            flag("--json", **_printing("json"), help="one JSON object"),
-            flag("--huge", action="store_true", help="fetch it whatever its size"),
-        ],
+        flag("release", help="a release, a folder of it, a checkpoint folder, or org/name on the Hub"),
+        CONFIG,
+        flag("--tolerance", type=_points, default=1.0, metavar="POINTS", help="difference that is allowed (1)"),
+        flag(
+            "--published",
+            action="append",
+            default=[],
+            metavar="METRIC=VALUE",
+            help="a figure that no program can read, as in accuracy=98.5 or recall:broken=97; may be repeated",
+        ),
+        flag("--json", **_printing("json"), help="one JSON object"),
+        flag("--huge", action="store_true", help="fetch it whatever its size"),
     ),
     Verb(
         "check-golden",
         "run a release on its golden images, step by step",
         [steps.CHECK_GOLDEN],
-        [flag("release", type=Path, help="a release folder NAME-onnx")],
+        flag("release", type=Path, help="a release folder NAME-onnx"),
     ),
     Verb(
         "inspect",
         "say what a model is: inputs, labels, size, speed, license, and whether it exports to ONNX",
         [steps.INSPECT],
-        [
-            flag("model", help="a timm name, org/name on the Hub, a folder, an .onnx file, or a release"),
-            flag("--json", **_printing("json"), help="one JSON object"),
-            flag("--no-export", action="store_true", help="do not try the export to ONNX"),
-            flag("--huge", action="store_true", help="fetch and run it whatever its size"),
-        ],
+        flag("model", help="a timm name, org/name on the Hub, a folder, an .onnx file, or a release"),
+        flag("--json", **_printing("json"), help="one JSON object"),
+        flag("--no-export", action="store_true", help="do not try the export to ONNX"),
+        flag("--huge", action="store_true", help="fetch and run it whatever its size"),
     ),
     Verb(
         "completion",
         "print the script by which a shell completes all of this",
         [Step(_completion)],
-        [flag("shell", nargs="?", choices=["bash", "zsh", "fish"], default="bash", help="the shell (bash)")],
+        flag("shell", nargs="?", choices=["bash", "zsh", "fish"], default="bash", help="the shell (bash)"),
     ),
 )
 """Every verb; a new one is a new row."""
@@ -321,7 +281,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb: Verb = options.verb
     try:
         run = _run_of(verb, options, overrides)
-        count = _processes_to_start(run, verb)
+        together = any(step.processes == "all" for step in verb.steps)
+        count = processes_to_start(run.config.trainer) if run and together else 1
         if count > 1:
             return launch(arguments, count)
         return DONE if go_through(verb.steps, run, options) else NOT_VERIFIED
@@ -354,11 +315,6 @@ def _run_of(verb: Verb, options: argparse.Namespace, overrides: Sequence[str]) -
     return run
 
 
-def _processes_to_start(run: Run | None, verb: Verb) -> int:
-    together = any(step.processes == "all" for step in verb.steps)
-    return processes_to_start(run.config.trainer) if run and together else 1
-
-
 def _lacking(error: Exception) -> str:
     """The message where an error means that this machine lacks something: room on a disk, or a package; else empty."""
     if full := as_disk_full(error):
@@ -384,14 +340,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pocketeva {version('pocketeva')}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for verb in VERBS:
-        epilog = (
-            "any key of the config can be given: --teacher.full.epochs 3"
-            if verb.has_config or verb.takes_keys
-            else None
-        )
-        command = verbs.add_parser(
-            verb.name, help=verb.about, description=verb.about, epilog=epilog, allow_abbrev=False
-        )
+        command = verbs.add_parser(verb.name, help=verb.about, description=verb.about, allow_abbrev=False)
+        if verb.takes_keys:
+            command.epilog = "any key of the config can be given: --teacher.full.epochs 3"
         command.set_defaults(verb=verb)
         for name, settings in (*verb.flags, *([OUTPUT] if verb.has_config else [])):
             command.add_argument(name, **settings)

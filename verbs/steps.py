@@ -3,8 +3,8 @@
 import shlex
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -327,8 +327,9 @@ STAGES: Mapping[str, Sequence[Step]] = {
     "distill": [CURRENT, CHECK, DISTILL],
     "export": [EXPORT],
     "verify": [VERIFY],
+    "run": [CHECK, PREPARE, JUDGEABLE, TRAIN, DISTILL, EXPORT, VERIFY, CARDS],
 }
-"""The steps of each stage done by itself."""
+"""The steps of each stage done by itself, and of all in a row."""
 
 BEFORE_VERIFY = frozenset({PREPARE, TRAIN, DISTILL, EXPORT})
 """Steps that look at once for what a later one would miss: hours later is too late."""
@@ -383,19 +384,14 @@ def go_through(steps: Sequence[Step], run: Run | None, options: Namespace) -> bo
     return passed
 
 
-@contextmanager
-def _held(run: Run | None, steps: Sequence[Step]) -> Iterator[None]:
+def _held(run: Run | None, steps: Sequence[Step]) -> AbstractContextManager[None]:
     """Hold the run's folder for this command."""
     if run is None:
-        yield
-        return
-    if all(step.processes == "each" for step in steps):
-        # The processes know nothing of each other: the first holds the folder for all.
-        with run.folder.locked() if this_rank().number == 0 else nullcontext():
-            yield
-        return
-    with run.held():
-        yield
+        return nullcontext()
+    if any(step.processes != "each" for step in steps):
+        return run.held()
+    # The processes know nothing of each other: the first holds the folder for all.
+    return run.folder.locked() if this_rank().number == 0 else nullcontext()
 
 
 def how_to_install(package: str, extra: str = "train") -> str:
