@@ -90,24 +90,18 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
         yield
 
 
-def require_no_links(root: Path) -> None:
+def require_no_links(root: Path | os.DirEntry[str]) -> None:
     """Refuse a folder that is a symbolic link, or has one at any depth: what is written would land elsewhere."""
     if root.is_symlink():
-        raise _linked(root)
+        raise UserError(
+            f"{quoted(os.fspath(root))} is a symbolic link: inside the folder of runs none is followed. Put the files "
+            "themselves there; for another disk, let outputs itself be the link"
+        )
     # scandir knows a link without asking for each file: a run may have a million.
     with os.scandir(root) as entries:
         for entry in entries:
-            if entry.is_symlink():
-                raise _linked(Path(entry.path))
-            if entry.is_dir(follow_symlinks=False):
-                require_no_links(Path(entry.path))
-
-
-def _linked(path: Path) -> UserError:
-    return UserError(
-        f"{quoted(path)} is a symbolic link: inside the folder of runs none is followed. Put the files themselves "
-        "there; for another disk, let outputs itself be the link"
-    )
+            if entry.is_symlink() or entry.is_dir():
+                require_no_links(entry)
 
 
 def make_private(path: Path) -> None:

@@ -6,12 +6,12 @@ again. A killed stage leaves no stamp, so the next call goes through it once mor
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from run.console import log
 from run.errors import listed
@@ -24,6 +24,7 @@ LONGEST = 100
 """Characters of a value that a reader is shown."""
 
 
+@runtime_checkable
 class Described(Protocol):
     """An input too large for a stamp: the stamp has its digest, and a file beside it what changes are found by."""
 
@@ -125,16 +126,17 @@ class _Stamp:
 
     def read(self) -> dict[str, dict[str, Any]] | None:
         """Inputs and outputs; null where the stage has not finished, or the stamp is damaged."""
-        stamp = read_json(self.path)
-        parts = [stamp.get(name) for name in ("inputs", "outputs")] if isinstance(stamp, dict) else []
-        return stamp if parts and all(isinstance(part, dict) for part in parts) else None
+        match read_json(self.path):
+            case {"inputs": dict(), "outputs": dict()} as stamp:
+                return stamp
+        return None
 
     def is_done(self, inputs: Inputs) -> bool:
         """True where nothing has changed since; says so, or what has changed."""
         stamp = self.read()
         if stamp is None:
             return False
-        changes = _changes(stamp["inputs"], _with_version(inputs), self._words(inputs))
+        changes = self._changes(stamp["inputs"], inputs)
         if not changes:  # files may be large: they are read only where nothing else has changed
             changes = [
                 f"{name} is not as it was" for name, digest in stamp["outputs"].items() if self._lacks(name, digest)
@@ -147,44 +149,40 @@ class _Stamp:
         # Paths from the root, with /, so that a run folder can be moved, to another system too.
         named = {path.relative_to(self.run.root).as_posix(): path for path in sorted(outputs)}
         digests: dict[str, Json] = {name: file_digest(path) for name, path in named.items()}
-        for key, value in _described(inputs).items():
-            value.save(kept_rows(self.run, self.name, key))
+        for key, value in inputs.items():
+            if isinstance(value, Described):
+                value.save(kept_rows(self.run, self.name, key))
         write_json(self.path, {"inputs": _with_version(inputs), "outputs": digests})
 
-    def _words(self, inputs: Inputs) -> Callable[[str], str]:
-        """The words for a changed input beside its values, by its key."""
-        described = _described(inputs)
-        return lambda key: described[key].difference(kept_rows(self.run, self.name, key)) if key in described else ""
+    def _changes(self, before: Mapping[str, Json], inputs: Inputs) -> list[str]:
+        """A line for each input that differs; another version of this program is one that says it all."""
+        old, new = dict(_flat(before)), dict(_flat(_with_version(inputs)))
+        differing = [key for key in new | old if key not in old or key not in new or old[key] != new[key]]
+        if "pocketeva" in differing:  # inputs may have other keys then
+            differing = ["pocketeva"]
+        changes = []
+        for key in differing:
+            value = inputs.get(key)
+            words = value.difference(kept_rows(self.run, self.name, key)) if isinstance(value, Described) else ""
+            changes.append(f"{key}: {words or _change(old.get(key), new.get(key), now=key in new)}")
+        return changes
 
     def _lacks(self, name: str, digest: str) -> bool:
         path = self.run.root / name
         return not path.is_file() or file_digest(path) != digest
 
 
-def _changes(before: Mapping[str, Json], now: Mapping[str, Json], words: Callable[[str], str]) -> list[str]:
-    """``key: old → new`` lines, or words; another version of this program is one that says it all."""
-    old = dict(_flat(before))
-    new = dict(_flat(now))
-    keys = [*new, *(key for key in old if key not in new)]
-    differing = [key for key in keys if key not in old or key not in new or old[key] != new[key]]
-    if "pocketeva" in differing:  # inputs may have other keys then
-        differing = ["pocketeva"]
-    return [_said(key, old, new, words(key)) for key in differing]
+def _change(old: Json, new: Json, *, now: bool) -> str:
+    """One change; of digests and long lists, which tell nobody anything, only that there is one.
 
-
-def _said(key: str, before: Mapping[str, Json], now: Mapping[str, Json], words: str) -> str:
-    """One change, in words where values are digests or long lists, which tell nobody anything."""
-    old, new = before.get(key), now.get(key)
-    if words or (_is_digest(old) and _is_digest(new)) or max(map(len, map(str, (old, new)))) > LONGEST:
-        return f"{key}: {words or 'changed'}"
+    Args:
+        now: this version of the program has such an input.
+    """
+    if (_is_digest(old) and _is_digest(new)) or max(map(len, map(str, (old, new)))) > LONGEST:
+        return "changed"
     if old is None and new is None:  # a run of another version, whose stages had other inputs
-        return f"{key}: this version {'looks at it too' if key in now else 'no longer looks at it'}"
-    return f"{key}: {_shown(old)} → {_shown(new)}"
-
-
-def _described(inputs: Inputs) -> dict[str, Described]:
-    # Not by isinstance of the protocol: a mapping or a string has none of its methods, which is all that tells them.
-    return {key: cast("Described", value) for key, value in inputs.items() if hasattr(value, "difference")}
+        return f"this version {'looks at it too' if now else 'no longer looks at it'}"
+    return f"{_shown(old)} → {_shown(new)}"
 
 
 def _with_version(inputs: Inputs) -> dict[str, Json]:

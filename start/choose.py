@@ -6,10 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from data.audit import Promise
-from start.hardware import Hardware
+from run.usage import usable_cores
 from verify.config import VerifyConfig
 from verify.ledger import confidence_of_look
 
+CPU_MACS = 25e9
+"""Multiplications a second of one core in a transformer's pass, seen on a Xeon at 2.1 GHz without AMX."""
+GPU_MACS = 6e12
+"""Of a GPU in bf16: a tenth of what an H100 does (docs/benchmarks.md), so that older cards are not overrated."""
+STUDENT_IMAGES = 15
+"""Images a second and core on which a student of 0.2 GMAC trains, decoding included, on an EPYC without AVX-512."""
+GPU_STUDENT_IMAGES = 600
 BUDGET_S = {"cpu": 180.0, "gpu": 3600.0}
 """Time for the teacher's passes, and again for the student's epochs, that the choice keeps to where it can."""
 VIEWS = (8, 4, 2)
@@ -23,19 +30,41 @@ CONFIDENCE = confidence_of_look(1, VerifyConfig().confidence)
 
 
 @dataclass(frozen=True)
+class Hardware:
+    """A machine, as far as the choice of models depends on it."""
+
+    gpu: str | None
+    """Its name; null where models run on the CPU."""
+    cores: int
+
+    @property
+    def macs(self) -> float:
+        """Multiplications a second in a teacher's pass."""
+        return GPU_MACS if self.gpu else CPU_MACS * self.cores
+
+    @property
+    def student_images(self) -> float:
+        """Images a second on which a small student trains."""
+        return min(GPU_STUDENT_IMAGES, STUDENT_IMAGES * self.cores * (2 if self.gpu else 1))
+
+    def __str__(self) -> str:
+        cores = f"{self.cores} cores" if self.cores > 1 else "one core"
+        return f"{self.gpu}, {cores}" if self.gpu else f"no GPU, {cores}"
+
+
+@dataclass(frozen=True)
 class Teacher:
     """A model that may be fine-tuned."""
 
     model: str
-    size: int
     macs: float
     """Multiplications for one image."""
 
 
 TEACHERS = (
-    Teacher("timm/eva02_base_patch14_448.mim_in22k_ft_in22k_in1k", 448, 107e9),
-    Teacher("timm/eva02_small_patch14_336.mim_in22k_ft_in1k", 336, 15.5e9),
-    Teacher("timm/eva02_tiny_patch14_336.mim_in22k_ft_in1k", 336, 4.7e9),
+    Teacher("timm/eva02_base_patch14_448.mim_in22k_ft_in22k_in1k", 107e9),
+    Teacher("timm/eva02_small_patch14_336.mim_in22k_ft_in1k", 15.5e9),
+    Teacher("timm/eva02_tiny_patch14_336.mim_in22k_ft_in1k", 4.7e9),
 )
 """The largest first. Numbers of multiplications are timm's."""
 
@@ -66,6 +95,21 @@ class Choice:
     lr: float
     ema_decay: float
     agreement: float
+
+
+def find_hardware() -> Hardware:
+    """This machine; without torch installed, its CPU."""
+    return Hardware(_gpu(), usable_cores())
+
+
+def _gpu() -> str | None:
+    try:
+        import torch
+    except ImportError:
+        return None
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name(0))
+    return "Apple GPU" if torch.backends.mps.is_available() else None
 
 
 def choose(sizes: Sizes, hardware: Hardware, teacher: str | None = None, student: str | None = None) -> Choice:
@@ -114,9 +158,10 @@ def may_differ(test: int, agreement: float) -> int:
     return Promise(agreement, CONFIDENCE).may_differ(test) or 0
 
 
-def random_teacher(choice: Choice) -> dict[str, Any]:
-    """The section of a teacher that starts from random weights: a small model, trained whole."""
-    full = {"epochs": choice.epochs, "batch_size": choice.batch, "lr": 7e-4, "ema_decay": choice.ema_decay}
+def teacher_section(choice: Choice, *, from_scratch: bool) -> dict[str, Any]:
+    """The config of the teacher; from scratch that is a small model with random weights, trained whole."""
+    if not from_scratch:
+        return {"model": choice.teacher, "mode": "head"}
     return {
         "model": "eva02_tiny_patch14_224",
         "pretrained": False,
@@ -125,14 +170,17 @@ def random_teacher(choice: Choice) -> dict[str, Any]:
         "mode": "full",
         "layer_decay": 1.0,
         "drop_path": 0.0,
-        "full": full,
+        "full": {"epochs": choice.epochs, "batch_size": choice.batch, "lr": 7e-4, "ema_decay": choice.ema_decay},
     }
 
 
-def random_student(choice: Choice) -> dict[str, Any]:
-    """The section of a student that starts from random weights."""
-    fit = {"epochs": choice.epochs, "batch_size": choice.batch, "lr": 1.5e-3, "ema_decay": choice.ema_decay}
-    return {"model": "mobilenetv4_conv_small", "pretrained": False, "image_size": 112, "fit": fit}
+def student_section(choice: Choice, *, from_scratch: bool) -> dict[str, Any]:
+    """The config of the student."""
+    lr = 1.5e-3 if from_scratch else choice.lr
+    fit = {"epochs": choice.epochs, "batch_size": choice.batch, "lr": lr, "ema_decay": choice.ema_decay}
+    if from_scratch:
+        return {"model": "mobilenetv4_conv_small", "pretrained": False, "image_size": 112, "fit": fit}
+    return {"model": choice.student, "image_size": 224, "fit": fit}
 
 
 def _passes(sizes: Sizes, teacher: Teacher, views: int, hardware: Hardware) -> float:

@@ -6,7 +6,8 @@ import os
 import shlex
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,22 @@ from run.parse import build
 from run.schema import joined
 from run.text import escaped
 from run.yaml_text import read_yaml
-from start.choose import Choice, Sizes, choose, may_differ, minutes, random_student, random_teacher
-from start.hardware import Hardware, find_hardware
+from start.choose import (
+    Choice,
+    Hardware,
+    Sizes,
+    choose,
+    find_hardware,
+    may_differ,
+    minutes,
+    student_section,
+    teacher_section,
+)
 from start.kinds import Guess, guess_kind
 from start.look import Found, look, require_tidy
 
+SCHEMA = Path(__file__).resolve().parents[1] / "configs" / "schema.json"
+"""By which editors complete and check a config; made by ``pocketeva config --schema``."""
 _WIDTH = 116
 LARGE = 2
 """Images more than so many times as large as the models look at are worth working copies."""
@@ -40,7 +52,6 @@ def init(
     overrides: Sequence[str],
     *,
     file: Path | None,
-    schema: Path,
     teacher: str | None = None,
     student: str | None = None,
     from_scratch: bool = False,
@@ -49,7 +60,6 @@ def init(
 
     Args:
         file: where to write; null takes the path's name.
-        schema: the JSON schema that the file names.
 
     Returns:
         The file.
@@ -65,59 +75,41 @@ def init(
     # Before anything is looked at: a wrong key is said at once.
     given: dict[str, Any] = {"name": name, "labels": {"names": ["a", "b"]}, "data": {"path": path}}
     config: Any = build(kind, given, overrides, "init")
-    wish = Wish(
-        data=config.data,
-        kind=given["labels"].get("kind"),
-        teacher=teacher or given.get("teacher", {}).get("model"),
-        student=student or given.get("students", [{}])[0].get("model"),
-        from_scratch=from_scratch,
-    )
+    kind_told = given["labels"].get("kind")
+    teacher = teacher or given.get("teacher", {}).get("model")
+    student = student or given.get("students", [{}])[0].get("model")
     hardware = find_hardware()
-    found, guess = _looked_at(wish)
-    values = propose(wish, found, guess, hardware)
+    found = look(config.data)
+    require_tidy(found)
+    guess = guess_kind(list(found.images), exclusive=found.exclusive)
+    if kind_told not in (None, guess.kind):
+        guess = guess._replace(kind=kind_told, why="you said so")
+    choice = choose(_sizes(found, config.data.splits), hardware, teacher, student)
+    values = _values(found, guess, choice, config.data, hardware, from_scratch=from_scratch)
     override(kind, values, {}, overrides)
     config = build(kind, {"name": name, **values}, [], str(file))
-    notes = dict(_notes(found, guess, config, hardware, wish))
+    notes = dict(_notes(found, guess, config, hardware, teacher, from_scratch=from_scratch))
     header = [
-        f"yaml-language-server: $schema={schema}",
+        f"yaml-language-server: $schema={SCHEMA}",
         f"Written by `pocketeva init {shlex.quote(path)}`. To run it: pocketeva run {shlex.quote(str(file))}",
     ]
     write_text(file, render(values, notes, header))
     for key, note in notes.items():
-        value = _value_at(values, key)
+        value = attrgetter(key)(config)
         log.print(f"{key}{f' {value}' if isinstance(value, str) else ''}: {note}", soft_wrap=True)
     return file
 
 
-@dataclass(frozen=True)
-class Wish:
-    """The user's wishes for a run before there is one."""
-
-    data: DataConfig
-    kind: Kind | None = None
-    """Null where it is to be guessed."""
-    teacher: str | None = None
-    student: str | None = None
-    from_scratch: bool = False
-    """Random weights, for who can get no others."""
-
-
-def _looked_at(wish: Wish) -> tuple[Found, Guess]:
-    found = look(wish.data)
-    require_tidy(found)
-    guess = guess_kind(list(found.images), exclusive=found.exclusive)
-    return found, guess if wish.kind in (None, guess.kind) else Guess(wish.kind, guess.names, "you said so")
-
-
-def propose(wish: Wish, found: Found, guess: Guess, hardware: Hardware) -> dict[str, Any]:
-    """A config's values for what was found: models, views, batches and targets are chosen."""
-    choice = choose(_sizes(found, wish.data.splits), hardware, wish.teacher, wish.student)
+def _values(
+    found: Found, guess: Guess, choice: Choice, given: SourceConfig, hardware: Hardware, *, from_scratch: bool
+) -> dict[str, Any]:
+    """All that the config says."""
     values: dict[str, Any] = {
         "labels": {"names": guess.names, "kind": guess.kind},
-        "data": _data(found, wish.data),
-        "teacher": _teacher(choice, wish),
+        "data": _data(found, given),
+        "teacher": teacher_section(choice, from_scratch=from_scratch),
         "views": {"count": choice.views},
-        "students": [_student(choice, wish)],
+        "students": [student_section(choice, from_scratch=from_scratch)],
     }
     if not hardware.gpu:
         values["export"] = {"int8": {"mode": "quick"}}
@@ -146,19 +138,6 @@ def _data(found: Found, given: SourceConfig) -> dict[str, Any]:
     return {key: kept[key] for key in sorted(kept, key=lambda key: key not in ("format", "path"))}
 
 
-def _teacher(choice: Choice, wish: Wish) -> dict[str, Any]:
-    if wish.from_scratch:
-        return random_teacher(choice)
-    return {"model": choice.teacher, "mode": "head"}
-
-
-def _student(choice: Choice, wish: Wish) -> dict[str, Any]:
-    if wish.from_scratch:
-        return random_student(choice)
-    fit = {"epochs": choice.epochs, "batch_size": choice.batch, "lr": choice.lr, "ema_decay": choice.ema_decay}
-    return {"model": choice.student, "image_size": 224, "fit": fit}
-
-
 def _sizes(found: Found, drawn: SplitsConfig) -> Sizes:
     labeled = found.total - found.splits.get("unlabeled", 0)
     held = {
@@ -167,7 +146,9 @@ def _sizes(found: Found, drawn: SplitsConfig) -> Sizes:
     return Sizes(train=max(1, found.total - sum(held.values())), **held)
 
 
-def _notes(found: Found, guess: Guess, config: Any, hardware: Hardware, wish: Wish) -> Iterator[tuple[str, str]]:
+def _notes(
+    found: Found, guess: Guess, config: Any, hardware: Hardware, teacher: str | None, *, from_scratch: bool
+) -> Iterator[tuple[str, str]]:
     """By path, what is said of a value: of the config as it is written, the user's own keys included."""
     sizes = _sizes(found, config.data.splits)
     counts = ", ".join(f"{name} {found.images[name]:,}" for name in guess.names[:20])
@@ -179,12 +160,12 @@ def _notes(found: Found, guess: Guess, config: Any, hardware: Hardware, wish: Wi
     splits = ", ".join(f"{name} {count:,}" for name, count in found.splits.items() if name)
     drawn = f"splits as given: {splits}" if splits else f"no splits given: {_shares(config.data.splits)}"
     yield "data", "; ".join(filter(None, (said, drawn))) + size
-    if wish.from_scratch:
+    if from_scratch:
         yield "teacher", f"starts from random weights, as you said, for {hardware}; pretrained ones do far better"
     else:
-        why = "as you said" if wish.teacher else f"the largest that so many images leave time for with {hardware}"
+        why = "as you said" if teacher else f"the largest that so many images leave time for with {hardware}"
         weights = "; its weights come from the Hugging Face Hub, or give a downloaded folder with --teacher"
-        yield "teacher", why if wish.teacher and not public_name(wish.teacher) else why + weights
+        yield "teacher", why if teacher and not public_name(teacher) else why + weights
         yield (
             "teacher.mode",
             "head trains the last layer on features computed once; lora and probe_then_full, for a GPU, train more",
@@ -240,12 +221,6 @@ def _lines(values: Mapping[str, Any], notes: Mapping[str, str], where: str, inde
                 yield from (f"{indent}  - {first.strip()}", *rest)
         else:
             yield f"{indent}{key}: {written(value)}"
-
-
-def _value_at(values: Any, path: str) -> object:
-    for key in path.split("."):
-        values = values.get(key) if isinstance(values, dict) else None
-    return values
 
 
 def written(value: object) -> str:

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Literal
 
 from data.config import SourceConfig
@@ -21,9 +20,6 @@ from run.ranks import once, this_rank
 from run.usage import duration, peak_memory
 from verbs.config import Config, as_yaml, read_config
 from verbs.run import Run, existing
-
-SCHEMA = Path(__file__).resolve().parents[1] / "configs" / "schema.json"
-"""By which editors complete and check a config; made by ``pocketeva config --schema``."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ def _init(_: None, options: Namespace) -> None:
     from start.init import init
 
     chosen = {"teacher": options.teacher, "student": options.student, "from_scratch": options.from_scratch}
-    file = init(Config, options.path, options.overrides, file=options.config, schema=SCHEMA, **chosen)
+    file = init(Config, options.path, options.overrides, file=options.config, **chosen)
     console.print(f"{quoted(file)} is written; to run it: pocketeva run {shlex.quote(str(file))}", soft_wrap=True)
 
 

@@ -1,7 +1,6 @@
 import pytest
 
-from start.choose import STUDENT, TEACHERS, Choice, Sizes, choose, may_differ, minutes
-from start.hardware import Hardware
+from start.choose import STUDENT, TEACHERS, Choice, Hardware, Sizes, choose, may_differ, minutes
 from verify.ledger import confidence_of_look
 from verify.statistics import Proportion
 

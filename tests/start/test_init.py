@@ -7,8 +7,7 @@ import yaml
 import pocketeva
 import start.init
 from run.yaml_text import read_yaml
-from start.choose import may_differ
-from start.hardware import Hardware
+from start.choose import Hardware, may_differ
 from start.init import render, written
 
 
