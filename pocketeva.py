@@ -20,6 +20,7 @@ if os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE") == "PASSIVE":
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -91,13 +92,10 @@ def _count(text: str) -> int:
 
 
 def _points(text: str) -> float:
-    try:
-        points = float(text)
-    except ValueError:
-        points = -1.0
-    if not 0 <= points <= 100:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 100")
-    return points
+    with suppress(ValueError):
+        if 0 <= (points := float(text)) <= 100:
+            return points
+    raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 100")
 
 
 CONFIG = flag("config", type=Path, help="a YAML file, such as configs/demo.yaml")

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-_SCRIPT = """# bash: pocketeva completion > ~/.local/share/bash-completion/completions/pocketeva
+_BASH = """# bash: pocketeva completion > ~/.local/share/bash-completion/completions/pocketeva
 # zsh:  put this in ~/.zshrc: autoload -U +X bashcompinit && bashcompinit && eval "$(pocketeva completion)"
 _pocketeva() {{
     local current="${{COMP_WORDS[COMP_CWORD]}}" words="" word
@@ -26,12 +26,15 @@ _pocketeva() {{
 complete -o default -F _pocketeva pocketeva
 """
 
+_BASH_CASE = '            {verb}) words="{words}" ;;'
+
 _FISH = """# fish: pocketeva completion fish > ~/.config/fish/completions/pocketeva.fish
 complete -c pocketeva -n __fish_use_subcommand -f -a "{verbs} --help --version"
 {cases}
 complete -c pocketeva -n "__fish_seen_subcommand_from {with_config}" -n "string match -q -- '-*' (commandline -ct)" \\
     -a "{keys}"
 """
+_FISH_CASE = 'complete -c pocketeva -n "__fish_seen_subcommand_from {verb}" -a "{words}"'
 
 
 def completion_script(
@@ -44,13 +47,6 @@ def completion_script(
         with_config: verbs that take the keys of a config.
         keys: such as ``--teacher.full.lr``.
     """
-    if shell == "fish":
-        seen = "__fish_seen_subcommand_from"
-        offered = "\n".join(
-            f'complete -c pocketeva -n "{seen} {verb}" -a "{" ".join(after)}"' for verb, after in words.items()
-        )
-        return _FISH.format(
-            verbs=" ".join(words), cases=offered, with_config=" ".join(with_config), keys=" ".join(keys)
-        )
-    cases = "\n".join(f'            {verb}) words="{" ".join(after)}" ;;' for verb, after in words.items())
-    return _SCRIPT.format(verbs=" ".join(words), cases=cases, with_config="|".join(with_config), keys=" ".join(keys))
+    script, case, between = (_FISH, _FISH_CASE, " ") if shell == "fish" else (_BASH, _BASH_CASE, "|")
+    cases = "\n".join(case.format(verb=verb, words=" ".join(after)) for verb, after in words.items())
+    return script.format(verbs=" ".join(words), cases=cases, with_config=between.join(with_config), keys=" ".join(keys))

@@ -8,7 +8,6 @@ def bounded(value: float, side: str, digits: int = 1) -> float:
 
     Args:
         side: ``at least`` rounds down, ``at most`` up.
-        digits: after the point.
     """
     scale: int = 10**digits
     exact = round(value * scale, 6)  # 100 * 0.29 is a hair below 29
@@ -16,12 +15,7 @@ def bounded(value: float, side: str, digits: int = 1) -> float:
 
 
 def percent(share: float, side: str = "", digits: int = 1) -> str:
-    """A share in percent; only all is 100, and only none is 0.
-
-    Args:
-        side: of a bound, ``at least`` or ``at most``.
-        digits: after the point.
-    """
+    """A share in percent, or the bound of one as ``bounded`` rounds it; only all is 100, and only none is 0."""
     if side:
         return f"{bounded(100 * share, side, digits):.{digits}f}%"
     least: float = 10**-digits

@@ -69,11 +69,7 @@ def _put(root: Any, values: dict[str, Any], texts: dict[str, str], option: str, 
 
 
 def _numbered(values: dict[str, Any], path: str) -> str:
-    """``students[mini].fit`` as ``students[0].fit``.
-
-    Raises:
-        ValueError: no element of the list has that name.
-    """
+    """``students[mini].fit`` as ``students[0].fit``; ``ValueError`` where no element has that name."""
     match = re.match(r"(\w+)\[([^\]]*\D[^\]]*)\]", path)
     if match is None:
         return path
@@ -90,11 +86,7 @@ _Step = tuple[str | int, Any, str]
 
 
 def _steps(root: Any, path: str) -> Iterator[_Step]:
-    """The way to a key.
-
-    Raises:
-        ValueError: no dataclass has such a key, or a list is taken for a section.
-    """
+    """The way to a key; ``ValueError`` where no dataclass has it, or a list is taken for a section."""
     kind = root  # null below a plain value
     hint = root
     where = ""

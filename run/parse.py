@@ -113,7 +113,6 @@ class _Reader:
         """The dataclass; where something is wrong with it, a `_Partial`.
 
         Args:
-            given: what the file has for it.
             default: a dataclass of this kind whose values are kept where none are given; anything else is none.
         """
         if not isinstance(given, Mapping):

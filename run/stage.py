@@ -127,8 +127,8 @@ class _Stamp:
     def read(self) -> dict[str, dict[str, Any]] | None:
         """Inputs and outputs; null where the stage has not finished, or the stamp is damaged."""
         match read_json(self.path):
-            case {"inputs": dict(), "outputs": dict()} as stamp:
-                return stamp
+            case {"inputs": dict() as inputs, "outputs": dict() as outputs}:
+                return {"inputs": inputs, "outputs": outputs}
         return None
 
     def is_done(self, inputs: Inputs) -> bool:
@@ -164,7 +164,7 @@ class _Stamp:
         for key in differing:
             value = inputs.get(key)
             words = value.difference(kept_rows(self.run, self.name, key)) if isinstance(value, Described) else ""
-            changes.append(f"{key}: {words or _change(old.get(key), new.get(key), now=key in new)}")
+            changes.append(f"{key}: {words or _change(old.get(key), new.get(key), is_input=key in new)}")
         return changes
 
     def _lacks(self, name: str, digest: str) -> bool:
@@ -172,16 +172,12 @@ class _Stamp:
         return not path.is_file() or file_digest(path) != digest
 
 
-def _change(old: Json, new: Json, *, now: bool) -> str:
-    """One change; of digests and long lists, which tell nobody anything, only that there is one.
-
-    Args:
-        now: this version of the program has such an input.
-    """
+def _change(old: Json, new: Json, *, is_input: bool) -> str:
+    """One change; of digests and long lists, which tell nobody anything, only that there is one."""
     if (_is_digest(old) and _is_digest(new)) or max(map(len, map(str, (old, new)))) > LONGEST:
         return "changed"
     if old is None and new is None:  # a run of another version, whose stages had other inputs
-        return f"this version {'looks at it too' if now else 'no longer looks at it'}"
+        return f"this version {'looks at it too' if is_input else 'no longer looks at it'}"
     return f"{_shown(old)} → {_shown(new)}"
 
 

@@ -110,29 +110,24 @@ def _is_image(root: ImageRoot, cell: object) -> bool:
 
 
 def _labels(source: Source, columns: Columns, name: str) -> tuple[dict[str, Any], Kind, tuple[str, ...], str]:
+    flags = source.config.label_columns
+    if flags:
+        return {}, _flags_kind(columns, flags), tuple(flags), "label_columns: you said so"
     given = source.config.label_column
-    if source.config.label_columns:
-        return {}, *_flags_kind(columns, source.config.label_columns), "label_columns: you said so"
-    texts = {column: cells for column, cells in columns.items() if _may_be_label(cells)}
     chosen = given if given in columns else _named(columns, _LABEL, _are_short)
-    flags = [column for column, cells in columns.items() if _are_flags(cells)]
-    if chosen is None and len(flags) >= 2 and len(flags) == len(columns):
-        start = re.match(r"(.*[_ -])?", os.path.commonprefix(flags))  # noqa: RUF071 - label_cat, label_dog
-        common = start[0] if start else ""
-        kind, _ = _flags_kind(columns, flags)
+    if chosen is not None:
+        return _of_column(source, chosen, columns[chosen])
+    if len(columns) >= 2 and all(map(_are_flags, columns.values())):
+        flags = list(columns)
+        common = re.sub(r"[^_ -]*$", "", os.path.commonprefix(flags))  # noqa: RUF071 - label_cat, label_dog
         names = tuple(flag.removeprefix(common) for flag in flags)
-        return (
-            {"label_columns": flags, "label_columns_hold": "flags"},
-            kind,
-            names,
-            f"label_columns {', '.join(flags)}: each holds 0 and 1",
-        )
-    if chosen is None and len(texts) == 1:
-        chosen = next(iter(texts))
-    if chosen is None:
-        there = f"may be {' or '.join(texts)}" if texts else f"is none of {', '.join(columns) or 'its columns'}"
-        raise UserError(f"{name}: which column holds the label is not clear; it {there}: give --data.label_column NAME")
-    return _of_column(source, chosen, columns[chosen])
+        options = {"label_columns": flags, "label_columns_hold": "flags"}
+        return options, _flags_kind(columns, flags), names, f"label_columns {', '.join(flags)}: each holds 0 and 1"
+    texts = [column for column, cells in columns.items() if _may_be_label(cells)]
+    if len(texts) == 1:
+        return _of_column(source, texts[0], columns[texts[0]])
+    there = f"may be {' or '.join(texts)}" if texts else f"is none of {', '.join(columns) or 'its columns'}"
+    raise UserError(f"{name}: which column holds the label is not clear; it {there}: give --data.label_column NAME")
 
 
 def _of_column(source: Source, column: str, cells: Sequence[Any]) -> tuple[dict[str, Any], Kind, tuple[str, ...], str]:
@@ -173,10 +168,10 @@ def _are_flags(cells: Sequence[Any]) -> bool:
     return bool(cells) and {str(cell).casefold() for cell in cells} <= {"0", "1", "true", "false"}
 
 
-def _flags_kind(columns: Columns, flags: Sequence[str]) -> tuple[Kind, tuple[str, ...]]:
+def _flags_kind(columns: Columns, flags: Sequence[str]) -> Kind:
     rows = zip(*(columns[flag] for flag in flags), strict=True)
     sums = {sum(str(cell).casefold() in ("1", "true") for cell in row) for row in rows}
-    return ("nominal" if sums == {1} else "multilabel"), tuple(flags)
+    return "nominal" if sums == {1} else "multilabel"
 
 
 def _says_split(cell: object) -> bool:

@@ -61,9 +61,6 @@ def init(
     Args:
         file: where to write; null takes the path's name.
 
-    Returns:
-        The file.
-
     Raises:
         UserError: it is there already, or no config can be made.
     """
@@ -156,10 +153,9 @@ def _notes(
     yield "labels", f"{plural(found.total, 'image')} with {plural(len(guess.names), 'label')}: {counts}{more}"
     yield "labels.kind", f"because {guess.why}; {_OTHER_KINDS[guess.kind]}"
     size = "" if found.short_side is None else f"; the shorter side of half of them is {found.short_side} px or more"
-    said = "; ".join(found.reasons)
     splits = ", ".join(f"{name} {count:,}" for name, count in found.splits.items() if name)
     drawn = f"splits as given: {splits}" if splits else f"no splits given: {_shares(config.data.splits)}"
-    yield "data", "; ".join(filter(None, (said, drawn))) + size
+    yield "data", "; ".join([*found.reasons, drawn]) + size
     if from_scratch:
         yield "teacher", f"starts from random weights, as you said, for {hardware}; pretrained ones do far better"
     else:

@@ -28,11 +28,7 @@ class Guess(NamedTuple):
 
 
 def guess_kind(names: Sequence[str], *, exclusive: bool) -> Guess:
-    """The kind and order of labels, from their names.
-
-    Args:
-        exclusive: every image has exactly one of them.
-    """
+    """The kind and order of labels, from their names, and from whether every image has exactly one of them."""
     plain = sorted(names, key=_natural)
     if not exclusive:
         return Guess("multilabel", plain, "some images have several labels, or none")

@@ -75,10 +75,7 @@ class _Met(LabelSet):
 
 
 def look(given: SourceConfig) -> Found:
-    """Everything that a config has to say of a source.
-
-    Args:
-        given: the path, and what the user has said of it.
+    """Everything that a config has to say of a source, of which the user has given the path and some keys.
 
     Raises:
         UserError: nothing that can be read is there, what labels are is not clear, or the source has mistakes.
@@ -91,8 +88,8 @@ def look(given: SourceConfig) -> Found:
         source = Source(given, LabelSet(tuple(folders), "nominal"), Path(store))
         if given.format == "auto":
             source = auto.resolved(source)
-        if source.config.format == "folder" and given.format == "auto":
-            _require_folders(source, folders)
+            if source.config.format == "folder":
+                _require_folders(source, folders)
         if source.config.format == "folder":
             source = source.with_options(leave_out=sorted(own))
         reasons: list[str] = []

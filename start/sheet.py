@@ -2,9 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice, zip_longest
-from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -19,7 +19,6 @@ from distill.config import StudentConfig
 from models.building import look_up_spec
 from models.spec import InputSpec
 from run.errors import UserError
-from run.files import atomic_path
 from train.config import TeacherConfig
 
 READ = 5000
@@ -59,12 +58,10 @@ def pick(source: Source, count: int) -> list[Picture]:
     for label, uri in turns:
         if len(pictures) == count:
             break
-        try:
+        with suppress(OSError, DecodeError):  # `prepare` says which images cannot be read
             data = read_bytes(uri)
             caption = f"{label}: {shown(file_name(uri))}"
             pictures.append(Picture(hashlib.sha256(data).hexdigest(), caption, decode(data)))
-        except (OSError, DecodeError):
-            continue  # `prepare` says which images cannot be read
     if not pictures:
         raise UserError(f"{source.key_of('path')}: none of the first images can be read; `pocketeva prepare` says why")
     return pictures
@@ -84,22 +81,10 @@ def specs_of(teacher: TeacherConfig, students: Sequence[StudentConfig]) -> dict[
     return specs
 
 
-def write_sheet(
-    path: Path, source: Source, config: ViewsConfig, specs: Mapping[str, InputSpec], *, images: int, views: int
-) -> None:
-    """Write the sheet as a PNG file: so many images, of each so many views, or as many as there are."""
-    with atomic_path(path) as partial:
-        draw_sheet(pick(source, images), config, specs, min(views, config.count)).save(partial, "PNG")
-
-
 def draw_sheet(
     pictures: Sequence[Picture], views: ViewsConfig, specs: Mapping[str, InputSpec], count: int
 ) -> Image.Image:
-    """The sheet: for each image a row for each model, and in it the views.
-
-    Args:
-        specs: by the model's name, its input contract.
-    """
+    """The sheet: for each image a row for each model, by its name, and in it the views."""
     row = LINE + TILE + GAP
     height = GAP + len(pictures) * (LINE + GAP + len(specs) * row)
     sheet = Image.new("RGB", (GAP + count * (TILE + GAP), height), BACKGROUND)

@@ -121,10 +121,9 @@ class Run:
 
         data = self.config.data
         audit = self.folder.data / "audit.json"
+        revisions = Audit.read(audit).revisions if audit.is_file() else {}
         paths = [data.path, data.unlabeled.path if data.unlabeled else ""]
-        paths += [
-            f"{name}@{commit}" for name, commit in (Audit.read(audit).revisions if audit.is_file() else {}).items()
-        ]
+        paths += [f"{name}@{commit}" for name, commit in revisions.items()]
         pinned = {path.partition("@")[0]: path for path in reversed(paths) if "@" in path}
         hub = self.config.hub
         return replace(hub, datasets=tuple(pinned.get(name, name) for name in hub.datasets))

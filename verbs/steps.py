@@ -14,7 +14,7 @@ from data.config import SourceConfig
 from data.place import require_place
 from run.console import console, log, say_with_time
 from run.errors import UserError, quoted
-from run.files import write_text
+from run.files import atomic_path, write_text
 from run.hardware import require_hardware
 from run.ranks import once, this_rank
 from run.usage import duration, peak_memory
@@ -92,13 +92,14 @@ def _config(_: None, options: Namespace) -> None:
 
 def _views(run: Run, options: Namespace) -> None:
     from data.readers.source import Source
-    from start.sheet import specs_of, write_sheet
+    from start.sheet import draw_sheet, pick, specs_of
 
     config = run.config
-    source = Source(config.data, run.labels, run.folder.data / "images")
-    path = run.folder.root / "views.png"
     specs = specs_of(config.teacher, config.students)
-    write_sheet(path, source, config.views, specs, images=options.images, views=options.views)
+    pictures = pick(Source(config.data, run.labels, run.folder.data / "images"), options.images)
+    path = run.folder.root / "views.png"
+    with atomic_path(path) as partial:
+        draw_sheet(pictures, config.views, specs, min(options.views, config.views.count)).save(partial, "PNG")
     console.print(f"{quoted(path)}: images as the teacher and the students will see them", soft_wrap=True)
 
 
@@ -356,11 +357,7 @@ def _require_usable(config: Config) -> None:
 
 
 def go_through(steps: Sequence[Step], run: Run | None, options: Namespace) -> bool:
-    """Take these steps one after the other, and say how long each took.
-
-    Returns:
-        False where a check did not pass.
-    """
+    """Take these steps one after the other, and say how long each took; false where a check did not pass."""
     passed = True
     times: dict[str, float] = {}
     with _held(run, steps):
