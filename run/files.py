@@ -73,10 +73,6 @@ def remove(path: Path) -> None:
 def locked(path: Path, *, wait: bool) -> Iterator[None]:
     """Hold a lock of the operating system, which lets go of it however this process ends; the file means nothing.
 
-    Args:
-        path: the file; made with its folder where it is not there.
-        wait: until another process lets go of it.
-
     Raises:
         TimeoutError: another process holds it, and this one does not wait.
         UserError: it is a symbolic link, which somebody may have put there.

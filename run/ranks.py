@@ -221,7 +221,6 @@ def in_any_process(condition: bool, device: "torch.device") -> bool:
     """True where the condition holds in any of the processes, all of which have to call this.
 
     Args:
-        condition: in this one.
         device: what this process computes on; the answer travels the way gradients do.
     """
     if this_rank().world == 1:

@@ -18,8 +18,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def escaped(text: str, *, one_line: bool = False) -> str:
     r"""Text with every steering character as ``\u….``, as JSON writes it; tabs and line breaks stay.
 
-    Args:
-        one_line: escape tabs and line breaks too: in a name they would pass for the next line of what is said.
+    In ``one_line`` they do not: in a name they would pass for the next line of what is said.
     """
     shown = _STEERING.sub(_as_json, text)
     return re.sub(r"[\t\n]", _as_json, shown) if one_line else shown
