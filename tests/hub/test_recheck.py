@@ -1,15 +1,14 @@
 """``recheck`` of a repository: downloaded from the local server, and from strangers there."""
 
-from pathlib import Path
-
 import pytest
 
+import pocketeva
 from run.folder import RunFolder
 from tests.hub.fake_hub import Commit, FakeHub, File, Repo
-from tests.hub.scripts import run_python
+
+pytestmark = pytest.mark.usefixtures("local_hub")
 
 REPO = "acme/panels-mini-ONNX"
-RECHECK = "import sys, pocketeva; sys.exit(pocketeva.main(['recheck', {place!r}]))"
 
 
 @pytest.fixture
@@ -29,21 +28,20 @@ def add(repo: Repo, files: dict[str, File]) -> None:
     commits.append(Commit(f"{len(commits):040x}", "more", {**commits[-1].files, **files}))
 
 
-def test_recheck__a_repository(fake_hub: FakeHub, published: Repo, tmp_path: Path) -> None:
-    result = run_python(RECHECK.format(place=REPO), fake_hub, tmp_path)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "quick: PASS" in result.stdout
-    assert "WRONG" not in result.stdout
+def test_recheck__a_repository(published: Repo, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pocketeva.main(["recheck", REPO]) == pocketeva.DONE
+    said = capsys.readouterr().out
+    assert "quick: PASS" in said
+    assert "WRONG" not in said
     # Somebody adds a pickle, and exchanges the weights.
     weights = published.branches["main"][-1].files["onnx/model.onnx"]
     add(published, {"model.pkl": File(b"pickle", lfs=False), "onnx/model.onnx": File(weights.content + b" ", lfs=True)})
-    result = run_python(RECHECK.format(place=REPO), fake_hub, tmp_path)
-    assert result.returncode == 3
-    assert "mini-onnx/model.pkl is not in the certificate" in result.stdout
-    assert "mini-onnx/onnx/model.onnx has changed since it was judged" in result.stdout
+    assert pocketeva.main(["recheck", REPO]) == 3
+    said = capsys.readouterr().out
+    assert "mini-onnx/model.pkl is not in the certificate" in said
+    assert "mini-onnx/onnx/model.onnx has changed since it was judged" in said
     # The commit before is still what it was.
-    pinned = run_python(RECHECK.format(place=f"{REPO}@{1:040x}"), fake_hub, tmp_path)
-    assert pinned.returncode == 0, pinned.stdout + pinned.stderr
+    assert pocketeva.main(["recheck", f"{REPO}@{1:040x}"]) == pocketeva.DONE
 
 
 NOWHERE = {
@@ -54,11 +52,11 @@ NOWHERE = {
 }
 
 
-def test_recheck__no_release_there(fake_hub: FakeHub, tmp_path: Path) -> None:
+def test_recheck__no_release_there(fake_hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     fake_hub.repos["acme/other"] = Repo.new("acme/other", private=False)
-    code = f"import pocketeva; print([pocketeva.main(['recheck', place]) for place in {list(NOWHERE)}])"
-    result = run_python(code, fake_hub, tmp_path / "work")
-    assert result.stdout == f"{[2] * len(NOWHERE)}\n", result.stderr
-    assert result.stderr.count("pocketeva recheck: ") == len(NOWHERE)
-    assert all(said in result.stderr for said in NOWHERE.values())
-    assert "Traceback" not in result.stderr
+    for place, said in NOWHERE.items():
+        assert pocketeva.main(["recheck", place]) == pocketeva.WRONG_INPUT
+        err = capsys.readouterr().err
+        assert err.count("pocketeva recheck: ") == 1
+        assert said in err
+        assert "Traceback" not in err

@@ -14,7 +14,6 @@ from hub.reproduce import outcome
 from tests.finished import copied
 from tests.hub.fake_hub import FakeHub
 from tests.hub.inspection.test_inspect import put
-from tests.hub.scripts import run_python
 from verify.again import Measured
 from verify.certificate import SCHEMA
 
@@ -140,16 +139,14 @@ def test_reproduce__releases_that_publish_nothing(ask: Asked, mini: Path) -> Non
     assert "is no folder here, and no org/name on the Hub" in ask("gone")[2]
 
 
-def test_reproduce__a_repository_on_the_hub(root: Path, mini: Path, fake_hub: FakeHub) -> None:
+@pytest.mark.usefixtures("local_hub")
+def test_reproduce__a_repository_on_the_hub(
+    root: Path, mini: Path, fake_hub: FakeHub, capsys: pytest.CaptureFixture[str]
+) -> None:
     put(fake_hub, "acme/mini-ONNX", mini.with_name("mini-onnx"))
-    code = f"""
-import os, pocketeva
-os.chdir({str(root)!r})
-print(pocketeva.main(["reproduce", "acme/mini-ONNX", "config.yaml"]))
-"""
-    result = run_python(code, fake_hub, mini / "hub")
-    assert result.stdout.splitlines()[-1] == "0", result.stderr
-    assert "figures hold on" in " ".join(result.stdout.split())
+    with contextlib.chdir(root):
+        assert pocketeva.main(["reproduce", "acme/mini-ONNX", "config.yaml"]) == pocketeva.DONE
+    assert "figures hold on" in " ".join(capsys.readouterr().out.split())
 
 
 def test_reproduce__a_classifier_of_transformers(ask: Asked, tmp_path: Path) -> None:

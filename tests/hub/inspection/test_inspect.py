@@ -14,7 +14,6 @@ from hub.inspection.record import Inspection, Limits
 from run.errors import UserError
 from run.folder import RunFolder
 from tests.hub.fake_hub import FakeHub, File, Repo
-from tests.hub.scripts import last_json, run_python
 from tests.models.test_building import ABC, by_timm, by_transformers
 
 QUICK = Limits(export=False)
@@ -196,17 +195,16 @@ def put(hub: FakeHub, repo: str, folder: Path) -> None:
     hub.repos[repo] = made
 
 
-def test_inspect__a_repository_on_the_hub(fake_hub: FakeHub, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("local_hub")
+def test_inspect__a_repository_on_the_hub(
+    fake_hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     by_transformers(tmp_path / "model")
     (tmp_path / "model" / "pytorch_model.bin").write_bytes(b"a pickle")
     put(fake_hub, "acme/panels", tmp_path / "model")
-    code = "import pocketeva; print(pocketeva.main(['inspect', 'acme/panels@main', '--json', '--no-export']))"
-    result = run_python(code, fake_hub, tmp_path / "work")
-    assert result.stdout.splitlines()[-1] == "0", result.stderr
-    (found,) = json.loads(result.stdout.splitlines()[0])["models"]
+    assert pocketeva.main(["inspect", "acme/panels@main", "--json", "--no-export"]) == pocketeva.DONE
+    (found,) = json.loads(capsys.readouterr().out.splitlines()[0])["models"]
     assert (found["name"], found["labels"]) == ("acme/panels@main", ["b", "a", "c"])
     assert not [request for request in fake_hub.requests if "pytorch_model" in request]
-    gone = "import pocketeva; print(pocketeva.main(['inspect', 'acme/gone']))"
-    result = run_python(gone, fake_hub, tmp_path / "work")
-    assert last_json(result) == pocketeva.WRONG_INPUT
-    assert "acme/gone is no folder here, and cannot be read on the Hub" in result.stderr
+    assert pocketeva.main(["inspect", "acme/gone"]) == pocketeva.WRONG_INPUT
+    assert "acme/gone is no folder here, and cannot be read on the Hub" in capsys.readouterr().err
