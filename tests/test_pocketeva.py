@@ -3,9 +3,6 @@ import os
 import re
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
@@ -23,6 +20,8 @@ from fitting.module import FitModule
 from models import checkpoint
 from models.facts import CheckpointFacts
 from tests import finished, support
+from tests.hub.conftest import speaking_to
+from tests.hub.fake_hub import FakeHub
 from tests.two import Started, wait_for
 from train.module import TeacherModule
 from verify.seal import PICTURES
@@ -419,30 +418,21 @@ def test_main__a_run_in_use(root: Path, monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 MODELS = ["some-org/some-model", "mobilenetv4_conv_small_050"]
-TRAIN_EACH = """
-import sys
-import pocketeva
-for model in sys.argv[1:]:
-    print(pocketeva.main(["run", "config.yaml", f"--teacher.model={model}", "--teacher.pretrained=true"]))
-    print("next", file=sys.stderr)
-"""
 
 
-@pytest.mark.slow
-def test_train__weights_of_a_hub_that_cannot_be_reached(root: Path, tmp_path: Path) -> None:
-    """In a process of its own: the Hub's client reads where the Hub is when it is imported."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        closed = f"http://127.0.0.1:{free.getsockname()[1]}"
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    caches = {"HF_HOME": str(tmp_path / "hf"), "TORCH_HOME": str(tmp_path / "torch")}
-    environment = {**kept, "HF_ENDPOINT": closed, **caches, "PYTHONPATH": str(support.REPOSITORY)}
-    command = [sys.executable, "-c", TRAIN_EACH, *MODELS]
-    result = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=600)
-    assert result.stdout.split() == ["2", "2"], result.stderr
-    assert "Traceback" not in result.stderr
-    for model, said in zip(MODELS, result.stderr.split("next\n"), strict=False):
-        require_no_weights(said, model)
+@pytest.mark.parametrize("model", MODELS)
+def test_train__weights_of_a_hub_that_cannot_be_reached(
+    root: Path, model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = FakeHub()
+    gone.stop()
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("TORCH_HOME", str(root / "torch"))
+    with speaking_to(gone):
+        assert pocketeva.main(["run", "config.yaml", f"--teacher.model={model}", "--teacher.pretrained=true"]) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    require_no_weights(said, model)
     assert leftovers(root) == []
 
 
