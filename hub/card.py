@@ -66,9 +66,9 @@ def write_cards(
     for model in released_models(Release(run.release)):
         # A card without results, not an error: `push --allow-unverified` publishes models that were never judged.
         own = judged if judged is not None and model.name in judged.models else None
+        pictures = card_pictures(own.models[model.name], own.labels.names, own.confidence) if own else {}
         for is_onnx in (False, True):
             subject = Subject(model, is_onnx, named, own, (javascript or {}).get(model.name))
-            pictures = card_pictures(subject.measured, own.labels.names, own.confidence) if own else {}
             header = _metadata(subject, published=config.repo is not None).to_yaml()
             body = fill(
                 "card",
