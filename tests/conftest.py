@@ -14,7 +14,6 @@ os.environ["COLUMNS"] = "300"  # before a console is made: long temporary paths 
 import signal
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,16 +54,10 @@ def _threads_as_before() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_table_of_operators() -> Iterator[None]:
-    """PyTorch's exporter makes its table of operators anew for each file, which takes a second: here it makes one."""
-    if "torch" not in sys.modules:
-        yield
-        return
-    from torch.onnx._internal.exporter._registration import ONNXRegistry
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
-        yield
+def _quick_export() -> None:
+    """Only where PyTorch is imported anyway."""
+    if "torch" in sys.modules:
+        from tests import quick_export  # noqa: F401  # for its effect
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -27,6 +27,7 @@ import export.parity as parity
 import export.timing as timing
 import pocketeva
 import verify.latency as latency
+from tests import one_thread, quick_export  # for their effect
 
 # A forward pass in each file takes seconds: the kit's images, larger batches and exact times are other tests'.
 every = golden.golden_images

@@ -12,7 +12,10 @@ from typing import Any
 
 CONTEXT = get_context("forkserver")  # imports what takes long once, for all
 CONTEXT.set_forkserver_preload(
-    ["tests.one_thread", "tests.fitting.toy", "pocketeva", "train.train", "distill.distill", "export.export"]
+    [
+        *("tests.one_thread", "tests.quick_export", "tests.fitting.toy"),
+        *("pocketeva", "train.train", "distill.distill", "export.export"),
+    ]
 )
 
 
