@@ -10,7 +10,7 @@ from run.errors import plural
 from run.figures import percent
 from run.text import code_span, markdown_table, plain_markdown
 from verify.certificate import LabelFacts, Majority, Rate
-from verify.evidence import Criterion
+from verify.evidence import Criterion, Share
 from verify.words import counted, figures, judged_for, missing, outcome, short_name, still_open, worth_a_line
 
 
@@ -27,6 +27,13 @@ def share(found: Rate | Majority) -> str:
 def interval(found: Rate) -> str:
     """Its bounds."""
     return f"{percent(found.lower, 'at least')} to {percent(found.upper, 'at most')}"
+
+
+def agreed(criterion: Criterion) -> str:
+    """The share of images that the bound of an agreement is of, and which images these are."""
+    found = criterion.evidence
+    assert isinstance(found, Share), "an agreement is counted"
+    return f"{found.count:,} of {found.n:,} ({percent(found.count / found.n)}){counted(criterion)}"
 
 
 def number(value: float | None) -> str:
@@ -100,6 +107,7 @@ def _accuracy(share: float | None) -> str:
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "about": about,
+    "agreed": agreed,
     "answer": answer,
     "candidates": candidates,
     "cell": lambda text: text.replace("|", "\\|"),

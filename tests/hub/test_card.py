@@ -18,7 +18,7 @@ from run.folder import RunFolder
 from run.text import code_span, markdown_table, plain_markdown
 from tests.support import edit_json
 from verify.certificate import Certificate, LabelFacts, Majority
-from verify.evidence import Verdict
+from verify.evidence import Share, Verdict
 from verify.seal import PICTURES
 from verify.statistics import Proportion
 from verify.words import figures, missing
@@ -137,7 +137,7 @@ def test_write_cards__says_what_was_measured(release_run: RunFolder, certificate
             assert f": {plain_markdown(figures(criterion))} (" in text
     agreement = certificate.agreement(model.file)
     assert agreement is not None
-    assert f"at least {percent(agreement.lower or 0, 'at least')} with 97.0% confidence" in text
+    assert f"{words.agreed(agreement)}, at least {percent(agreement.lower or 0, 'at least')} with 97.0% conf" in text
     assert "The test images were judged for the 1st time, so that each criterion holds with 97.0% confidence" in text
     assert f"{sum(side.milder for side in model.reference.sides)} milder than the teacher" in text
     assert "| `sound` | 8 | 0.910 | 0.875 | 0.889 |" in text
@@ -205,6 +205,12 @@ def test_write_cards__ordered_labels_how_far_off_and_on_which_side(
         for steps, rate in calls.items():
             said = f"| Too {side} by {plural(steps, 'label')} or more | {rate.count} of 28 ({percent(rate.rate)}), "
             assert said in text
+
+
+def test_words__agreement_is_the_share_that_its_bound_is_of(certificate: Certificate) -> None:
+    agreement = certificate.of(name="agreement")[0]
+    counted = replace(agreement, evidence=Share(n=407, count=384), counted="those unlike any in training")
+    assert words.agreed(counted) == "384 of 407 (94.3%), counting those unlike any in training"
 
 
 def test_words__of_a_multilabel_set() -> None:
