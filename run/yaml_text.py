@@ -1,7 +1,7 @@
 """YAML as people write it: ``1e-4`` is a number, no key counts twice, and no alias makes a small file large."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
@@ -18,8 +18,25 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+"), list("-+.0123456789")
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
+
+
+def _or_text(construct: Callable[[yaml.SafeLoader, yaml.ScalarNode], Any]) -> Callable[[Any, Any], Any]:
+    """A constructor that gives what looks like a number or a date and is none as text: ``0x_``, ``2026-13-45``."""
+
+    def constructed(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
+        try:
+            return construct(loader, node)
+        except ValueError:
+            return node.value
+
+    return constructed
+
+
+for _tag in ("int", "float", "timestamp"):
+    _name = f"tag:yaml.org,2002:{_tag}"
+    _Loader.add_constructor(_name, _or_text(yaml.SafeLoader.yaml_constructors[_name]))
 
 
 def read_yaml(text: str) -> tuple[Any, dict[str, str]]:
