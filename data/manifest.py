@@ -109,7 +109,7 @@ class Manifest:
         there = pc.unique(found.table.column("split")).to_pylist()
         for split in splits:
             if split not in there:
-                raise UserError(f"the {split} split has no images with labels: add some, or raise data.splits.{split}")
+                raise UserError(f"the {split} split has no images with labels: add some, or {larger(split)}")
         return found
 
     def with_truth(self) -> "Manifest":
@@ -173,3 +173,8 @@ def table_digest(table: pa.Table, prefix: str = "") -> str:
     for batch in table.combine_chunks().to_batches(DIGESTED):
         sha.update(repr(batch.to_pydict()).encode())
     return sha.hexdigest()
+
+
+def larger(split: str) -> str:
+    """What to do in the config so that a split gets more images; train gets those that the others leave."""
+    return "lower the shares in data.splits" if split == "train" else f"raise data.splits.{split}"

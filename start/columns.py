@@ -7,11 +7,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from data.config import Kind
+from data.config import Kind, SourceConfig
 from data.decode import SUFFIXES
 from data.readers.formats import huggingface, imagefolder, jsonl, table
 from data.readers.images import ImageRoot
 from data.readers.problems import Problems
+from data.readers.rows import spelled
 from data.readers.source import LabelFile, Source, is_split
 from data.storage import is_remote, join, listing
 from run.errors import UserError
@@ -29,6 +30,7 @@ PLACES = 50
 _LABEL = ("label", "labels", "class", "category", "target", "grade", "severity", "diagnosis", "species", "tag", "tags")
 _GROUP = ("group", "group_id", "patient", "patient_id", "subject", "subject_id", "video", "video_id", "case_id")
 _SPLIT = ("split", "set", "subset", "partition", "fold", "usage")
+_NO_ROWS = "no rows: an image and a label are needed"
 _EMBEDDED = b""
 """Stands for an image inside a table."""
 
@@ -42,9 +44,11 @@ def choose_columns(source: Source) -> tuple[Source, Kind, tuple[str, ...], list[
     What its config says already is kept: a column that it names, and that is there.
 
     Raises:
-        UserError: no column names images that are there, or which one holds the label is not clear.
+        UserError: a column that the config names is not there, no column names images that are there, or which one
+            holds the label is not clear.
     """
     file, columns = _sample(source)
+    source = _with_given(source, file.name, columns)
     source, why = _with_image(source, file, columns)
     image = source.config.image_column
     split = source.config.split_column or _named(columns, _SPLIT, lambda cells: all(map(_says_split, cells)))
@@ -58,13 +62,28 @@ def choose_columns(source: Source) -> tuple[Source, Kind, tuple[str, ...], list[
     return source.with_options(**options), kind, names, [*reasons, why]
 
 
+def _with_given(source: Source, name: str, columns: Columns) -> Source:
+    """The source with the columns that its config names as the table spells them; its defaults need not be there."""
+    options: dict[str, Any] = {}
+    for key in ("image_column", "label_column", "split_column", "group_column"):
+        given = getattr(source.config, key)
+        if given == getattr(SourceConfig(), key):
+            continue
+        options[key] = spelled(given, columns)
+        if options[key] is None:
+            there = ", ".join(map(repr, columns))
+            raise UserError(f"{name}: no column {given!r}; it has {there}: give --data.{key} NAME")
+    return source.with_options(**options)
+
+
 def _with_image(source: Source, file: LabelFile, columns: Columns) -> tuple[Source, str]:
     """The image's column, and the folder that its paths start from."""
     given = source.config.image_column
     candidates = {given: columns[given]} if given in columns and given != "image" else columns
     inside = [name for name, cells in candidates.items() if any(cell is _EMBEDDED for cell in cells)]
     if inside:
-        return source.with_options(image_column=inside[0]), f"image_column {inside[0]}: it holds images"
+        name = given if given in inside else inside[0]
+        return source.with_options(image_column=name), f"image_column {name}: it holds images"
     share, _, name, root = max(_places(source, file, candidates), default=(0.0, (), "", ""))
     if share < 0.5:
         raise UserError(
@@ -155,7 +174,7 @@ def _separator(cells: Sequence[str], preferred: str) -> str | None:
 def _may_be_label(cells: Sequence[Any]) -> bool:
     """Few different short texts, whole numbers, or lists."""
     kept = [cell for cell in cells if cell not in (None, "")]
-    if any(isinstance(cell, list) for cell in kept):
+    if any(isinstance(cell, list | dict) for cell in kept):
         return all(isinstance(cell, list) for cell in kept)
     return _are_short(kept) and 2 <= len(set(kept)) <= max(2, len(kept) // 3)
 
@@ -203,13 +222,15 @@ def _sample(source: Source) -> tuple[LabelFile, Columns]:
     with source.opened(file) as path:
         if format_ == "parquet":
             return file, _of_parquet(path, file.name)
-        rows = list(islice(_rows(path, file.name, format_), ROWS))
+        problems = Problems(file.name)  # the reader says them again, all of them
+        rows = list(islice(_rows(path, file.name, format_, problems), ROWS))
+    if not rows:
+        problems.raise_any(_NO_ROWS)
     names = list(dict.fromkeys(name for row in rows for name in row))
     return file, {name: [row.get(name) for row in rows] for name in names}
 
 
-def _rows(path: Path, name: str, format_: str) -> Iterator[Mapping[str, Any]]:
-    problems = Problems(name)  # the reader says them again, all of them
+def _rows(path: Path, name: str, format_: str, problems: Problems) -> Iterator[Mapping[str, Any]]:
     if format_ == "jsonl":
         yield from (row for _, row in jsonl.rows(path, name, problems))
     else:
@@ -222,6 +243,15 @@ def _rows(path: Path, name: str, format_: str) -> Iterator[Mapping[str, Any]]:
         yield from (row for _, row in found.rows(header))
 
 
+def _holds_images(kind: Any) -> bool:
+    """Bytes, or the pairs that ``datasets`` writes; other objects are notes, such as boxes."""
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        return {"bytes", "path"} >= {field.name for field in kind}
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
 def _of_parquet(path: Path, name: str) -> Columns:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -229,10 +259,12 @@ def _of_parquet(path: Path, name: str) -> Columns:
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
-            held = [field.name for field in schema if pa.types.is_binary(field.type) or pa.types.is_struct(field.type)]
+            held = [field.name for field in schema if _holds_images(field.type)]
             plain = [column for column in schema.names if column not in held]
             batch = next(file.iter_batches(ROWS, columns=plain), None)
     except pa.ArrowException as error:
         raise UserError(f"{name} is no Parquet file that can be read: {error}") from error
-    cells: Columns = batch.to_pydict() if batch is not None else {}
+    if batch is None:
+        raise UserError(f"{name}: {_NO_ROWS}")
+    cells: Columns = batch.to_pydict()
     return {**{column: [_EMBEDDED] for column in held}, **cells}

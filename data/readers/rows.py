@@ -57,8 +57,8 @@ class RowReader(Converter):
         Raises:
             UserError: a column is missing, or a column that is read stands there twice.
         """
-        spelled = [_spelled(name, present) for name in self.columns]
-        missing = [name for name, there in zip(self.columns, spelled, strict=True) if there is None]
+        found = [spelled(name, present) for name in self.columns]
+        missing = [name for name, there in zip(self.columns, found, strict=True) if there is None]
         if missing:
             of_labels = {self.source.config.label_column, *(self.source.config.label_columns or ())}
             unlabeled = self.split and of_labels.issuperset(missing)
@@ -68,13 +68,13 @@ class RowReader(Converter):
         twice = [name for name in self.columns if counts[name] > 1]
         if twice:
             raise UserError(f"{where}: column {', '.join(twice)} stands there more than once; rename the others")
-        return [name for name in spelled if name is not None]
+        return [name for name in found if name is not None]
 
     def record_of(self, row: Row) -> Record | None:
         """As ``record``, of a row."""
         where, cells = row
-        spelled = {name: _spelled(name, cells) for name in self.columns}
-        cells = {**cells, **{name: cells[there] for name, there in spelled.items() if there is not None}}
+        found = {name: spelled(name, cells) for name in self.columns}
+        cells = {**cells, **{name: cells[there] for name, there in found.items() if there is not None}}
         absent = [name for name in self.columns if name not in cells]
         if absent:
             raise UserError(f"{where}: no {_quoted(absent)}; it has {_quoted(cells) or 'nothing'}")
@@ -88,7 +88,7 @@ class RowReader(Converter):
         return self.record(Entry(where=where, image=cells[config.image_column], answer=answer, cells=cells))
 
 
-def _spelled(column: str, present: Collection[str]) -> str | None:
+def spelled(column: str, present: Collection[str]) -> str | None:
     """A column as it is written: with spaces around it, or in another case if it is the only one like it."""
     if column in present:
         return column

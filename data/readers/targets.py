@@ -123,9 +123,8 @@ def _name(cell: object, labels: LabelSet, where: str) -> str:
         cell = int(cell)  # pandas makes floats of whole numbers where a cell is empty
     if isinstance(cell, int) and not isinstance(cell, bool) and str(cell) in labels.names:
         return str(cell)
-    raise UserError(
-        f"{where}: label {cell!r} is no text: labels go by name ({', '.join(labels.names)}), never by position"
-    )
+    names = f" ({', '.join(labels.names)})" if labels.names else ""  # `init` has yet to meet them
+    raise UserError(f"{where}: label {cell!r} is no text: labels go by name{names}, never by position")
 
 
 def _number(cell: object, what: str, *, flags: bool) -> float:

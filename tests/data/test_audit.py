@@ -46,7 +46,8 @@ def test_write__what_does_not_apply_is_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("splits", "labels", "message"),
     [
-        (("train", "val", "calibration"), TWO, "the test split has no images"),
+        (("train", "val", "calibration"), TWO, "the test split has no images: add images, or raise data.splits.test"),
+        (("test",), TWO, "the train split has no images: add images, or lower the shares in data.splits"),
         (("train", "val", "calibration", "test"), FOUR, "no training images for doubtful"),
     ],
 )

@@ -2,6 +2,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data.config import SourceConfig
@@ -156,3 +158,68 @@ def test_require_tidy__labels_that_are_one(images: Path) -> None:
     (images / "Sound ").rename(images / " other")
     with pytest.raises(UserError, match=r"' other' begins or ends with a space"):
         require_tidy(looked(images))
+
+
+@pytest.mark.parametrize("format_", ["jsonl", "parquet"])
+def test_look__cells_that_are_lists_or_objects(tmp_path: Path, format_: str) -> None:
+    cells: list[dict[str, Any]] = [
+        {"tags": [["a"], ["b", "a"], []][n % 3], "patient": [n], "box": {"x": n}, "split": "train"} for n in range(12)
+    ]
+    path = written_as(format_, tmp_path, cells)
+    found = looked(path)
+    assert (found.config.label_column, found.config.group_column) == ("tags", None)
+    assert not found.exclusive
+    assert found.images == {"a": 8, "b": 4}
+
+
+def written_as(format_: str, root: Path, cells: list[dict[str, Any]]) -> Path:
+    """The cells in a format that has lists, beside their pictures."""
+    (root / "shots").mkdir()
+    for number, row in enumerate(cells):
+        support.picture(seed=number).save(root / "shots" / f"{number}.png")
+        row["image"] = f"shots/{number}.png"
+    path = root / f"table.{format_}"
+    if format_ == "parquet":
+        pq.write_table(pa.Table.from_pylist(cells), path)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in cells), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("key", ["image_column", "label_column", "split_column", "group_column"])
+def test_look__a_column_that_is_given_and_not_there(tmp_path: Path, key: str) -> None:
+    path = rows(tmp_path, [{"label": "ab"[n % 2]} for n in range(4)])
+    with pytest.raises(UserError, match=rf"table.csv: no column 'nope'; it has 'label', 'id': give --data.{key} NAME"):
+        looked(path, **{key: "nope"})
+
+
+def test_look__a_column_that_is_given_in_another_case(tmp_path: Path) -> None:
+    path = rows(tmp_path, [{"label": "ab"[n % 2], "Grade": "xyz"[n % 3]} for n in range(12)])
+    assert looked(path, label_column="grade").images == {"x": 4, "y": 4, "z": 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("table.csv", b"image,label\n", "^table.csv: no rows"),
+        ("table.csv", "image,label\nx.png,caf\xe9\n".encode("latin-1"), "^table.csv.* not UTF-8"),
+        ("table.csv", b'image,label\n"x.png,a\n', "^table.csv, line 2: "),
+        ("table.jsonl", b'{"image": \n', "^table.jsonl, line 1: "),
+        ("table.jsonl", b"1\n2\n", "^table.jsonl: 2 problems:"),
+        ("table.jsonl", b'{"image": "table.jsonl", "label": true}', "labels go by name, never by position"),
+    ],
+)
+def test_look__no_rows(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        looked(tmp_path / name)
+
+
+def test_look__of_several_columns_with_bytes_the_one_called_image(tmp_path: Path) -> None:
+    pictures = []
+    for number in range(6):
+        support.picture(seed=number).save(tmp_path / "one.png")
+        pictures.append((tmp_path / "one.png").read_bytes())
+    columns = {"mask": pictures, "image": pictures, "label": list("ababab")}
+    pq.write_table(pa.table(columns), tmp_path / "table.parquet")
+    assert looked(tmp_path / "table.parquet").config.image_column == "image"
