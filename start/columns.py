@@ -155,7 +155,13 @@ def _of_column(source: Source, column: str, cells: Sequence[Any]) -> tuple[dict[
     numbers = tuple(dict.fromkeys(str(cell) for cell in cells if isinstance(cell, int) and not isinstance(cell, bool)))
     if any(isinstance(cell, list) for cell in cells):
         return options, "multilabel", (), f"label_column {column}: its cells are lists"
-    separator = _separator([cell for cell in cells if isinstance(cell, str)], source.config.label_separator)
+    texts = [cell for cell in cells if isinstance(cell, str) and cell]
+    if texts and all(cell.startswith("[") and cell.endswith("]") for cell in texts):
+        raise UserError(
+            f"the cells of column {column} are lists written as text, such as {texts[0]}: write names with "
+            f"{source.config.label_separator!r} between them, or the table as JSON lines or Parquet, which have lists"
+        )
+    separator = _separator(texts, source.config.label_separator)
     if separator:
         return {**options, "label_separator": separator}, "multilabel", (), f"{why}, some with {separator!r} in them"
     return options, "nominal", numbers, why

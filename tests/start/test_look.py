@@ -119,6 +119,10 @@ def test_look__what_is_given_is_kept(tmp_path: Path) -> None:
         ),
         ([{"note": f"text {n}"} for n in range(12)], "it is none of note: give --data.label_column NAME"),
         ([{"label": ["a", "b", ""][n % 3]} for n in range(6)], "table.csv, line 4: no label"),
+        (
+            [{"label": ["['a']", "[]"][n % 2]} for n in range(6)],
+            r"lists written as text, such as \['a'\]: .* ';' between",
+        ),
     ],
 )
 def test_look__what_is_not_clear(tmp_path: Path, cells: list[dict[str, str]], message: str) -> None:
@@ -167,7 +171,7 @@ def test_look__cells_that_are_lists_or_objects(tmp_path: Path, format_: str) -> 
     ]
     path = written_as(format_, tmp_path, cells)
     found = looked(path)
-    assert (found.config.label_column, found.config.group_column) == ("tags", None)
+    assert (found.config.label_column, found.config.group_column) == ("tags", "patient")
     assert not found.exclusive
     assert found.images == {"a": 8, "b": 4}
 
