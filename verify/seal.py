@@ -126,10 +126,10 @@ def require_exported(run: RunFolder, models: Sequence[ReleasedModel]) -> None:
 
 def copy_differences(run: RunFolder) -> list[str]:
     """Differences of what lies in the release beside export's files from what ``verify`` wrote there."""
-    recorded = recorded_files(run, "verify")
-    paths = [path for name in BY_VERIFY for path in sorted(run.release.glob(f"*/{name}"))]
-    kept = [(path, recorded.get(path.relative_to(run.root).as_posix())) for path in paths]
-    wrong = [path for path, digest in kept if not path.is_file() or file_digest(path) != digest]
+    recorded = {run.root / name: digest for name, digest in recorded_files(run, "verify").items()}
+    copies = {path for path in recorded if path.is_relative_to(run.release)}  # one of them may be gone
+    there = {path for name in BY_VERIFY for path in run.release.glob(f"*/{name}")}
+    wrong = [path for path in sorted(copies | there) if not path.is_file() or file_digest(path) != recorded.get(path)]
     return [f"{path.relative_to(run.release).as_posix()} is not as verify wrote it" for path in wrong]
 
 

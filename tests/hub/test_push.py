@@ -314,6 +314,11 @@ def test_push__what_verify_writes_and_did_not(verification: Verification, name: 
     assert f"  {name} is not as verify wrote it" in refused(verification)
 
 
+def test_push__without_what_verify_wrote(verification: Verification) -> None:
+    (verification.run.release / "mini-onnx" / "certificate.json").unlink()
+    assert "  mini-onnx/certificate.json is not as verify wrote it" in refused(verification)
+
+
 def test_push__with_a_missing_file(verification: Verification) -> None:
     (verification.run.release / "teacher" / "model.safetensors").unlink()
     assert "teacher/model.safetensors was judged and is no longer there" in refused(verification)
