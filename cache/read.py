@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +69,7 @@ class Outputs:
         """Values [..., width] at an index of rows, or of rows and views, as NumPy understands it."""
         if isinstance(key, tuple) and len(key) == 2 and all(isinstance(place, int) for place in key):
             return self._one(*key)
-        axes = np.arange(self.shape[0])[:, None], np.arange(self.shape[1])
-        rows, views = (np.asarray(axis[key]) for axis in np.broadcast_arrays(*axes))
+        rows, views = (np.asarray(axis[key]) for axis in np.broadcast_arrays(*self._axes))
         shards, places, inside = self._find(rows.ravel(), views.ravel())
         # Grouped by shard: each file is looked up once for a batch.
         order = np.argsort(shards, kind="stable")
@@ -95,7 +94,14 @@ class Outputs:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is mapped: another process maps the shards itself."""
-        return {**self.__dict__, "_maps": {}}
+        # The axes are as large as the cache's rows and are made again where they are needed.
+        state = {name: value for name, value in self.__dict__.items() if name != "_axes"}
+        return {**state, "_maps": {}}
+
+    @cached_property
+    def _axes(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        # Kept: a head reads a million rows in hundreds of parts.
+        return np.arange(self.shape[0])[:, None], np.arange(self.shape[1])[None]
 
     def _find(
         self, rows: NDArray[np.intp], views: NDArray[np.intp]

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from data.bounds import images_needed, most_exceptions
-from data.manifest import larger
+from data.config import how_to_enlarge
 from run.errors import UserError, plural
 from run.files import write_json
 
@@ -216,7 +216,7 @@ class Audit:
                     "a split. Name a column with more different values, or give the splits with data.split_column."
                 )
             if not self.totals[split]:
-                raise UserError(f"the {split} split has no images: add images, or {larger(split)}")
+                raise UserError(f"the {split} split has no images: add images, or {how_to_enlarge(split)}")
         empty = [label for label, images in self.images["train"].items() if not images]
         if empty:
             raise UserError(

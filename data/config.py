@@ -80,6 +80,11 @@ class SplitsConfig:
             require("test", lambda: self.val + self.calibration + self.test < 1, left)
 
 
+def how_to_enlarge(split: str) -> str:
+    """Advice for a split with too few images; train gets those that the others leave."""
+    return "lower the shares in data.splits" if split == "train" else f"raise data.splits.{split}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourceConfig:
     """One place that images, and what is known of them, are read from."""

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from data.config import how_to_enlarge
 from data.labels import LabelSet
 from run.errors import UserError, quoted
 from run.files import Json, atomic_path, make_private
@@ -109,7 +110,7 @@ class Manifest:
         there = pc.unique(found.table.column("split")).to_pylist()
         for split in splits:
             if split not in there:
-                raise UserError(f"the {split} split has no images with labels: add some, or {larger(split)}")
+                raise UserError(f"the {split} split has no images with labels: add some, or {how_to_enlarge(split)}")
         return found
 
     def with_truth(self) -> "Manifest":
@@ -173,8 +174,3 @@ def table_digest(table: pa.Table, prefix: str = "") -> str:
     for batch in table.combine_chunks().to_batches(DIGESTED):
         sha.update(repr(batch.to_pydict()).encode())
     return sha.hexdigest()
-
-
-def larger(split: str) -> str:
-    """What to do in the config so that a split gets more images; train gets those that the others leave."""
-    return "lower the shares in data.splits" if split == "train" else f"raise data.splits.{split}"

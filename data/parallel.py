@@ -35,14 +35,14 @@ def in_parallel(images: int, doing: str, chunk: int = 32) -> AbstractContextMana
     """
     workers = min(usable_cores(), MOST_PROCESSES)
     processes = images >= WORTH_PROCESSES and workers > 1
-    pool = ProcessPoolExecutor(workers, initializer=_follow_parent) if processes else ThreadPoolExecutor(workers)
+    pool = ProcessPoolExecutor(workers, initializer=_begin_worker) if processes else ThreadPoolExecutor(workers)
     return _mapping(pool, doing, chunk)
 
 
 def in_processes(count: int, doing: str, begin: Callable[[], object]) -> AbstractContextManager[OrderedMap]:
     """As ``in_parallel``, over processes that know nothing of this one's memory, and begin with ``begin()``."""
     # Forked ones would inherit the locks of threads that a runtime has started here, and no one to open them.
-    return _mapping(ProcessPoolExecutor(count, get_context("spawn"), _follow_parent, (begin,)), doing, chunk=8)
+    return _mapping(ProcessPoolExecutor(count, get_context("spawn"), _begin_worker, (begin,)), doing, chunk=8)
 
 
 @contextmanager
@@ -58,8 +58,8 @@ def _mapping(pool: Executor, doing: str, chunk: int) -> Iterator[OrderedMap]:
         pool.shutdown(cancel_futures=True)
 
 
-def _follow_parent(begin: Callable[[], object] | None = None) -> None:
-    """Leave interrupts to the parent, and end when it has ended: a killed one cannot say so."""
+def _begin_worker(begin: Callable[[], object] | None = None) -> None:
+    """Leave interrupts to the parent, end when it has ended, which a killed one cannot say, and call ``begin``."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if begin is not None:

@@ -23,7 +23,7 @@ from fitting.diagnosis import diagnose, diagnose_fit, say, to_json
 from fitting.fit import FitRequest, fit, remove_checkpoints
 from models import checkpoint
 from models.building import build, count_weights
-from models.calibration import calibrate
+from models.calibration import Calibration, calibrate
 from models.classifier import Classifier
 from models.decision import DecisionRule
 from models.device import device_of, precision_for
@@ -58,17 +58,7 @@ def distill(
     """
     folder = context.folder.student(config.name)
     taught_by = None if config.loss == "labels" else teacher.classifier.weights_digest()
-    inputs: Inputs = {
-        "images": Rows.of_images(manifest, "train", "unlabeled", "val"),
-        "teacher": taught_by,
-        # Without it: whether a baseline is trained beside it is nothing to the student.
-        "student": {key: value for key, value in asdict(config).items() if key != "baseline"},
-        "costs": costs,
-        "views": views.drawing() if config.loss == "labels" else asdict(views),
-        "working_size": context.working_size,
-        "seed": context.seed,
-        "precision": context.trainer.precision,
-    }
+    inputs = _inputs(context, manifest, config, views, taught_by, costs)
     with stage(context.folder, f"distill-{config.name}", inputs) as current:
         if current.done:
             return
@@ -79,8 +69,8 @@ def distill(
         _require_smaller(student, teacher.classifier, config.name)
         warn_if_enlarged(context.working_size, student.spec.size, f"student {config.name}")
         work = current.work_folder(folder / "fit")
-        # Before the teacher's pass, which may take hours.
         precision = precision_for(student.model, context.trainer)
+        # Before the teacher's pass, which may take hours.
         require_room(student, device_of(context.trainer), f"student {config.name}", precision=precision)
         render = student.spec.render
         teacher.passes = PassCount()  # each student counts its own
@@ -89,15 +79,14 @@ def distill(
             lessons = lessons_from_labels(context, manifest, views, render)
         else:
             lessons = compute_lessons_from_teacher(context, manifest, config, views, teacher, render)
-        request = _request(context, config, student, lessons, costs)
-        fitted = fit(request, context)
+        fitted = fit(_request(context, config, student, lessons, costs), context)
         teacher.passes.add(_live_passes(config, lessons, fitted))
         unseen = Examples.of_originals(manifest.labeled_rows("val"), views)
+        targets = unseen.rows.targets()
         # In float32, as the exported files will be run.
         logits = whole_image_logits(student, unseen, context.trainer, "32-true", f"calibrating {config.name}")
-        calibration = calibrate(student, logits, unseen.rows.targets())
-        rule = DecisionRule.of(manifest.labels)
-        notes = diagnose(logits, unseen.rows.targets(), rule, calibration.uncalibrated)
+        calibration = calibrate(student, logits, targets)
+        notes = diagnose(logits, targets, DecisionRule.of(manifest.labels), calibration.uncalibrated)
         notes += diagnose_fit(fitted, config.fit)
         say(f"student {config.name}", notes)
         metrics: dict[str, Json] = {
@@ -106,19 +95,47 @@ def distill(
             "calibration": asdict(calibration),
             "diagnosis": to_json(notes),
         }
-        facts = CheckpointFacts(
-            labels=manifest.labels,
-            base_model=public_name(config.model, student.revision),
-            pretrained=config.pretrained,
-            teacher=taught_by,
-            temperature=calibration.temperature,
-            uncalibrated=calibration.uncalibrated,
-        )
+        facts = _facts(config, student, calibration, taught_by)
         once(lambda: checkpoint.save(student, folder / "model", facts))
         once(lambda: write_json(folder / "metrics.json", metrics))
         current.wrote([*(folder / "model").iterdir(), folder / "metrics.json"])
     # After the stamp: a stage that is killed before it still has its finished fit.
     once(lambda: remove_checkpoints(work))
+
+
+def _inputs(
+    context: RunContext,
+    manifest: Manifest,
+    config: StudentConfig,
+    views: ViewsConfig,
+    taught_by: str | None,
+    costs: Costs | None,
+) -> Inputs:
+    """Everything the student depends on."""
+    return {
+        "images": Rows.of_images(manifest, "train", "unlabeled", "val"),
+        "teacher": taught_by,
+        # Without it: whether a baseline is trained beside it is nothing to the student.
+        "student": {key: value for key, value in asdict(config).items() if key != "baseline"},
+        "costs": costs,
+        "views": views.drawing() if config.loss == "labels" else asdict(views),
+        "working_size": context.working_size,
+        "seed": context.seed,
+        "precision": context.trainer.precision,
+    }
+
+
+def _facts(
+    config: StudentConfig, student: Classifier, calibration: Calibration, taught_by: str | None
+) -> CheckpointFacts:
+    return CheckpointFacts(
+        labels=student.labels,
+        base_model=public_name(config.model, student.revision),
+        pretrained=config.pretrained,
+        teacher=taught_by,
+        temperature=calibration.temperature,
+        uncalibrated=calibration.uncalibrated,
+    )
 
 
 def _build(config: StudentConfig, manifest: Manifest) -> Classifier:

@@ -15,6 +15,7 @@ from data.loaders import load
 from export.onnx_graph import graph_digest
 from export.session import open_session, run_one_by_one
 from models.spec import InputSpec
+from run.usage import usable_cores
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class RenderedImages:
         def render(place: int) -> None:
             rendered[place] = self.spec.render(load(self.uris[place]))
 
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor(usable_cores()) as pool:
             list(pool.map(render, range(len(self.uris))))  # the list raises what a thread raised
         return rendered
 

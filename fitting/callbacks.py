@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ class PublishBest(Callback):
     """Gives the model as it is then."""
     folder: Path
     publish: Callable[[str, Path, str], None]
-    best: float = math.inf
+    best: float = field(default=math.inf, init=False)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         loss = float(trainer.callback_metrics["val_loss"])

@@ -8,7 +8,6 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from data.audit import Audit
-from data.manifest import SPLITS
 from export.formats.record import FormatsRecord, NotWritten
 from export.int8.result import Int8Result
 from export.page.write import INDEX
@@ -82,7 +81,6 @@ def write_cards(
                 int8=Int8Result.read_if_there(subject.folder),
                 formats=FormatsRecord.read_if_there(subject.folder),
                 audit=images,
-                splits=SPLITS[:-1],
                 origins=origins(model),
             )
             paths.append(subject.folder / "README.md")
@@ -154,7 +152,9 @@ def _metadata(subject: Subject, *, published: bool) -> ModelCardData:
         library_name="onnx" if subject.is_onnx else "timm",
         pipeline_tag=TASK,
         base_model=base,
-        base_model_relation="finetune" if base and not subject.is_onnx else None,  # none says "converted"
+        base_model_relation="finetune"
+        if base and not subject.is_onnx
+        else None,  # the Hub has no relation for a plain conversion
         datasets=[name.partition("@")[0] for name in config.datasets] or None,
         metrics=["accuracy", "f1"] if results else None,
         tags=tags,

@@ -1,6 +1,6 @@
 """Stage 5: publish the release, if its certificate allows it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,11 +54,10 @@ def push(
             be had, the key cannot sign, a repository was changed by somebody else, or the Hub refuses.
     """
     run = verification.run
-    release = Release(run.release)
     if config.signing_key is not None:
         private_key(config.signing_key)  # refused here, before anything is made
     repos: dict[Path, str] = {}
-    models = [model for model in released_models(release) if config.publishes(model.name)]
+    models = [model for model in released_models(Release(run.release)) if config.publishes(model.name)]
     require_carried(models, config.license)
     for model in models:
         repos[model.checkpoint] = config.repository(model.name)
@@ -66,14 +65,8 @@ def push(
     certificate = read_certificate(run)
     # Before cards are written: what would be pushed is compared as it was found.
     differences = [] if certificate is None else _differences(verification, certificate)
-    reasons = _reasons(run, certificate, differences)
-    if reasons and not allow_unverified:
-        raise UserError(
-            "the release is not verified:\n"
-            + listed(reasons)
-            + "\nRun `pocketeva verify` with the options that you give `push` (after `pocketeva export` if files were "
-            "changed), or push with --allow-unverified; the cards will then say so at their top."
-        )
+    if not allow_unverified:
+        _require_verified(run, certificate, differences)
     require_allowed(repos)
     javascript = measure_transformers_js(models, fetch=not dry_run) if config.transformers_js else None
     cards = write_cards(run, certificate, config, differences, javascript)
@@ -85,11 +78,7 @@ def push(
             _describe(card.parent, repos[card.parent], card)
         return [Pushed(folder.name, repo, None, changed=False) for folder, repo in repos.items()]
     # After every refusal, and before the first request: it may have to be fetched.
-    for folder in (folder for folder in repos if (folder / INDEX).is_file()):
-        if config.page:
-            write_runtime(folder)
-        else:
-            remove(folder / RUNTIME)  # of an earlier push
+    _write_runtimes(repos, config)
     # Last of all that is written: it is over every other file.
     for folder in repos:
         set_signature(folder, config.signing_key)
@@ -127,12 +116,30 @@ def _differences(verification: Verification, certificate: Certificate) -> list[s
         return [str(error)]
 
 
-def _reasons(run: RunFolder, certificate: Certificate | None, differences: Sequence[str]) -> list[str]:
+def _require_verified(run: RunFolder, certificate: Certificate | None, differences: Sequence[str]) -> None:
     path = run.verify / CERTIFICATE
+    reasons = list(differences)
     if certificate is None:
-        return [f"{quoted(path)} does not exist"]
-    said = [] if certificate.verdict == "PASS" else [f"{quoted(path)} says {certificate.verdict}"]
-    return [*differences, *said]
+        reasons = [f"{quoted(path)} does not exist"]
+    elif certificate.verdict != "PASS":
+        reasons.append(f"{quoted(path)} says {certificate.verdict}")
+    if reasons:
+        raise UserError(
+            "the release is not verified:\n"
+            + listed(reasons)
+            + "\nRun `pocketeva verify` with the options that you give `push` (after `pocketeva export` if files were "
+            "changed), or push with --allow-unverified; the cards will then say so at their top."
+        )
+
+
+def _write_runtimes(repos: Mapping[Path, str], config: HubConfig) -> None:
+    """Write the runtime of the pages; without ``hub.page``, remove that of an earlier push."""
+    for folder in repos:
+        if (folder / INDEX).is_file():
+            if config.page:
+                write_runtime(folder)
+            else:
+                remove(folder / RUNTIME)
 
 
 def _describe(folder: Path, repo: str, card: Path) -> None:

@@ -33,7 +33,7 @@ def agreed(criterion: Criterion) -> str:
     """The share of images that the bound of an agreement is of, and which images these are."""
     found = criterion.evidence
     assert isinstance(found, Share), "an agreement is counted"
-    return f"{found.count:,} of {found.n:,} ({percent(found.count / found.n)}){counted(criterion)}"
+    return f"{found.count:,} of {found.n:,} ({percent(criterion.value or 0)}){counted(criterion)}"
 
 
 def number(value: float | None) -> str:
@@ -101,8 +101,8 @@ def _candidate(row: Row | FailedRow) -> tuple[str, ...]:
     )
 
 
-def _accuracy(share: float | None) -> str:
-    return "" if share is None else percent(share)
+def _accuracy(rate: float | None) -> str:
+    return "" if rate is None else percent(rate)
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {

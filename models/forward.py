@@ -1,7 +1,7 @@
 """A frozen model run once over images: to features or to logits, on whatever hardware there is."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ Started = Callable[[], NDArray[np.float32]]
 """Waits for the numbers of a batch that is on its way."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class FrozenForward:
     """A ``Forward`` that can be started and waited for later, so that a GPU is never without work."""
 
@@ -38,9 +38,10 @@ class FrozenForward:
     device: torch.device
     """What it lies on."""
     choose_batch_size: Callable[[], int]
-    one_shape: bool = False
+    """Asked once, when it is first needed."""
+    one_shape: bool = field(default=False, kw_only=True)
     """Fill batches that are started up to ``batch_size``: compiled code is for one shape."""
-    holds: int | None = None
+    holds: int | None = field(default=None, init=False)
     """Images that the GPU's memory holds, once it was too small."""
 
     @cached_property

@@ -12,7 +12,14 @@ from models.names import architecture_of, require_architecture
 
 
 def skeleton(name: str, num_labels: int, image_size: int | None) -> nn.Module | None:
-    """``models.building.build``'s model, its weights shapes alone; null where only its weights will tell what it is."""
+    """The model that ``models.building.build`` would make, of weights with shapes and no numbers.
+
+    Args:
+        image_size: in pixels; null keeps the model's own.
+
+    Returns:
+        Null where only the model's weights will tell what it is.
+    """
     folder = Path(name.removeprefix("local-dir:"))
     if folder.is_dir():
         architecture = read_config(folder)["architecture"]

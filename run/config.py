@@ -63,6 +63,10 @@ class TrainerConfig:
         counted = len(self.devices) if isinstance(self.devices, list) else self.devices
         started = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes on this machine, where torchrun started them
         processes = counted if isinstance(counted, int) and counted > 0 else started
+        # srun may have bound each of its tasks to its own share of the cores already.
+        bound = os.environ.get("SLURM_CPU_BIND_TYPE", "").startswith(("mask_cpu", "map_cpu"))
+        if bound and os.environ.get("SLURM_NTASKS", "1") != "1":
+            processes = 1
         return min(16, max(2, usable_cores() // processes - 1))
 
 

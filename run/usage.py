@@ -1,5 +1,6 @@
 """What a run takes of its machine: how many cores it may use; time and memory in words."""
 
+import functools
 import math
 import os
 import sys
@@ -9,8 +10,12 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Of a Linux container: microseconds of processor time in each period, or ``max``, and the period."""
 
 
+@functools.cache
 def usable_cores() -> int:
-    """Cores that this process may use: those it is bound to (taskset, SLURM), and no more than a container's limit."""
+    """Cores that this process may use: those it is bound to (taskset, SLURM), and no more than a container's limit.
+
+    Asked once, early: with ``OMP_PROC_BIND``, OpenMP later binds the main thread to one core.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = (int(part) for part in _QUOTA.read_text(encoding="utf-8").split())

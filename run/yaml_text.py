@@ -28,7 +28,7 @@ def _or_text(construct: Callable[[yaml.SafeLoader, yaml.ScalarNode], Any]) -> Ca
     def constructed(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
         try:
             return construct(loader, node)
-        except ValueError:
+        except (ValueError, IndexError, AttributeError):
             return node.value
 
     return constructed

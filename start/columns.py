@@ -38,41 +38,51 @@ Columns = dict[str, list[Any]]
 """By name, the cells of the first rows."""
 
 
-def choose_columns(source: Source) -> tuple[Source, Kind, tuple[str, ...], list[str]]:
+def choose_columns(source: Source, given: SourceConfig) -> tuple[Source, Kind, tuple[str, ...], list[str]]:
     """The source with its columns named; the kind of its labels, the names known so far, and reasons.
 
-    What its config says already is kept: a column that it names, and that is there.
+    Args:
+        given: what the user says already, which is kept.
 
     Raises:
-        UserError: a column that the config names is not there, no column names images that are there, or which one
-            holds the label is not clear.
+        UserError: a column that the user names is not there, no column names images that are there, or which one holds
+            the label is not clear.
     """
     file, columns = _sample(source)
-    source = _with_given(source, file.name, columns)
+    source = _with_given(source, given, file.name, columns)
     source, why = _with_image(source, file, columns)
     image = source.config.image_column
-    split = source.config.split_column or _named(columns, _SPLIT, lambda cells: all(map(_says_split, cells)))
-    group = source.config.group_column or _named(columns, _GROUP, _are_groups)
+    flags = source.config.label_columns or ()
+    free = {name: cells for name, cells in columns.items() if name not in flags}
+    split = source.config.split_column or _named(free, _SPLIT, lambda cells: all(map(_says_split, cells)))
+    group = source.config.group_column or _named(free, _GROUP, _are_groups)
     source = source.with_options(split_column=split, group_column=group)
     reasons = [why]
     reasons += [f"split_column {split}: its cells are names of splits"] if split else []
     reasons += [f"group_column {group}: equal values stay in one split"] if group else []
-    others = {name: cells for name, cells in columns.items() if name not in (image, split, group)}
+    others = {name: cells for name, cells in columns.items() if name not in (image, split, group) or name in flags}
     options, kind, names, why = _labels(source, others, file.name)
     return source.with_options(**options), kind, names, [*reasons, why]
 
 
-def _with_given(source: Source, name: str, columns: Columns) -> Source:
-    """The source with the columns that its config names as the table spells them; its defaults need not be there."""
-    options: dict[str, Any] = {}
-    for key in ("image_column", "label_column", "split_column", "group_column"):
-        given = getattr(source.config, key)
-        if given == getattr(SourceConfig(), key):
-            continue
-        options[key] = spelled(given, columns)
-        if options[key] is None:
-            there = ", ".join(map(repr, columns))
-            raise UserError(f"{name}: no column {given!r}; it has {there}: give --data.{key} NAME")
+def _with_given(source: Source, given: SourceConfig, name: str, columns: Columns) -> Source:
+    """The source with the columns that the user names as the table spells them; defaults need not be there."""
+    default = SourceConfig()
+
+    def there(key: str, column: str, shape: str = "NAME") -> str:
+        found = spelled(column, columns)
+        if found is None:
+            names = ", ".join(map(repr, columns))
+            raise UserError(f"{name}: no column {column!r}; it has {names}: give --data.{key} {shape}")
+        return found
+
+    options: dict[str, Any] = {
+        key: there(key, getattr(given, key))
+        for key in ("image_column", "label_column", "split_column", "group_column")
+        if getattr(given, key) != getattr(default, key)
+    }
+    if given.label_columns:
+        options["label_columns"] = [there("label_columns", column, "'[NAME, NAME]'") for column in given.label_columns]
     return source.with_options(**options)
 
 
@@ -135,7 +145,7 @@ def _labels(source: Source, columns: Columns, name: str) -> tuple[dict[str, Any]
     given = source.config.label_column
     chosen = given if given in columns else _named(columns, _LABEL, _are_short)
     if chosen is not None:
-        return _of_column(source, chosen, columns[chosen])
+        return _of_column(source, name, chosen, columns[chosen])
     if len(columns) >= 2 and all(map(_are_flags, columns.values())):
         flags = list(columns)
         common = re.sub(r"[^_ -]*$", "", os.path.commonprefix(flags))  # noqa: RUF071 - label_cat, label_dog
@@ -144,12 +154,14 @@ def _labels(source: Source, columns: Columns, name: str) -> tuple[dict[str, Any]
         return options, _flags_kind(columns, flags), names, f"label_columns {', '.join(flags)}: each holds 0 and 1"
     texts = [column for column, cells in columns.items() if _may_be_label(cells)]
     if len(texts) == 1:
-        return _of_column(source, texts[0], columns[texts[0]])
+        return _of_column(source, name, texts[0], columns[texts[0]])
     there = f"may be {' or '.join(texts)}" if texts else f"is none of {', '.join(columns) or 'its columns'}"
     raise UserError(f"{name}: which column holds the label is not clear; it {there}: give --data.label_column NAME")
 
 
-def _of_column(source: Source, column: str, cells: Sequence[Any]) -> tuple[dict[str, Any], Kind, tuple[str, ...], str]:
+def _of_column(
+    source: Source, name: str, column: str, cells: Sequence[Any]
+) -> tuple[dict[str, Any], Kind, tuple[str, ...], str]:
     options: dict[str, Any] = {"label_column": column}
     why = f"label_column {column}: {len(set(map(str, cells)))} different cells in the first {len(cells)} rows"
     numbers = tuple(dict.fromkeys(str(cell) for cell in cells if isinstance(cell, int) and not isinstance(cell, bool)))
@@ -158,8 +170,8 @@ def _of_column(source: Source, column: str, cells: Sequence[Any]) -> tuple[dict[
     texts = [cell for cell in cells if isinstance(cell, str) and cell]
     if texts and all(cell.startswith("[") and cell.endswith("]") for cell in texts):
         raise UserError(
-            f"the cells of column {column} are lists written as text, such as {texts[0]}: write names with "
-            f"{source.config.label_separator!r} between them, or the table as JSON lines or Parquet, which have lists"
+            f"{name}: the cells of column {column} are lists written as text, such as {texts[0][:LONGEST]!r}: write "
+            f"names with {source.config.label_separator!r} between them, or lists as JSON lines and Parquet have them"
         )
     separator = _separator(texts, source.config.label_separator)
     if separator:
@@ -254,7 +266,7 @@ def _holds_images(kind: Any) -> bool:
     import pyarrow as pa
 
     if pa.types.is_struct(kind):
-        return {"bytes", "path"} >= {field.name for field in kind}
+        return {field.name for field in kind} == {"bytes", "path"}
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 

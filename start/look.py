@@ -94,7 +94,7 @@ def look(given: SourceConfig) -> Found:
             source = source.with_options(leave_out=sorted(own))
         reasons: list[str] = []
         if source.config.format in _TABLES:
-            source, kind, names, reasons = choose_columns(source)
+            source, kind, names, reasons = choose_columns(source, given)
             labels = LabelSet(names, kind) if source.config.label_columns else _Met(kind, names)
         elif source.config.format == "classes_csv":
             labels = LabelSet(_flagged(source), "multilabel")

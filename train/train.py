@@ -19,7 +19,7 @@ from fitting.diagnosis import TRAINING, diagnose, diagnose_fit, diagnose_path, s
 from fitting.history import best_of
 from models import checkpoint
 from models.adapting import Adapted, merge
-from models.calibration import calibrate
+from models.calibration import Calibration, calibrate
 from models.classifier import Classifier
 from models.decision import DecisionRule
 from models.device import device_of, precision_for
@@ -79,12 +79,11 @@ def train(
             from fitting.fit import fit
             from train.module import images_request
 
-            key = config.images_key
-            request = images_request(context, config, teacher, learned, held_out, costs, work / key, adapted)
-            fitted = fit(request, context)
-            metrics[key] = dict(fitted)
+            folder = work / config.images_key
+            fitted = fit(images_request(context, config, teacher, learned, held_out, costs, folder, adapted), context)
+            metrics[config.images_key] = dict(fitted)
             # Instead of the head's: what that lacked, the fit of more layers may have made good.
-            notes = diagnose_fit(fitted, request.module.config)
+            notes = diagnose_fit(fitted, config.on_images)
         if adapted is not None:
             # Before calibration: from here on the teacher is a plain model.
             merge(adapted)
@@ -100,15 +99,7 @@ def train(
         metrics["calibration"] = asdict(calibration)
         metrics["diagnosis"] = to_json(notes)
         metrics["teacher_passes"] = asdict(backbone.passes)
-        facts = CheckpointFacts(
-            labels=manifest.labels,
-            base_model=public_name(config.model, teacher.revision),
-            pretrained=config.pretrained,
-            mode=config.mode,
-            temperature=calibration.temperature,
-            uncalibrated=calibration.uncalibrated,
-        )
-        once(lambda: checkpoint.save(teacher, run.teacher / "model", facts))
+        once(lambda: checkpoint.save(teacher, run.teacher / "model", _facts(config, teacher, calibration)))
         once(lambda: write_json(run.teacher / "metrics.json", metrics))
         current.wrote([*(run.teacher / "model").iterdir(), run.teacher / "metrics.json"])
     # After the stamp: a stage that is killed before it still has its finished fits.
@@ -116,6 +107,17 @@ def train(
         from fitting.fit import remove_checkpoints
 
         once(lambda: remove_checkpoints(work))
+
+
+def _facts(config: TeacherConfig, teacher: Classifier, calibration: Calibration) -> CheckpointFacts:
+    return CheckpointFacts(
+        labels=teacher.labels,
+        base_model=public_name(config.model, teacher.revision),
+        pretrained=config.pretrained,
+        mode=config.mode,
+        temperature=calibration.temperature,
+        uncalibrated=calibration.uncalibrated,
+    )
 
 
 def _inputs(

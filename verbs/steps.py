@@ -98,8 +98,8 @@ def _views(run: Run, options: Namespace) -> None:
     specs = specs_of(config.teacher, config.students)
     pictures = pick(Source(config.data, run.labels, run.folder.data / "images"), options.images)
     path = run.folder.root / "views.png"
-    with atomic_path(path) as partial:
-        draw_sheet(pictures, config.views, specs, min(options.views, config.views.count)).save(partial, "PNG")
+    with atomic_path(path) as unfinished:
+        draw_sheet(pictures, config.views, specs, min(options.views, config.views.count)).save(unfinished, "PNG")
     console.print(f"{quoted(path)}: images as the teacher and the students will see them", soft_wrap=True)
 
 

@@ -5,7 +5,7 @@ import random
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from run.folder import RunFolder
 from run.stage import recorded_files
 from verify.certificate import CERTIFICATE, Certificate
 from verify.chunks import run_over
+from verify.evidence import Criterion
 from verify.measure import measured_rows
 from verify.predictions import Predictions, make_key
 from verify.words import title
@@ -136,9 +137,9 @@ def copy_differences(run: RunFolder) -> list[str]:
 def certificate_differences(found: Certificate, again: Certificate) -> list[str]:
     """Differences of a certificate from that of judging again; empty where there are none."""
     before, now = _values(found), _values(again)
-    changed = [key for key in now | before if before.get(key, ABSENT) != now.get(key, ABSENT)]
+    changed = [key for key in before | now if key not in before or key not in now or before[key] != now[key]]
     # Where the config asks for other limits, verdicts and all else follow from them; what decides nothing says less.
-    reported = {title(one) for one in found.criteria if one.tier == "reported"}
+    reported = {_name(one) for one in found.criteria if one.tier == "reported"}
     telling = [key for key in changed if key[0] not in reported] or changed
     limits = [key for key in telling if key[1] == "limit" and key in before and key in now]
     lines = [
@@ -190,12 +191,17 @@ def _values(certificate: Certificate) -> dict[tuple[str, str], object]:
     """Everything that a certificate says, by the criterion that says it, or an empty name, and the place in it."""
     # By name and not by number: with one criterion more, all after it would seem to have become others. Their number
     # beside them, because of two with one name only one is here.
-    criteria = {title(one): asdict(one) for one in certificate.criteria}
+    criteria = {_name(one): asdict(one) for one in certificate.criteria}
     found: dict[tuple[str, str], object] = {("", "number of criteria"): len(certificate.criteria)}
     for name, value in asdict(certificate).items():
         parts = criteria if name == "criteria" else {"": {name: value}}
         found |= {(criterion, place): one for criterion, part in parts.items() for place, one in _flat(part)}
     return found
+
+
+def _name(one: Criterion) -> str:
+    """Of a criterion, whichever images count: that may change with its limit."""
+    return title(replace(one, counted="one of each group"))
 
 
 def _flat(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -81,7 +81,7 @@ class Converter:
         if self.source.labels is not None:
             named = shown(entry.split) or _cell(entry, config.split_column) or self.split or ""
             self.source.met.add(named)
-            if named in config.leave_out:
+            if named and named in config.leave_out:
                 return None
             if named:
                 split = "unlabeled" if named in config.unlabeled_splits else split_named(named, entry.where)
@@ -89,7 +89,7 @@ class Converter:
             answer = entry.answer(self.source.labels) if split != "unlabeled" else None
             split = split if answer else "unlabeled"
         # An empty cell is no value to slice by.
-        values = ((name, _cell(entry, name).strip()) for name in self.source.metadata)
+        metadata = tuple((name, text) for name in self.source.metadata if (text := _cell(entry, name).strip()))
         found = self.root.locate(entry.image, entry.where, entry.places)
         return Record(
             uri=found.uri,
@@ -97,7 +97,7 @@ class Converter:
             votes=answer.votes if answer else None,
             split=split,
             group=_cell(entry, config.group_column) or None,
-            metadata=tuple((name, value) for name, value in values if value) or None,
+            metadata=metadata or None,
             where=entry.where,
             address=entry.address or found.address,
             recased=found.recased,

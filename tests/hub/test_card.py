@@ -283,7 +283,8 @@ def test_write_cards__pictures_and_diagnoses(release_run: RunFolder, certificate
     pictures = [release_run.release / STUDENT / name for name in PICTURES]
     before = [path.read_bytes() for path in pictures]
     assert all(picture.startswith(b"\x89PNG") and len(picture) < 100_000 for picture in before)
-    assert all(f"]({name})" in text for name in PICTURES)
+    places = [text.index(f"]({name})") for name in PICTURES]
+    assert places == sorted(places), "the confusion matrix stands below its table"
     assert "What looks wrong" in text
     cards(release_run)
     assert [path.read_bytes() for path in pictures] == before

@@ -31,6 +31,11 @@ def test_decisions__points_of_every_file() -> None:
     assert "recall of at least 90% with 95.0% confidence; provable and useless |" in useless
 
 
+def test_decisions__a_point_on_a_label_with_a_bar_keeps_its_cell() -> None:
+    odd = DecisionRule.of(LabelSet(("fine", "worn | torn"), "nominal"))
+    assert "| `worn \\| torn` | 0.25 |" in decisions(record(odd, replace(POINT, name="worn | torn")))
+
+
 def test_decisions__nothing_where_the_likeliest_label_is_decided() -> None:
     assert decisions(record(DecisionRule.of(FOUR))) == decisions(None) == ""
     assert "## Decision" in decisions(record(DecisionRule.of_levels(FOUR)))

@@ -193,6 +193,7 @@ def test_build__a_model_much_larger_than_its_weights_takes_no_memory(
 @pytest.mark.slow
 def test_build__an_unreachable_hub_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     said = []
     for name in ("nobody/no-such-model", "hf-hub:nobody/no-such-model", "test_vit.r160_in1k"):
         start = time.monotonic()

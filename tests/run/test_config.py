@@ -166,3 +166,15 @@ def test_workers__auto_is_a_share_of_the_cores(
     assert TrainerConfig(devices=devices).workers == workers
     assert TrainerConfig(devices=devices, num_workers=0).workers == 0
     assert TrainerConfig(devices=devices, num_workers=5).workers == 5
+
+
+@pytest.mark.parametrize(
+    ("binding", "tasks", "workers"), [("mask_cpu:", "8", 7), ("none", "8", 2), ("mask_cpu:", "1", 2)]
+)
+def test_workers__a_task_that_srun_has_bound_has_its_share_already(
+    binding: str, tasks: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("run.config.usable_cores", lambda: 8)
+    monkeypatch.setenv("SLURM_CPU_BIND_TYPE", binding)
+    monkeypatch.setenv("SLURM_NTASKS", tasks)
+    assert TrainerConfig(devices=8).workers == workers

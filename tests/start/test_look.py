@@ -121,7 +121,7 @@ def test_look__what_is_given_is_kept(tmp_path: Path) -> None:
         ([{"label": ["a", "b", ""][n % 3]} for n in range(6)], "table.csv, line 4: no label"),
         (
             [{"label": ["['a']", "[]"][n % 2]} for n in range(6)],
-            r"lists written as text, such as \['a'\]: .* ';' between",
+            r"table.csv: the cells of column label are lists written as text, such as \"\['a'\]\": .* ';' between",
         ),
     ],
 )
@@ -195,6 +195,23 @@ def test_look__a_column_that_is_given_and_not_there(tmp_path: Path, key: str) ->
     path = rows(tmp_path, [{"label": "ab"[n % 2]} for n in range(4)])
     with pytest.raises(UserError, match=rf"table.csv: no column 'nope'; it has 'label', 'id': give --data.{key} NAME"):
         looked(path, **{key: "nope"})
+
+
+def test_look__label_columns_that_are_given(tmp_path: Path) -> None:
+    flags = {"label_columns_hold": "flags"}
+    path = rows(tmp_path, [{"Set": str(n % 2), "b": "01"[n % 3 == 0]} for n in range(6)])
+    assert looked(path, label_columns=["set", "b"], **flags).config.label_columns == ["Set", "b"]
+    with pytest.raises(UserError, match=r"no column 'nope'; it has .*: give --data.label_columns '\[NAME, NAME\]'"):
+        looked(path, label_columns=["b", "nope"], **flags)
+    # A column of numbers may be taken for the images' ids: what the user names is a label all the same.
+    (tmp_path / "two").mkdir()
+    path = rows(tmp_path / "two", [{"b": "1"}, {"b": "1"}])
+    assert looked(path, label_columns=["id", "b"], **flags).images == {"id": 1, "b": 2}
+
+
+def test_look__a_table_with_the_name_of_an_imagefolders(tmp_path: Path) -> None:
+    path = rows(tmp_path, [{"label": "ab"[n % 2]} for n in range(6)])
+    assert looked(path.rename(path.with_name("metadata.csv"))).config.image_column == "id"
 
 
 def test_look__a_column_that_is_given_in_another_case(tmp_path: Path) -> None:

@@ -126,14 +126,14 @@ def model_figures(content: Content, name: str) -> Iterator[Figure]:
 
 
 def card_pictures(facts: ModelFacts, names: Sequence[str], confidence: float) -> dict[str, bytes]:
-    """PNG files for a model's card by their name; none of a multilabel set."""
+    """PNG files for a model's card by their name, in the order of the card; none of a multilabel set."""
     if facts.confusion is None:
         return {}
     sheets = {RELIABILITY: reliability("reliability", facts.reliability[0].bins, confidence, ON_WHITE)}
     if len(names) <= MOST_IN_PICTURE:
         sides = ("true", "said")
         sheets[CONFUSION] = matrix("confusion", facts.confusion, names, sides, shares=True, colors=ON_WHITE)
-    return {name: sheet.png() for name, sheet in sheets.items()}
+    return {name: sheets[name].png() for name in PICTURES if name in sheets}
 
 
 def latency_figure(certificate: Certificate) -> Figure:
