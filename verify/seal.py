@@ -137,7 +137,7 @@ def copy_differences(run: RunFolder) -> list[str]:
 def certificate_differences(found: Certificate, again: Certificate) -> list[str]:
     """Differences of a certificate from that of judging again; empty where there are none."""
     before, now = _values(found), _values(again)
-    changed = [key for key in before | now if key not in before or key not in now or before[key] != now[key]]
+    changed = [key for key in now | before if key not in before or key not in now or before[key] != now[key]]
     # Where the config asks for other limits, verdicts and all else follow from them; what decides nothing says less.
     reported = {_name(one) for one in found.criteria if one.tier == "reported"}
     telling = [key for key in changed if key[0] not in reported] or changed

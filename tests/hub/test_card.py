@@ -209,7 +209,9 @@ def test_write_cards__ordered_labels_how_far_off_and_on_which_side(
 
 def test_words__agreement_is_the_share_that_its_bound_is_of(certificate: Certificate) -> None:
     agreement = certificate.of(name="agreement")[0]
-    counted = replace(agreement, evidence=Share(n=407, count=384), counted="those unlike any in training")
+    counted = replace(
+        agreement, evidence=Share(n=407, count=384), value=384 / 407, counted="those unlike any in training"
+    )
     assert words.agreed(counted) == "384 of 407 (94.3%), counting those unlike any in training"
 
 
