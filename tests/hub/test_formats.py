@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from export.formats.record import Converted, FormatsRecord, NotWritten, Ran
@@ -76,4 +74,3 @@ def test_formats__what_is_missing_and_why(subject: Subject) -> None:
 
 def test_formats__nothing_to_say(subject: Subject) -> None:
     assert formats(subject, None) == ""
-    assert formats(replace(subject, certificate=None), record_of(subject, OPENVINO)) == ""
