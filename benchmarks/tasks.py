@@ -1,6 +1,7 @@
 """Data sets with a teacher that the product has trained on them, for figures of accuracy and agreement."""
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 from scipy.stats import t as student_t
 
 from benchmarks import common, lite, material
+from benchmarks.npm import fetch
 from cache.frozen import FrozenModel
 from cache.passes import output_for_students
 from data.config import DataConfig, LabelsConfig, SplitsConfig, ViewsConfig
@@ -33,8 +35,13 @@ from train.train import train
 DEMO = Path(__file__).resolve().parents[1] / "configs" / "demo.yaml"
 DIGIT_PIXELS = 32
 FEW_LABELS_PIXELS = 96
+DRAWING_PIXELS = 64
+DRAWINGS = tuple(f"emoji-datasource-{vendor}@16.0.0" for vendor in ("apple", "facebook", "google", "twitter"))
+"""npm's packages of the emoji as each vendor draws them; 330 MB are fetched."""
 LABELED = 0.6
 """Share of the photographs whose labels are not hidden, held-out ones included."""
+DRAWINGS_LABELED = 0.47
+"""The same of the drawings: a fifth of all are left with a label to learn from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,16 +210,58 @@ def pretrained_students(folder: Path) -> Recipe:
     return replace(recipe, student=student)
 
 
-def imagenet_weights(number: int, folder: Path) -> str:
+def drawings(folder: Path) -> Recipe:
+    """Emoji by four vendors, of nine kinds, half of them without a label: what two draw alike is in one split."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fetch(folder, *DRAWINGS)
+    modules = folder / "node_modules"
+    vendors = [package.rpartition("@")[0] for package in DRAWINGS]
+    listed = json.loads((modules / vendors[0] / "emoji.json").read_text(encoding="utf-8"))
+    shown = [emoji for emoji in listed if emoji["category"] != "Component"]
+    hidden = np.random.default_rng(0).random(len(shown)) >= DRAWINGS_LABELED
+    with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["image", "label", "split", "group"])
+        for emoji, hide in zip(shown, hidden, strict=True):
+            for vendor in vendors:
+                image = Path(vendor) / "img" / vendor.rpartition("-")[2] / "64" / emoji["image"]
+                if (modules / image).is_file():
+                    table.writerow([image, emoji["category"], "unlabeled" if hide else "", emoji["unified"]])
+    student = read_config(DEMO).students[0]
+    return Recipe(
+        labels=LabelsConfig(names=sorted({emoji["category"] for emoji in shown})),
+        data=DataConfig(
+            format="csv",
+            path=str(folder / "images.csv"),
+            image_root=str(modules),
+            split_column="split",
+            group_column="group",
+            splits=SplitsConfig(val=0.07, calibration=0.05, test=0.47),
+        ),
+        views=ViewsConfig(),
+        teacher=TeacherConfig(
+            model=imagenet_weights(2, folder, DRAWING_PIXELS), image_size=DRAWING_PIXELS, resize="squash", mode="head"
+        ),
+        student=replace(student, image_size=DRAWING_PIXELS),
+    )
+
+
+def imagenet_weights(number: int, folder: Path, pixels: int = FEW_LABELS_PIXELS) -> str:
     """The folder of an EfficientNet-Lite whose head is for other labels, so that a new one is made."""
     labels = LabelSet(("one", "another", "a third"), "nominal")
-    classifier = lite.pretrained(number, FEW_LABELS_PIXELS, labels, seed=0)
+    classifier = lite.pretrained(number, pixels, labels, seed=0)
     path = folder / f"lite{number}"
     checkpoint.save(classifier, path, CheckpointFacts(labels=labels, uncalibrated="has a random head"))
     return str(path)
 
 
-RECIPES = {"elpv": elpv, "digits": digits, "few_labels": few_labels, "pretrained_students": pretrained_students}
+RECIPES = {
+    "elpv": elpv,
+    "digits": digits,
+    "few_labels": few_labels,
+    "pretrained_students": pretrained_students,
+    "drawings": drawings,
+}
 
 
 def prepared(folder: Path, name: str, trainer: TrainerConfig, teacher_epochs: int | None = None) -> Task:

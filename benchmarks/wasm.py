@@ -5,7 +5,6 @@ the ``demo`` extra for its photographs. Weights are random. One thread, in node,
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,14 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks import common
+from benchmarks.npm import CannotRunError, fetch
 from export.page.runtime import PACKAGE
 
 STUDENT = ("mobilenetv4_conv_small", 224)
 RUNNER = Path(__file__).with_name("wasm_runner.mjs")
-
-
-class CannotRunError(Exception):
-    """WASM cannot be tried on this machine; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +43,8 @@ def install(folder: Path, *more: str) -> None:
     Raises:
         CannotRunError: there is no node or no npm, or npm cannot fetch the package.
     """
-    if not (shutil.which("node") and shutil.which("npm")):
-        raise CannotRunError("node and npm are not installed")
+    fetch(folder, PACKAGE, *more)
     shutil.copyfile(RUNNER, folder / RUNNER.name)
-    (folder / "package.json").write_text('{"private": true, "type": "module"}', encoding="utf-8")
-    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", PACKAGE, *more]
-    environment = {**os.environ, "ONNXRUNTIME_NODE_INSTALL": "skip"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CannotRunError(f"npm could not install {PACKAGE}: {done.stderr.strip()[-300:]}")
 
 
 def run(folder: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:

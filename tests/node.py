@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.wasm import CannotRunError, install
+from benchmarks.npm import CannotRunError
+from benchmarks.wasm import install
 from hub.transformers_js import VERSION
 
 TRANSFORMERS_JS = f"@huggingface/transformers@{VERSION}"

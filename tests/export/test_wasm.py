@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.wasm import CannotRunError, Job, install, largest_difference, run
+from benchmarks.npm import CannotRunError
+from benchmarks.wasm import Job, install, largest_difference, run
 from export.rgb import write_rgb
 from export.runtime import RgbClassifier
 from models.spec import InputSpec, ResizeMode
