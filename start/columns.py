@@ -54,7 +54,7 @@ def choose_columns(source: Source, given: SourceConfig) -> tuple[Source, Kind, t
     image = source.config.image_column
     flags = source.config.label_columns or ()
     free = {name: cells for name, cells in columns.items() if name not in flags}
-    split = source.config.split_column or _named(free, _SPLIT, lambda cells: all(map(_says_split, cells)))
+    split = source.config.split_column or _named(free, _SPLIT, _are_splits)
     group = source.config.group_column or _named(free, _GROUP, _are_groups)
     source = source.with_options(split_column=split, group_column=group)
     reasons = [why]
@@ -211,8 +211,10 @@ def _flags_kind(columns: Columns, flags: Sequence[str]) -> Kind:
     return "nominal" if sums == {1} else "multilabel"
 
 
-def _says_split(cell: object) -> bool:
-    return cell in (None, "") or is_split(str(cell))
+def _are_splits(cells: Sequence[Any]) -> bool:
+    written = [str(cell) for cell in cells if cell not in (None, "")]
+    # Most are enough: a name that is no split's is then refused with its row, and not passed over with the column.
+    return 2 * sum(map(is_split, written)) >= len(written)
 
 
 def _are_groups(cells: Sequence[Any]) -> bool:

@@ -120,6 +120,10 @@ def test_look__what_is_given_is_kept(tmp_path: Path) -> None:
         ([{"note": f"text {n}"} for n in range(12)], "it is none of note: give --data.label_column NAME"),
         ([{"label": ["a", "b", ""][n % 3]} for n in range(6)], "table.csv, line 4: no label"),
         (
+            [{"label": "ab"[n % 2], "split": ["train", "", "trian"][n % 3]} for n in range(6)],
+            r"table.csv, line 4: split 'trian'",
+        ),
+        (
             [{"label": ["['a']", "[]"][n % 2]} for n in range(6)],
             r"table.csv: the cells of column label are lists written as text, such as \"\['a'\]\": .* ';' between",
         ),
