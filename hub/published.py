@@ -13,7 +13,7 @@ from models.facts import KEY, CheckpointFacts
 from models.foreign import label_names
 from run.errors import UserError, quoted
 from run.files import json_of
-from verify.certificate import CERTIFICATE, Certificate
+from verify.certificate import CERTIFICATE, FROM_PUBLISHER, Certificate
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _judged(file: ReleasedFile, name: str, labels: LabelSet) -> list[Claim]:
             f"{quoted(file.folder)} holds no {CERTIFICATE}, so it publishes no figures: give those that you were told, "
             "as in --published accuracy=98.5"
         )
-    certificate = Certificate.read(path)
+    certificate = Certificate.read(path, FROM_PUBLISHER)
     labels.require_equal(certificate.labels, str(file.folder))
     digest = file.digest
     end = file.kind.path.as_posix()

@@ -18,6 +18,8 @@ SCHEMA: Literal[4] = 4
 """Raised whenever a reader of the JSON would have to change."""
 
 CERTIFICATE = "certificate.json"
+FROM_PUBLISHER = "download it again, or ask its publisher for one that this version reads"
+"""What to do where somebody else's certificate cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -347,19 +349,21 @@ class Certificate:
         write_json(path, asdict(self))
 
     @classmethod
-    def read(cls, path: Path) -> "Certificate":
+    def read(cls, path: Path, remedy: str = "run `pocketeva verify` again") -> "Certificate":
         """Read what ``write`` wrote.
+
+        Args:
+            remedy: what to do where it cannot be read, for the message.
 
         Raises:
             UserError: it is not JSON, of another schema version, or lacks something.
         """
-        content = json_of(path, "run `pocketeva verify` again")
+        content = json_of(path, remedy)
         version = content.get("format") if isinstance(content, dict) else None
         # Before anything else is looked at: of another version's keys there would be dozens of complaints.
         if version != SCHEMA:
             raise UserError(
-                f"{quoted(path)} has schema version {version}, and this version of PocketEVA reads {SCHEMA}: "
-                "run `pocketeva verify` again"
+                f"{quoted(path)} has schema version {version}, and this version of PocketEVA reads {SCHEMA}: {remedy}"
             )
         try:
             # Not of the value: JSON has no tuples, and only a text may have lists in their place.
@@ -369,7 +373,7 @@ class Certificate:
         else:
             mistakes = list(found._contradictions())
         if mistakes:
-            raise UserError(f"{quoted(path)} is not as `pocketeva verify` writes it; run it again:\n{listed(mistakes)}")
+            raise UserError(f"{quoted(path)} is not as `pocketeva verify` writes it ({remedy}):\n{listed(mistakes)}")
         return found
 
     def _contradictions(self) -> Iterator[str]:

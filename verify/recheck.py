@@ -17,7 +17,7 @@ from export.release import KINDS, WEIGHTS, Release
 from run.errors import UserError, listed, quoted
 from run.files import file_digest
 from run.folder import RunFolder
-from verify.certificate import CERTIFICATE, Certificate
+from verify.certificate import CERTIFICATE, FROM_PUBLISHER, Certificate
 from verify.config import VerifyConfig
 from verify.consistent import checkpoint_contradictions, onnx_contradictions
 from verify.criteria import SHAPES, expected_claims
@@ -55,7 +55,7 @@ def find_certificate(place: Path) -> Certificate:
         )
     if len({file_digest(path) for path in found}) > 1:
         raise UserError(f"{quoted(place)} holds certificates that differ:\n{listed(map(quoted, found))}")
-    return Certificate.read(found[0])
+    return Certificate.read(found[0], FROM_PUBLISHER)
 
 
 def recheck(place: Path) -> list[Check]:

@@ -59,7 +59,7 @@ def test_certificate__damaged(
     edit: Callable[[dict[str, Any]], object], said: str, certificate: Certificate, tmp_path: Path
 ) -> None:
     message = edited(tmp_path / "certificate.json", certificate, edit)
-    assert "certificate.json is not as `pocketeva verify` writes it; run it again:\n" in message
+    assert "certificate.json is not as `pocketeva verify` writes it (run `pocketeva verify` again):\n" in message
     assert said in message
 
 
