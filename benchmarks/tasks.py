@@ -40,6 +40,10 @@ DRAWINGS = tuple(f"emoji-datasource-{vendor}@16.0.0" for vendor in ("apple", "fa
 """npm's packages of the emoji as each vendor draws them; 330 MB are fetched."""
 LABELED = 0.6
 """Share of the photographs whose labels are not hidden, held-out ones included."""
+LABELED_SPLITS = SplitsConfig(val=0.1, calibration=0.05, test=0.5)
+SCARCE_LABELED = 0.3
+SCARCE_SPLITS = SplitsConfig(val=0.07, calibration=0.03, test=0.65)
+"""With that share, about 200 photographs are left with a label to learn from, and ten times as many in all."""
 DRAWINGS_LABELED = 0.47
 """The same of the drawings: a fifth of all are left with a label to learn from."""
 
@@ -165,7 +169,7 @@ def digits(folder: Path) -> Recipe:
     )
 
 
-def few_labels(folder: Path) -> Recipe:
+def few_labels(folder: Path, labeled: float = LABELED, splits: SplitsConfig = LABELED_SPLITS) -> Recipe:
     """The demo's photographs, most of them without a label; a head on ImageNet features teaches untrained students."""
     import elpv_dataset  # the demo extra
 
@@ -174,7 +178,7 @@ def few_labels(folder: Path) -> Recipe:
     names = LabelSet.of(demo.labels).names
     root = Path(str(elpv_dataset.__file__)).parent / "data"
     cells = [line.split() for line in (root / "labels.csv").read_text(encoding="utf-8").splitlines()]
-    hidden = np.random.default_rng(0).random(len(cells)) >= LABELED
+    hidden = np.random.default_rng(0).random(len(cells)) >= labeled
     with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["image", *names, "split"])
@@ -191,7 +195,7 @@ def few_labels(folder: Path) -> Recipe:
             image_root=str(root),
             label_columns=list(names),
             split_column="split",
-            splits=SplitsConfig(val=0.1, calibration=0.05, test=0.5),
+            splits=splits,
             working_size=2 * FEW_LABELS_PIXELS,  # decoding the photographs would take as long as learning from them
         ),
         views=demo.views,
@@ -200,6 +204,11 @@ def few_labels(folder: Path) -> Recipe:
         ),
         student=student,
     )
+
+
+def scarce_labels(folder: Path) -> Recipe:
+    """``few_labels`` with a label for a tenth of the photographs to learn from."""
+    return few_labels(folder, SCARCE_LABELED, SCARCE_SPLITS)
 
 
 def pretrained_students(folder: Path) -> Recipe:
@@ -259,6 +268,7 @@ RECIPES = {
     "elpv": elpv,
     "digits": digits,
     "few_labels": few_labels,
+    "scarce_labels": scarce_labels,
     "pretrained_students": pretrained_students,
     "drawings": drawings,
 }
