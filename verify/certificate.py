@@ -18,7 +18,7 @@ SCHEMA: Literal[4] = 4
 """Raised whenever a reader of the JSON would have to change."""
 
 CERTIFICATE = "certificate.json"
-FROM_PUBLISHER = "download it again, or ask its publisher for one that this version reads"
+FROM_PUBLISHER = "download it again, ask its publisher for one that this version reads, or judge your own again"
 """What to do where somebody else's certificate cannot be read."""
 
 

@@ -120,8 +120,8 @@ def test_look__what_is_given_is_kept(tmp_path: Path) -> None:
         ([{"note": f"text {n}"} for n in range(12)], "it is none of note: give --data.label_column NAME"),
         ([{"label": ["a", "b", ""][n % 3]} for n in range(6)], "table.csv, line 4: no label"),
         (
-            [{"label": "ab"[n % 2], "split": ["train", "", "trian"][n % 3]} for n in range(6)],
-            r"table.csv, line 4: split 'trian'",
+            [{"label": "ab"[n % 2], "split": ["train", "", "test", "trian"][n % 4]} for n in range(8)],
+            r"table.csv, line 5: split 'trian'",
         ),
         (
             [{"label": ["['a']", "[]"][n % 2]} for n in range(6)],
@@ -132,6 +132,11 @@ def test_look__what_is_given_is_kept(tmp_path: Path) -> None:
 def test_look__what_is_not_clear(tmp_path: Path, cells: list[dict[str, str]], message: str) -> None:
     with pytest.raises(UserError, match=message):
         looked(rows(tmp_path, cells))
+
+
+def test_look__a_column_of_other_things_is_no_split(tmp_path: Path) -> None:
+    cells = [{"label": "ab"[n % 2], "set": "AB"[n % 2], "split": "", "subset": "train"} for n in range(8)]
+    assert looked(rows(tmp_path, cells)).config.split_column == "subset"
 
 
 def test_look__no_images(tmp_path: Path) -> None:
