@@ -21,6 +21,7 @@ from data.labels import LabelSet
 from data.manifest import Manifest
 from data.prepare import prepare
 from distill.config import StudentConfig
+from fitting.config import FitConfig
 from models import checkpoint
 from models.classifier import Classifier
 from models.facts import CheckpointFacts
@@ -164,7 +165,7 @@ def digits(folder: Path) -> Recipe:
             model="test_efficientnet",
             pretrained=False,
             image_size=DIGIT_PIXELS,
-            fit=replace(fit, epochs=32, lr=4e-3),
+            fit=FitConfig(epochs=32, batch_size=32, lr=4e-3, ema_decay=0.95),
         ),
     )
 
