@@ -294,6 +294,11 @@ def test_page__dropped_pasted_and_from_the_camera(fresh: Page) -> None:
     assert [row["path"] for row in rows(fresh)] == ["given.png", "given.png", "camera 1"]
 
 
+def test_page__opened_as_a_file(page: Page, paged: Path) -> None:
+    page.open((paged / "index.html").as_uri())
+    assert "Run `pocketeva page` with the folder that it lies in" in page.text("#status")
+
+
 def test_page__without_its_runtime(page: Page, paged: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mini-onnx"
     shutil.copytree(paged, folder)
