@@ -17,8 +17,10 @@ supervision alone; images without a label are shown to the students that have a 
   student have one input size here; timm cannot run a teacher of another, which the product can.
 - ``ours``: the same loss of the same views, but of ``--views`` of each image, whose logits are cached before. What
   building the cache took is taken off the clock of every student, although one cache serves all of them.
-- ``ours, KEY=VALUE KEY=VALUE`` (with ``--also KEY=VALUE KEY=VALUE``): the same, where ``students[]`` has these values.
-- ``labels_longer`` (with ``--longer``): plain labels for as long as teacher and student take together, to see whether
+- ``ours, KEY=VALUE KEY=VALUE`` (with ``--also KEY=VALUE KEY=VALUE``): the same, where ``students[]`` has these values;
+  ``views=N`` learns from so many cached views of each image, and pays for no others; ``noise=NAME`` changes the
+  student's side of them (``benchmarks.noise``).
+- ``labels_longer`` (with ``--arms``): plain labels for as long as teacher and student take together, to see whether
   the teacher is worth its training. Elsewhere that is nobody's time: each data set's teacher is trained once, from
   random weights, and both distilling arms learn from it.
 
@@ -26,29 +28,33 @@ Test images share no duplicate with training images; accuracy and agreement are 
 Student's t over the seeds, at 95 %: they say how much seeds matter, not how much other test images would. Agreement
 with the teacher is what distilling is after; a student of labels does not know of it. ``--clock processor`` counts
 seconds of the processor instead, for a machine that does other work as well: with ``--workers 0`` and one thread they
-are what the wall clock would say of a quiet one. Two processes can share the seeds then (``--first-seed``).
+are what the wall clock would say of a quiet one. Processes can share the seeds then (``--first-seed``) or the arms, and
+``benchmarks.join`` puts together what they found.
 """
 
 import argparse
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, count, permutations
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from timm.task import LogitDistillationTask
 from torch import Tensor, nn
 
 from benchmarks import common, material
+from benchmarks.noise import NOISES, Noise
 from benchmarks.npm import CannotRunError
 from benchmarks.steps import Average, Loss, steps_of
 from benchmarks.tasks import RECIPES, Task, differences, intervals, prepared
 from cache.read import ViewOutputs
-from data.loaders import EpochSampler, ViewDataset, train_loader
+from data.loaders import EpochSampler, ViewDataset, ViewValues, train_loader
 from data.manifest import Manifest
 from distill.config import StudentConfig
 from distill.erasing import draw_rectangles, erased
@@ -72,9 +78,38 @@ TRIED = (
     "fit.ema_decay",
 )
 """The keys of a student that the loop here follows."""
+BESIDE = ("views", "noise")
+"""What else ``--also`` takes."""
+ARMS = ("labels", "timm", "ours", "labels_longer")
 UNLABELED = -1
 TICKS = 1000
 """Steps of the learning rate's schedule, over the whole time."""
+
+
+@dataclass(frozen=True)
+class CachedViews:
+    """The teacher's logits [rows, views, C], and what it took to cache them."""
+
+    logits: ViewOutputs
+    shape: tuple[int, int, int]
+    seconds: float
+
+    @classmethod
+    def of(cls, task: Task, views: int, clock: Callable[[], float]) -> "CachedViews":
+        """Run the teacher over all that it teaches."""
+        shutil.rmtree(task.context.folder.cache, ignore_errors=True)  # a head has been trained on some of it
+        started = clock()
+        logits = task.frozen_teacher().compute_logits(task.examples(task.taught), views)
+        return cls(logits, logits.shape, clock() - started)
+
+    def first(self, views: int) -> "CachedViews":
+        """The first views of each image, with their share of the seconds."""
+        rows, all_views, labels = self.shape
+        return replace(self, shape=(rows, views, labels), seconds=self.seconds * views / all_views)
+
+    def __getitem__(self, key: Any) -> NDArray[np.floating]:
+        """Logits [..., C] at an index of rows and views."""
+        return self.logits[key]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +121,10 @@ class Arm:
     config: StudentConfig
     rows: Manifest
     """The images."""
-    logits: ViewOutputs | None = None
+    logits: ViewValues | None = None
     """The teacher's logits of cached views; without, every epoch has fresh views."""
+    noise: Noise | None = None
+    """What is done to its batches."""
     loss: Callable[[Classifier], Loss] | None = None
     """In place of the product's."""
 
@@ -99,6 +136,29 @@ class Arm:
         return lambda batch: module.losses(batch)["loss"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What ``--also`` asks for."""
+
+    words: str
+    views: int
+    noise: str | None
+    keys: Mapping[str, str]
+
+    @classmethod
+    def of(cls, pairs: Sequence[str], views: int) -> "Change":
+        """Of pairs ``KEY=VALUE``, with so many views where none of them says how many."""
+        keys = dict(pair.split("=", 1) for pair in pairs)
+        return cls(words=" ".join(pairs), views=int(keys.pop("views", views)), noise=keys.pop("noise", None), keys=keys)
+
+    def arm(self, task: Task, seconds: float, cached: CachedViews) -> Arm:
+        """Ours with the change."""
+        changes = [f"--{key}={value}" for key, value in self.keys.items()]
+        config = build(StudentConfig, asdict(task.recipe.student), changes, "--also")
+        noise = NOISES[self.noise] if self.noise else None
+        return replace(ours_of(task, seconds, cached.first(self.views)), config=config, noise=noise)
+
+
 def options() -> argparse.Namespace:
     """Parse the command line."""
     # float32: as the demo, and as timm runs by default.
@@ -106,19 +166,23 @@ def options() -> argparse.Namespace:
         __doc__, "views", "seeds", "teacher-epochs", *common.TRAINER, views=2, precision="32-true"
     )
     parser.add_argument("--data", nargs="+", choices=RECIPES, default=["elpv", "digits"])
+    parser.add_argument("--arms", nargs="*", choices=ARMS, default=ARMS[:3], help="none: those of --also alone")
     parser.add_argument(
-        "--also", nargs="+", action="append", default=[], metavar="KEY=VALUE", help=f"of students[]: {', '.join(TRIED)}"
+        "--also", nargs="+", action="append", default=[], metavar="KEY=VALUE", help=", ".join((*TRIED, *BESIDE))
     )
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--longer", action="store_true", help="labels_longer as well")
     parser.add_argument("--seconds", type=float, default=120.0, help="for each student of all but digits")
     parser.add_argument("--digits-seconds", type=float, default=10.0, help="for each student of digits")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     given = parser.parse_args()
     for pair in chain(*given.also):
-        key, equals, _ = pair.partition("=")
-        if not equals or key not in TRIED:
-            parser.error(f"--also {pair}: write KEY=VALUE, where KEY is one of {', '.join(TRIED)}")
+        key, equals, value = pair.partition("=")
+        if not equals or key not in (*TRIED, *BESIDE):
+            parser.error(f"--also {pair}: write KEY=VALUE, where KEY is one of {', '.join((*TRIED, *BESIDE))}")
+        if key == "noise" and value not in NOISES:
+            parser.error(f"--also {pair}: noise is one of {', '.join(NOISES)}")
+        if key == "views" and not (value.isdecimal() and int(value) > 0):
+            parser.error(f"--also {pair}: views is a whole number from 1 on")
     return given
 
 
@@ -132,10 +196,13 @@ def main() -> None:
         except (CannotRunError, UserError) as error:
             sys.exit(f"benchmarks.quality: {error}")
         found = {name: compare(task, name, given) for name, task in tasks.items()}
-    first = found[given.data[0]]
+    first = found[given.data[0]]["arms"]
+    rivals = {"ours", "timm"}
     common.report(
         "quality",
-        ratio=first["arms"]["ours"]["agreement"]["mean"] / first["arms"]["timm"]["agreement"]["mean"],
+        ratio=first["ours"]["agreement"]["mean"] / first["timm"]["agreement"]["mean"]
+        if rivals <= first.keys()
+        else None,
         against="a live teacher by timm's own task, in the same wall-clock time: agreement with the teacher on test "
         f"images of {given.data[0]}",
         machine=common.torch_machine(trainer),
@@ -151,19 +218,13 @@ def compare(task: Task, name: str, given: argparse.Namespace) -> dict[str, Any]:
     """Each arm's scores and steps, and the lead of ours over each other one."""
     seconds: float = given.digits_seconds if name == "digits" else given.seconds
     clock = CLOCKS[given.clock]
-    shutil.rmtree(task.context.folder.cache, ignore_errors=True)  # a head has been trained on some of it
-    started = clock()
-    logits = task.frozen_teacher().compute_logits(task.examples(task.taught), given.views)
-    cache_seconds = clock() - started
-    if cache_seconds >= seconds:
-        raise SystemExit(f"building the cache of {name} took {cache_seconds:.1f} s: give each student more seconds")
-    arms = arms_of(task, seconds, logits, cache_seconds)
-    for values in given.also:
-        changes = [f"--{value}" for value in values]
-        config = build(StudentConfig, asdict(task.recipe.student), changes, "--also")
-        arms[f"ours, {' '.join(values)}"] = replace(arms["ours"], config=config)
-    if not given.longer:
-        del arms["labels_longer"]
+    changes = [Change.of(values, given.views) for values in given.also]
+    cached = CachedViews.of(task, max([given.views, *(change.views for change in changes)]), clock)
+    if cached.seconds >= seconds:
+        raise SystemExit(f"building the cache of {name} took {cached.seconds:.1f} s: give each student more seconds")
+    arms = arms_of(task, seconds, cached.first(given.views))
+    arms = {arm: arms[arm] for arm in given.arms}
+    arms |= {f"ours, {change.words}": change.arm(task, seconds, cached) for change in changes}
     scores: dict[str, list[dict[str, float]]] = {arm: [] for arm in arms}
     for arm in arms.values():
         learn(new_student(task, 0), task, replace(arm, seconds=1.0), 0, clock)  # what the first steps take more
@@ -177,7 +238,8 @@ def compare(task: Task, name: str, given: argparse.Namespace) -> dict[str, Any]:
             common.say(f"{name}, seed {seed}, {name_of_arm}: {scores[name_of_arm][-1]}")
     return {
         **task.facts(),
-        "seconds_to_build_the_cache": cache_seconds,
+        "seconds": seconds,
+        "seconds_to_build_the_cache": cached.first(given.views).seconds,
         "seconds_per_student": {name_of_arm: arm.seconds for name_of_arm, arm in arms.items()},
         "arms": {arm: intervals(of_arm) for arm, of_arm in scores.items()},
         "differences": {
@@ -189,17 +251,22 @@ def compare(task: Task, name: str, given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def arms_of(task: Task, seconds: float, logits: ViewOutputs, cache_seconds: float) -> dict[str, Arm]:
+def arms_of(task: Task, seconds: float, cached: CachedViews) -> dict[str, Arm]:
     """Every arm, with what is left to it of the time."""
     config = task.recipe.student
     plain = Arm(seconds=seconds, config=replace(config, loss="labels"), rows=task.train)
-    taught = Arm(seconds=seconds, config=config, rows=task.taught)
+    live = Arm(seconds=seconds, config=config, rows=task.taught, loss=lambda student: timm_loss(student, task))
     return {
         "labels": plain,
-        "timm": replace(taught, loss=lambda student: timm_loss(student, task)),
-        "ours": replace(taught, seconds=seconds - cache_seconds, logits=logits),
+        "timm": live,
+        "ours": ours_of(task, seconds, cached),
         "labels_longer": replace(plain, seconds=seconds + task.teacher_seconds),
     }
+
+
+def ours_of(task: Task, seconds: float, cached: CachedViews) -> Arm:
+    """Our arm, with what these views leave to it of the time."""
+    return Arm(seconds=seconds - cached.seconds, config=task.recipe.student, rows=task.taught, logits=cached)
 
 
 def timm_loss(student: Classifier, task: Task) -> Loss:
@@ -273,6 +340,8 @@ def learn(student: Classifier, task: Task, arm: Arm, seed: int, clock: Callable[
         if arm.config.erasing:
             rectangles = draw_rectangles(arm.config.erasing, config.batch_size, student.spec.size, (seed, steps))
             batch["image"] = erased(batch["image"], rectangles)
+        if arm.noise:
+            batch = arm.noise(batch, np.random.default_rng((seed, steps)))
         step(batch, warmup_cosine(int(spent * TICKS), TICKS, int(config.warmup * TICKS)))
         steps += 1
         average.update()

@@ -256,6 +256,13 @@ def drawings(folder: Path) -> Recipe:
     )
 
 
+def drawings_fine_tuned(folder: Path) -> Recipe:
+    """``drawings`` with a teacher whose weights are all trained, from the probe on."""
+    recipe = drawings(folder)
+    fit = ImageFitConfig(epochs=10, batch_size=32, lr=3e-4, weight_decay=0.05, ema_decay=0.99)
+    return replace(recipe, teacher=replace(recipe.teacher, mode="probe_then_full", full=fit, layer_decay=1.0))
+
+
 def imagenet_weights(number: int, folder: Path, pixels: int = FEW_LABELS_PIXELS) -> str:
     """The folder of an EfficientNet-Lite whose head is for other labels, so that a new one is made."""
     labels = LabelSet(("one", "another", "a third"), "nominal")
@@ -272,6 +279,7 @@ RECIPES = {
     "scarce_labels": scarce_labels,
     "pretrained_students": pretrained_students,
     "drawings": drawings,
+    "drawings_fine_tuned": drawings_fine_tuned,
 }
 
 
