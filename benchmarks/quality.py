@@ -193,16 +193,14 @@ def main() -> None:
     with common.scratch() as folder:
         try:
             tasks = {name: prepared(folder / name, name, trainer, given.teacher_epochs) for name in given.data}
+            found = {name: compare(task, name, given) for name, task in tasks.items()}
         except (CannotRunError, UserError) as error:
             sys.exit(f"benchmarks.quality: {error}")
-        found = {name: compare(task, name, given) for name, task in tasks.items()}
-    first = found[given.data[0]]["arms"]
-    rivals = {"ours", "timm"}
+    arms = found[given.data[0]]["arms"]
+    ours, timm = (arms.get(arm, {}).get("agreement", {}).get("mean") for arm in ("ours", "timm"))
     common.report(
         "quality",
-        ratio=first["ours"]["agreement"]["mean"] / first["timm"]["agreement"]["mean"]
-        if rivals <= first.keys()
-        else None,
+        ratio=ours / timm if ours and timm else None,
         against="a live teacher by timm's own task, in the same wall-clock time: agreement with the teacher on test "
         f"images of {given.data[0]}",
         machine=common.torch_machine(trainer),
