@@ -10,6 +10,7 @@ from verify.evidence import (
     Criterion,
     Evidence,
     Finite,
+    Images,
     Informed,
     Largest,
     Mean,
@@ -195,6 +196,14 @@ def more_images(claim: Claim, confidence: float) -> int | None:
     return None if found is None else found - count
 
 
+def verdict_to_come(criterion: Criterion) -> Verdict:
+    """The verdict of an open criterion after ``more_images`` more, which are some, if all stayed as it is."""
+    assert criterion.more_images is not None
+    count = images(criterion.evidence)
+    grown = _scaled(criterion.evidence, (count + criterion.more_images) / count)
+    return verdict(replace(criterion, evidence=grown), criterion.confidence)
+
+
 def fewest(holds: Callable[[int], bool], start: int) -> int | None:
     """The first number from ``start`` on for which something holds, if it then holds for all larger ones.
 
@@ -223,8 +232,9 @@ def images(evidence: Evidence) -> int:
 
 
 def _scaled(evidence: Evidence, factor: float) -> Evidence:
-    """The same evidence from ``factor`` times as many images: of its numbers, the whole ones are counts."""
-    counts: dict[str, Any] = {name: factor * count for name, count in vars(evidence).items() if isinstance(count, int)}
+    """The same evidence from ``factor`` times as many images."""
+    counted = [field.name for field in fields(evidence) if field.type == Images]
+    counts: dict[str, Any] = {name: factor * getattr(evidence, name) for name in counted}
     # Not rounded to whole images where a bound takes any number: the verdict would come and go as n grows.
     if isinstance(evidence, Beats | Informed):
         counts = {name: round(count) for name, count in counts.items()}

@@ -17,6 +17,7 @@ from verify.evidence import (
     Said,
     Share,
 )
+from verify.verdicts import verdict_to_come
 
 
 def title(criterion: Criterion) -> str:
@@ -72,11 +73,12 @@ def figures(criterion: Criterion) -> str:
 
 
 def missing(criterion: Criterion) -> str:
-    """Number of images that would settle an open criterion."""
+    """Number of images that would settle an open criterion, and which way."""
     if criterion.more_images is None:
         return "no number of images would show it"
     digits = 10 ** max(len(str(criterion.more_images)) - 2, 0)  # it is an estimate: two digits say all of it
-    return f"about {plural(-(-criterion.more_images // digits) * digits, 'more image')} would decide"
+    number = plural(-(-criterion.more_images // digits) * digits, "more image")
+    return f"about {number} like these would show {'it' if verdict_to_come(criterion) == 'PASS' else 'that it fails'}"
 
 
 def line(criterion: Criterion) -> str:

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,9 @@ from verify.verdicts import (
     p_value,
     value,
     verdict,
+    verdict_to_come,
 )
+from verify.words import missing
 
 PARITY = Largest(n=40, largest=2e-4, spread=2.0, sha256={}, same_files=True)
 NOTHING: list[Evidence] = [
@@ -187,6 +190,28 @@ def test_more_images__of_every_kind_would_pass(evidence: Evidence) -> None:
         if name != "kind"
     }
     assert verdict(claim(replace(evidence, **grown), side, limit), 0.95) == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "side", "limit", "expected"),
+    [
+        (Share(n=261, count=46), "at most", 0.15, "FAIL"),
+        (Share(n=85, count=1), "at most", 0.05, "PASS"),
+        (Share(n=63, count=55), "at least", 0.85, "PASS"),
+        (Pairs(n=132, gained=4, lost=11), "at least", -0.05, "FAIL"),
+        (Pairs(n=60, gained=3, lost=3), "at least", -0.05, "PASS"),
+        (Beats(n=63, gained=9, lost=5), "at least", 0, "PASS"),
+        (Informed(positives=5, hits=1, negatives=80, false_alarms=20), "at least", 0, "FAIL"),
+        (Mean(n=300, mean=0.2, variance=1, least=-3, most=10), "at most", 0, "FAIL"),
+        (Mean(n=300, mean=-0.2, variance=1, least=-3, most=10), "at most", 0, "PASS"),
+    ],
+)
+def test_verdict_to_come__by_hand(evidence: Evidence, side: str, limit: float, expected: Verdict) -> None:
+    found = judge_claim(claim(evidence, side, limit), 0.95, 0.99)
+    assert found.verdict == "INCONCLUSIVE"
+    assert verdict_to_come(found) == expected
+    end = "it" if expected == "PASS" else "that it fails"
+    assert re.fullmatch(rf"about [\d,]+ more images? like these would show {end}", missing(found))
 
 
 def test_value_and_p_value__by_hand() -> None:

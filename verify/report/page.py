@@ -10,6 +10,7 @@ from run.template import render
 from verify.certificate import Rate
 from verify.evidence import Criterion
 from verify.report.content import Content, candidate_name, criteria_figures, latency_figure, model_figures
+from verify.verdicts import verdict_to_come
 from verify.words import counted, figures, judged_for, missing, outcome, short_name, still_open, title, worth_a_line
 
 
@@ -37,7 +38,8 @@ def change(criteria: Sequence[Criterion]) -> str:
     """The change that a criterion that did not pass would take; of several files, the first stands for all."""
     one = criteria[0]
     if one.verdict == "INCONCLUSIVE":
-        return missing(one)
+        better = "" if one.more_images is None or verdict_to_come(one) == "PASS" else "a better model: "
+        return f"{better}{missing(one)}"
     return {
         "conversion": "leave this file out, or a milder quantization",
         "parity": "export again with the released weights",
