@@ -30,7 +30,7 @@ from run.disk import as_disk_full
 from run.errors import UserError
 from run.ranks import EndedElsewhereError, first_to_fail
 from run.schema import paths
-from run.usage import usable_cores
+from run.usage import limit_threads
 from verbs import steps
 from verbs.config import Config, read_config
 from verbs.run import Run
@@ -271,7 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     print_anywhere()
     show_bugs_escaped()
-    usable_cores()  # before PyTorch's OpenMP may bind this thread to one of them
+    limit_threads()  # asks for the cores before PyTorch's OpenMP may bind this thread to one of them
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     if not arguments:

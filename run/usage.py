@@ -16,12 +16,25 @@ def usable_cores() -> int:
 
     Asked once, early: with ``OMP_PROC_BIND``, OpenMP later binds the main thread to one core.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = _bound_cores()
     try:
         quota, period = (int(part) for part in _QUOTA.read_text(encoding="utf-8").split())
     except (OSError, ValueError):  # no container, or one without a limit
         return cores
     return max(1, min(cores, math.ceil(quota / period)))
+
+
+def _bound_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def limit_threads() -> None:
+    """Let OpenMP, and with it torch, start no more threads than a container's limit has cores; before torch loads.
+
+    Of itself it asks for the cores that the process is bound to, and the container then halts all threads in turn.
+    """
+    if usable_cores() < _bound_cores():
+        os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
 
 
 def duration(seconds: float) -> str:

@@ -213,8 +213,8 @@ def _flags_kind(columns: Columns, flags: Sequence[str]) -> Kind:
 
 def _are_splits(cells: Sequence[Any]) -> bool:
     written = [str(cell) for cell in cells if cell not in (None, "")]
-    # Most are enough: a name that is no split's is then refused with its row, and not passed over with the column.
-    return 2 * sum(map(is_split, written)) > len(written)
+    # Half are enough: a name that is no split's is then refused with its row, and not passed over with the column.
+    return bool(written) and 2 * sum(map(is_split, written)) >= len(written)
 
 
 def _are_groups(cells: Sequence[Any]) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from run import usage
-from run.usage import duration, peak_memory, usable_cores
+from run.usage import duration, limit_threads, peak_memory, usable_cores
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,24 @@ def test_usable_cores__without_either(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(usage, "_QUOTA", tmp_path / "none")
     assert usable_cores.__wrapped__() == (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("limit", "asked", "threads"),
+    [("200000 100000", None, "2"), ("200000 100000", "7", "7"), ("max 100000", None, None)],
+)
+def test_limit_threads__to_a_container_and_not_what_a_user_asked_for(
+    limit: str, asked: str | None, threads: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(usage, "_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(usage, "usable_cores", usable_cores.__wrapped__)
+    (tmp_path / "cpu.max").write_text(limit)
+    monkeypatch.setenv("OMP_NUM_THREADS", asked or "")
+    if asked is None:
+        monkeypatch.delenv("OMP_NUM_THREADS")
+    limit_threads()
+    assert os.environ.get("OMP_NUM_THREADS") == threads
 
 
 @pytest.mark.parametrize(
