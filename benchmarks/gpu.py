@@ -9,6 +9,8 @@
 * ``epoch``: ``benchmarks.epoch``, a student's epoch from the cache beside plain labels and a live teacher.
 * ``halving``: a pass whose batch does not fit goes on with smaller ones, and gives the same numbers.
 * ``split``: a fit whose batch does not fit goes on with parts of it.
+* ``provider``: ``benchmarks.provider``, a student's float32, fp16 and INT8 files under ONNX Runtime's GPU provider,
+  where ``onnxruntime-gpu`` is installed.
 
 Weights are random: speed and memory do not depend on them. A part's figures go to standard error as soon as they are
 there, so that a machine that is taken away takes only what was not measured yet.
@@ -23,10 +25,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import torch
 from torch.utils.data import Dataset
 
 from benchmarks import common, material
+from benchmarks.provider import CPU, absent
 from benchmarks.steps import optimizer_of, teacher_in
 from benchmarks.teacher import Setting, forward_in, matrix_peak, operations_each, passed, rate_of
 from cache.frozen import FrozenModel
@@ -202,6 +206,16 @@ def measure_epoch(given: argparse.Namespace, trainer: TrainerConfig) -> Figures:
     return {name: found[name] for name in kept}
 
 
+def measure_provider(given: argparse.Namespace, trainer: TrainerConfig) -> Figures:
+    """``benchmarks.provider`` for a student, in a process of its own."""
+    provider = "CUDAExecutionProvider" if device_of(trainer).type == "cuda" else CPU
+    if provider not in ort.get_available_providers():
+        return {"why_not": absent(provider)}
+    sizes = ["--model", "test_efficientnet", "--size", "32"] if given.toy else []
+    found = common.in_own_process("provider", "--provider", provider, *sizes)
+    return {name: found[name] for name in ("ratio", "model", "provider", "files")}
+
+
 def measure_halving(given: argparse.Namespace, trainer: TrainerConfig) -> Figures:
     """A batch that the GPU's memory does not hold, made so by a limit on this process's share of it."""
     if device_of(trainer).type != "cuda":
@@ -281,6 +295,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, TrainerConfig], Figures]] = {
     "step": measure_step,
     "halving": measure_halving,
     "split": measure_split,
+    "provider": measure_provider,
     "epoch": measure_epoch,
 }
 
