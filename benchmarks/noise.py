@@ -1,7 +1,7 @@
-"""Noise on the student's side of a cached view that the product does not have, for ``benchmarks.quality``.
+"""Noise in a student's batches that the product does not have, for ``benchmarks.quality``.
 
 The teacher has answered to the views as they were. ``mixup`` and ``cutmix`` blend its probabilities as they blend the
-images, which only a teacher that is linear in its input would do.
+images, as if its answer to a blend were the blend of its answers.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,31 +25,37 @@ GRAY = 127
 
 
 def of_each(transform: nn.Module, batch: Batch, _: np.random.Generator) -> Batch:
-    """Transform each image by itself, by torch's random numbers."""
+    """Transform each image by itself, by torch's random numbers and not the generator's."""
     return {**batch, "image": torch.stack([transform(image) for image in batch["image"]])}
 
 
 def mixup(batch: Batch, generator: np.random.Generator) -> Batch:
     """Blend images in pairs (arXiv 1710.09412)."""
-    partners = torch.from_numpy(generator.permutation(len(batch["image"])))
-    return of_both(batch, float(generator.beta(ALPHA, ALPHA)), partners)
+    partners = partners_in(batch, generator)
+    return with_answers(batch, float(generator.beta(ALPHA, ALPHA)), partners)
 
 
 def cutmix(batch: Batch, generator: np.random.Generator) -> Batch:
     """Put a square of one image into another (arXiv 1905.04899)."""
     images = batch["image"]
     size = images.shape[-1]
-    partners = torch.from_numpy(generator.permutation(len(images)))
+    partners = partners_in(batch, generator)
     side = round(size * float(generator.random()) ** 0.5)
     top, left = (int(place) for place in generator.integers(0, size - side + 1, 2))
     square = (..., slice(top, top + side), slice(left, left + side))
     image = images.clone()
     image[square] = images[partners][square]
-    return {**of_both(batch, 1 - (side / size) ** 2, partners), "image": image}
+    without = {key: value for key, value in batch.items() if key != "image"}
+    return {**with_answers(without, 1 - (side / size) ** 2, partners), "image": image}
 
 
-def of_both(batch: Batch, share: float, partners: Tensor) -> Batch:
-    """The blend of images, labels and the teacher's probabilities."""
+def partners_in(batch: Batch, generator: np.random.Generator) -> Tensor:
+    """Another image for each of a batch [B]."""
+    return torch.from_numpy(generator.permutation(len(batch["image"])))
+
+
+def with_answers(batch: Batch, share: float, partners: Tensor) -> Batch:
+    """The batch with images, where it has them, labels and the teacher's probabilities blended."""
     p = batch["teacher"].softmax(1)
     both = torch.lerp(p[partners], p, share).clamp_min(torch.finfo(p.dtype).tiny)
     return {**batch, **blended(batch, share, partners), "teacher": both.log()}

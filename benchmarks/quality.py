@@ -39,7 +39,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from itertools import chain, count, permutations
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -140,23 +140,19 @@ class Arm:
 class Change:
     """What ``--also`` asks for."""
 
-    words: str
+    name: str
     views: int
-    noise: str | None
-    keys: Mapping[str, str]
+    noise: Noise | None
+    config: StudentConfig
 
     @classmethod
-    def of(cls, pairs: Sequence[str], views: int) -> "Change":
+    def of(cls, pairs: Sequence[str], student: StudentConfig, views: int) -> "Change":
         """Of pairs ``KEY=VALUE``, with so many views where none of them says how many."""
         keys = dict(pair.split("=", 1) for pair in pairs)
-        return cls(words=" ".join(pairs), views=int(keys.pop("views", views)), noise=keys.pop("noise", None), keys=keys)
-
-    def arm(self, task: Task, seconds: float, cached: CachedViews) -> Arm:
-        """Ours with the change."""
-        changes = [f"--{key}={value}" for key, value in self.keys.items()]
-        config = build(StudentConfig, asdict(task.recipe.student), changes, "--also")
-        noise = NOISES[self.noise] if self.noise else None
-        return replace(ours_of(task, seconds, cached.first(self.views)), config=config, noise=noise)
+        views = int(keys.pop("views", views))
+        noise = NOISES.get(keys.pop("noise", ""))
+        config = build(StudentConfig, asdict(student), [f"--{key}={value}" for key, value in keys.items()], "--also")
+        return cls(name=f"ours, {' '.join(pairs)}", views=views, noise=noise, config=config)
 
 
 def options() -> argparse.Namespace:
@@ -175,6 +171,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--digits-seconds", type=float, default=10.0, help="for each student of digits")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     given = parser.parse_args()
+    if given.clock == "processor" and given.workers != 0:
+        parser.error("--clock processor: give --workers 0, because it does not see what other processes do")
+    if not given.arms and not given.also:
+        parser.error("--arms: name one, or give --also")
     for pair in chain(*given.also):
         key, equals, value = pair.partition("=")
         if not equals or key not in (*TRIED, *BESIDE):
@@ -201,8 +201,8 @@ def main() -> None:
     common.report(
         "quality",
         ratio=ours / timm if ours and timm else None,
-        against="a live teacher by timm's own task, in the same wall-clock time: agreement with the teacher on test "
-        f"images of {given.data[0]}",
+        against=f"a live teacher by timm's own task, in the same time: agreement with the teacher on test images of "
+        f"{given.data[0]}",
         machine=common.torch_machine(trainer),
         seeds=given.seeds,
         first_seed=given.first_seed,
@@ -216,14 +216,16 @@ def compare(task: Task, name: str, given: argparse.Namespace) -> dict[str, Any]:
     """Each arm's scores and steps, and the lead of ours over each other one."""
     seconds: float = given.digits_seconds if name == "digits" else given.seconds
     clock = CLOCKS[given.clock]
-    changes = [Change.of(values, given.views) for values in given.also]
+    changes = [Change.of(values, task.recipe.student, given.views) for values in given.also]
     cached = CachedViews.of(task, max([given.views, *(change.views for change in changes)]), clock)
     if cached.seconds >= seconds:
-        raise SystemExit(f"building the cache of {name} took {cached.seconds:.1f} s: give each student more seconds")
-    arms = arms_of(task, seconds, cached.first(given.views))
-    arms = {arm: arms[arm] for arm in given.arms}
-    arms |= {f"ours, {change.words}": change.arm(task, seconds, cached) for change in changes}
-    scores: dict[str, list[dict[str, float]]] = {arm: [] for arm in arms}
+        raise UserError(f"building the cache of {name} took {cached.seconds:.1f} s: give each student more seconds")
+    all_arms = arms_of(task, seconds, cached.first(given.views))
+    arms = {arm: all_arms[arm] for arm in given.arms}
+    for change in changes:
+        ours = ours_of(task, seconds, cached.first(change.views))
+        arms[change.name] = replace(ours, config=change.config, noise=change.noise)
+    scores: dict[str, list[dict[str, float]]] = {name_of_arm: [] for name_of_arm in arms}
     for arm in arms.values():
         learn(new_student(task, 0), task, replace(arm, seconds=1.0), 0, clock)  # what the first steps take more
     taught = task.decided(task.teacher)
@@ -239,11 +241,12 @@ def compare(task: Task, name: str, given: argparse.Namespace) -> dict[str, Any]:
         "seconds": seconds,
         "seconds_to_build_the_cache": cached.first(given.views).seconds,
         "seconds_per_student": {name_of_arm: arm.seconds for name_of_arm, arm in arms.items()},
-        "arms": {arm: intervals(of_arm) for arm, of_arm in scores.items()},
+        "arms": {name_of_arm: intervals(found) for name_of_arm, found in scores.items()},
         "differences": {
             f"{one} - {other}": differences(scores[one], scores[other])
-            for one, other in permutations(reversed(scores), 2)
-            if one.startswith("ours") and not other.startswith("ours, ")
+            for one in scores
+            for other in given.arms
+            if one.startswith("ours") and one != other
         },
         "scores": scores,
     }
@@ -336,10 +339,10 @@ def learn(student: Classifier, task: Task, arm: Arm, seed: int, clock: Callable[
     while (spent := (clock() - started) / arm.seconds) < 1:
         batch = next(batches)
         if arm.config.erasing:
-            rectangles = draw_rectangles(arm.config.erasing, config.batch_size, student.spec.size, (seed, steps))
+            rectangles = draw_rectangles(arm.config.erasing, len(batch["image"]), student.spec.size, (seed, steps))
             batch["image"] = erased(batch["image"], rectangles)
         if arm.noise:
-            batch = arm.noise(batch, np.random.default_rng((seed, steps)))
+            batch = arm.noise(batch, np.random.default_rng((seed, steps, 1)))
         step(batch, warmup_cosine(int(spent * TICKS), TICKS, int(config.warmup * TICKS)))
         steps += 1
         average.update()
