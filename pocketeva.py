@@ -18,6 +18,10 @@ sys.path.insert(0, str(HERE))
 if os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE") == "PASSIVE":
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
+from run.usage import limit_threads
+
+limit_threads()  # asks for the cores too, before PyTorch's OpenMP may bind this thread to one of them
+
 import argparse
 from collections.abc import Sequence
 from contextlib import suppress
@@ -30,7 +34,6 @@ from run.disk import as_disk_full
 from run.errors import UserError
 from run.ranks import EndedElsewhereError, first_to_fail
 from run.schema import paths
-from run.usage import limit_threads
 from verbs import steps
 from verbs.config import Config, read_config
 from verbs.run import Run
@@ -271,7 +274,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     print_anywhere()
     show_bugs_escaped()
-    limit_threads()  # asks for the cores before PyTorch's OpenMP may bind this thread to one of them
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     if not arguments:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from run.config import TrainerConfig
-from run.usage import usable_cores
+from run.usage import limit_threads, usable_cores
 
 T = TypeVar("T")
 
@@ -95,6 +95,7 @@ def torch_machine(trainer: TrainerConfig) -> str:
 
 def start_like_the_product() -> None:
     """Begin again with the environment that ``pocketeva.py`` sets before torch loads: threads that wait soon sleep."""
+    limit_threads()
     if "GOMP_SPINCOUNT" not in os.environ:
         os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"})
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606

@@ -4,12 +4,17 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from data.labels import LabelSet
 from distill.config import StudentConfig
 from models.building import count_weights, require_checkpoint, spec_of
+from models.classifier import Classifier
+from models.device import device_of, precision_for
+from models.room import require_room
 from models.skeleton import skeleton, trains_on_one_image
+from run.config import TrainerConfig
 from run.errors import UserError
 from train.config import TeacherConfig
-from train.modes import refusal
+from train.modes import choose_weights, refusal
 
 
 def require_trainable(teacher: TeacherConfig, students: Sequence[StudentConfig], num_labels: int) -> None:
@@ -57,6 +62,40 @@ def require_weights(teacher: TeacherConfig, students: Sequence[StudentConfig], t
             mistakes.append(str(error))
     if mistakes:
         raise UserError("\n".join(mistakes))
+
+
+def require_room_to_train(
+    teacher: TeacherConfig,
+    students: Sequence[StudentConfig],
+    trained: Sequence[bool],
+    labels: LabelSet,
+    trainer: TrainerConfig,
+) -> None:
+    """Let one image through each model and back on the GPU, where there is one, before any image is read.
+
+    Args:
+        trained: of the teacher and each student: it is there already.
+
+    Raises:
+        UserError: the GPU's memory is too small for one of them.
+    """
+    device = device_of(trainer)
+    if device.type == "cpu":
+        return
+    models: list[TeacherConfig | StudentConfig] = [teacher, *students]
+    for index, (config, done) in enumerate(zip(models, trained, strict=True), -1):
+        model = None if done else skeleton(config.model, len(labels), config.image_size)
+        if model is None:
+            continue
+        spec = spec_of(model).with_size(config.image_size)
+        classifier = Classifier(model.to_empty(device="cpu"), config.model, labels, spec)
+        precision = precision_for(model, trainer)
+        if isinstance(config, StudentConfig):
+            require_room(classifier, device, f"students[{index}]", precision=precision)
+        elif config.mode != "head":
+            choose_weights(classifier, config)
+            checkpoints = config.on_images.grad_checkpointing is not False
+            require_room(classifier, device, "teacher", precision=precision, may_checkpoint=checkpoints)
 
 
 def larger(name: str, model_name: str, student: nn.Module, teacher_name: str, teacher: nn.Module) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from export.divergence import LogitDistance
-from export.golden.kit import GoldenIndex, read_pixels
+from export.golden.kit import GoldenEntry, GoldenIndex, read_pixels
 from export.parity_record import LOGITS, OtherResize, Parity, RgbParity
 from export.release import FP32
 from export.runtime import OnnxClassifier, RgbClassifier
@@ -110,10 +110,13 @@ def compare_timm(folder: Path) -> OtherResize:
     index = GoldenIndex.read(folder)
     data = timm.data.resolve_data_config({}, pretrained_cfg=index.spec.to_pretrained_cfg())
     prepare = timm.data.create_transform(**data, is_training=False)
-    images = [Image.fromarray(read_pixels(folder, entry.rgb)) for entry in index.images]
-    logits = OnnxClassifier(folder / FP32.path, threads=1).logits(
-        np.stack([prepare(image).numpy() for image in images])
-    )
+    classifier = OnnxClassifier(folder / FP32.path, threads=1)
+
+    def logits_of(entry: GoldenEntry) -> NDArray[np.float32]:
+        image = Image.fromarray(read_pixels(folder, entry.rgb))
+        return classifier.logits(prepare(image)[None].numpy())
+
+    logits = np.concatenate(side_by_side(logits_of, index.images))
     return OtherResize.of(f"timm {timm.__version__} with Pillow {PIL.__version__}", index, logits)
 
 

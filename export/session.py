@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from run.usage import usable_cores
+from run.usage import thread_limit, usable_cores
 
 if TYPE_CHECKING:  # importing torch takes seconds, and a runtime does without it
     from export.images import Pixels
@@ -28,7 +28,7 @@ def open_session(path: Path, threads: int | None = None, *, optimize: bool = Tru
         optimize: let ONNX Runtime fuse nodes; without it, every tensor of the graph is there to be looked at.
     """
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads or thread_limit() or 0
     # What goes wrong is raised. ONNX Runtime's own lines go to the terminal as they are, with names out of the file.
     options.log_severity_level = 4
     if not optimize:

@@ -28,13 +28,19 @@ def _bound_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def thread_limit() -> int | None:
+    """Threads that a container's limit lets run at a time, where the process is bound to more cores; else null."""
+    return usable_cores() if usable_cores() < _bound_cores() else None
+
+
 def limit_threads() -> None:
     """Let OpenMP, and with it torch, start no more threads than a container's limit has cores; before torch loads.
 
-    Of itself it asks for the cores that the process is bound to, and the container then halts all threads in turn.
+    OpenMP starts one for each core that the process is bound to. With more of them than its limit, a container spends
+    its time early in each period, and stops all of them until the next.
     """
-    if usable_cores() < _bound_cores():
-        os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
+    if (limit := thread_limit()) is not None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(limit))
 
 
 def duration(seconds: float) -> str:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from data.readers.problems import Problems
 from data.readers.rows import spelled
 from data.readers.source import LabelFile, Source, is_split
 from data.storage import is_remote, join, listing
-from run.errors import UserError
+from run.errors import UserError, quoted
 
 ROWS = 2000
 """Rows that are looked at."""
@@ -54,7 +54,7 @@ def choose_columns(source: Source, given: SourceConfig) -> tuple[Source, Kind, t
     image = source.config.image_column
     flags = source.config.label_columns or ()
     free = {name: cells for name, cells in columns.items() if name not in flags}
-    split = source.config.split_column or _named(free, _SPLIT, _are_splits)
+    split = source.config.split_column or _named(free, _SPLIT[:1], _has_splits) or _named(free, _SPLIT, _are_splits)
     group = source.config.group_column or _named(free, _GROUP, _are_groups)
     source = source.with_options(split_column=split, group_column=group)
     reasons = [why]
@@ -106,9 +106,21 @@ def _with_image(source: Source, file: LabelFile, columns: Columns) -> tuple[Sour
         # They lie elsewhere: below the folder that holds them all, and nowhere else.
         free = ImageRoot(found.with_options(allow_outside=True), file.folder)
         uris = [free.locate(cell, "").uri for cell in columns[name] if _is_image(free, cell)]
-        root = os.path.commonpath([os.path.dirname(uri) for uri in uris])  # noqa: PTH120
+        root = _folder_of_all(uris)
         found = found.with_options(image_root=root)
     return found, f"image_column {name}: its cells name files" + (f" in {root}" if root else "")
+
+
+def _folder_of_all(uris: Sequence[str]) -> str:
+    """The deepest folder that all of them lie below."""
+    levels = zip(*(uri.split("/")[:-1] for uri in uris), strict=False)
+    shared = [names[0] for names in takewhile(lambda names: len(set(names)) == 1, levels)]
+    if (is_remote(uris[0]) and len(shared) < 3) or not shared:
+        raise UserError(
+            f"images lie in places that share no folder, such as {quoted(uris[0])} and {quoted(uris[-1])}: give "
+            "--data.allow_outside true, which lets the table name any file"
+        )
+    return "/".join(shared) or "/"
 
 
 def _places(source: Source, file: LabelFile, columns: Columns) -> Iterator[tuple[float, tuple[int, ...], str, str]]:
@@ -211,10 +223,18 @@ def _flags_kind(columns: Columns, flags: Sequence[str]) -> Kind:
     return "nominal" if sums == {1} else "multilabel"
 
 
+def _has_splits(cells: Sequence[Any]) -> bool:
+    # One is enough: a name that is no split's is then refused with its row, and not passed over with the column.
+    return any(map(is_split, _written(cells)))
+
+
 def _are_splits(cells: Sequence[Any]) -> bool:
-    written = [str(cell) for cell in cells if cell not in (None, "")]
-    # Half are enough: a name that is no split's is then refused with its row, and not passed over with the column.
-    return bool(written) and 2 * sum(map(is_split, written)) >= len(written)
+    written = _written(cells)
+    return 2 * sum(map(is_split, written)) > len(written)
+
+
+def _written(cells: Sequence[Any]) -> list[str]:
+    return [str(cell) for cell in cells if cell not in (None, "")]
 
 
 def _are_groups(cells: Sequence[Any]) -> bool:

@@ -129,7 +129,7 @@ def _list_suspects(run: Run, _: Namespace) -> None:
 
 
 def _require_trainable(run: Run, options: Namespace) -> None:
-    from distill.require import require_trainable, require_weights
+    from distill.require import require_room_to_train, require_trainable, require_weights
 
     config = run.config
     folders = [run.folder.teacher, *map(run.folder.student, run.students)]
@@ -137,6 +137,7 @@ def _require_trainable(run: Run, options: Namespace) -> None:
     try:
         require_trainable(config.teacher, config.students, len(run.labels))
         require_weights(config.teacher, config.students, trained)
+        require_room_to_train(config.teacher, config.students, trained, run.labels, config.trainer)
     except UserError as error:
         raise UserError("\n".join(f"{options.config}: {line}" for line in str(error).splitlines())) from error
 

@@ -197,7 +197,7 @@ def more_images(claim: Claim, confidence: float) -> int | None:
 
 
 def verdict_to_come(criterion: Criterion) -> Verdict:
-    """The verdict of an open criterion after ``more_images`` more, which are some, if all stayed as it is."""
+    """The verdict of an open criterion with ``more_images`` more, if all stayed as it is; there is such a number."""
     assert criterion.more_images is not None
     count = images(criterion.evidence)
     grown = _scaled(criterion.evidence, (count + criterion.more_images) / count)

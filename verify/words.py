@@ -92,7 +92,8 @@ def still_open(criteria: Sequence[Criterion]) -> list[list[Criterion]]:
     found: dict[tuple[str, ...], list[Criterion]] = {}
     for one in criteria:
         if one.verdict != "PASS" and worth_a_line(one):
-            found.setdefault((one.verdict, one.name, one.about or ""), []).append(one)
+            way = verdict_to_come(one) if one.more_images else ""
+            found.setdefault((one.verdict, one.name, one.about or "", way), []).append(one)
     return sorted(found.values(), key=lambda group: (group[0].verdict != "FAIL", group[0].tier != "must pass"))
 
 

@@ -1,5 +1,6 @@
 """Writing a golden kit: images, and the result of every step for each, to find the step of an app that differs."""
 
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -10,6 +11,7 @@ from export.golden.kit import GoldenEntry, GoldenIndex, is_quantized, tolerance_
 from export.release import FP32, RGB
 from export.rgb import DECODE
 from export.runtime import OnnxClassifier, RgbClassifier
+from export.session import side_by_side
 from run.files import atomic_path, file_digest, write_text
 from run.template import render
 from run.text import code_span
@@ -26,21 +28,22 @@ def write_golden(folder: Path, rgb: Path, model: Path) -> None:
     classifier = OnnxClassifier(model, threads=1)
     whole = RgbClassifier(rgb, threads=1)
     quantized = is_quantized(rgb)
-    with atomic_path(folder) as partial:
-        partial.mkdir(parents=True)
+    with atomic_path(folder) as partial_folder:
+        partial_folder.mkdir(parents=True)
+        write = partial(_write_image, partial_folder, classifier, whole, quantized)
         index = GoldenIndex(
             files={FP32.path.name: file_digest(model), RGB.path.name: file_digest(rgb)},
             rule=classifier.rule,
             spec=classifier.spec,
             decode=DECODE,
-            images=tuple(_write_image(partial, image, classifier, whole, quantized) for image in golden_images()),
+            images=tuple(side_by_side(write, golden_images())),
         )
-        index.write(partial)
-        write_text(partial / "README.md", readme(index))
+        index.write(partial_folder)
+        write_text(partial_folder / "README.md", readme(index))
 
 
 def _write_image(
-    folder: Path, image: GoldenImage, classifier: OnnxClassifier, whole: RgbClassifier, quantized: bool
+    folder: Path, classifier: OnnxClassifier, whole: RgbClassifier, quantized: bool, image: GoldenImage
 ) -> GoldenEntry:
     decoded = decode(image.data)
     pixels = classifier.spec.render(decoded)

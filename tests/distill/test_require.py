@@ -1,13 +1,17 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from distill.config import StudentConfig
-from distill.require import require_trainable, require_weights
+from distill.require import require_room_to_train, require_trainable, require_weights
 from fitting.config import FitConfig
 from models import checkpoint
+from models.classifier import Classifier
 from models.facts import CheckpointFacts
+from run.config import TrainerConfig
 from run.errors import UserError
 from tests.support import TWO, tiny
 from train.config import ImageFitConfig, LastBlocksConfig, TeacherConfig
@@ -67,6 +71,33 @@ def test_require_trainable__a_teacher(mode: Any) -> None:
         return
     with pytest.raises(UserError, match=r"^teacher\.full\.batch_size is 1; it must be 2 or more for mobilenetv4_conv"):
         require_trainable(teacher, [student("mobilenetv3_small_050")], 2)
+
+
+@pytest.mark.parametrize("mode", ["full", "lora", "last_blocks"])
+def test_require_room_to_train__of_all_models_before_any_work(mode: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[str, int, str, bool]] = []
+
+    def look(classifier: Classifier, device: torch.device, precision: str, may_checkpoint: bool) -> bool:
+        weights = sum(weight.numel() for weight in classifier.model.parameters() if weight.requires_grad)
+        tried.append((classifier.architecture, weights, str(device), may_checkpoint))
+        return classifier.architecture == "test_vit"
+
+    monkeypatch.setattr("distill.require.device_of", lambda _: torch.device("cuda"))
+    monkeypatch.setattr("models.room.holds_one_image", look)
+    teacher = TeacherConfig(model="test_vit", image_size=32, mode=mode, last_blocks=replace(BLOCKS, blocks=2))
+    students = [student("test_efficientnet"), student("test_resnet")]
+    trainer = TrainerConfig(precision="32-true")
+    with pytest.raises(UserError, match=r"^students\[1\]\.model: training test_resnet on a single image of 64 pixels"):
+        require_room_to_train(teacher, students, [False, True, False], TWO, trainer)
+    assert [(name, device, checkpoint) for name, _, device, checkpoint in tried] == [
+        ("test_vit", "cuda", True),
+        ("test_resnet", "cuda", False),
+    ]
+    whole = sum(weight.numel() for weight in tiny("test_vit").model.parameters())
+    assert tried[0][1] == whole if mode == "full" else 0 < tried[0][1] < whole
+    tried.clear()
+    require_room_to_train(replace(teacher, mode="head"), students, [False, True, True], TWO, trainer)
+    assert not tried
 
 
 def test_require_trainable__a_student_larger_than_a_teacher_in_a_folder(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -120,6 +121,10 @@ def test_look__what_is_given_is_kept(tmp_path: Path) -> None:
         ([{"note": f"text {n}"} for n in range(12)], "it is none of note: give --data.label_column NAME"),
         ([{"label": ["a", "b", ""][n % 3]} for n in range(6)], "table.csv, line 4: no label"),
         (
+            [{"label": "ab"[n % 2], "split": ["train", "tran", "tran", "test"][n % 4]} for n in range(8)],
+            r"table.csv, line 3: split 'tran'",
+        ),
+        (
             [{"label": "ab"[n % 2], "split": ["train", "", "test", "trian"][n % 4]} for n in range(8)],
             r"table.csv, line 5: split 'trian'",
         ),
@@ -160,6 +165,20 @@ def test_look__images_elsewhere(tmp_path: Path) -> None:
     found = looked(path)
     assert found.config.image_root == str(tmp_path / "far" / "shots")
     assert not found.config.allow_outside
+
+
+def test_look__images_in_a_store(tmp_path: Path) -> None:
+    rows(tmp_path, [{"label": "ab"[n % 2]} for n in range(4)])
+    store = fsspec.filesystem("memory")
+    store.put(f"{tmp_path}/shots/", "/far/shots/", recursive=True)
+    cells = [{"image": f"memory://far/shots/{n}.png", "label": "ab"[n % 2]} for n in range(4)]
+    (tmp_path / "here").mkdir()
+    path = tmp_path / "here" / "table.csv"
+    finished.write_rows(path, cells)
+    assert looked(path).config.image_root == "memory://far/shots"
+    finished.write_rows(path, [*cells[:3], {"image": f"{tmp_path}/shots/3.png", "label": "b"}])
+    with pytest.raises(UserError, match=r"share no folder, such as memory://far/shots/0\.png and .*shots/3\.png: give"):
+        looked(path)
 
 
 def test_require_tidy__labels_that_are_one(images: Path) -> None:
