@@ -136,6 +136,12 @@ def _wait_for_gpu() -> None:
         torch.cuda.synchronize()
 
 
+def core_counts() -> list[int]:
+    """1, 2, 4 and so on, and all cores that this process may use."""
+    cores = usable_cores()
+    return sorted({2**power for power in range(cores.bit_length()) if 2**power < cores} | {cores})
+
+
 def in_turns(sides: Mapping[str, Callable[[], float]], turns: int) -> dict[str, list[float]]:
     """Measure all sides one after the other, so many times: what slows the machine slows all of them alike."""
     found: dict[str, list[float]] = {name: [] for name in sides}

@@ -19,10 +19,12 @@ there, so that a machine that is taken away takes only what was not measured yet
 import argparse
 import json
 import math
+import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnxruntime as ort
@@ -49,6 +51,8 @@ from train.module import TeacherModule
 
 Figures = dict[str, Any]
 
+SECONDS = 15.0
+"""Of a turn of ``pass``."""
 FIT_GIB = 8.0
 """Memory left to the fit of ``split``: too little for 32 images of EVA-02 base at 448 px."""
 
@@ -60,6 +64,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--files", type=int, default=1024, help="JPEG files for the pass over files")
     parser.add_argument("--batch-size", type=int, default=32, help="of full fine-tuning")
     parser.add_argument("--steps", type=int, default=20, help="of full fine-tuning")
+    parser.add_argument("--minutes", type=float, default=6.0, help="after which no part is begun: one takes up to two")
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
     parser.add_argument("--toy", action="store_true", help="a tiny model and few images: shows that it runs")
     given = parser.parse_args()
@@ -74,8 +79,13 @@ def main() -> None:
     given = options()
     trainer = common.trainer_of(given)
     figures: Figures = {}
+    started = time.perf_counter()
     for name in given.parts:
-        figures[name] = PARTS[name](given, trainer)
+        spent = time.perf_counter() - started
+        if spent > 60 * given.minutes:
+            figures[name] = {"why_not": f"{given.minutes:g} minutes were over; give it alone (--parts {name})"}
+        else:
+            figures[name] = tried(PARTS[name], given, trainer)
         common.say(f"{name}: {json.dumps(figures[name])}")
     measured = figures.get("pass", {})
     common.report(
@@ -86,6 +96,17 @@ def main() -> None:
         model=f"{given.model} at {given.size}, random weights",
         **figures,
     )
+
+
+def tried(part: "Part", given: argparse.Namespace, trainer: TrainerConfig) -> Figures:
+    """A part's figures, or what it ended in: the other parts have theirs all the same."""
+    try:
+        return part(given, trainer)
+    except (RuntimeError, subprocess.CalledProcessError) as error:  # torch's errors of a GPU are RuntimeErrors
+        return {"why_not": str(error).splitlines()[0]}
+    finally:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 def measure_pass(given: argparse.Namespace, trainer: TrainerConfig) -> Figures:
@@ -101,7 +122,9 @@ def measure_pass(given: argparse.Namespace, trainer: TrainerConfig) -> Figures:
     for name, compiled in {"eager": False, "compiled": True}.items():
         forward = forward_in(Setting(precision, batch, compiled), classifier, trainer)
         first[name] = round(common.timed(partial(passed, forward, images, batch, batch)).seconds, 1)
-        measure = rate_of(forward, images, batch, given.images)
+        # Over as many images as a fast card is given, or fewer on one that would take longer.
+        count = min(given.images, int(SECONDS * rate_of(forward, images, batch, batch)()))
+        measure = rate_of(forward, images, batch, count)
         rates[name] = round(max(measure() for _ in range(3)), 1)
     peak = matrix_peak(device_of(trainer))
     return {
@@ -194,7 +217,7 @@ def fine_tuning(given: argparse.Namespace, trainer: TrainerConfig, mode: Mode, *
 
 
 def measure_epoch(given: argparse.Namespace, trainer: TrainerConfig) -> Figures:
-    """``benchmarks.epoch`` at this device's size, in a process of its own."""
+    """``benchmarks.epoch`` with a GPU's numbers of images, in a process of its own."""
     sizes = {"images": 4096, "batch-size": 128, "live-images": 512, "live-batch-size": 64, "turns": 2}
     if given.toy:
         sizes = {"images": 16, "batch-size": 4, "live-images": 4, "live-batch-size": 2, "turns": 1}
@@ -261,7 +284,7 @@ def measure_split(given: argparse.Namespace, trainer: TrainerConfig) -> Figures:
         )
         if limited:
             torch.cuda.empty_cache()
-            torch.cuda.set_per_process_memory_fraction(FIT_GIB * 2**30 / torch.cuda.mem_get_info()[1])
+            torch.cuda.set_per_process_memory_fraction(min(1.0, FIT_GIB * 2**30 / torch.cuda.mem_get_info()[1]))
         try:
             seconds = common.timed(lambda: fit(request, material.context_of(folder, trainer))).seconds
         finally:
@@ -289,7 +312,9 @@ class Noise(Dataset[dict[str, Any]]):
         return {"image": pixels, "target": target, "image_id": str(row)}
 
 
-PARTS: dict[str, Callable[[argparse.Namespace, TrainerConfig], Figures]] = {
+Part: TypeAlias = Callable[[argparse.Namespace, TrainerConfig], Figures]
+
+PARTS: dict[str, Part] = {
     "pass": measure_pass,
     "files": measure_files,
     "step": measure_step,

@@ -30,7 +30,6 @@ from export.release import open_onnx
 from export.reparameterize import fuse
 from export.runtime import OnnxClassifier
 from run.folder import RunFolder
-from run.usage import usable_cores
 from verify.chunks import run_over
 from verify.measure import brightness
 
@@ -49,7 +48,7 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Measure and print one JSON object."""
     given = options()
-    cores = usable_cores()
+    cores = common.core_counts()[-1]
     with common.scratch() as root:
         rows = prepare(RunFolder(root / "run"), material.LABELS, DataConfig(format="elpv"))
         rows = Manifest(rows.labels, rows.table.slice(0, given.images))
@@ -58,7 +57,7 @@ def main() -> None:
         fresh = (root / f"chunks-{number}" for number in count())
         sides = {
             f"{side}, {workers} threads": run
-            for workers in sorted({1, cores})
+            for workers in common.core_counts()
             for side, run in (
                 ("measure", lambda workers=workers: len(rows) / measured(rows, models, next(fresh), workers)),
                 ("models", lambda workers=workers: len(rows) / alone(models, ready, len(rows), workers)),

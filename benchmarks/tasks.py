@@ -126,7 +126,7 @@ class Task:
 
 
 def elpv(_: Path) -> Recipe:
-    """The demo's photographs and models; its teacher is trained for half as long."""
+    """The demo's photographs and models; its teacher has one epoch more."""
     demo = read_config(DEMO)
     teacher = replace(demo.teacher, full=replace(demo.teacher.full, epochs=3))
     views = replace(demo.views, count=2)
@@ -171,7 +171,7 @@ def digits(folder: Path) -> Recipe:
 
 
 def few_labels(folder: Path, labeled: float = LABELED, splits: SplitsConfig = LABELED_SPLITS) -> Recipe:
-    """The demo's photographs, most of them without a label; a head on ImageNet features teaches untrained students."""
+    """The demo's photographs, some without a label; a head on ImageNet features teaches untrained students."""
     import elpv_dataset  # the demo extra
 
     folder.mkdir(parents=True, exist_ok=True)

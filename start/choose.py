@@ -12,7 +12,7 @@ from verify.ledger import confidence_of_look
 
 CPU_MACS = 25e9
 """Multiplications a second of one core in a transformer's pass, seen on a Xeon at 2.1 GHz without AMX."""
-GPU_MACS = 6e12
+GPU_MACS = 7e12
 """Of a GPU in bf16: a tenth of what an H100 does (docs/benchmarks.md), so that older cards are not overrated."""
 STUDENT_IMAGES = 15
 """Images a second and core on which a student of 0.2 GMAC trains, decoding included, on an EPYC without AVX-512."""
