@@ -15,6 +15,11 @@ from models.facts import CheckpointFacts
 from tests.support import TWO, tiny, uint8_batch
 
 NAME, SIZE = "eva02_tiny_patch14_224", 56
+ARCHITECTURES = [
+    NAME,
+    # Its attention has matrices of their own for queries, keys and values.
+    pytest.param("eva02_base_patch14_448", marks=pytest.mark.slow),
+]
 
 
 def images(classifier: Classifier) -> torch.Tensor:
@@ -32,8 +37,16 @@ def a_step(classifier: Classifier) -> list[str]:
     return [name for name, weight in trained.items() if weight.grad is None or not weight.grad.any()]
 
 
-def test_adapters__learn_and_merge_into_a_plain_model_that_exports(tmp_path: Path) -> None:
-    classifier = tiny(NAME, TWO, SIZE)
+def require_exported(classifier: Classifier, folder: Path, expected: torch.Tensor) -> None:
+    write_onnx(classifier, folder / "model.onnx", opset=18, facts={})
+    session = ort.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    (given,) = session.run(None, {"pixel_values": images(classifier).numpy()})
+    np.testing.assert_allclose(given, expected.numpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_adapters__learn_and_merge_into_a_plain_model_that_exports(name: str, tmp_path: Path) -> None:
+    classifier = tiny(name, TWO, SIZE)
     model: Any = classifier.model
     keys = model.state_dict().keys()
     before = {name: weight.clone() for name, weight in model.named_parameters()}
@@ -64,10 +77,7 @@ def test_adapters__learn_and_merge_into_a_plain_model_that_exports(tmp_path: Pat
     checkpoint.save(classifier, tmp_path / "model", CheckpointFacts(labels=TWO, mode="lora"))
     loaded = checkpoint.load(tmp_path / "model", TWO)
     assert loaded.weights_digest() == classifier.weights_digest()
-    write_onnx(loaded, tmp_path / "model.onnx", opset=18, facts={})
-    session = ort.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    (given,) = session.run(None, {"pixel_values": images(classifier).numpy()})
-    np.testing.assert_allclose(given, expected.numpy(), rtol=1e-4, atol=1e-4)
+    require_exported(loaded, tmp_path, expected)
 
 
 @pytest.mark.parametrize(
@@ -90,8 +100,9 @@ def test_linear_layers__none_in_a_convolutional_model() -> None:
     assert linear_layers(tiny("test_efficientnet").model, 32) == []
 
 
-def test_train_last_blocks__and_what_follows_them() -> None:
-    classifier = tiny(NAME, TWO, SIZE)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_train_last_blocks__and_what_follows_them(name: str, tmp_path: Path) -> None:
+    classifier = tiny(name, TWO, SIZE)
     train_last_blocks(classifier.model, 2)
     trained = {name for name, weight in classifier.model.named_parameters() if weight.requires_grad}
     parts = {".".join(name.split(".")[: 2 if name.startswith("blocks") else 1]) for name in trained}
@@ -101,6 +112,8 @@ def test_train_last_blocks__and_what_follows_them() -> None:
     before = classifier.weights_digest(backbone_only=True)
     assert a_step(classifier) == []
     assert classifier.weights_digest(backbone_only=True) != before
+    classifier.model.eval()
+    require_exported(classifier, tmp_path, classifier.model(images(classifier)).detach())
 
 
 @pytest.mark.parametrize(
