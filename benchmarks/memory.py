@@ -1,6 +1,6 @@
 """Peak memory of training the teacher, computed without a GPU.
 
-``python -m benchmarks.memory [--model eva02_base_patch14_448 --size 448] [--batches 1 8 32]``
+``python -m benchmarks.memory [--model eva02_base_patch14_448 --size 448] [--batches 1 8 16 32]``
 
 Each setting's training step is gone through with tensors that have shapes and no numbers (torch's ``FakeTensorMode``),
 while what a device would hold is added up: weights, gradients, AdamW's two moments, activations in bf16, what the
@@ -36,7 +36,7 @@ MODES: tuple[Mode, ...] = ("full", "lora", "last_blocks", "head")
 def options() -> argparse.Namespace:
     """Parse the command line."""
     parser = common.parser_of(__doc__, "model", "size")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32], help="images at a time")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 16, 32], help="images at a time")
     parser.add_argument("--modes", nargs="+", default=list(MODES), choices=MODES)
     return parser.parse_args()
 

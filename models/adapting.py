@@ -1,6 +1,7 @@
 """Ways to train a model in part: adapters beside its linear layers (LoRA), or its last blocks."""
 
 import copy
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,8 @@ def add_adapters(classifier: Classifier, rank: int, alpha: float) -> Adapted:
     W x becomes W x + alpha / rank · B A x, with A [rank, in] random and B [out, rank] zero (Hu et al. 2021, arXiv
     2106.09685), so nothing changes at first. Gives the classifier's model, changed in place, as ``merge`` takes it.
     """
+    # peft imports torchao, of which torch says here, twice, what will change in a release to come.
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
     from peft import LoraConfig, LoraModel  # takes seconds, which only this needs
 
     names = linear_layers(classifier.model, classifier.spec.size)
