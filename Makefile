@@ -28,7 +28,7 @@ UPGRADE ?= --upgrade
 .PHONY: help demo test check docs lock reference
 
 help:
-	@echo "make demo   run the whole job on 2,624 real photographs (some five minutes on two cores)"
+	@echo "make demo   run the whole job on 2,624 real photographs (3 to 5 minutes on two cores)"
 	@echo "make test   run the tests"
 	@echo "make check  check format, lint, types, which room imports which, and the docs' links"
 	@echo "make docs   make the docs as a site, in site/"

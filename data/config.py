@@ -63,9 +63,9 @@ class SplitsConfig:
     """Shares of the images that are held out; the rest is for training."""
 
     val: float = 0.1
-    """Chooses the epoch to keep."""
+    """Chooses the epoch to keep, fits temperatures, and chooses among INT8 files."""
     calibration: float = 0.1
-    """Fits temperatures; export is checked on it."""
+    """Fits the thresholds of operating points; exported files are compared with PyTorch on it."""
     test: float = 0.2
     """Judged once, by ``verify``."""
     seed: int = 0

@@ -39,7 +39,9 @@ def build_cache(
     """
     models = _load_models(context, manifest.labels, config)
     if not models:
-        raise UserError("a fully fine-tuned teacher has nothing to cache before it is trained: run `pocketeva train`")
+        raise UserError(
+            f"a teacher in mode {config.mode} has nothing to cache before it is trained: run `pocketeva train`"
+        )
     asking = [passes_for(student, views) for student in students if student.loss != "labels"]
     count = PassCount()
     for model in models:
@@ -85,7 +87,7 @@ def check_cache(
 def _load_models(context: RunContext, labels: LabelSet, config: TeacherConfig) -> list[FrozenModel]:
     """The frozen models whose outputs are cached, as far as they are there."""
     models: list[FrozenModel] = []
-    if config.mode != "full":
+    if config.trains_head:
         # As in ``train``: random weights have to be the very ones that will be trained.
         pl.seed_everything(context.seed, verbose=False)
         models.append(FrozenModel(starting_point(labels, config), "features", context))

@@ -17,7 +17,7 @@ class HubConfig:
     ``org/name-STUDENT`` and ``org/name-STUDENT-ONNX``; null publishes nothing."""
     models: tuple[str, ...] = ()
     """Names of the models to publish, ``teacher`` and students' names; empty publishes all of them. For a student
-    alone: ``[mobilenetv4-conv-small]``."""
+    alone: ``[mobilenetv4_conv_small-224]``."""
     private: bool = True
     """Only you, or your organization, can see the repositories."""
     license: str = "other"

@@ -48,6 +48,8 @@ def find_certificate(place: Path) -> Certificate:
     Raises:
         UserError: there is none, it is damaged, or two of a release differ.
     """
+    if (release := RunFolder(place).release).is_dir():
+        raise UserError(f"{quoted(place)} is a run: give its release, {quoted(release)}")
     found = [path for path in (place / CERTIFICATE, *sorted(place.glob(f"*/{CERTIFICATE}"))) if path.is_file()]
     if not found:
         raise UserError(

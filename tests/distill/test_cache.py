@@ -112,11 +112,13 @@ def test_distill__a_fully_tuned_teacher_makes_one_pass_for_all_students(run: Run
     assert passes(run.folder.student("browser")) == {"images_x_views": 0, "cached": asked, "live": 0}
 
 
-@pytest.mark.parametrize("mode", ["head", "full", "probe_then_full"])
+@pytest.mark.parametrize("mode", ["head", "full", "lora", "last_blocks", "probe_then_full"])
 def test_build_cache__makes_all_that_a_run_asks_for(run: RunContext, manifest: Manifest, mode: Any) -> None:
     config = replace(TEACHER, mode=mode)
-    if mode == "full":
-        with pytest.raises(UserError, match="nothing to cache before it is trained"):
+    if mode in ("lora", "last_blocks"):
+        config = replace(config, model="test_vit")
+    if not config.trains_head:
+        with pytest.raises(UserError, match=f"a teacher in mode {mode} has nothing to cache before it is trained"):
             build_cache(run, manifest, config, VIEWS, [STUDENT])
     else:
         assert build_cache(run, manifest, config, VIEWS, [STUDENT]).images_x_views > 0

@@ -18,7 +18,7 @@ def read(source: Source) -> Iterator[Record]:
     package = find_spec("elpv_dataset")
     format_ = source.key_of("format")
     if package is None or package.origin is None:
-        raise UserError(f"{format_} elpv needs the package elpv-dataset: pip install 'pocketeva[demo]'")
+        raise UserError(f"{format_} elpv needs the package elpv-dataset: pip install '.[demo]' in PocketEVA's folder")
     labels = source.labels
     if labels is not None and (len(labels) not in (2, 4) or not labels.exclusive):
         raise UserError(
