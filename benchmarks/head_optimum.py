@@ -11,10 +11,13 @@ fits a head to the same cached features:
   and small enough for 16 steps an epoch, up to 50 epochs with a cosine, patience 10.
 - ``scikit_learn``: its own L-BFGS along a path of weight decays, features standardized.
 
-Seconds are the processor's. They take turns at who goes first. Losses are cross-entropies in nats of plain heads: no
-temperature is fitted. Sets: ``digits`` are scikit-learn's and ``elpv`` is the demo's photographs with its two labels,
-both as features of EfficientNet-Lite0 with ImageNet weights; ``random`` is the demo's photographs as features of its
-untrained teacher.
+``--weighed`` has ``class_weighting: balanced`` and ``labels.costs`` of 1 for each mistake and of 3 for missing the last
+label; scikit-learn has no such loss and takes no part.
+
+Seconds are the processor's. They take turns at who goes first. Losses are what is minimized, cross-entropies in nats
+unless they are weighed, of plain heads: no temperature is fitted. Sets: ``digits`` are scikit-learn's and ``elpv`` is
+the demo's photographs with its two labels, both as features of EfficientNet-Lite0 with ImageNet weights; ``random`` is
+the demo's photographs as features of its untrained teacher.
 """
 
 import argparse
@@ -31,7 +34,6 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -50,6 +52,7 @@ from run.config import TrainerConfig
 from run.context import RunContext
 from train.config import TeacherConfig
 from train.head import fit_head
+from train.losses import Costs, class_weights, label_loss
 
 SHARES = (0.6, 0.7)
 """Where the images to choose by begin, and those to test on."""
@@ -71,6 +74,29 @@ class Task:
     parts: Sequence[Examples]
     views: int
     folder: Path
+    weighed: bool
+
+    @property
+    def config(self) -> TeacherConfig:
+        """The product's."""
+        return TeacherConfig(class_weighting="balanced" if self.weighed else "none")
+
+    @property
+    def costs(self) -> Costs | None:
+        """``labels.costs``."""
+        if not self.weighed:
+            return None
+        costs = 1 - np.eye(len(self.teacher.labels))
+        costs[-1] *= 3
+        found: Costs = costs.tolist()
+        return found
+
+    def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The mean of what is minimized."""
+        labels = self.teacher.labels
+        weights = class_weights(self.parts[0].rows.targets(), self.config.class_weighting, labels)
+        costs = None if self.costs is None else torch.tensor(self.costs)
+        return label_loss(logits, targets, DecisionRule.of(labels), weights=weights, costs=costs).mean()
 
     @property
     def backbone(self) -> FrozenModel:
@@ -86,6 +112,7 @@ def options() -> argparse.Namespace:
     """Parse the command line."""
     parser = common.parser_of(__doc__, "seeds", "views", seeds=3, views=2)
     parser.add_argument("--data", nargs="+", choices=("digits", "elpv", "random"), default=["digits", "elpv", "random"])
+    parser.add_argument("--weighed", action="store_true", help="with class weights and costs")
     parser.add_argument("--images", type=int, help="at most so many of each set")
     return parser.parse_args()
 
@@ -129,13 +156,16 @@ def compare(name: str, folder: Path, given: argparse.Namespace) -> dict[str, Any
     views = replace(recipe.views, count=given.views)
     teacher = make(0)
     FrozenModel(teacher, "features", context).compute_outputs(Examples.of_originals(rows, views), given.views)
-    found: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
+    sides = [side for side in SIDES if not (given.weighed and side == "scikit_learn")]
+    found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
     for seed in range(given.seeds):
         parts = [Examples.of_originals(part, views) for part in split(rows, seed)]
-        for side in list(SIDES)[:: 1 if seed % 2 else -1]:
+        for side in sides[:: 1 if seed % 2 else -1]:
             new_head(teacher, seed)
             place = folder / side / str(seed)
-            task = Task(context=context, teacher=teacher, parts=parts, views=given.views, folder=place)
+            task = Task(
+                context=context, teacher=teacher, parts=parts, views=given.views, folder=place, weighed=given.weighed
+            )
             found[side].append(judged(SIDES[side], task))
             common.say(f"{name} {seed} {side}: {found[side][-1]}")
     return {"images": len(rows), **{side: tasks.intervals(scores) for side, scores in found.items()}}
@@ -158,7 +188,7 @@ def by_the_product(task: Task) -> tuple[NDArray[Any], NDArray[Any]]:
     """Logits of validation and test images by a head that the product has solved."""
     learned, held_out, _ = task.parts
     backbone = task.backbone
-    fit_head(task.context, TeacherConfig(), backbone, (learned, task.views), held_out, None, task.folder)
+    fit_head(task.context, task.config, backbone, (learned, task.views), held_out, task.costs, task.folder)
     val, test = (head_logits(backbone.classifier, backbone.compute_outputs(part, 1))[:, 0] for part in task.parts[1:])
     return val, test
 
@@ -183,13 +213,13 @@ def by_adamw(task: Task) -> tuple[NDArray[Any], NDArray[Any]]:
         views = torch.from_numpy(draw.integers(task.views, size=images))
         for rows in torch.from_numpy(draw.permutation(images)).split(size):  # type: ignore[no-untyped-call]
             optimizer.zero_grad()
-            cross_entropy(head(features[0][rows, views[rows]]), targets[0][rows]).backward()  # type: ignore[no-untyped-call]
+            task.loss(head(features[0][rows, views[rows]]), targets[0][rows]).backward()  # type: ignore[no-untyped-call]
             clip_grad_norm_(head.parameters(), 1.0)
             optimizer.step()
             schedule.step()
         with torch.no_grad():
             val, test = (head(part[:, 0]) for part in features[1:])
-        loss = cross_entropy(val, targets[1]).item()
+        loss = task.loss(val, targets[1]).item()
         worse += 1
         if loss < lowest:
             lowest, worse, best = loss, 0, (val.numpy(), test.numpy())
@@ -236,11 +266,15 @@ def judged(side: Fit, task: Task) -> dict[str, float]:
     rows = [part.rows for part in task.parts[1:]]
     rule = DecisionRule.of(rows[1].labels)
     targets = rows[1].targets()
+    losses = [
+        task.loss(torch.tensor(logits, dtype=torch.float32), torch.from_numpy(part.targets())).item()
+        for logits, part in zip((val, test), rows, strict=True)
+    ]
     told = rule.labels.has_truth(targets)
     said = rule.decide(rule.probabilities(test[told]))
     return {
-        "val_loss": rule.cross_entropy(val, rows[0].targets()),
-        "test_loss": rule.cross_entropy(test, targets),
+        "val_loss": losses[0],
+        "test_loss": losses[1],
         "accuracy": float(rule.same(said, rule.labels.truth(targets[told])).mean()),
         "seconds": seconds,
     }

@@ -98,11 +98,11 @@ class Task:
         recipe = self.recipe
         return {
             "teacher": {
-                "model": recipe.teacher.model,
+                "model": Path(recipe.teacher.model).name,  # without the folder of this process
                 "seconds": self.teacher_seconds,
                 "accuracy": self.accuracy(self.decided(self.teacher)),
             },
-            "student": recipe.student.model,
+            "student": Path(recipe.student.model).name,
             "size": recipe.student.image_size,
             "labeled_images": len(self.train),
             "unlabeled_images": len(self.taught) - len(self.train),
