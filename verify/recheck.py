@@ -48,8 +48,9 @@ def find_certificate(place: Path) -> Certificate:
     Raises:
         UserError: there is none, it is damaged, or two of a release differ.
     """
-    if (release := RunFolder(place).release).is_dir():
-        raise UserError(f"{quoted(place)} is a run: give its release, {quoted(release)}")
+    run = RunFolder(place)
+    if run.manifest.is_file() and run.release.is_dir():  # a model may be called release
+        raise UserError(f"{quoted(place)} is a run: give its release, {quoted(run.release)}")
     found = [path for path in (place / CERTIFICATE, *sorted(place.glob(f"*/{CERTIFICATE}"))) if path.is_file()]
     if not found:
         raise UserError(
